@@ -1,0 +1,40 @@
+"""MESS turns every change in a MongoDB deployment into events for other systems."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from mess.app import Relay as Relay
+    from mess.errors import Ambiguous as Ambiguous
+    from mess.errors import BatchError as BatchError
+    from mess.errors import ConfigError as ConfigError
+    from mess.errors import EndpointDown as EndpointDown
+    from mess.errors import MessError as MessError
+    from mess.errors import Refused as Refused
+    from mess.event import Event as Event
+    from mess.step import Context as Context
+    from mess.step import Sink as Sink
+    from mess.step import Step as Step
+    from mess.step import StepConfig as StepConfig
+    from mess.step import Transform as Transform
+
+_HOMES = {
+    "Relay": "mess.app",
+    "Event": "mess.event",
+    **dict.fromkeys(("Context", "Sink", "Step", "StepConfig", "Transform"), "mess.step"),
+    **dict.fromkeys(("Ambiguous", "BatchError", "ConfigError", "EndpointDown", "MessError", "Refused"), "mess.errors"),
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    # Names are imported when first used: a plugin that needs only Refused must not load the whole relay.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'mess' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,302 @@
+"""The composition root: from a config to a running relay. The only place that wires."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from mess.admin.server import AdminServer
+from mess.capture import client as mongodb
+from mess.capture import preflight, resume
+from mess.capture.plan import StreamPlan, plan
+from mess.capture.source import Batch
+from mess.capture.start import fresh_position
+from mess.capture.stream import ChangeStream
+from mess.config.load import Loaded, load
+from mess.config.model import Config
+from mess.config.scope import HOOK, PipelineSpec, pipelines
+from mess.errors import NotPermitted, SourceUnavailable
+from mess.event import Event, Namespace, event_id
+from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.dispatch import Dispatcher
+from mess.relay.engine import Engine
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Done, Pipeline
+from mess.relay.router import ScopeRouter
+from mess.relay.runner import StreamRunner
+from mess.relay.stage import Stage
+from mess.relay.stopping import Halted, Stopping
+from mess.relay.window import Window
+from mess.state.open import open_store
+from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore
+from mess.step import Context
+from mess.steps.build import build_hook, build_step, describe_step
+from mess.relay.status import RelayStatus
+from mess.telemetry.logging import get_logger
+from mess.telemetry.metrics import Metrics
+
+log = get_logger("mess.relay")
+
+_PAUSE_CAP = 10.0
+
+
+class Relay:
+    """Watches what a config names and delivers every change, until it is stopped.
+
+    `await Relay.from_config("config.yml").run()` is all that a program of your own needs.
+    """
+
+    def __init__(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.config = loaded.config
+        self.metrics = Metrics()
+        self.plans: list[StreamPlan] = plan(loaded.config)
+        self._stopping = Stopping()
+        self._running = asyncio.Event()
+        self.sources: list[ChangeStream] = []
+        self.progress: list[Progress] = []
+        self.stages: list[Stage] = []
+        self.starting: str | None = "starting"
+        self.admin: AdminServer | None = None
+
+    @classmethod
+    def from_config(
+        cls,
+        path: str | Path | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+    ) -> Relay:
+        """A relay for a config file. Raises ConfigError with all of its mistakes."""
+        return cls(load(path, environ=environ, overrides=overrides))
+
+    @classmethod
+    def from_env(cls) -> Relay:
+        """A relay for the config file that `MESS_CONFIG` names, or the default one. Raises ConfigError."""
+        return cls.from_config()
+
+    @property
+    def name(self) -> str:
+        """The relay's name."""
+        return self.config.name
+
+    @property
+    def stopping(self) -> bool:
+        """Whether `stop` has been called, or the relay stops by itself."""
+        return self._stopping.is_set()
+
+    def describe_pipelines(self) -> dict[str, list[str]]:
+        """Each pipeline's steps in a few words, without secrets."""
+        return {
+            spec.name: [describe_step(step.name, step.config, self.config.plugins) for step in spec.steps] for spec in pipelines(self.config)
+        }
+
+    def stop(self) -> None:
+        """Ask the relay to stop in order: `run` returns when it has. May be called again, and before `run`."""
+        self._stopping.set()
+
+    async def ready(self) -> None:
+        """Return when every stream is connected for the first time."""
+        await self._running.wait()
+        for source in self.sources:
+            await source.connected.wait()
+
+    async def run(self) -> None:
+        """Relay until `stop` is called. Raises the MessError that it cannot go on with."""
+        config = self.config
+        if config.admin.enabled:
+            self.admin = AdminServer(config.admin.host, config.admin.port, RelayStatus(self))
+            await self.admin.start()
+        client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
+        try:
+            await self._verify(client)
+            async with store_for(config) as store:
+                await store.take_over()
+                await self._relay(client, store)
+        except Halted:
+            log.info("stopped before it was connected")
+        finally:
+            await mongodb.close(client)
+            if self.admin is not None:
+                await self.admin.stop()
+
+    async def _verify(self, client: Any) -> None:
+        failures = 0
+        while True:
+            self._stopping.check()
+            try:
+                await preflight.verify(client)
+            except SourceUnavailable as error:
+                failures += 1
+                pause = min(_PAUSE_CAP, 0.5 * 2 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)
+                self.starting = f"MongoDB does not answer: {error}"
+                log.warning("MongoDB does not answer, trying again", error=str(error), pause=round(pause, 1))
+                await self._stopping.pause(pause)
+            else:
+                self.starting = "opening"
+                return
+
+    async def _relay(self, client: Any, store: StateStore) -> None:
+        starts = await self._starts(client, store)
+        checkpointer = Checkpointer(
+            store,
+            self.progress,
+            interval=self.config.checkpoint.interval,
+            idle_interval=self.config.checkpoint.idle_interval,
+        )
+        built = {spec.name: self._pipeline(spec, store) for spec in pipelines(self.config)}
+        runners: list[StreamRunner] = []
+        engine = Engine(runners, list(built.values()), checkpointer, self._stopping, self.config.shutdown_grace)
+        for stream in self.plans:
+            runners.append(self._runner(stream, starts[stream.name], client, store, built, engine))
+        self.starting = None
+        self._running.set()
+        retention = asyncio.create_task(_prune(store, self.config.state.retention))
+        try:
+            await engine.run()
+        except NotPermitted as error:
+            command = preflight.role_command(self.plans, self.config.state.database)
+            raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
+        finally:
+            retention.cancel()
+
+    async def _starts(self, client: Any, store: StateStore) -> dict[str, resume.Start]:
+        """Where each stream begins, stored before any event is delivered."""
+        stored = await store.checkpoints()
+        unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
+        new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
+        fresh = await fresh_position(client, self.config.start if new else "now")
+        starts = resume.starts(self.plans, stored, fresh)
+        now = datetime.now(timezone.utc)
+        keep, delete = resume.leftovers(self.plans, stored)
+        first = [
+            Checkpoint(
+                stream.name,
+                stream.hash,
+                resume.describe(stream.selection, starts[stream.name].rules),
+                starts[stream.name].position,
+                now,
+            )
+            for stream in new
+        ]
+        if first or keep:
+            await store.save([*keep, *first])
+        for name in delete:
+            await store.delete_checkpoint(name)
+        return starts
+
+    def _runner(
+        self,
+        stream: StreamPlan,
+        start: resume.Start,
+        client: Any,
+        store: StateStore,
+        built: Mapping[str, Pipeline],
+        engine: Engine,
+    ) -> StreamRunner:
+        share = len(self.plans)
+        bounds = self.config.window
+        window = Window(max(1, bounds.max_events // share), max(1, bounds.max_bytes // share))
+        source = ChangeStream(
+            client,
+            stream,
+            start.position,
+            on_history_lost=self.config.on_history_lost,
+            max_events=window.max_events,
+            max_bytes=window.max_bytes,
+        )
+        finished = {pipeline.name: self._done(window, pipeline.name) for pipeline in built.values()}
+
+        def lane(pipeline: Pipeline) -> Lane:
+            return Lane(pipeline, finished[pipeline.name], stopping=self._stopping, failed=engine.fail)
+
+        router = ScopeRouter(self.config, stream, start, built, lane)
+        self.sources.append(source)
+        selection = resume.describe(stream.selection, start.rules)
+        self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
+
+        async def report(batch: Batch) -> None:
+            await _record(batch, stream, store)
+
+        return StreamRunner(
+            source, window, Dispatcher(window, router), lambda: router.lanes, report, self.metrics.events(stream.name)
+        )
+
+    def _done(self, window: Window, pipeline: str) -> Done:
+        count = self.metrics.done(pipeline)
+
+        def done(events: Sequence[Event]) -> None:
+            window.done(events)
+            count(len(events))
+
+        return done
+
+    def _pipeline(self, spec: PipelineSpec, store: StateStore) -> Pipeline:
+        context = Context(self.config.name, self.loaded.directory, self.loaded.tree, self.loaded.functions)
+        stages: list[Stage] = []
+        for step in spec.steps:
+            made = (
+                build_hook(step.name.removeprefix(HOOK), context)
+                if step.name.startswith(HOOK)
+                else build_step(step.name, step.config, self.config.plugins, context)
+            )
+            metrics = self.metrics.step(spec.name, step.name)
+            keep = store.add_dead_letters
+            stages.append(Stage(made, step, spec.name, stopping=self._stopping, keep=keep, metrics=metrics))
+        self.stages.extend(stages)
+        return Pipeline(spec.name, stages)
+
+
+@asynccontextmanager
+async def store_for(config: Config) -> AsyncIterator[StateStore]:
+    """The relay's state, opened; closed in the end. Raises StateError."""
+    url = config.state.url or config.mongodb.url
+    client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver)
+    store = open_store(url, config.name, client and client.get_database(config.state.database))
+    try:
+        await store.open()
+        yield store
+    finally:
+        await store.close()
+        if client is not None:
+            await mongodb.close(client)
+
+
+async def _record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
+    """Keep what a batch could not deliver, before the position behind it counts."""
+    now = datetime.now(timezone.utc)
+    letters = [
+        DeadLetter(
+            id=event_id(unreadable.position.token or {}),
+            pipeline="",
+            step="capture",
+            namespace=Namespace(stream.database or "", ""),
+            operation="",
+            key=None,
+            reason=unreadable.reason,
+            error="SourceError",
+            attempts=1,
+            time=now,
+            event={"_id": unreadable.position.token},
+            body=None,
+        )
+        for unreadable in batch.unreadable
+    ]
+    if letters:
+        await store.add_dead_letters(letters)
+        for letter in letters:
+            log.error("change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason)
+    if batch.lost is not None:
+        since, until = batch.lost.since.time, batch.lost.until.time
+        await store.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))
+
+
+async def _prune(store: StateStore, retention: Any) -> None:
+    while True:
+        await store.prune(retention.max_age, retention.max_count)
+        await asyncio.sleep(3600)

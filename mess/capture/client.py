@@ -1,0 +1,105 @@
+"""The connection to MongoDB; the only place that knows which driver makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
+from pymongo.server_description import ServerDescription
+from pymongo.server_type import SERVER_TYPE
+
+from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
+
+ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
+
+
+class StickyServer:
+    """A server selector, for a client that only reads change streams, that keeps to one mongos, or to one secondary.
+
+    A cursor lives on the server that opened it. The driver chooses anew for every command, which among several mongos
+    or secondaries would be another server. A primary is never pinned, or a failover would not be followed. Selectors
+    are asked before the read preference is applied.
+    """
+
+    def __init__(self, reads_secondaries: bool) -> None:
+        self._reads_secondaries = reads_secondaries
+        self._address: tuple[str, int | None] | None = None
+
+    def __call__(self, servers: Sequence[ServerDescription]) -> Sequence[ServerDescription]:
+        kinds = {SERVER_TYPE.Mongos}
+        if self._reads_secondaries:
+            kinds.add(SERVER_TYPE.RSSecondary)
+        candidates = [server for server in servers if server.server_type in kinds]
+        if not candidates:
+            return servers
+        kept = [server for server in candidates if server.address == self._address] or candidates[:1]
+        self._address = kept[0].address
+        return kept
+
+
+def connect(url: str, driver: str = "pymongo", *, sticky: bool = False) -> Any:
+    """An async client of PyMongo (`AsyncMongoClient`) or Motor, which share all that MESS asks of them.
+
+    `sticky` is for reading change streams, see `StickyServer`. Connecting happens in the background; nothing is
+    awaited. Raises ConfigError for a url that the driver cannot use and for a driver that is not installed.
+    """
+    options: dict[str, Any] = {
+        "appname": "mess",
+        "tz_aware": True,
+        # Long enough for an election, short enough for a helpful word when nothing is there.
+        "serverSelectionTimeoutMS": 10_000,
+    }
+    if sticky:
+        preference = url.lower().partition("readpreference=")[2].partition("&")[0]
+        options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
+    try:
+        return _client_class(driver)(url, **options)
+    except ImportError as error:
+        raise ConfigError(
+            [Problem(f"the driver {driver!r} is not installed: pip install 'mess[{driver}]'", "mongodb.driver")]
+        ) from error
+    except (PyMongoError, ValueError) as error:
+        raise ConfigError([Problem(f"not a usable connection string: {error}", "mongodb.url")]) from error
+
+
+def _client_class(driver: str) -> Any:
+    if driver == "motor":
+        from motor.motor_asyncio import AsyncIOMotorClient
+
+        return AsyncIOMotorClient
+    from pymongo import AsyncMongoClient
+
+    return AsyncMongoClient
+
+
+async def close(client: Any) -> None:
+    """Close a client of either driver."""
+    closing = client.close()
+    if closing is not None:
+        await closing
+
+
+async def start_session(client: Any) -> Any:
+    """A session of either driver: Motor's is awaited, PyMongo's is not."""
+    session = client.start_session()
+    return await session if hasattr(session, "__await__") else session
+
+
+def explain(error: Exception) -> SourceError:
+    """What a driver's error means for the relay, with the mend where the user has to do something."""
+    if isinstance(error, SourceError):
+        return error
+    if isinstance(error, OperationFailure):
+        if error.code in (18, 8000):
+            return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check mongodb.url")
+        if error.code == 13:
+            return NotPermitted(f"the MongoDB user lacks a privilege: {_brief(error)}. `mess check` prints the role it needs")
+    if isinstance(error, ConfigurationError):
+        return SourceError(f"{_brief(error)}. Check mongodb.url")
+    return SourceUnavailable(_brief(error))
+
+
+def _brief(error: Exception) -> str:
+    """An error's own words, without the server's whole reply and the driver's topology behind them."""
+    return str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition(", Topology")[0]

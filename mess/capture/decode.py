@@ -1,0 +1,93 @@
+"""From a server's reply to events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import bson
+from bson import DatetimeConversion
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
+
+from mess.capture.source import Unreadable
+from mess.event import Event, Namespace, Position
+
+# Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable.
+_VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
+    tz_aware=True,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+"""For commands whose reply is to be handed to `Decoder.events`."""
+
+
+class Decoder:
+    """Makes events of the documents in a cursor's replies, one stream's in their order.
+
+    `pending` are the fragments so far of a large event that MongoDB has split (`$changeStreamSplitLargeEvent`).
+    """
+
+    def __init__(self) -> None:
+        self.pending: list[dict[str, Any]] = []
+        self._namespaces: dict[tuple[str, str], Namespace] = {}
+
+    def events(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
+        """The events of a reply's `cursor`, those that cannot be read, and their mean size in bytes of BSON."""
+        try:
+            documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, _VALUES)["nextBatch"]
+        except Exception:  # bson raises many kinds; each document by itself tells which one is the trouble
+            return self._one_by_one(cursor["nextBatch"])
+        size = len(cursor.raw) // len(documents) if documents else 0
+        event = self._event
+        return [made for document in documents if (made := event(document, size)) is not None], [], size
+
+    def _one_by_one(self, documents: Sequence[RawBSONDocument]) -> tuple[list[Event], list[Unreadable], int]:
+        events: list[Event] = []
+        unreadable: list[Unreadable] = []
+        for document in documents:
+            try:
+                made = self._event(bson.decode(document.raw, _VALUES), len(document.raw))
+            except Exception as error:
+                token = bson.decode(document["_id"].raw)
+                reason = f"the change event cannot be decoded: {type(error).__name__}: {error}"
+                unreadable.append(Unreadable(Position.of(token, document.get("clusterTime")), reason))
+            else:
+                if made is not None:
+                    events.append(made)
+        size = sum(len(document.raw) for document in documents)
+        return events, unreadable, size // max(1, len(documents))
+
+    def _event(self, change: dict[str, Any], size: int) -> Event | None:
+        token = None
+        if "splitEvent" in change:
+            self.pending.append(change)
+            if change["splitEvent"]["fragment"] < change["splitEvent"]["of"]:
+                return None
+            # The id is the first fragment's, the position behind the event the last one's.
+            token = self.pending[0]["_id"]
+            change = _joined(self.pending)
+            size *= len(self.pending)
+            self.pending = []
+        if change["operationType"] == "invalidate":
+            return None  # it tells of the stream, not of data: the stream reopens behind it
+        return Event(change, self._namespace(change), size, token=token)
+
+    def _namespace(self, change: Mapping[str, Any]) -> Namespace:
+        ns = change.get("ns", {})
+        key = (ns.get("db", ""), ns.get("coll", ""))
+        try:
+            return self._namespaces[key]
+        except KeyError:
+            if len(self._namespaces) >= 10_000:
+                self._namespaces.clear()
+            return self._namespaces.setdefault(key, Namespace(*key))
+
+
+def _joined(fragments: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for fragment in fragments:
+        whole.update(fragment)
+    del whole["splitEvent"]
+    return whole

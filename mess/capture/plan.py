@@ -1,0 +1,185 @@
+"""From config to the fewest change streams that cover it. Pure: nothing here speaks to MongoDB."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Any
+
+from bson import Regex, json_util
+
+from mess.capture.selection import Entry, Selection
+from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope
+from mess.config.scope import Resolved, is_glob, resolve
+
+_NEVER_WATCHED = ("admin", "local", "config")
+_ALWAYS_SEEN = ["dropDatabase", "invalidate"]  # they close the stream, so it must learn of them
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPlan:
+    """One change stream to open.
+
+    `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
+    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. Of several streams
+    over one database, only the one with `database_events` hands on the events of the whole database.
+    """
+
+    name: str
+    database: str | None
+    selection: Selection
+    match: dict[str, Any] | None
+    full_document: str
+    full_document_before_change: str
+    database_events: bool = True
+    hash: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        shape = [self.database, self.match, self.full_document, self.full_document_before_change]
+        text = json_util.dumps(shape, sort_keys=True)
+        object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def stages(self) -> list[dict[str, Any]]:
+        """The aggregation pipeline, without a place to start at."""
+        options: dict[str, Any] = {"fullDocument": _CAMEL[self.full_document]}
+        if self.full_document_before_change != "off":
+            options["fullDocumentBeforeChange"] = _CAMEL[self.full_document_before_change]
+        if self.database is None:
+            options["allChangesForCluster"] = True
+        stages: list[dict[str, Any]] = [{"$changeStream": options}]
+        if self.match is not None:
+            stages.append({"$match": self.match})
+        return stages
+
+
+_CAMEL = {
+    "off": "default",
+    "update_lookup": "updateLookup",
+    "when_available": "whenAvailable",
+    "required": "required",
+}
+
+
+@dataclass(slots=True)
+class _Branch:
+    """Collections of one database entry that share every condition."""
+
+    entry: Entry
+    options: Resolved
+
+
+def plan(config: Config) -> list[StreamPlan]:
+    """The change streams that the config asks for: one per database, one for all databases that globs name, and one
+    more for each set of collections with stream options of their own.
+    """
+    groups: dict[tuple[str | None, str, str], list[_Branch]] = defaultdict(list)
+    for branch in _branches(config):
+        database = None if is_glob(branch.entry.db) else branch.entry.db
+        options = branch.options
+        groups[database, options.full_document, options.full_document_before_change].append(branch)
+    taken: set[str] = set()
+    return [_stream(key, branches, taken, config) for key, branches in groups.items()]
+
+
+def _branches(config: Config) -> Iterable[_Branch]:
+    named = [db for db in config.databases if not is_glob(db)]
+    # A database that its own name or an earlier glob selects is not the later globs' to watch.
+    before: list[str] = [*named]
+    for db, scope in config.databases.items():
+        apart = () if db in named else tuple(before)
+        if not scope.collections:
+            yield _Branch(Entry(db, "*", apart), _options(config, db, scope, "*"))
+        coll_before = [coll for coll in scope.collections if not is_glob(coll)]
+        for coll in scope.collections:
+            coll_apart = tuple(coll_before) if is_glob(coll) else ()
+            yield _Branch(Entry(db, coll, apart, coll_apart), _options(config, db, scope, coll))
+            if is_glob(coll):
+                coll_before.append(coll)
+        if is_glob(db):
+            before.append(db)
+
+
+def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolved:
+    # Resolved as if the glob itself were the name: every namespace under this entry has these options.
+    alone = scope.model_copy(update={"collections": {coll: scope.collections.get(coll, CollectionScope())}})
+    resolved = resolve(config.model_copy(update={"databases": {db: alone}}), db, coll)
+    if resolved is None:
+        raise AssertionError(f"{db}.{coll} is not under its own entry")
+    return resolved
+
+
+def _stream(
+    key: tuple[str | None, str, str], branches: list[_Branch], taken: set[str], config: Config
+) -> StreamPlan:
+    database, full_document, before_change = key
+    name = database or "*"
+    first = name not in taken
+    if not first:
+        name = f"{name} ({full_document}, {before_change})"
+    taken.add(name)
+    return StreamPlan(
+        name=name,
+        database=database,
+        selection=Selection(tuple(branch.entry for branch in branches)),
+        match=_match(database, branches, config),
+        full_document=full_document,
+        full_document_before_change=before_change,
+        database_events=first,
+    )
+
+
+def _match(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
+    alternatives: list[dict[str, Any]] = []
+    merged: dict[str, list[_Branch]] = defaultdict(list)
+    for branch in branches:
+        entry, options = branch.entry, branch.options
+        alike = json.dumps([entry.db, entry.apart_dbs, sorted(options.operations), options.match, entry.apart_colls])
+        merged[alike].append(branch)
+    for alike_branches in merged.values():
+        condition = _condition(database, alike_branches, config)
+        if condition is None:
+            return None
+        alternatives.append(condition)
+    return {"$or": [{"operationType": {"$in": _ALWAYS_SEEN}}, *alternatives]}
+
+
+def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
+    """The `$match` of branches that differ in nothing but the collection; None when they want every event there is."""
+    entry, options = branches[0].entry, branches[0].options
+    db = None if database is not None else _names([entry.db], [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
+    coll = _names([branch.entry.coll for branch in branches], entry.apart_colls)
+    source = {key: value for key, value in (("ns.db", db), ("ns.coll", coll)) if value is not None}
+    conditions: list[dict[str, Any]] = []
+    if source:
+        # A rename into a watched collection carries the new name in `to`.
+        target = {key.replace("ns.", "to."): value for key, value in source.items()}
+        conditions.append({"$or": [source, target]})
+    if set(options.operations) != set(ALL_OPERATIONS):
+        conditions.append({"operationType": {"$in": list(options.operations)}})
+    if options.match:
+        conditions.append(json_util.loads(json.dumps(options.match)))
+    if not conditions:
+        return None
+    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+
+
+def _names(wanted: list[str], apart: Iterable[str]) -> Any:
+    """The condition for a name to be one of `wanted` and none of `apart`, which may be globs; None when any will do."""
+    apart = list(apart)
+    names = [_pattern(name) if is_glob(name) else name for name in wanted if name != "*"]
+    excluded = [_pattern(name) if is_glob(name) else name for name in apart]
+    condition: dict[str, Any] = {}
+    if "*" not in wanted:
+        condition["$in"] = names
+    if excluded:
+        condition["$nin"] = excluded
+    return condition or None
+
+
+def _pattern(glob: str) -> Regex[str]:
+    # Python writes `(?s:…)\\Z`, and PCRE knows both; the flags that re.compile would add are not MongoDB's.
+    return Regex("^" + translate(glob))

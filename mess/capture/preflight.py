@@ -1,0 +1,123 @@
+"""Whether MongoDB will serve this config, asked before any stream is opened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo.errors import PyMongoError
+
+from mess.capture.client import explain
+from mess.capture.errors import stop_reason
+from mess.capture.plan import StreamPlan
+from mess.errors import NotAReplicaSet, SourceError
+
+
+async def verify(client: Any) -> dict[str, Any]:
+    """The server's `hello`, when it is one that has change streams.
+
+    Raises SourceUnavailable when it does not answer, NotAReplicaSet, or NotPermitted.
+    """
+    try:
+        hello: dict[str, Any] = await client.get_database("admin").command("hello")
+        # `hello` needs no authentication; this does, and a wrong password is better known before anything starts.
+        await client.get_database("admin").command("connectionStatus")
+    except PyMongoError as error:
+        raise (stop_reason(error) or explain(error)) from error
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise NotAReplicaSet()
+    return hello
+
+
+def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, Any]:
+    """The `createRole` command for all that the relay needs: to read its streams, and to write its state."""
+    privileges: list[dict[str, Any]] = []
+    for database in sorted({plan.database or "" for plan in plans}):
+        resource = {"db": database, "collection": ""}
+        privileges.append({"resource": resource, "actions": ["find", "changeStream", "listCollections"]})
+    roles = [{"role": "readWrite", "db": state_database}] if state_database else []
+    return {"createRole": "mess", "privileges": privileges, "roles": roles}
+
+
+def role_command(plans: Sequence[StreamPlan], state_database: str | None) -> str:
+    """The same, as it is typed in mongosh."""
+    return f"db.getSiblingDB('admin').runCommand({json.dumps(role(plans, state_database))})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `mess check`."""
+
+    ok: bool
+    what: str
+    mend: str = ""
+
+
+async def examine(client: Any, plans: Sequence[StreamPlan], state_database: str | None) -> AsyncIterator[Finding]:
+    """Everything that `mess check` tells of MongoDB, one finding after another; it ends early where nothing follows."""
+    try:
+        hello = await verify(client)
+    except SourceError as error:
+        yield Finding(False, str(error).splitlines()[0], "\n".join(str(error).splitlines()[1:]).strip())
+        return
+    sharded = hello.get("msg") == "isdbgrid"
+    kind = "a sharded cluster (supported by design, not tested)" if sharded else f"replica set {hello['setName']}"
+    yield Finding(True, f"MongoDB {await _version(client)}, {kind}")
+    for plan in plans:
+        yield await _stream(client, plan, state_database, plans)
+    if not sharded:
+        yield await _oplog(client)
+    for plan in plans:
+        async for finding in _images(client, plan):
+            yield finding
+
+
+async def _version(client: Any) -> str:
+    return str((await client.get_database("admin").command("buildInfo"))["version"])
+
+
+async def _stream(client: Any, plan: StreamPlan, state_database: str | None, plans: Sequence[StreamPlan]) -> Finding:
+    database = client.get_database(plan.database or "admin")
+    try:
+        reply = await database.command({"aggregate": 1, "pipeline": plan.stages(), "cursor": {"batchSize": 0}})
+        collection = reply["cursor"]["ns"].partition(".")[2]
+        await database.command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
+    except PyMongoError as error:
+        reason = stop_reason(error, plan) or explain(error)
+        mend = role_command(plans, state_database) if getattr(error, "code", None) == 13 else ""
+        return Finding(False, str(reason), mend)
+    return Finding(True, f"change stream {plan.name} opens")
+
+
+async def _oplog(client: Any) -> Finding:
+    oplog = client.get_database("local").get_collection("oplog.rs")
+    try:
+        first = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+        last = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", -1)])
+    except PyMongoError as error:
+        return Finding(True, f"the oplog's window is not known: {explain(error)}")
+    if first is None or last is None:
+        return Finding(True, "the oplog's window is not known")
+    hours = (last["ts"].time - first["ts"].time) / 3600
+    return Finding(True, f"the oplog reaches {hours:.1f} hours back: the relay may be away for as long")
+
+
+async def _images(client: Any, plan: StreamPlan) -> AsyncIterator[Finding]:
+    wanted = {plan.full_document, plan.full_document_before_change} & {"when_available", "required"}
+    if not wanted or plan.database is None:
+        return
+    database = client.get_database(plan.database)
+    cursor = await database.command({"listCollections": 1, "filter": {"type": "collection"}})
+    for info in cursor["cursor"]["firstBatch"]:
+        name = info["name"]
+        enabled = info.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled", False)
+        if enabled or not any(entry.coll in (name, "*") for entry in plan.selection.entries):
+            continue
+        command = {"collMod": name, "changeStreamPreAndPostImages": {"enabled": True}}
+        yield Finding(
+            "required" not in wanted,
+            f"{plan.database}.{name} keeps no pre- and post-images, which the config asks for",
+            f"db.getSiblingDB({plan.database!r}).runCommand({json.dumps(command)})",
+        )

@@ -1,0 +1,101 @@
+"""What a stream selects, written down with its checkpoint, so that a rearranged config loses nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from mess.event import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A database and a collection by name or glob, less those (names or globs) that are set apart."""
+
+    db: str
+    coll: str
+    apart_dbs: tuple[str, ...] = ()
+    apart_colls: tuple[str, ...] = ()
+
+    def selects(self, namespace: Namespace) -> bool:
+        """Whether a namespace falls under this entry; events of a whole database do when their database does."""
+        return _selects(namespace.db, self.db, self.apart_dbs) and (
+            not namespace.coll or _selects(namespace.coll, self.coll, self.apart_colls)
+        )
+
+    def covers(self, other: Entry) -> bool:
+        """Whether everything under `other` is surely under this entry."""
+        return (
+            _covers(self.db, other.db)
+            and _covers(self.coll, other.coll)
+            and not any(_overlap(apart, other.db) and apart not in other.apart_dbs for apart in self.apart_dbs)
+            and not any(_overlap(apart, other.coll) and apart not in other.apart_colls for apart in self.apart_colls)
+        )
+
+    def overlaps(self, other: Entry) -> bool:
+        """Whether something may be under both entries."""
+        return (
+            _overlap(self.db, other.db)
+            and _overlap(self.coll, other.coll)
+            and other.db not in self.apart_dbs
+            and self.db not in other.apart_dbs
+            and other.coll not in self.apart_colls
+            and self.coll not in other.apart_colls
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """All entries of a stream."""
+
+    entries: tuple[Entry, ...]
+
+    def selects(self, namespace: Namespace) -> bool:
+        """Whether the stream is the one for this namespace."""
+        return any(entry.selects(namespace) for entry in self.entries)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{entry.db}.{entry.coll}" for entry in self.entries)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """As a checkpoint keeps it."""
+        return [
+            {"db": e.db, "coll": e.coll, "apart_dbs": list(e.apart_dbs), "apart_colls": list(e.apart_colls)}
+            for e in self.entries
+        ]
+
+    @classmethod
+    def from_json(cls, entries: list[Mapping[str, Any]]) -> Selection:
+        """From what `to_json` gave."""
+        return cls(
+            tuple(Entry(e["db"], e["coll"], tuple(e["apart_dbs"]), tuple(e["apart_colls"])) for e in entries)
+        )
+
+
+def _selects(name: str, pattern: str, apart: tuple[str, ...]) -> bool:
+    return fnmatchcase(name, pattern) and not any(fnmatchcase(name, other) for other in apart)
+
+
+def _covers(pattern: str, other: str) -> bool:
+    """A glob read as a name is matched by every glob that is surely wider than it."""
+    return pattern == other or fnmatchcase(other, pattern)
+
+
+def _overlap(one: str, other: str) -> bool:
+    if fnmatchcase(one, other) or fnmatchcase(other, one):
+        return True
+    # Two globs of which neither contains the other may still share names: as far as their fixed beginnings agree.
+    if not (_is_glob(one) and _is_glob(other)):
+        return False
+    head, other_head = _head(one), _head(other)
+    return head.startswith(other_head) or other_head.startswith(head)
+
+
+def _is_glob(pattern: str) -> bool:
+    return any(character in pattern for character in "*?[")
+
+
+def _head(pattern: str) -> str:
+    return pattern[: min((pattern.index(c) for c in "*?[" if c in pattern), default=len(pattern))]

@@ -1,0 +1,35 @@
+"""Positions that are asked of MongoDB: now, and the oldest there is."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from bson import Timestamp
+
+from mess.errors import SourceError
+from mess.event import Position
+
+
+async def position_now(client: Any) -> Position:
+    """Behind everything that has been committed so far."""
+    reply = await client.get_database("admin").command("ping")
+    time = reply.get("operationTime")
+    if not isinstance(time, Timestamp):
+        raise SourceError("MongoDB does not tell its cluster time; a change stream cannot begin at `now`")
+    return Position(None, Timestamp(time.time, time.inc + 1))
+
+
+async def position_oldest(client: Any) -> Position:
+    """The oldest change that the oplog still has. Needs to read the `local` database; not to be had from a mongos."""
+    first = await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    if first is None:
+        raise SourceError("`start: oldest` needs a replica set's oplog, and there is none here; name a time instead")
+    return Position(None, first["ts"])
+
+
+async def fresh_position(client: Any, start: Literal["now", "oldest"] | datetime) -> Position:
+    """Where a stream that has no checkpoint begins, as the config's `start` says."""
+    if isinstance(start, datetime):
+        return Position(None, Timestamp(int(start.timestamp()), 1))
+    return await (position_now(client) if start == "now" else position_oldest(client))

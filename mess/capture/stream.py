@@ -1,0 +1,226 @@
+"""One change stream: opened, read by batches, reopened for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from typing import Any
+
+from bson import Int64
+from pymongo.errors import PyMongoError
+
+from mess.capture.client import explain, start_session
+from mess.capture.decode import RAW, Decoder
+from mess.capture.errors import Kind, kind_of, stop_reason
+from mess.capture.plan import StreamPlan
+from mess.capture.source import Batch, LostHistory, Unreadable
+from mess.capture.start import position_now
+from mess.errors import HistoryLost, SourceError
+from mess.event import Position
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.capture")
+
+_REPLY_BYTES = 1024 * 1024
+_REPLY_EVENTS = 5000
+_FIRST_REPLY_EVENTS = 64  # nothing is known of the events' size yet
+_WAIT_BUSY_MS = 1_000
+_WAIT_IDLE_MS = 5_000
+_PAUSE_FIRST = 0.1
+_PAUSE_CAP = 10.0
+_TOKEN = re.compile(r'_data: "([0-9A-F]+)"')
+
+
+class ChangeStream:
+    """Reads a plan's changes from a position on, as `mess.capture.source.Source` promises.
+
+    The public commands `aggregate` and `getMore` are used instead of the drivers' own iteration, which costs several
+    times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
+    see `StickyServer`.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        plan: StreamPlan,
+        position: Position,
+        *,
+        on_history_lost: str = "stop",
+        max_bytes: int = 24 * 1024 * 1024,
+        max_events: int = 10_000,
+    ) -> None:
+        self.name = plan.name
+        self.problem: str | None = "not connected yet"
+        self.connected = asyncio.Event()
+        self._client = client
+        self._plan = plan
+        self._position = position
+        self._on_history_lost = on_history_lost
+        self._decoder = Decoder()
+        self._database = client.get_database(plan.database or "admin")
+        self._read_preference = client.read_preference
+        # A reply is prefetched while another one waits for room: both are to stay small beside the window.
+        self._reply_bytes = max(1, min(_REPLY_BYTES, max_bytes // 4))
+        self._reply_events = max(1, min(_REPLY_EVENTS, max_events // 4))
+        self._batch_size = min(_FIRST_REPLY_EVENTS, self._reply_events)
+        self._session: Any = None
+        self._cursor: tuple[int, str] | None = None
+        self._token_is_good = position.token is not None
+        self._resume_option = "startAfter"
+        self._split = True
+        self._one_by_one = False
+        self._busy = True
+        self._failures = 0
+
+    async def read(self) -> Batch:
+        """See `Source.read`. Raises HistoryLost and other SourceErrors that trying again does not mend."""
+        while True:
+            try:
+                if self._cursor is None:
+                    await self._open()
+                return await self._next()
+            except PyMongoError as error:
+                batch = await self._recover(error)
+                if batch is not None:
+                    return batch
+
+    async def close(self) -> None:
+        """Let go of the cursor and its session; what MongoDB answers to that is of no interest."""
+        cursor, session = self._cursor, self._session
+        self._cursor = self._session = None
+        if session is None:
+            return
+        try:
+            async with asyncio.timeout(1):
+                if cursor is not None:
+                    await self._database.command({"killCursors": cursor[1], "cursors": [Int64(cursor[0])]}, session=session)
+                await session.end_session()
+        except (PyMongoError, TimeoutError) as error:
+            log.debug("cursor not closed", stream=self.name, error=str(error))
+
+    async def _open(self) -> None:
+        stages = self._plan.stages()
+        options = stages[0]["$changeStream"]
+        if self._position.token is not None and self._token_is_good:
+            options[self._resume_option] = self._position.token
+        else:
+            options["startAtOperationTime"] = self._position.time
+        if self._split:
+            stages.append({"$changeStreamSplitLargeEvent": {}})
+        self._decoder = Decoder()
+        self._session = await start_session(self._client)
+        reply = await self._command({"aggregate": 1, "pipeline": stages, "cursor": {"batchSize": 0}})
+        cursor = reply["cursor"]
+        self._cursor = (cursor["id"], cursor["ns"].partition(".")[2])
+        self._connected()
+
+    async def _next(self) -> Batch:
+        if self._cursor is None:
+            raise AssertionError("read before it was opened")
+        cursor_id, collection = self._cursor
+        reply = await self._command(
+            {
+                "getMore": Int64(cursor_id),
+                "collection": collection,
+                "batchSize": 1 if self._one_by_one else self._batch_size,
+                "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
+            },
+            codec_options=RAW,
+        )
+        cursor = reply["cursor"]
+        events, unreadable, size = self._decoder.events(cursor)
+        self._connected()
+        self._busy = bool(events)
+        if size:
+            self._batch_size = max(1, min(self._reply_events, self._reply_bytes // size))
+        position = self._position
+        if not self._decoder.pending:
+            last = events[-1].change.get("clusterTime") if events else position.time
+            position = Position.of(dict(cursor["postBatchResumeToken"]), last)
+        elif events:
+            position = events[-1].position  # behind it lie fragments of an event that is not whole yet
+        self._position = position
+        self._token_is_good = position.token is not None
+        if not cursor["id"]:
+            await self._reopen_later()
+        return Batch(events, position, tuple(unreadable))
+
+    async def _command(self, command: dict[str, Any], **options: Any) -> Any:
+        return await self._database.command(
+            command, session=self._session, read_preference=self._read_preference, **options
+        )
+
+    def _connected(self) -> None:
+        self._failures = 0
+        if self.problem is not None:
+            self.problem = None
+            self.connected.set()
+            log.info("stream connected", stream=self.name)
+
+    async def _reopen_later(self) -> None:
+        self._cursor = None
+        await self.close()
+
+    async def _recover(self, error: PyMongoError) -> Batch | None:
+        """Do what an error asks for; returns a batch when it has something to record."""
+        kind = kind_of(error)
+        opening = self._cursor is None
+        await self._reopen_later()
+        if kind is Kind.TOO_LARGE:
+            return self._past_large_event(error)
+        if kind is Kind.HISTORY_LOST:
+            return await self._past_lost_history(error)
+        if kind is Kind.UNKNOWN_STAGE and opening and self._split:
+            self._split = False
+        elif kind is Kind.UNKNOWN_OPTION and opening and self._resume_option == "startAfter":
+            self._resume_option = "resumeAfter"
+        elif kind is Kind.BAD_TOKEN and self._token_is_good and self._position.time is not None:
+            log.info("resume token refused, going on by cluster time", stream=self.name, error=str(explain(error)))
+            self._token_is_good = False
+        elif reason := stop_reason(error, self._plan):
+            raise reason from error
+        else:
+            await self._wait(error)
+        return None
+
+    async def _wait(self, error: PyMongoError) -> None:
+        self._failures += 1
+        pause = min(_PAUSE_CAP, _PAUSE_FIRST * 2 ** min(self._failures - 1, 16)) * random.uniform(0.5, 1.0)
+        self.problem = str(explain(error))
+        self.connected.clear()
+        log.warning("stream not connected, trying again", stream=self.name, error=self.problem, pause=round(pause, 2))
+        await asyncio.sleep(pause)
+
+    def _past_large_event(self, error: PyMongoError) -> Batch | None:
+        """The whole reply is lost with the event: read again one by one up to it, then go on behind it."""
+        if not self._one_by_one:
+            self._one_by_one = True
+            return None
+        found = _TOKEN.search(str(error))
+        if found is None:
+            raise SourceError(f"an event is too large for MongoDB to hand out, and it does not say which: {error}") from error
+        self._one_by_one = False
+        self._position = Position.of({"_data": found[1]}, self._position.time)
+        self._token_is_good = True
+        reason = "the change event is larger than MongoDB can hand out (16 MB)"
+        return Batch((), self._position, (Unreadable(self._position, reason),))
+
+    async def _past_lost_history(self, error: PyMongoError) -> Batch:
+        lost = HistoryLost(
+            f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes have "
+            "been lost to this relay. To go on from now: `mess checkpoints reset`, or set `on_history_lost: now`; "
+            "a larger oplog lets the relay be away for longer"
+        )
+        if self._on_history_lost == "stop":
+            raise lost from error
+        since, self._position = self._position, await position_now(self._client)
+        self._token_is_good = False
+        log.error("history lost, going on from now", stream=self.name, since=_written(since))
+        return Batch((), self._position, lost=LostHistory(since, self._position, str(explain(error))))
+
+
+def _written(position: Position) -> str:
+    return "unknown" if position.time is None else position.time.as_datetime().isoformat()
+
+

@@ -1,0 +1,46 @@
+"""The command line: one small file per command."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from mess.cli import check, checkpoints, dead_letters, demo, init, run, schema, validate
+from mess.cli.common import report
+from mess.errors import MessError
+
+app = typer.Typer(
+    help="Relays MongoDB change streams to webhooks and queues: nothing lost, in order per document.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run.run)
+app.command()(validate.validate)
+app.command()(check.check)
+app.command()(init.init)
+app.command()(schema.schema)
+app.command()(demo.demo)
+app.add_typer(checkpoints.app, name="checkpoints")
+app.add_typer(dead_letters.app, name="dead-letters")
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from mess import __version__
+
+        typer.echo(f"mess {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run a command; errors that MESS raises on purpose are told in plain words, with the exit code of their kind."""
+    try:
+        app()
+    except MessError as error:
+        report(error)
+        sys.exit(error.exit_code)

@@ -1,0 +1,57 @@
+"""What commands share: the options that name a config, and how errors are told."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from mess.errors import ConfigError, MessError
+
+if TYPE_CHECKING:
+    from mess.config.load import Loaded
+
+T = TypeVar("T")
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The config file: YAML, JSON or JS-style. Default: MESS_CONFIG, else config/config.yml (.yaml, .json, .js).",
+        show_default=False,
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", help="MongoDB's connection string, instead of the config's.", show_default=False),
+]
+
+
+def load_config(path: Path | None, **overrides: Any) -> Loaded:
+    """The config, with what the command line says of it. Raises ConfigError."""
+    from mess.config.load import load
+
+    return load(path, overrides={key.replace("__", "."): value for key, value in overrides.items() if value is not None})
+
+
+def report(error: MessError) -> None:
+    """Tell an error on standard error."""
+    from mess.telemetry.logging import redact
+
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        print(f"{len(error.problems)} problems:", file=sys.stderr)  # noqa: T201 - the command line speaks
+    print(redact(str(error)), file=sys.stderr)  # noqa: T201 - the command line speaks
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine, on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)

@@ -1,0 +1,31 @@
+"""`mess init`: a config file to begin with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mess.errors import ConfigError, Problem
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config/config.yml"),
+    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+) -> None:
+    """Write a commented config file to begin with, and its JSON Schema beside it for editors."""
+    import json
+
+    from mess.config.schema import json_schema
+    from mess.config.template import template
+
+    if path.exists() and not force:
+        raise ConfigError([Problem("exists already; choose another path, or overwrite it with --force", file=str(path))])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(template())
+        path.with_name("mess.schema.json").write_text(json.dumps(json_schema(), indent=2) + "\n")
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(path))]) from error
+    typer.echo(f"wrote {path}; next: mess validate --config {path}")

@@ -1,0 +1,91 @@
+"""`mess run`: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async
+from mess.errors import MessError
+
+if TYPE_CHECKING:
+    from mess.app import Relay
+    from mess.config.load import Loaded
+
+_KILLED_TWICE = 130
+
+
+def run(
+    config: ConfigOption = None,
+    url: UrlOption = None,
+    port: Annotated[int | None, typer.Option(help="The admin port.", show_default=False)] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default=False)] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, console or json.", show_default=False)] = None,
+) -> None:
+    """Relay changes until SIGTERM or Ctrl-C.
+
+    Exit codes: 0 stopped in order, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
+    recorded, 6 another relay of this name took over, 7 an event was refused and `on_failure` is `stop`.
+    """
+    loaded = load_config(config, mongodb__url=url, admin__port=port, log__level=log_level, log__format=log_format)
+    from mess.telemetry.logging import configure
+
+    configure(loaded.config.log.level, loaded.config.log.format)
+    code = 0
+    try:
+        run_async(_run(loaded))
+    except MessError as error:
+        report(error)
+        code = error.exit_code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name.startswith("mess-function") for thread in threading.enumerate()):
+        os._exit(code)  # a user's function that hangs must not keep the process alive
+    raise typer.Exit(code)
+
+
+async def _run(loaded: Loaded) -> None:
+    from mess.app import Relay
+    from mess.telemetry.logging import get_logger
+
+    log = get_logger("mess.relay")
+    for warning in loaded.warnings:
+        log.warning("config", problem=str(warning))
+    relay = Relay(loaded)
+    _announce(relay)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _on_signal, relay)
+    # What start-up made lives as long as the process; the collector need not look at it again, nor so often at
+    # batches, which hold many objects and no cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    await relay.run()
+    log.info("stopped", changed=relay.metrics.changed)
+
+
+def _on_signal(relay: Relay) -> None:
+    if relay.stopping:
+        os._exit(_KILLED_TWICE)
+    relay.stop()
+
+
+def _announce(relay: Relay) -> None:
+    from mess import __version__
+    from mess.telemetry.logging import get_logger, redact
+
+    log = get_logger("mess.relay")
+    config = relay.config
+    log.info("starting", version=__version__, name=config.name, config=str(relay.loaded.path))
+    log.info("watching", mongodb=redact(config.mongodb.url), streams=[str(plan.selection) for plan in relay.plans])
+    for name, steps in relay.describe_pipelines().items():
+        log.info("pipeline", pipeline=name, steps=" → ".join(steps))
+    log.info("state", kept_in=redact(config.state.url or f"{config.mongodb.url} (database {config.state.database})"))

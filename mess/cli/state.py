@@ -1,0 +1,20 @@
+"""A relay's state, for commands that look at it or move it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from mess.config.load import Loaded
+    from mess.state.store import StateStore
+
+T = TypeVar("T")
+
+
+async def with_store(loaded: Loaded, work: Callable[[StateStore], Awaitable[T]]) -> T:
+    """Open the relay's state, do `work` with it, and close it. Raises StateError."""
+    from mess.app import store_for
+
+    async with store_for(loaded.config) as store:
+        return await work(store)

@@ -1,0 +1,108 @@
+"""BSON values to JSON and back to plain containers.
+
+`plain` is what JavaScript's `JSON.stringify` gives for the same document, so that consumers of the Node.js tool read
+the same bodies: ObjectId as hex, dates as ISO 8601 with milliseconds and Z, binary as base64, decimals as strings,
+64-bit integers as numbers.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import orjson
+from bson import DBRef, DatetimeMS, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.binary import Binary
+from bson.code import Code
+
+_PLAIN_OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
+
+
+_REGEX_FLAGS = {re.IGNORECASE: "i", re.LOCALE: "l", re.MULTILINE: "m", re.DOTALL: "s", re.UNICODE: "u", re.VERBOSE: "x"}
+_GREGORIAN_CYCLE_MS = 146_097 * 86_400_000  # the calendar repeats every 400 years
+
+
+def _iso(value: datetime) -> str:
+    if value.tzinfo is not None:
+        value = value.astimezone(timezone.utc).replace(tzinfo=None)
+    return value.isoformat(timespec="milliseconds") + "Z"
+
+
+def _iso_ms(value: DatetimeMS) -> str:
+    """A date that Python's datetime cannot hold, with JavaScript's signed six-digit year."""
+    cycles, rest = divmod(int(value), _GREGORIAN_CYCLE_MS)
+    near = datetime(1970, 1, 1) + timedelta(milliseconds=rest)
+    year = near.year + 400 * cycles
+    return f"{'-' if year < 0 else '+'}{abs(year):06d}{_iso(near)[4:]}"
+
+
+def _regex(value: Regex[Any]) -> str:
+    pattern = value.pattern if isinstance(value.pattern, str) else value.pattern.decode("utf-8", "replace")
+    return f"/{pattern}/" + "".join(letter for flag, letter in _REGEX_FLAGS.items() if value.flags & flag)
+
+
+def _code(value: Code) -> Any:
+    return str(value) if value.scope is None else {"code": str(value), "scope": dict(value.scope)}
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+_BASES: dict[type, Callable[[Any], Any]] = {
+    **{base: base for base in (dict, list, tuple, str, bool, int, float)},
+    bytes: _base64,
+    Mapping: dict,
+}
+
+
+def _subclass(value: Any) -> Any:
+    """A value whose class derives from one that JSON knows, as that class; TypeError for all else."""
+    for base, convert in _BASES.items():
+        if isinstance(value, base):
+            return convert(value)
+    raise TypeError(f"a value of type {type(value).__name__} cannot be written as JSON")
+
+
+_PLAIN: dict[type, Callable[[Any], Any]] = {
+    ObjectId: str,
+    datetime: _iso,
+    DatetimeMS: _iso_ms,
+    Decimal128: str,
+    Int64: int,
+    Binary: _base64,
+    bytes: _base64,
+    uuid.UUID: str,
+    Regex: _regex,
+    Timestamp: lambda value: {"t": value.time, "i": value.inc},
+    Code: _code,
+    DBRef: lambda value: dict(value.as_doc()),
+    MinKey: lambda value: {"$minKey": 1},
+    MaxKey: lambda value: {"$maxKey": 1},
+}
+
+
+def _plain(value: Any) -> Any:
+    convert = _PLAIN.get(type(value))
+    return _subclass(value) if convert is None else convert(value)
+
+
+def plain(value: Any) -> bytes:
+    """`value` as plain JSON.
+
+    Raises TypeError for a value that is neither BSON's nor JSON's.
+    """
+    return orjson.dumps(value, default=_plain, option=_PLAIN_OPTIONS)
+
+
+def copy(value: Any) -> Any:
+    """`value` with every dict and list in it made anew; what they hold is shared (BSON values are immutable)."""
+    if isinstance(value, dict):
+        return {key: copy(item) if isinstance(item, (dict, list)) else item for key, item in value.items()}
+    if isinstance(value, list):
+        return [copy(item) if isinstance(item, (dict, list)) else item for item in value]
+    return value

@@ -1,0 +1,174 @@
+"""What the user may ask for: the config file's shape. The field descriptions are the documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
+
+Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
+Order = Literal["document", "collection", "none"]
+OnFailure = Literal["dead_letter", "skip", "stop"]
+
+ALL_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase")
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
+
+
+class Retry(Section):
+    """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with jitter."""
+
+    first: Duration = 0.2
+    """The first pause."""
+    multiplier: float = Field(2.0, ge=1)
+    """How much longer each pause is than the one before."""
+    cap: Duration = 5.0
+    """The longest pause."""
+
+
+class StepSpec(Section):
+    """One step of a pipeline."""
+
+    name: str
+    """The step's name: `log`, `field-map`, `http`, or one of `plugins`."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """The step's own options."""
+    retry: Retry = Retry()
+    """Pauses between attempts."""
+    on_failure: OnFailure = "dead_letter"
+    """What to do with an event that the step refuses: keep it as a dead letter, skip it, or stop the relay."""
+
+
+class Scope(Section):
+    """Options that hold for a collection, a database or everything; the most specific one wins."""
+
+    pipeline: tuple[StepSpec, ...] | None = None
+    """The steps that each event goes through, in order."""
+    change_hook: FunctionReference | None = Field(None, alias="changeHook")
+    """A function `module:function`, called with `(item, context)`, that takes the pipeline's place."""
+    operations: tuple[Operation, ...] | None = None
+    """Which kinds of change to relay. Default: all of them."""
+    match: dict[str, Any] | None = None
+    """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. Default: every change."""
+    full_document: Literal["off", "update_lookup", "when_available", "required"] | None = None
+    """The whole document with an update: `update_lookup` as it is now, `when_available` and `required` as it was right
+    after the update (a post-image, which the collection must keep). Default: update_lookup."""
+    full_document_before_change: Literal["off", "when_available", "required"] | None = None
+    """The document as it was before the change (a pre-image, which the collection must keep). Default: off."""
+    order: Order | None = None
+    """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
+    concurrency: int | None = Field(None, ge=1, le=1024)
+    """How many lanes the pipeline has: how many deliveries run at a time. Default: 16."""
+
+
+class CollectionScope(Scope):
+    """Options of one collection, or of those that a glob names."""
+
+
+class DatabaseScope(Scope):
+    """Options of one database, or of those that a glob names."""
+
+    collections: dict[str, CollectionScope] = Field(default_factory=dict)
+    """The collections to watch, by name or glob. Empty: all of them, those created later too."""
+
+
+class MongoDB(Section):
+    """The deployment to watch."""
+
+    url: MongoURL = Field("mongodb://localhost:27017/?replicaSet=rs0", validate_default=True)
+    """MongoDB's connection string. Default: the environment's `MONGODB_URL`."""
+    driver: Literal["pymongo", "motor"] = "pymongo"
+    """PyMongo's async API, or Motor (past its end of life; needs `pip install 'mess[motor]'`)."""
+
+
+class Retention(Section):
+    """How long dead letters are kept."""
+
+    max_age: Duration | None = 30 * 86400.0
+    """Older ones are deleted; null keeps them for ever."""
+    max_count: int | None = Field(None, ge=1)
+    """The newest so many are kept; null for any number."""
+
+
+class State(Section):
+    """Where the relay records its progress and its dead letters."""
+
+    url: StateURL | None = None
+    """`mongodb://…`, or `sqlite:///path`. Default: the watched deployment itself."""
+    database: str = "mess"
+    """The MongoDB database that holds the state. It cannot be watched."""
+    retention: Retention = Retention()
+    """How long dead letters are kept."""
+
+
+class Admin(Section):
+    """The HTTP server for status, health and metrics."""
+
+    enabled: bool = True
+    """Whether to serve at all."""
+    host: str = "127.0.0.1"
+    """The address to listen on. Default: the environment's `MESS_ADMIN_HOST`."""
+    port: int = Field(3000, ge=0, le=65535)
+    """The port; 0 picks a free one. Default: the environment's `PORT`."""
+
+
+class Log(Section):
+    """What the relay says of itself."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least severe level that is written. Default: the environment's `MESS_LOG_LEVEL`."""
+    format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is console on a terminal and JSON lines elsewhere. Default: the environment's `MESS_LOG_FORMAT`."""
+
+
+class Window(Section):
+    """The events in flight, all streams together; this bounds the relay's memory."""
+
+    max_events: int = Field(10_000, ge=1)
+    """How many."""
+    max_bytes: Size = 24 * 1024 * 1024
+    """How many bytes of BSON. Decoded, a document takes about seven times as much."""
+
+
+class Checkpoint(Section):
+    """How often progress is recorded."""
+
+    interval: Duration = 1.0
+    """While events flow."""
+    idle_interval: Duration = 30.0
+    """While none do; the position moves all the same, so that a quiet collection never ages out of the oplog."""
+
+
+class Config(Scope):
+    """The config file."""
+
+    name: str = Field("mess", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    """This relay's name; its state is kept under it. Two relays with one name supersede each other."""
+    mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
+    """The deployment to watch."""
+    start: Literal["now", "oldest"] | datetime = "now"
+    """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time."""
+    on_history_lost: Literal["stop", "now"] = "stop"
+    """What to do when a position is no longer in the oplog: stop, or record the gap and go on from now."""
+    databases: dict[str, DatabaseScope]
+    """The databases to watch, by name or glob."""
+    plugins: dict[str, FunctionReference] = Field(default_factory=dict)
+    """Your own steps: a name, and a Python function `module:function` in a file beside the config file, called with
+    `(input, config, context)`."""
+    state: State = State()
+    """Where progress and dead letters are recorded."""
+    window: Window = Window()
+    """Bounds on the events in flight."""
+    checkpoint: Checkpoint = Checkpoint()
+    """How often progress is recorded."""
+    shutdown_grace: Duration = 7.0
+    """How long requests in flight may take after SIGTERM."""
+    admin: Admin = Admin()
+    """The HTTP server for status, health and metrics."""
+    log: Log = Log()
+    """What the relay says of itself."""

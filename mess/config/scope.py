@@ -1,0 +1,118 @@
+"""Which options hold for a namespace: the collection's own, else its database's, else the top level's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, TypeVar
+
+from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope, Operation, Order, Scope, StepSpec
+
+
+HOOK = "changeHook "
+"""Begins the step's name where a hook stands in for a pipeline; the function's reference follows."""
+
+T = TypeVar("T")
+
+
+def is_glob(name: str) -> bool:
+    """Whether a database's or collection's name in the config stands for many."""
+    return any(character in name for character in "*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineSpec:
+    """A pipeline as the config asks for it.
+
+    `name` is the scope that it was written in (`default` for the top level, `shop`, `shop.orders`). A `changeHook` is
+    a pipeline of one step, whose name begins with `HOOK`.
+    """
+
+    name: str
+    steps: tuple[StepSpec, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """Every scoped option as it holds for one namespace."""
+
+    pipeline: PipelineSpec
+    operations: tuple[Operation, ...]
+    match: dict[str, Any] | None
+    full_document: str
+    full_document_before_change: str
+    order: Order
+    concurrency: int
+
+
+def database_scope(config: Config, db: str) -> tuple[str, DatabaseScope] | None:
+    """The entry of `databases` that a database falls under: its own name, else the first glob that fits."""
+    return _entry(config.databases, db)
+
+
+def collection_scope(database: DatabaseScope, coll: str) -> tuple[str, CollectionScope] | None:
+    """The entry of `collections` that a collection falls under; an empty `collections` takes them all."""
+    if not database.collections:
+        return "*", CollectionScope()
+    return _entry(database.collections, coll)
+
+
+def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
+    """The options for a namespace, or None when the config does not select it.
+
+    Without `coll`, the options for events of the whole database (dropDatabase).
+    """
+    database = database_scope(config, db)
+    if database is None:
+        return None
+    scopes: list[tuple[str, Scope]] = [("default", config), database]
+    if coll:
+        collection = collection_scope(database[1], coll)
+        if collection is None:
+            return None
+        scopes.append((f"{database[0]}.{collection[0]}", collection[1]))
+    return _merge(scopes[::-1])
+
+
+def pipelines(config: Config) -> list[PipelineSpec]:
+    """Every pipeline that some namespace may take, each once."""
+    found: dict[str, PipelineSpec] = {}
+    for db, database in config.databases.items():
+        for coll in ("", *(database.collections or {"*": None})):
+            # An entry's own name stands for all that falls under it, globs included.
+            options = resolve(config, db, coll)
+            if options is not None:
+                found.setdefault(options.pipeline.name, options.pipeline)
+    return list(found.values())
+
+
+def _entry(entries: dict[str, T], name: str) -> tuple[str, T] | None:
+    if name in entries:
+        return name, entries[name]
+    return next(((key, scope) for key, scope in entries.items() if is_glob(key) and fnmatchcase(name, key)), None)
+
+
+def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
+    def nearest(option: str) -> tuple[str, Any]:
+        return next(((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None))
+
+    def pick(option: str, default: Any) -> Any:
+        value = nearest(option)[1]
+        return default if value is None else value
+
+    # As in the Node.js tool, a hook found at any scope takes the place of every pipeline.
+    name, hook = nearest("change_hook")
+    if hook is not None:
+        pipeline = PipelineSpec(name, (StepSpec(name=HOOK + hook),))
+    else:
+        name, steps = nearest("pipeline")
+        pipeline = PipelineSpec(name or "default", steps or ())
+    return Resolved(
+        pipeline=pipeline,
+        operations=pick("operations", ALL_OPERATIONS),
+        match=pick("match", None),
+        full_document=pick("full_document", "update_lookup"),
+        full_document_before_change=pick("full_document_before_change", "off"),
+        order=pick("order", "document"),
+        concurrency=pick("concurrency", 16),
+    )

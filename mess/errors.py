@@ -1,0 +1,148 @@
+"""Everything that can go wrong, as one tree; each leaf says what the relay does about it.
+
+    MessError
+    ├─ ConfigError(problems)        all mistakes at once, each with file:line and path → exit 2
+    ├─ SourceError                  → exit 3
+    │  ├─ SourceUnavailable         reconnect with backoff, for ever; not ready meanwhile
+    │  ├─ NotAReplicaSet            → exit 3
+    │  ├─ NotPermitted              → exit 3
+    │  └─ HistoryLost               the position is no longer in the oplog; the policy decides → exit 4
+    ├─ DeliveryError                raised by steps: an instruction to the pipeline
+    │  ├─ EndpointDown(retry_after) the sink, not the event, is the trouble: hold and try again
+    │  ├─ Ambiguous                 either may be the trouble: try again
+    │  ├─ Refused                   this event is the trouble: `on_failure` decides
+    │  └─ BatchError(errors)        which events of a mini-batch failed, and how
+    ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
+    │  └─ Superseded                another process runs under this relay's name → exit 6
+    └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from mess.event import Event
+
+
+class MessError(Exception):
+    """Base of every error that MESS raises on purpose. The class's docstring is its default message."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or (type(self).__doc__ or "").strip().splitlines()[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake in a config file.
+
+    `file` and `line` (counted from 1; None when there is no place, as for a missing file) say where,
+    `path` names the key (`databases.shop.pipeline[1].config.endpoint`; empty for the whole file) and
+    `message` says what is wrong and how to mend it.
+    """
+
+    message: str
+    path: str = ""
+    file: str | None = None
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line) if part is not None)
+        return ": ".join(part for part in (place, self.path, self.message) if part)
+
+
+class ConfigError(MessError):
+    """The configuration is not usable."""
+
+    exit_code = 2
+
+    def __init__(self, problems: Iterable[Problem] | str) -> None:
+        if isinstance(problems, str):
+            problems = (Problem(problems),)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class SourceError(MessError):
+    """MongoDB cannot be read."""
+
+    exit_code = 3
+
+
+class SourceUnavailable(SourceError):
+    """MongoDB does not answer."""
+
+
+class NotAReplicaSet(SourceError):
+    """This MongoDB server is not part of a replica set, so it has no change streams.
+
+    Start mongod with --replSet rs0 and run rs.initiate() once.
+    """
+
+
+class NotPermitted(SourceError):
+    """MongoDB refuses the user that the relay connects with."""
+
+
+class HistoryLost(SourceError):
+    """The stored position is no longer in MongoDB's oplog: events after it have been lost to this relay."""
+
+    exit_code = 4
+
+
+class DeliveryError(MessError):
+    """A step could not do its work on an event."""
+
+
+class EndpointDown(DeliveryError):
+    """The sink is not able to take any event at present.
+
+    `retry_after` is how many seconds the sink asked to be left alone, when it said so.
+    """
+
+    def __init__(self, message: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Ambiguous(DeliveryError):
+    """The step failed, and it does not tell whether the event or the sink is the trouble."""
+
+
+class Refused(DeliveryError):
+    """The sink will never take this event."""
+
+
+class BatchError(DeliveryError):
+    """Some events of a mini-batch failed; all others are done.
+
+    `errors` maps the index of each failed event, in the sequence that the step was given, to its error.
+    `passed` holds the events that go on to the next step; None means all that did not fail.
+    """
+
+    def __init__(self, errors: Mapping[int, Exception], passed: Sequence[Event] | None = None) -> None:
+        super().__init__(f"{len(errors)} events failed")
+        self.errors = dict(errors)
+        self.passed = passed
+
+
+class StateError(MessError):
+    """Progress or a dead letter cannot be recorded, so the relay must not go on."""
+
+    exit_code = 5
+
+
+class Superseded(StateError):
+    """Another process has taken over this relay's name."""
+
+    exit_code = 6
+
+
+class Stopped(MessError):
+    """A step with `on_failure: stop` refused an event."""
+
+    exit_code = 7

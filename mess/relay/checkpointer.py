@@ -1,0 +1,72 @@
+"""Writes down how far each stream is done: as seldom as is safe, and never past an unfinished event."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from mess.event import Position
+from mess.relay.window import Window
+from mess.state.store import Checkpoint, StateStore
+
+
+@dataclass(slots=True)
+class Progress:
+    """A stream's window, and what has been recorded of it.
+
+    `saved_at` is in seconds of the monotonic clock.
+    """
+
+    stream: str
+    plan: str
+    selection: dict[str, Any]
+    window: Window
+    saved: Position | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+    finished: int = 0
+
+    def due(self, now: float, idle_interval: float) -> bool:
+        """Whether the stream has moved on far enough for a new checkpoint."""
+        position = self.window.position
+        if position is None or position == self.saved:
+            return False
+        # A checkpoint that is written into the watched deployment moves an idle stream, and must not feed itself.
+        return self.window.finished != self.finished or now - self.saved_at >= idle_interval
+
+
+class Checkpointer:
+    """Records all streams' progress, each time in one write."""
+
+    def __init__(
+        self, store: StateStore, streams: Sequence[Progress], *, interval: float, idle_interval: float
+    ) -> None:
+        self._store = store
+        self._streams = streams
+        self._interval = interval
+        self._idle_interval = idle_interval
+
+    async def run(self) -> None:
+        """Record what moved, every interval, for ever. Raises StateError."""
+        while True:
+            await asyncio.sleep(self._interval)
+            await self.save(self._idle_interval)
+
+    async def save(self, idle_interval: float = 0.0) -> None:
+        """Record what moved. Raises StateError when it cannot be, Superseded when another relay has taken over."""
+        now = time.monotonic()
+        moved = [stream for stream in self._streams if stream.due(now, idle_interval)]
+        checkpoints: list[Checkpoint] = []
+        finished = [stream.window.finished for stream in moved]
+        for stream in moved:
+            if position := stream.window.position:
+                updated = datetime.now(timezone.utc)
+                checkpoints.append(Checkpoint(stream.stream, stream.plan, stream.selection, position, updated))
+        if not checkpoints:
+            return
+        await self._store.save(checkpoints)
+        for stream, checkpoint, count in zip(moved, checkpoints, finished, strict=True):
+            stream.saved, stream.saved_at, stream.finished = checkpoint.position, time.monotonic(), count

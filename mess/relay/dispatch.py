@@ -1,0 +1,137 @@
+"""From a stream's batch to the lanes: every event registered, routed by namespace, and by key to its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import bson
+from bson import Int64, ObjectId, Timestamp
+from bson.binary import Binary
+
+from mess.event import Event, Namespace
+from mess.relay.lane import Lane
+from mess.capture.source import Batch
+from mess.relay.window import Window
+
+_HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
+
+_ROUTES_KEPT = 10_000
+
+
+class Route(NamedTuple):
+    """Where the events of one namespace go.
+
+    `since` leaves out events that were committed before it: another stream delivered them already, or nobody asked
+    for them.
+    """
+
+    lanes: Sequence[Lane]
+    order: str
+    operations: frozenset[str]
+    since: Timestamp | None = None
+
+
+class Router(Protocol):
+    """Knows where events go."""
+
+    def route(self, namespace: Namespace) -> Route | None:
+        """The route for a namespace's events; None when they are not this stream's to deliver."""
+
+    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
+        """The route for a collection's renaming."""
+
+
+def key_hash(key: Mapping[str, Any]) -> int:
+    """A hash of a document key's `_id`: equal ids give equal hashes.
+
+    Values that Python cannot hash, or that are not equal to themselves, are hashed as BSON.
+    """
+    value = key.get("_id")
+    if type(value) in _HASHED_DIRECTLY or (type(value) is float and value == value):
+        return hash(value)
+    return hash(bson.encode({"": value}))
+
+
+def _target(event: Event) -> Namespace:
+    target = event.change.get("to") or {}
+    return Namespace(target.get("db", ""), target.get("coll", ""))
+
+
+class Dispatcher:
+    """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in."""
+
+    def __init__(self, window: Window, router: Router) -> None:
+        self._window = window
+        self._router = router
+        self._routes: dict[Namespace, Route | None] = {}
+        self._turn = 0
+
+    async def dispatch(self, batch: Batch) -> None:
+        """Bring a whole batch on its way; returns when its last event has been admitted to the window."""
+        events: Sequence[Event] = batch.events
+        start = 0
+        for index, event in enumerate(events):
+            if event.key is None:
+                await self._flow(events[start:index])
+                await self._barrier(event)
+                start = index + 1
+        await self._flow(events[start:] if start else events)
+        self._window.mark(batch.position)
+
+    async def _flow(self, events: Sequence[Event]) -> None:
+        while events:
+            count = await self._window.admit(events)
+            self._spread(events[:count] if count < len(events) else events)
+            events = events[count:]
+
+    async def _barrier(self, event: Event) -> None:
+        await self._window.drained()
+        await self._flow([event])
+        await self._window.drained()
+
+    def _spread(self, events: Sequence[Event]) -> None:
+        routes = self._routes
+        touched: set[Lane] = set()
+        left_out: list[Event] = []
+        for event in events:
+            namespace = event.namespace
+            try:
+                route = routes[namespace]
+            except KeyError:
+                route = self._find(namespace)
+            if event.operation == "rename":
+                route = self._router.route_rename(namespace, _target(event))
+            if route is None or event.operation not in route.operations or not self._wanted(event, route):
+                left_out.append(event)
+                continue
+            lane = route.lanes[self._line(event, route) % len(route.lanes)]
+            lane.events.append(event)
+            touched.add(lane)
+        for lane in touched:
+            lane.wake()
+        if left_out:
+            self._window.done(left_out)
+
+    def _find(self, namespace: Namespace) -> Route | None:
+        if len(self._routes) >= _ROUTES_KEPT:
+            self._routes.clear()
+        route = self._routes[namespace] = self._router.route(namespace)
+        return route
+
+    def _line(self, event: Event, route: Route) -> int:
+        if event.key is None:
+            return 0
+        if route.order == "document":
+            return hash(event.namespace) ^ key_hash(event.key)
+        if route.order == "collection":
+            return hash(event.namespace)
+        self._turn += 1
+        return self._turn
+
+    @staticmethod
+    def _wanted(event: Event, route: Route) -> bool:
+        if route.since is None:
+            return True
+        time = event.change.get("clusterTime")
+        return not isinstance(time, Timestamp) or time >= route.since

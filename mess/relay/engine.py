@@ -1,0 +1,91 @@
+"""Everything that runs while the relay runs, and the order in which it stops."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+
+from mess.errors import StateError
+from mess.relay.checkpointer import Checkpointer
+from mess.relay.pipeline import Pipeline
+from mess.relay.runner import StreamRunner
+from mess.relay.stopping import Stopping
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+
+class Engine:
+    """Runs the streams' runners and the checkpointer until it is told to stop, or until something cannot go on."""
+
+    def __init__(
+        self,
+        runners: Sequence[StreamRunner],
+        pipelines: Sequence[Pipeline],
+        checkpointer: Checkpointer,
+        stopping: Stopping,
+        grace: float,
+    ) -> None:
+        self._runners = runners
+        self._pipelines = pipelines
+        self._checkpointer = checkpointer
+        self._stopping = stopping
+        self._grace = grace
+        self._failure: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Stop because of an error, which `run` raises when all is closed; the first one counts."""
+        if self._failure is None:
+            self._failure = error
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Run, then stop in order: reading first, then what is in flight, the checkpoint last. Raises what failed."""
+        tasks: list[asyncio.Task[None]] = []
+        opened: list[Pipeline] = []
+        try:
+            for pipeline in self._pipelines:
+                opened.append(pipeline)
+                await pipeline.open()
+            tasks = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
+            tasks.append(asyncio.create_task(self._guard(self._checkpointer.run())))
+            await self._stopping.wait()
+        finally:
+            self._stopping.set()
+            await _cancel(tasks)
+            await self._finish_lanes()
+            await self._last_checkpoint()
+            await asyncio.gather(*(runner.source.close() for runner in self._runners), return_exceptions=True)
+            for pipeline in reversed(opened):
+                await pipeline.close()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self.fail(error)
+
+    async def _finish_lanes(self) -> None:
+        busy = [lane.task for runner in self._runners for lane in runner.lanes() if lane.task is not None]
+        if not busy:
+            return
+        _, late = await asyncio.wait(busy, timeout=self._grace)
+        if late:
+            log.warning("deliveries did not end in time; they are made again after the next start", count=len(late))
+            await _cancel(list(late))
+
+    async def _last_checkpoint(self) -> None:
+        if isinstance(self._failure, StateError):
+            return
+        try:
+            await self._checkpointer.save()
+        except StateError as error:
+            self.fail(error)
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

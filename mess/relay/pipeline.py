@@ -1,0 +1,52 @@
+"""The steps that events go through, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mess.event import Event
+from mess.relay.stage import Stage
+
+Done = Callable[[Sequence[Event]], None]
+
+
+class Pipeline:
+    """An ordered list of stages that many lanes use at a time."""
+
+    def __init__(self, name: str, stages: Sequence[Stage]) -> None:
+        self.name = name
+        self.stages = tuple(stages)
+
+    async def open(self) -> None:
+        """Open every step, in order."""
+        for stage in self.stages:
+            await stage.step.open()
+
+    async def close(self) -> None:
+        """Close every step, the last one first."""
+        for stage in reversed(self.stages):
+            await stage.step.close()
+
+    async def run(self, events: Sequence[Event], done: Done) -> None:
+        """Put `events` through all steps; `done` is told of every event as soon as no step has more to do with it.
+
+        Raises what `Stage.process` raises.
+        """
+        await self._from(0, events, done)
+
+    async def _from(self, index: int, events: Sequence[Event], done: Done) -> None:
+        for position in range(index, len(self.stages)):
+            stage = self.stages[position]
+            if len(events) > stage.max_events:
+                # Each slice goes all the way before the next begins, so that what is done is known early.
+                for start in range(0, len(events), stage.max_events):
+                    await self._from(position, events[start : start + stage.max_events], done)
+                return
+            passed = await stage.process(events)
+            if len(passed) < len(events):
+                kept = {id(event) for event in passed}
+                done([event for event in events if id(event) not in kept])
+                if not passed:
+                    return
+            events = passed
+        done(events)

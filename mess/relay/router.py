@@ -1,0 +1,55 @@
+"""From the config's scopes to lanes: which pipeline a namespace's events take, and by which lanes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from mess.capture.plan import StreamPlan
+from mess.capture.resume import Start
+from mess.config.model import Config
+from mess.config.scope import resolve
+from mess.event import Namespace
+from mess.relay.dispatch import Route
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+
+MakeLane = Callable[[Pipeline], Lane]
+
+
+class ScopeRouter:
+    """The routes of one stream. Lanes belong to a stream and a pipeline, and are made when first needed."""
+
+    def __init__(
+        self, config: Config, plan: StreamPlan, start: Start, pipelines: Mapping[str, Pipeline], make_lane: MakeLane
+    ) -> None:
+        self._config = config
+        self._plan = plan
+        self._start = start
+        self._pipelines = pipelines
+        self._make_lane = make_lane
+        self._lanes: dict[tuple[str, str, int], list[Lane]] = {}
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """All lanes made so far."""
+        return [lane for lanes in self._lanes.values() for lane in lanes]
+
+    def route(self, namespace: Namespace) -> Route | None:
+        """See `mess.relay.dispatch.Router`."""
+        if not namespace.coll and not self._plan.database_events:
+            return None
+        if not self._plan.selection.selects(namespace):
+            return None
+        options = resolve(self._config, *namespace)
+        if options is None:
+            return None
+        key = (options.pipeline.name, options.order, options.concurrency)
+        if key not in self._lanes:
+            pipeline = self._pipelines[options.pipeline.name]
+            self._lanes[key] = [self._make_lane(pipeline) for _ in range(options.concurrency)]
+        return Route(self._lanes[key], options.order, frozenset(options.operations), self._start.since(namespace))
+
+    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
+        """By the old name where the config selects it, for then another stream may see the event too; else by the new."""
+        selected = resolve(self._config, *source) is not None
+        return self.route(source if selected else target)

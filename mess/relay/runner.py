@@ -1,0 +1,49 @@
+"""One stream's way from its source to its lanes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from mess.capture.source import Batch, Source
+from mess.relay.dispatch import Dispatcher
+from mess.relay.lane import Lane
+from mess.relay.window import Window
+
+
+class StreamRunner:
+    """Reads the next batch while the one before it is dispatched.
+
+    `report` records what a batch has to tell besides its events, before the position behind it counts.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        window: Window,
+        dispatcher: Dispatcher,
+        lanes: Callable[[], list[Lane]],
+        report: Callable[[Batch], Awaitable[None]],
+        counted: Callable[[int], None],
+    ) -> None:
+        self.source = source
+        self.window = window
+        self.lanes = lanes
+        self._dispatcher = dispatcher
+        self._report = report
+        self._counted = counted
+
+    async def run(self) -> None:
+        """Go on until cancelled. Raises SourceError when the stream cannot be read any more."""
+        ahead = asyncio.ensure_future(self.source.read())
+        try:
+            while True:
+                batch = await ahead
+                ahead = asyncio.ensure_future(self.source.read())
+                if batch.unreadable or batch.lost:
+                    await self._report(batch)
+                self._counted(len(batch.events))
+                await self._dispatcher.dispatch(batch)
+        finally:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)

@@ -1,0 +1,106 @@
+"""How the relay does, for the admin server and the metrics."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import mess
+from mess.capture.source import Source
+from mess.relay.checkpointer import Progress
+from mess.relay.stage import Stage
+from mess.telemetry.metrics import Metrics, StreamStatus
+
+
+class Parts(Protocol):
+    """What of a relay there is to tell of."""
+
+    metrics: Metrics
+    stages: list[Stage]
+    progress: list[Progress]
+    starting: str | None
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """One of each stream, in the order of `progress`."""
+
+    @property
+    def name(self) -> str:
+        """The relay's name."""
+
+
+class RelayStatus:
+    """What `mess.admin.view.View` asks for."""
+
+    def __init__(self, relay: Parts) -> None:
+        self._relay = relay
+        self._began = time.monotonic()
+
+    @property
+    def changed(self) -> int:
+        """How many events every step has finished with since the start."""
+        return self._relay.metrics.changed
+
+    def streams(self) -> list[StreamStatus]:
+        """How each stream does."""
+        pairs = zip(self._relay.sources, self._relay.progress, strict=True)
+        return [_stream(source, progress) for source, progress in pairs]
+
+    def problems(self) -> list[str]:
+        """Why the relay is not ready; nothing when it is."""
+        relay = self._relay
+        if relay.starting is not None:
+            return [relay.starting]
+        found = [f"stream {stream.name}: {stream.problem}" for stream in self.streams() if stream.problem is not None]
+        return found + [
+            f"step {stage.name} of pipeline {stage.pipeline}: {stage.trouble}"
+            for stage in relay.stages
+            if stage.trouble is not None
+        ]
+
+    def status(self) -> dict[str, Any]:
+        """Everything there is to tell."""
+        return {
+            "name": self._relay.name,
+            "version": mess.__version__,
+            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "changed": self.changed,
+            "ready": not self.problems(),
+            "problems": self.problems(),
+            "streams": [
+                {
+                    "name": stream.name,
+                    "connected": stream.connected,
+                    "problem": stream.problem,
+                    "lag_seconds": stream.lag,
+                    "window_events": stream.window_events,
+                    "window_bytes": stream.window_bytes,
+                    "checkpoint_age_seconds": stream.checkpoint_age,
+                }
+                for stream in self.streams()
+            ],
+            "steps": [
+                {"pipeline": stage.pipeline, "step": stage.name, "trouble": stage.trouble} for stage in self._relay.stages
+            ],
+        }
+
+    def metrics(self) -> bytes:
+        """The metrics, in Prometheus's text format."""
+        return self._relay.metrics.render()
+
+
+def _stream(source: Source, progress: Progress) -> StreamStatus:
+    window = progress.window
+    position = window.position or progress.saved
+    # A position may lie a tick ahead of now: behind everything that has been committed.
+    lag = None if position is None or position.time is None else max(0.0, time.time() - position.time.time)
+    return StreamStatus(
+        name=source.name,
+        connected=source.problem is None,
+        problem=source.problem,
+        lag=lag,
+        window_events=len(window),
+        window_bytes=window.bytes,
+        checkpoint_age=time.monotonic() - progress.saved_at,
+    )

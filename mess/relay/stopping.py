@@ -1,0 +1,42 @@
+"""How every part of the relay learns that it is to stop."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+class Halted(Exception):  # noqa: N818 - not an error: the relay is stopping, and what is unfinished stays so
+    """The relay is stopping: leave the events at hand unfinished."""
+
+
+class Stopping:
+    """Set once; pauses end at once when it is."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """From now on nothing new is begun."""
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the relay is stopping."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Raise Halted when the relay is stopping."""
+        if self._event.is_set():
+            raise Halted
+
+    async def wait(self) -> None:
+        """Return when the relay is to stop."""
+        await self._event.wait()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, or raise Halted as soon as the relay is stopping."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        except TimeoutError:
+            return
+        raise Halted

@@ -1,0 +1,116 @@
+"""The events of one stream that are in flight, in stream order, bounded in number and bytes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from mess.event import Event, Position
+
+
+class Mark:
+    """A position in the stream at which no event stands: behind the last event of a reply, or while idle."""
+
+    __slots__ = ("position",)
+
+    done = True
+    size = 0
+
+    def __init__(self, position: Position) -> None:
+        self.position = position
+
+
+class Window:
+    """Knows every unfinished event of a stream, and how far everything is done.
+
+    It holds all events from the oldest unfinished one on, so one event that takes long lets at most `max_events`
+    events and `max_bytes` bytes of BSON pass. An event larger than the window is admitted alone. `finished` counts the
+    events that the position has passed.
+    """
+
+    def __init__(self, max_events: int, max_bytes: int) -> None:
+        self.max_events = max_events
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self.finished = 0
+        self._entries: deque[Event | Mark] = deque()
+        self._events = 0
+        self._reached: Event | Mark | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._wanted = 0
+
+    def __len__(self) -> int:
+        return self._events
+
+    @property
+    def position(self) -> Position | None:
+        """The newest position with nothing unfinished before it; None until there is one."""
+        return None if self._reached is None else self._reached.position
+
+    async def admit(self, events: Sequence[Event]) -> int:
+        """Take in as many of `events`, from the first on, as there is room for; wait until there is some.
+
+        Returns how many were taken, at least one.
+        """
+        while not (count := self._fitting(events)):
+            await self._until(min(len(events), max(1, self.max_events // 8)))
+        taken = events if count == len(events) else events[:count]
+        self._entries.extend(taken)
+        self._events += count
+        self.bytes += sum(event.size for event in taken)
+        return count
+
+    def mark(self, position: Position) -> None:
+        """Note that the stream has been read up to `position`."""
+        self._entries.append(Mark(position))
+        self._advance()
+
+    def done(self, events: Iterable[Event]) -> None:
+        """Note that every step has finished with `events`, or that they lie in the dead letters."""
+        for event in events:
+            event.done = True
+        if self._entries and self._entries[0].done:
+            self._advance()
+
+    async def drained(self) -> None:
+        """Wait until no event is unfinished."""
+        while self._events:
+            await self._until(self.max_events)
+
+    def _fitting(self, events: Sequence[Event]) -> int:
+        room = self.max_bytes - self.bytes
+        count = 0
+        for event in events[: self.max_events - self._events]:
+            room -= event.size
+            if room < 0 and (count or self._events):
+                break
+            count += 1
+        return count
+
+    async def _until(self, wanted: int) -> None:
+        # Waking for each event that leaves would make the dispatcher work event by event: it wakes for a share.
+        self._wanted = wanted
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _advance(self) -> None:
+        entries = self._entries
+        while entries and entries[0].done:
+            entry = entries.popleft()
+            self._reached = entry
+            if entry.__class__ is not Mark:
+                self.finished += 1
+                self._events -= 1
+                self.bytes -= entry.size
+        waiter = self._waiter
+        if waiter is not None and not waiter.done() and self._roomy():
+            waiter.set_result(None)
+
+    def _roomy(self) -> bool:
+        if not self._events:
+            return True
+        return self.max_events - self._events >= self._wanted and self.bytes <= self.max_bytes * 7 // 8

@@ -1,0 +1,95 @@
+"""Going on through a failover of the MongoDB that keeps the state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WTimeoutError,
+)
+
+from mess.errors import StateError
+
+T = TypeVar("T")
+
+# telemetry is beside this layer, not below it; it writes warnings of the standard library's logging, too.
+_log = logging.getLogger("mess.state")
+
+# Names as in MongoDB's error_codes.yml: election, shutdown, stepping down, and a majority that is not there at present.
+_PASSING = {6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
+_REFUSED = {13, 18, 8000}
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+class Unsettled(PyMongoError):
+    """A write that neither succeeded nor says why; it is tried again."""
+
+
+async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: float) -> T:
+    """Await `operation()` again and again while MongoDB fails over, for up to `patience` seconds.
+
+    `operation` must be idempotent: an attempt that seemed to fail may have been carried out. `what` completes
+    "cannot …". Raises StateError from the driver's error; errors that are not the driver's pass through.
+    """
+    clock = asyncio.get_running_loop().time
+    deadline = clock() + patience
+    pause = 0.0
+    while True:
+        try:
+            return await operation()
+        except PyMongoError as error:
+            if not _may_pass(error):
+                raise StateError(f"cannot {what}: {brief(error)}{mend(error)}") from error
+            pause = min(_LONGEST_PAUSE, pause * 2 or _warn(what, error))
+            if clock() + pause > deadline:
+                raise StateError(
+                    f"cannot {what}: the state's MongoDB has not been able to write for {patience:.0f} s: {brief(error)}"
+                ) from error
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Whether MongoDB refuses the user, not the write."""
+    return bool(_REFUSED & _codes(error))
+
+
+def mend(error: BaseException | None) -> str:
+    """What the user can do about a refusal; empty for other errors."""
+    if not is_refusal(error):
+        return ""
+    return (
+        ". Grant the user the role readWrite on the state database (`state.database`), or keep the state in a file: "
+        "state.url: sqlite:///mess.db"
+    )
+
+
+def brief(error: Exception) -> str:
+    """An error's own words, without the server's whole reply and the driver's topology behind them."""
+    return str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition(", Topology")[0]
+
+
+def _warn(what: str, error: Exception) -> float:
+    _log.warning("cannot %s at present, trying again: %s", what, brief(error))
+    return _FIRST_PAUSE
+
+
+def _may_pass(error: PyMongoError) -> bool:
+    if isinstance(error, (ConnectionFailure, WTimeoutError, WriteConcernError, Unsettled)):
+        return True
+    return error.has_error_label("RetryableWriteError") or bool(_PASSING & _codes(error))
+
+
+def _codes(error: BaseException | None) -> set[int]:
+    codes: set[Any] = {error.code} if isinstance(error, OperationFailure) else set()
+    if isinstance(error, BulkWriteError):
+        codes |= {each.get("code") for kind in ("writeErrors", "writeConcernErrors") for each in error.details.get(kind, ())}
+    return {code for code in codes if isinstance(code, int)}

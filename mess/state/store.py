@@ -1,0 +1,198 @@
+"""What survives a restart, and the port behind which it is kept."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from bson import Timestamp
+
+from mess.errors import StateError, Superseded
+from mess.event import Namespace, Position
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The stored position of a stream: everything up to it is done.
+
+    `stream` is the stream's name, `plan` a hash of how it was read, `selection` what it selects (JSON types only) and
+    `updated` when this was stored.
+    """
+
+    stream: str
+    plan: str
+    selection: dict[str, Any]
+    position: Position
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that was given up on, stored with its reason.
+
+    `id` is the event's. `reason` is what the step said and `error` the name of the error's class. `attempts` counts the
+    deliveries tried. `time` is when it was first given up on, to the millisecond. `event` is the change event as
+    MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings.
+    """
+
+    id: str
+    pipeline: str
+    step: str
+    namespace: Namespace
+    operation: str
+    key: Any
+    reason: str
+    error: str
+    attempts: int
+    time: datetime
+    event: dict[str, Any]
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Changes that the relay has never seen, of one stream, between two cluster times; None where an end is unknown."""
+
+    stream: str
+    since: Timestamp | None
+    until: Timestamp | None
+    reason: str
+    time: datetime
+
+
+class StateStore(ABC):
+    """Where one relay keeps its checkpoints, dead letters and gaps.
+
+    Of several processes with the relay's name only the one that has called `take_over` last may write checkpoints: its
+    number is the *epoch*, and each write is conditional on it. Every method raises StateError, with its cause chained,
+    when the place of storage fails for longer than a failover takes.
+    """
+
+    def __init__(self, relay: str) -> None:
+        self.relay = relay
+        self._epoch: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that this process has taken over with. Raises StateError before `take_over`."""
+        if self._epoch is None:
+            raise StateError("checkpoints cannot be written before `take_over`")
+        return self._epoch
+
+    @abstractmethod
+    async def open(self) -> None:
+        """Get ready, and make sure that state can be written.
+
+        Raises NotPermitted where MongoDB's user may not write, StateError for all else; both say how to mend it.
+        """
+
+    @abstractmethod
+    async def take_over(self) -> int:
+        """Raise the relay's epoch and return it; from here on, older processes can write no checkpoint."""
+
+    @abstractmethod
+    async def checkpoints(self) -> list[Checkpoint]:
+        """All stored checkpoints, by stream. To write on from them, read them after `take_over`."""
+
+    @abstractmethod
+    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Store all these checkpoints durably, in one write.
+
+        Raises Superseded, with nothing stored, when another process has taken over.
+        """
+
+    async def set_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint on a user's behalf.
+
+        A process that has not taken over does so first, so that a relay running meanwhile stops as Superseded instead
+        of overwriting what the user asked for.
+        """
+        await self._ensure_epoch()
+        await self.save([checkpoint])
+
+    async def delete_checkpoint(self, stream: str) -> bool:
+        """Forget a stream's checkpoint, so that it begins at `start`; False when there was none.
+
+        A process that has not taken over does so first, see `set_checkpoint`. Raises Superseded when another process
+        has taken over since.
+        """
+        await self._ensure_epoch()
+        return await self._delete_checkpoint(stream)
+
+    async def reset(self) -> int:
+        """Forget all checkpoints, as `delete_checkpoint` does; returns how many there were."""
+        await self._ensure_epoch()
+        return sum([await self._delete_checkpoint(checkpoint.stream) for checkpoint in await self.checkpoints()])
+
+    async def _ensure_epoch(self) -> None:
+        if self._epoch is None:
+            await self.take_over()
+
+    @abstractmethod
+    async def _delete_checkpoint(self, stream: str) -> bool: ...
+
+    @abstractmethod
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep these dead letters durably.
+
+        One letter is kept per event: when it is given up on again, the latest word replaces all but `time`.
+        """
+
+    @abstractmethod
+    def dead_letters(
+        self,
+        *,
+        pipeline: str | None = None,
+        step: str | None = None,
+        namespace: Namespace | None = None,
+        since: datetime | None = None,
+        limit: int | None = None,
+    ) -> AsyncIterator[DeadLetter]:
+        """The dead letters that match, newest first, without their events and bodies (`dead_letter` has them).
+
+        `since` is the oldest time wanted.
+        """
+
+    @abstractmethod
+    async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002 - the field's name
+        """The dead letter of the event with this id, whole; None when there is none."""
+
+    @abstractmethod
+    async def delete_dead_letters(self, ids: Sequence[str]) -> int:
+        """Delete the dead letters of these events, once replayed or thrown away; returns how many there were."""
+
+    @abstractmethod
+    async def count_dead_letters(self) -> int:
+        """How many dead letters are kept."""
+
+    @abstractmethod
+    async def prune(self, max_age: float | None, max_count: int | None) -> int:
+        """Delete dead letters older than `max_age` seconds and all but the newest `max_count`; returns how many.
+
+        None sets no bound.
+        """
+
+    @abstractmethod
+    async def record_gap(self, gap: Gap) -> None:
+        """Keep word of a gap; the newest thousand are kept."""
+
+    @abstractmethod
+    async def gaps(self) -> list[Gap]:
+        """The recorded gaps, oldest first."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of what `open` took."""
+
+    def _superseded(self, epoch: int) -> Superseded:
+        return Superseded(
+            f"another process has taken over the name {self.relay!r} (epoch {epoch}, this one had {self.epoch}). Of two "
+            "relays that shall both run, each needs a `name` of its own"
+        )
+
+
+MAX_GAPS = 1000
+"""How many gaps are kept per relay."""

@@ -1,0 +1,124 @@
+"""The extension point: write a step by deriving from `Transform` or `Sink` and giving it a `StepConfig`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mess.errors import BatchError, DeliveryError, Refused
+from mess.event import Event
+
+MINI_BATCH_EVENTS = 500
+"""How many events a step is handed at the most."""
+MINI_BATCH_BYTES = 1024 * 1024
+"""How many bytes of BSON a step is handed at the most; a single larger event comes alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a step may know of its surroundings when it is built.
+
+    `relay` is the relay's name, `directory` the folder of the config file (relative paths in a step's config start
+    there), `config` the whole config as the user wrote it, with variables expanded, and `functions` the user's own
+    functions by name.
+    """
+
+    relay: str = "mess"
+    directory: Path = field(default_factory=Path.cwd)
+    config: Mapping[str, Any] = field(default_factory=dict)
+    functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+
+
+class Step(ABC):
+    """A stage of a pipeline.
+
+    It is opened and closed once and used by many lanes at a time. It never retries, counts, logs failures or
+    dead-letters: the pipeline does that for all steps alike. A step says what happened by what it raises, see
+    `mess.errors.DeliveryError`; any other exception counts as `Refused`.
+    """
+
+    max_events: int = MINI_BATCH_EVENTS
+    """How many events `process` wants at a time, at the most."""
+
+    async def open(self) -> None:
+        """Get ready to work; called once, before the first `process`."""
+
+    @abstractmethod
+    async def process(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Do the step's work on events in order, and return those that go on, in order.
+
+        Raises BatchError when some events failed, another DeliveryError when all did.
+        """
+
+    async def close(self) -> None:
+        """Let go of what `open` took; called once, after the last `process`."""
+
+
+class Transform(Step):
+    """A step that looks at one event at a time, without waiting for anything."""
+
+    @abstractmethod
+    def apply(self, event: Event) -> Event | None:
+        """Return the event with its body replaced, or as it is; None drops it.
+
+        Must leave the event untouched when it raises.
+        """
+
+    async def process(self, events: Sequence[Event]) -> Sequence[Event]:
+        passed: list[Event] = []
+        errors: dict[int, Exception] = {}
+        apply = self.apply
+        for index, event in enumerate(events):
+            try:
+                result = apply(event)
+            except DeliveryError as error:
+                errors[index] = error
+            except Exception as error:
+                refused = Refused(f"{type(error).__name__}: {error}")
+                refused.__cause__ = error
+                errors[index] = refused
+            else:
+                if result is not None:
+                    passed.append(result)
+        if errors:
+            raise BatchError(errors, passed)
+        return passed
+
+
+class Sink(Step):
+    """A step that delivers events outside and hands on every event it delivered."""
+
+    @abstractmethod
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Deliver the events in order; return when the receiver has confirmed them all.
+
+        Two events of one key must never be on their way unconfirmed at the same time, unless the receiver itself
+        keeps their order: a retry would invert them.
+        """
+
+    async def process(self, events: Sequence[Event]) -> Sequence[Event]:
+        await self.deliver(events)
+        return events
+
+
+class StepConfig(BaseModel):
+    """Base of a step's options. Its docstring and its fields' descriptions are the step's documentation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: ClassVar[str]
+    """What users call the step in a pipeline."""
+
+    def describe(self) -> str:
+        """What the step does, in the few words that the relay says at start; must not hold a secret."""
+        return self.name
+
+    @abstractmethod
+    def build(self, context: Context) -> Step:
+        """Make the step. Raises ConfigError when the surroundings do not fit, before anything is started."""
+        raise TypeError(f"{type(self).__name__} does not define build")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b32encode
 from collections.abc import Sequence
 
 from mess import codec
-from mess.event import Event
+from mess.event import Event, hashed_id
 
 
 def event(event: Event) -> bytes:
@@ -17,8 +15,7 @@ def event(event: Event) -> bytes:
 
 def batch_id(events: Sequence[Event]) -> str:
     """A batch's own id: the same for the same members in the same order."""
-    digest = hashlib.sha256("\n".join([event.id for event in events]).encode()).digest()
-    return "msg_" + b32encode(digest)[:52].decode()
+    return hashed_id("\n".join([event.id for event in events]))
 
 
 def batch(identity: str, events: Sequence[Event], bodies: Sequence[bytes]) -> bytes:

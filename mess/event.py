@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -47,14 +46,26 @@ class Position(NamedTuple):
         return cls(token, time)
 
 
+_BASE32 = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+_PAIRS = [first + second for first in _BASE32 for second in _BASE32]
+_SHIFTS = tuple(range(250, -1, -10))
+
+
+def hashed_id(text: str) -> str:
+    """`msg_` and the base32 (RFC 4648, without padding) of the SHA-256 of `text`."""
+    # The standard library's base32 takes twice as long, which was a tenth of the relay's whole work on an event.
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest(), "big") << 4
+    pairs = _PAIRS
+    return "msg_" + "".join([pairs[number >> shift & 1023] for shift in _SHIFTS])
+
+
 def event_id(token: Mapping[str, Any]) -> str:
     """`msg_` and the base32 of the SHA-256 of the token's `_data`: the same for one change, for ever.
 
     An id without dots, as Standard Webhooks 1.0.0 asks for.
     """
     data = token.get("_data", token)
-    digest = hashlib.sha256(data.encode() if isinstance(data, str) else repr(data).encode()).digest()
-    return "msg_" + base64.b32encode(digest)[:52].decode()
+    return hashed_id(data if isinstance(data, str) else repr(data))
 
 
 class Event:

@@ -65,7 +65,7 @@ def reset(
     async def forget(store: StateStore) -> list[str]:
         chosen = _chosen(await store.checkpoints(), stream)
         for checkpoint in chosen:
-            await store.reset_checkpoint(checkpoint.stream)
+            await store.delete_checkpoint(checkpoint.stream)
         return [checkpoint.stream for checkpoint in chosen]
 
     for name in run_async(with_store(load_config(config, mongodb__url=url), forget)):

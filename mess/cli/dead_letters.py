@@ -11,6 +11,7 @@ from rich.table import Table
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.state import with_store
 from mess.errors import ConfigError
+from mess.event import Namespace
 
 if TYPE_CHECKING:
     from mess.state.store import DeadLetter, StateStore
@@ -30,7 +31,8 @@ def list_(
     """List dead letters, the newest first."""
 
     async def collect(store: StateStore) -> tuple[list[DeadLetter], int]:
-        found = store.dead_letters(pipeline=pipeline, step=step, namespace=namespace, limit=limit)
+        chosen = Namespace(*namespace.split(".", 1)) if namespace else None
+        found = store.dead_letters(pipeline=pipeline, step=step, namespace=chosen, limit=limit)
         return [letter async for letter in found], await store.count_dead_letters()
 
     letters, count = run_async(with_store(load_config(config, mongodb__url=url), collect))

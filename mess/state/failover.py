@@ -52,7 +52,7 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
             pause = min(_LONGEST_PAUSE, pause * 2 or _warn(what, error))
             if clock() + pause > deadline:
                 raise StateError(
-                    f"cannot {what}: the state's MongoDB has not been able to write for {patience:.0f} s: {brief(error)}"
+                    f"cannot {what}: the state's MongoDB has been failing for {patience:.0f} s: {brief(error)}"
                 ) from error
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
@@ -91,5 +91,7 @@ def _may_pass(error: PyMongoError) -> bool:
 def _codes(error: BaseException | None) -> set[int]:
     codes: set[Any] = {error.code} if isinstance(error, OperationFailure) else set()
     if isinstance(error, BulkWriteError):
-        codes |= {each.get("code") for kind in ("writeErrors", "writeConcernErrors") for each in error.details.get(kind, ())}
+        codes |= {
+            each.get("code") for kind in ("writeErrors", "writeConcernErrors") for each in error.details.get(kind, ())
+        }
     return {code for code in codes if isinstance(code, int)}

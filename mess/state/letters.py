@@ -36,7 +36,8 @@ class Packed:
     """A dead letter ready to be stored.
 
     `head` has a field for each of the letter's but `event` and `body`, with `db` and `coll` for the namespace and BSON
-    bytes for the key (None for a large one, which is in `chunks`). `version` tells one content of `chunks` from another.
+    bytes for the key (None for a large one, which is in `chunks`). `version` tells one content of `chunks` from
+    another.
     """
 
     head: dict[str, Any]
@@ -48,12 +49,14 @@ def pack(letter: DeadLetter) -> Packed:
     """Make a letter ready to be stored. Never fails: what BSON cannot hold is kept as JSON, else as Python shows it."""
     same = letter.body is letter.event
     key = _dump(letter.key)
-    # A change event of MongoDB's largest size and its body are together larger than a document may be; bson does not mind.
-    content = bson.encode({
-        "event": _dump(letter.event),
-        "body": None if same else _dump(letter.body),
-        "key": key if len(key[1]) > _MAX_KEY else None,
-    })
+    # Together an event and its body may be larger than a document in MongoDB can be; bson does not mind.
+    content = bson.encode(
+        {
+            "event": _dump(letter.event),
+            "body": None if same else _dump(letter.body),
+            "key": key if len(key[1]) > _MAX_KEY else None,
+        }
+    )
     data = zlib.compress(content, _LEVEL)
     head = {
         "id": letter.id,

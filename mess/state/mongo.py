@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from bson import Timestamp
 from pymongo import ReadPreference, UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError, OperationFailure
+from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 
 from mess.errors import NotPermitted, StateError
-from mess.event import Namespace, Position
+from mess.event import Position
 from mess.state.failover import Unsettled, is_refusal, persist
 from mess.state.letters import OPTIONS
 from mess.state.mongo_letters import MongoLetters
-from mess.state.store import MAX_GAPS, Checkpoint, DeadLetter, Gap, StateStore
+from mess.state.store import MAX_GAPS, Checkpoint, DeadLetter, Gap, StateStore, Wanted
 
 T = TypeVar("T")
 
@@ -26,7 +25,7 @@ _WRITE_TIMEOUT_MS = 10_000
 
 
 class MongoStore(StateStore):
-    """State in a database of MongoDB's, in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks`, `relays`.
+    """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks` and `relays` of a database.
 
     `database` is PyMongo's async handle or Motor's; its client is the caller's to connect and to close. Everything is
     written with majority write concern. `patience` is for how many seconds a failing write is tried again, so that an
@@ -78,7 +77,9 @@ class MongoStore(StateStore):
             )
             epoch = int(relay["epoch"])
             await self._checkpoints.update_one(
-                {"_id": self.relay}, {"$max": {"epoch": epoch}, "$set": {"relay": self.relay, "fence": True}}, upsert=True
+                {"_id": self.relay},
+                {"$max": {"epoch": epoch}, "$set": {"relay": self.relay, "fence": True}},
+                upsert=True,
             )
             # $max, since of two processes starting at the same time the older may come here last.
             await self._checkpoints.update_many({"relay": self.relay}, {"$max": {"epoch": epoch}})
@@ -145,17 +146,8 @@ class MongoStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
 
-    async def dead_letters(
-        self,
-        *,
-        pipeline: str | None = None,
-        step: str | None = None,
-        namespace: Namespace | None = None,
-        since: datetime | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[DeadLetter]:
-        async for letter in self._letters.list(pipeline, step, namespace, since, limit):
-            yield letter
+    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+        return await self._letters.page(wanted, after, size)
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
         return await self._letters.get(id)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeVar
 
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure
 
-from mess.errors import StateError
-from mess.event import Namespace
 from mess.state.failover import persist
 from mess.state.letters import Packed, pack, to_millisecond, unpack
-from mess.state.store import DeadLetter
+from mess.state.store import DeadLetter, Wanted
 
 T = TypeVar("T")
 
@@ -76,45 +74,26 @@ class MongoLetters:
         update = {"$set": {**fields, "data": packed.chunks[0]}, "$setOnInsert": {"time": time}}
         return UpdateOne({"_id": self._name(packed.head["id"])}, update, upsert=True)
 
-    async def list(
-        self,
-        pipeline: str | None,
-        step: str | None,
-        namespace: Namespace | None,
-        since: datetime | None,
-        limit: int | None,
-    ) -> AsyncIterator[DeadLetter]:
-        """See `StateStore.dead_letters`."""
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+        """See `StateStore._page`."""
         query: dict[str, Any] = {"relay": self._relay}
-        if pipeline is not None:
-            query["pipeline"] = pipeline
-        if step is not None:
-            query["step"] = step
-        if namespace is not None:
-            query |= {"db": namespace.db, "coll": namespace.coll}
-        if since is not None:
-            query["time"] = {"$gte": to_millisecond(since)}
-        left = limit
-        last: dict[str, Any] | None = None
-        while left is None or left > 0:
-            page = await self._page(query, last, 500 if left is None else min(500, left))
-            for document in page:
-                yield unpack(document)
-            if not page:
-                return
-            last = page[-1]
-            left = None if left is None else left - len(page)
-
-    async def _page(self, query: dict[str, Any], after: dict[str, Any] | None, size: int) -> list[dict[str, Any]]:
-        # By pages rather than by one cursor: a reader may take hours between two letters.
+        if wanted.pipeline is not None:
+            query["pipeline"] = wanted.pipeline
+        if wanted.step is not None:
+            query["step"] = wanted.step
+        if wanted.namespace is not None:
+            query |= {"db": wanted.namespace.db, "coll": wanted.namespace.coll}
+        if wanted.since is not None:
+            query["time"] = {"$gte": to_millisecond(wanted.since)}
         if after is not None:
-            query = {"$and": [query, _not_newer(after), {"_id": {"$ne": after["_id"]}}]}
-        cursor = lambda: self._letters.find(query, _UNLOADED).sort(_NEWEST_FIRST).limit(size)  # noqa: E731
+            name = self._name(after.id)
+            query = {"$and": [query, _not_newer(after.time, name), {"_id": {"$ne": name}}]}
 
         async def read() -> list[dict[str, Any]]:
-            return [document async for document in cursor()]
+            found = self._letters.find(query, _UNLOADED).sort(_NEWEST_FIRST).limit(size)
+            return [document async for document in found]
 
-        return await self._persist("read the dead letters", read)
+        return [unpack(document) for document in await self._persist("read the dead letters", read)]
 
     async def get(self, id: str) -> DeadLetter | None:  # noqa: A002
         """See `StateStore.dead_letter`."""
@@ -143,33 +122,35 @@ class MongoLetters:
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         """See `StateStore.prune`."""
         deleted = 0
+        query = {"relay": self._relay}
         if max_age is not None:
             deleted += await self._delete({"time": {"$lt": _age(max_age)}})
         if max_count is not None:
-            query = {"relay": self._relay}
 
             async def first_too_many() -> list[dict[str, Any]]:
                 found = self._letters.find(query, {"time": 1}).sort(_NEWEST_FIRST).skip(max_count).limit(1)
                 return [document async for document in found]
 
             for document in await self._persist("read the dead letters", first_too_many):
-                deleted += await self._delete(_not_newer(document))
+                deleted += await self._delete(_not_newer(document["time"], document["_id"]))
         return deleted
 
     async def _delete(self, query: dict[str, Any]) -> int:
         query = {"relay": self._relay, **query}
-        deleted = 0
+        deleted: int = 0
+        large: set[str] = set()
 
-        async def delete() -> int:
+        async def delete() -> None:
             nonlocal deleted
-            large = self._letters.find({**query, "chunks": {"$gt": 1}}, {"_id": 1})
-            names = [document["_id"] async for document in large]
-            deleted += (await self._letters.delete_many(query)).deleted_count
-            if names:
-                await self._chunks.delete_many({"letter": {"$in": names}})
-            return deleted
+            with_chunks = self._letters.find({**query, "chunks": {"$gt": 1}}, {"_id": 1})
+            large.update([document["_id"] async for document in with_chunks])
+            result = await self._letters.delete_many(query)
+            deleted += result.deleted_count
+            if large:
+                await self._chunks.delete_many({"letter": {"$in": list(large)}})
 
-        return await self._persist("delete dead letters", delete)
+        await self._persist("delete dead letters", delete)
+        return deleted
 
     def _name(self, id: str) -> str:  # noqa: A002
         return f"{self._relay}/{id}"
@@ -178,8 +159,8 @@ class MongoLetters:
         return await persist(what, operation, self._patience)
 
 
-def _not_newer(than: dict[str, Any]) -> dict[str, Any]:
-    return {"$or": [{"time": {"$lt": than["time"]}}, {"time": than["time"], "_id": {"$lte": than["_id"]}}]}
+def _not_newer(time: datetime, name: str) -> dict[str, Any]:
+    return {"$or": [{"time": {"$lt": time}}, {"time": time, "_id": {"$lte": name}}]}
 
 
 def _age(seconds: float) -> datetime:

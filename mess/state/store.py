@@ -1,66 +1,21 @@
-"""What survives a restart, and the port behind which it is kept."""
+"""The port behind which state is kept."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from bson import Timestamp
 
 from mess.errors import StateError, Superseded
-from mess.event import Namespace, Position
+from mess.event import Namespace
+from mess.state.records import Checkpoint, DeadLetter, Gap, Wanted
 
+__all__ = ["MAX_GAPS", "PAGE", "Checkpoint", "DeadLetter", "Gap", "StateStore", "Wanted"]
 
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """The stored position of a stream: everything up to it is done.
-
-    `stream` is the stream's name, `plan` a hash of how it was read, `selection` what it selects (JSON types only) and
-    `updated` when this was stored.
-    """
-
-    stream: str
-    plan: str
-    selection: dict[str, Any]
-    position: Position
-    updated: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """An event that was given up on, stored with its reason.
-
-    `id` is the event's. `reason` is what the step said and `error` the name of the error's class. `attempts` counts the
-    deliveries tried. `time` is when it was first given up on, to the millisecond. `event` is the change event as
-    MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings.
-    """
-
-    id: str
-    pipeline: str
-    step: str
-    namespace: Namespace
-    operation: str
-    key: Any
-    reason: str
-    error: str
-    attempts: int
-    time: datetime
-    event: dict[str, Any]
-    body: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Changes that the relay has never seen, of one stream, between two cluster times; None where an end is unknown."""
-
-    stream: str
-    since: Timestamp | None
-    until: Timestamp | None
-    reason: str
-    time: datetime
+MAX_GAPS = 1000
+"""How many gaps are kept per relay."""
+PAGE = 500
+"""How many dead letters a listing reads at a time."""
 
 
 class StateStore(ABC):
@@ -141,8 +96,7 @@ class StateStore(ABC):
         One letter is kept per event: when it is given up on again, the latest word replaces all but `time`.
         """
 
-    @abstractmethod
-    def dead_letters(
+    async def dead_letters(
         self,
         *,
         pipeline: str | None = None,
@@ -155,6 +109,22 @@ class StateStore(ABC):
 
         `since` is the oldest time wanted.
         """
+        wanted = Wanted(pipeline, step, namespace, since)
+        left = limit
+        last: DeadLetter | None = None
+        # By pages rather than by one cursor: a reader may take hours between two letters.
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            page = await self._page(wanted, last, size)
+            for last in page:
+                yield last
+            if len(page) < size:
+                return
+            left = None if left is None else left - size
+
+    @abstractmethod
+    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+        """The `size` letters wanted that follow `after`, newest first, without events and bodies."""
 
     @abstractmethod
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002 - the field's name
@@ -189,10 +159,6 @@ class StateStore(ABC):
 
     def _superseded(self, epoch: int) -> Superseded:
         return Superseded(
-            f"another process has taken over the name {self.relay!r} (epoch {epoch}, this one had {self.epoch}). Of two "
-            "relays that shall both run, each needs a `name` of its own"
+            f"another process has taken over the name {self.relay!r} (epoch {epoch}, this one had {self.epoch}). "
+            "Of two relays that shall both run, each needs a `name` of its own"
         )
-
-
-MAX_GAPS = 1000
-"""How many gaps are kept per relay."""

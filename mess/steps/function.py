@@ -71,7 +71,7 @@ class FunctionStep(Step):
         """Start the threads' pool or the functions' loop."""
         if self._async:
             self._loop = asyncio.new_event_loop()
-            threading.Thread(target=self._loop.run_forever, name="mess-function", daemon=True).start()
+            threading.Thread(target=_turn, args=(self._loop,), name="mess-function", daemon=True).start()
         else:
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mess-function")
 
@@ -153,6 +153,13 @@ class FunctionStep(Step):
         if errors:
             raise BatchError(errors, passed)
         return passed
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    try:
+        loop.run_forever()
+    finally:
+        loop.close()
 
 
 async def _awaited(coroutine: Coroutine[Any, Any, Any]) -> Any:

@@ -1,0 +1,52 @@
+FROM python:3.13-slim AS build
+WORKDIR /src
+RUN python -m venv --without-pip /opt/mess
+
+# The dependencies alone first: they change less often than the code.
+COPY pyproject.toml ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+      > requirements.txt \
+ && pip --python /opt/mess/bin/python install --no-cache-dir --no-compile -r requirements.txt \
+ && pip --python /opt/mess/bin/python freeze > /opt/mess/constraints.txt
+
+COPY README.md LICENSE ./
+COPY mess mess
+RUN pip --python /opt/mess/bin/python install --no-cache-dir --no-compile --no-deps .
+
+# Plugins come last in sys.path, so that they never stand in front of what MESS itself was built with. Bytecode is
+# compiled here, because nothing can be written later; it need not be compared with its source at every start.
+RUN /opt/mess/bin/python -c "import pathlib, sysconfig; \
+      pathlib.Path(sysconfig.get_path('purelib'), 'plugins.pth').write_text('/app/plugins/packages\n')" \
+ && /opt/mess/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/mess/lib
+
+
+FROM python:3.13-slim
+ARG VERSION=dev
+LABEL org.opencontainers.image.title="mess" \
+      org.opencontainers.image.description="Relays MongoDB change streams to webhooks and queues" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}"
+
+# /app/config is the user's, read-only; /app/plugins is for MESS_PLUGINS; /app/data for a state in SQLite.
+RUN groupadd --gid 10001 mess \
+ && useradd --uid 10001 --gid mess --home-dir /app --no-create-home --shell /usr/sbin/nologin mess \
+ && mkdir -p /app/config /app/plugins /app/data \
+ && chown mess:mess /app/plugins /app/data
+
+COPY --from=build /opt/mess /opt/mess
+COPY docker/entrypoint.sh docker/healthcheck.py /opt/mess/docker/
+
+ENV PATH=/opt/mess/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    MESS_ADMIN_HOST=0.0.0.0 \
+    PORT=3000
+
+WORKDIR /app
+USER 10001:10001
+VOLUME ["/app/plugins", "/app/data"]
+EXPOSE 3000
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
+    CMD ["python", "/opt/mess/docker/healthcheck.py"]
+ENTRYPOINT ["/opt/mess/docker/entrypoint.sh"]
+CMD ["run"]

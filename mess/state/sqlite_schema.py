@@ -1,0 +1,100 @@
+"""The SQLite file: how it is opened, and what is in it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from bson import Timestamp
+
+from mess.errors import StateError
+
+_VERSION = 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+_SCHEMA = """
+CREATE TABLE relays (relay TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    relay TEXT NOT NULL, stream TEXT NOT NULL, plan TEXT NOT NULL, selection TEXT NOT NULL,
+    token BLOB, time_t INTEGER, time_i INTEGER, updated INTEGER NOT NULL,
+    PRIMARY KEY (relay, stream)
+) WITHOUT ROWID;
+CREATE TABLE dead_letters (
+    relay TEXT NOT NULL, id TEXT NOT NULL, pipeline TEXT NOT NULL, step TEXT NOT NULL, db TEXT NOT NULL,
+    coll TEXT NOT NULL, operation TEXT NOT NULL, key BLOB, reason TEXT NOT NULL, error TEXT NOT NULL,
+    attempts INTEGER NOT NULL, time INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (relay, id)
+);
+CREATE INDEX dead_letters_by_time ON dead_letters (relay, time, id);
+CREATE TABLE gaps (
+    relay TEXT NOT NULL, stream TEXT NOT NULL, since_t INTEGER, since_i INTEGER, until_t INTEGER, until_i INTEGER,
+    reason TEXT NOT NULL, time INTEGER NOT NULL
+);
+"""
+
+
+def connect(path: Path, patience: float) -> sqlite3.Connection:
+    """Open the file, making it and its tables where they are missing.
+
+    Raises StateError, with the mend, when it cannot be made, written or understood.
+    """
+    if not path.parent.is_dir():
+        raise StateError(f"state.url: the folder {path.parent} of {path.name} does not exist; create it")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise StateError(
+            f"state.url: {path} may not be written; give the relay's user the right to, or choose another file"
+        )
+    try:
+        # Used by one thread, though not by the one that a test or a shutdown may close it from.
+        db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise StateError(f"state.url: {path} cannot be opened: {error}") from error
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        _prepare(db, path)
+    except BaseException as error:
+        db.close()
+        if isinstance(error, sqlite3.Error):
+            raise StateError(
+                f"state.url: {path} cannot be used: {error}; see that it is the relay's, or choose another"
+            ) from error
+        raise
+    return db
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    with db:
+        db.execute("BEGIN IMMEDIATE")  # also shows, at the start, that the file can be written
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > _VERSION:
+            raise StateError(
+                f"state.url: {path} was written by a newer MESS (schema {version}); use that, or another file"
+            )
+        if version == 0:
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def millis(time: datetime) -> int:
+    """Milliseconds since 1970; a naive time is taken for UTC."""
+    aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
+    return (aware - _EPOCH) // timedelta(milliseconds=1)
+
+
+def instant(milliseconds: int) -> datetime:
+    """The time that `millis` was given."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def numbers(time: Timestamp | None) -> tuple[int | None, int | None]:
+    """A cluster time as two columns."""
+    return (None, None) if time is None else (time.time, time.inc)
+
+
+def timestamp(t: int | None, i: int | None) -> Timestamp | None:
+    """The cluster time that `numbers` was given."""
+    return None if t is None or i is None else Timestamp(t, i)

@@ -1,0 +1,100 @@
+"""From config to the fewest change streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from mess.capture.plan import StreamPlan, plan
+from mess.config.model import Config
+from mess.event import Namespace
+
+
+def plans(databases: dict[str, Any], **top: Any) -> list[StreamPlan]:
+    return plan(Config.model_validate({"databases": databases, "pipeline": [{"name": "log"}], **top}))
+
+
+def test_a_whole_database_is_one_stream_without_a_filter() -> None:
+    [stream] = plans({"shop": {}})
+    assert (stream.name, stream.database, stream.match) == ("shop", "shop", None)
+    assert stream.stages() == [{"$changeStream": {"fullDocument": "updateLookup"}}]
+
+
+def test_each_database_has_one_stream_however_many_collections() -> None:
+    streams = plans({"shop": {"collections": {f"c{n}": {} for n in range(50)}}, "crm": {}})
+    assert [stream.name for stream in streams] == ["shop", "crm"]
+
+
+def test_chosen_collections_are_filtered_by_mongodb_and_what_closes_the_stream_is_always_seen() -> None:
+    [stream] = plans({"shop": {"collections": {"orders": {}, "customers": {}}}})
+    names = {"$in": ["orders", "customers"]}
+    assert stream.match == {
+        "$or": [
+            {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
+            {"$or": [{"ns.coll": names}, {"to.coll": names}]},
+        ]
+    }
+
+
+def test_a_query_and_chosen_operations_hold_for_their_collection_only() -> None:
+    [stream] = plans(
+        {
+            "shop": {
+                "collections": {
+                    "orders": {"match": {"fullDocument.total": {"$gte": 100}}, "operations": ["insert"]},
+                    "customers": {},
+                }
+            }
+        }
+    )
+    assert stream.match is not None
+    [_, orders, customers] = stream.match["$or"]
+    assert orders["$and"][1:] == [{"operationType": {"$in": ["insert"]}}, {"fullDocument.total": {"$gte": 100}}]
+    assert customers == {"$or": [{"ns.coll": {"$in": ["customers"]}}, {"to.coll": {"$in": ["customers"]}}]}
+
+
+def test_stream_options_of_their_own_make_a_stream_of_their_own() -> None:
+    streams = plans({"shop": {"collections": {"orders": {}, "logs": {"full_document": "off"}}}})
+    assert [stream.full_document for stream in streams] == ["update_lookup", "off"]
+    assert [stream.database_events for stream in streams] == [True, False]
+    assert len({stream.name for stream in streams}) == 2
+
+
+def test_globs_of_databases_share_one_stream_that_leaves_the_named_ones_out() -> None:
+    named, deployment = plans({"shop": {}, "tenant_*": {}, "t?": {}})
+    assert named.database == "shop"
+    assert deployment.database is None
+    assert deployment.stages()[0]["$changeStream"]["allChangesForCluster"] is True
+    assert deployment.selection.selects(Namespace("tenant_7", "orders"))
+    assert deployment.selection.selects(Namespace("t1", "orders"))
+    assert not deployment.selection.selects(Namespace("shop", "orders"))
+
+
+def test_the_deployments_own_databases_and_the_state_are_never_watched() -> None:
+    [stream] = plans({"*": {}}, state={"database": "mess-state"})
+    assert stream.match is not None
+    text = str(stream.match)
+    for name in ("admin", "local", "config", "mess-state"):
+        assert f"'{name}'" in text
+
+
+@pytest.mark.parametrize(
+    "databases",
+    [
+        {"shop": {"collections": {"orders": {}}}},
+        {"shop": {"full_document": "off"}},
+        {"shop": {"match": {"operationType": "insert"}}},
+        {"shop": {"operations": ["insert"]}},
+    ],
+)
+def test_the_hash_tells_streams_apart(databases: dict[str, Any]) -> None:
+    [one], [other], [same] = plans({"shop": {}}), plans(databases), plans(databases)
+    assert one.hash != other.hash
+    assert other.hash == same.hash
+
+
+def test_extended_json_in_a_query_becomes_bson() -> None:
+    [stream] = plans({"shop": {"match": {"fullDocument.at": {"$gte": {"$date": "2026-01-01T00:00:00Z"}}}}})
+    assert stream.match is not None
+    assert stream.match["$or"][1]["fullDocument.at"]["$gte"].year == 2026

@@ -1,0 +1,63 @@
+"""Events, steps and stores for the tests of narrow parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bson import ObjectId, Timestamp
+
+from mess.event import Event, Namespace
+from mess.state.store import DeadLetter
+from mess.step import Sink
+
+ORDERS = Namespace("shop", "orders")
+
+
+def make_event(
+    number: int = 0, *, key: Any = None, namespace: Namespace = ORDERS, operation: str = "insert", size: int = 100, **more: Any
+) -> Event:
+    """A change event as MongoDB would send it, the `number`-th of its stream."""
+    document_key = {"_id": ObjectId(f"{number:024x}") if key is None else key}
+    change: dict[str, Any] = {
+        "_id": {"_data": f"82{1_700_000_000 + number:08X}{1:08X}AA"},
+        "operationType": operation,
+        "clusterTime": Timestamp(1_700_000_000 + number, 1),
+        "ns": {"db": namespace.db, "coll": namespace.coll},
+        **more,
+    }
+    if operation in ("insert", "update", "replace", "delete"):
+        change["documentKey"] = document_key
+        change["fullDocument"] = {**document_key, "n": number}
+    return Event(change, namespace, size)
+
+
+def make_events(count: int, *, first: int = 0, **more: Any) -> list[Event]:
+    """Events in stream order, each of a document of its own."""
+    return [make_event(number, **more) for number in range(first, first + count)]
+
+
+class Recorder(Sink):
+    """A sink that keeps what it is given, and fails as `failures` say: each is raised once, in order."""
+
+    def __init__(self, *failures: Exception, max_events: int = 500) -> None:
+        self.max_events = max_events
+        self.failures = list(failures)
+        self.calls: list[list[Event]] = []
+        self.delivered: list[Event] = []
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.calls.append(list(events))
+        if self.failures:
+            raise self.failures.pop(0)
+        self.delivered.extend(events)
+
+
+class Letters:
+    """Stands in for the dead-letter store."""
+
+    def __init__(self) -> None:
+        self.kept: list[DeadLetter] = []
+
+    async def __call__(self, letters: Sequence[DeadLetter]) -> None:
+        self.kept.extend(letters)

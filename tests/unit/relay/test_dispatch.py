@@ -1,0 +1,150 @@
+"""From batches to lanes: order per document, barriers, what is left out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import bson
+import pytest
+from bson import Decimal128, Int64, ObjectId, Timestamp
+
+from mess.capture.source import Batch
+from mess.event import Event, Namespace, Position
+from mess.relay.dispatch import Dispatcher, Route, key_hash
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+from mess.relay.stopping import Stopping
+from mess.relay.window import Window
+from tests.unit.fakes import ORDERS, make_event, make_events
+
+ALL = frozenset({"insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"})
+END = Position({"_data": "end"}, None)
+
+
+class Slow(Pipeline):
+    """A pipeline that takes a random while over each mini-batch."""
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__("slow", [])
+        self.random = random.Random(seed)
+        self.began: list[Event] = []
+        self.finished: list[Event] = []
+
+    async def run(self, events: Sequence[Event], done: Any) -> None:
+        self.began.extend(events)
+        for _ in range(self.random.randrange(4)):
+            await asyncio.sleep(0)
+        self.finished.extend(events)
+        done(events)
+
+
+class Bench:
+    """A dispatcher over one pipeline, with what a test looks at."""
+
+    def __init__(self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] = ALL, **route: Any) -> None:
+        self.window = Window(1000, 10_000_000)
+        self.pipeline = Slow()
+        self.errors: list[BaseException] = []
+        made = [
+            Lane(self.pipeline, self.window.done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)
+        ]
+        self._route = Route(made, order, operations, **route)
+        self.lanes = made
+        self.dispatcher = Dispatcher(self.window, self)
+
+    def route(self, namespace: Namespace) -> Route | None:
+        return self._route if namespace.db == ORDERS.db else None
+
+    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
+        return self.route(source) or self.route(target)
+
+    async def feed(self, events: Sequence[Event]) -> None:
+        await self.dispatcher.dispatch(Batch(events, END))
+        await self.window.drained()
+
+
+@pytest.mark.parametrize("lanes", [1, 4, 16])
+async def test_events_of_one_document_stay_in_order(lanes: int) -> None:
+    bench = Bench(lanes=lanes)
+    events = [make_event(number, key=number % 7) for number in range(500)]
+    await bench.feed(events)
+    by_key: dict[Any, list[int]] = defaultdict(list)
+    for event in bench.pipeline.finished:
+        by_key[event.key["_id"]].append(event.change["fullDocument"]["n"])  # type: ignore[index]
+    assert sum(map(len, by_key.values())) == 500
+    assert all(numbers == sorted(numbers) for numbers in by_key.values())
+    assert bench.window.position == END
+
+
+async def test_order_collection_takes_one_lane_for_a_collection() -> None:
+    bench = Bench(order="collection")
+    await bench.feed(make_events(100))
+    numbers = [event.change["fullDocument"]["n"] for event in bench.pipeline.finished]
+    assert numbers == sorted(numbers)
+
+
+async def test_order_none_spreads_one_document_over_all_lanes() -> None:
+    bench = Bench(order="none")
+    await bench.dispatcher.dispatch(Batch([make_event(n, key=1) for n in range(8)], END))
+    assert [len(lane.events) for lane in bench.lanes] == [2, 2, 2, 2]
+    await bench.window.drained()
+
+
+async def test_a_barrier_waits_for_all_before_it_and_lets_none_pass() -> None:
+    bench = Bench()
+    drop = make_event(50, operation="drop")
+    await bench.feed([*make_events(50), drop, *make_events(50, first=51)])
+    began = bench.pipeline.began.index(drop)
+    assert began == 50
+    assert {event.change["clusterTime"].time for event in bench.pipeline.finished[:50]} == set(
+        range(1_700_000_000, 1_700_000_050)
+    )
+    assert bench.pipeline.finished[50] is drop
+
+
+async def test_what_nobody_asked_for_is_done_at_once() -> None:
+    bench = Bench(operations=frozenset({"insert"}), since=Timestamp(1_700_000_002, 1))
+    foreign = make_event(3, namespace=Namespace("elsewhere", "x"))
+    deleted = make_event(4, operation="delete")
+    await bench.feed([*make_events(3), foreign, deleted, make_event(5)])
+    assert [event.change["fullDocument"]["n"] for event in bench.pipeline.finished] == [2, 5]
+    assert bench.window.position == END
+
+
+async def test_a_rename_into_a_watched_collection_takes_its_route() -> None:
+    bench = Bench()
+    rename = make_event(
+        0, operation="rename", namespace=Namespace("elsewhere", "x"), to={"db": ORDERS.db, "coll": ORDERS.coll}
+    )
+    await bench.feed([rename])
+    assert bench.pipeline.finished == [rename]
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a", 1, Int64(1), ObjectId(), 1.5, float("nan"), None, True, {"a": 1, "b": [1, {"c": 2}]}, Decimal128("1.0"), b"bytes", [1]],
+)
+def test_equal_ids_hash_alike_after_a_round_through_bson(value: Any) -> None:
+    again = bson.decode(bson.encode({"_id": value}))
+    assert key_hash(bson.decode(bson.encode({"_id": value}))) == key_hash(again)
+
+
+def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
+    assert key_hash({"_id": 1}) == key_hash({"_id": Int64(1)}) == key_hash({"_id": 1.0})
+
+
+async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
+    bench = Bench(lanes=1)
+
+    async def broken(events: Sequence[Event], done: Any) -> None:
+        raise RuntimeError("broken")
+
+    bench.pipeline.run = broken  # type: ignore[method-assign, assignment]
+    await bench.dispatcher.dispatch(Batch(make_events(1), END))
+    await asyncio.gather(*(lane.task for lane in bench.lanes if lane.task))
+    assert [str(error) for error in bench.errors] == ["broken"]
+    assert bench.window.position is None

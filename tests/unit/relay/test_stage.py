@@ -1,0 +1,145 @@
+"""What the pipeline does for every step: retries, gives up, counts, keeps the order."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from mess.config.model import StepSpec
+from mess.errors import Ambiguous, BatchError, EndpointDown, MessError, Refused, Stopped
+from mess.event import Event
+from mess.relay.pipeline import Pipeline
+from mess.relay.stage import Stage
+from mess.relay.stopping import Halted, Stopping
+from mess.step import Step, Transform
+from mess.telemetry.metrics import Metrics
+from tests.unit.fakes import Letters, Recorder, make_events
+
+QUICK = {"first": 0.001, "cap": 0.002}
+
+
+class Bench:
+    """One stage around a step, with what a test looks at."""
+
+    def __init__(self, step: Step, **spec: Any) -> None:
+        self.stopping = Stopping()
+        self.letters = Letters()
+        self.metrics = Metrics()
+        self.stage = Stage(
+            step,
+            StepSpec.model_validate({"name": "sink", "retry": QUICK, **spec}),
+            "default",
+            stopping=self.stopping,
+            keep=self.letters,
+            metrics=self.metrics.step("default", "sink"),
+        )
+
+
+@pytest.mark.parametrize("error", [EndpointDown("down"), Ambiguous("maybe")])
+async def test_an_outage_is_retried_until_it_is_over_and_loses_nothing(error: Exception) -> None:
+    sink = Recorder(*[error] * 5)
+    bench = Bench(sink)
+    events = make_events(3)
+    assert await bench.stage.process(events) == events
+    assert sink.delivered == events
+    assert bench.letters.kept == []
+    assert bench.stage.trouble is None
+
+
+async def test_while_a_step_fails_its_trouble_is_known() -> None:
+    sink = Recorder(EndpointDown("refused by the door"))
+    bench = Bench(sink, retry={"first": 30})
+    work = asyncio.create_task(bench.stage.process(make_events(1)))
+    while bench.stage.trouble is None:
+        await asyncio.sleep(0)
+    assert "refused by the door" in bench.stage.trouble
+    bench.stopping.set()
+    with pytest.raises(Halted):
+        await work
+
+
+async def test_only_the_failed_events_of_a_mini_batch_are_tried_again_and_the_order_is_kept() -> None:
+    sink = Recorder(BatchError({1: EndpointDown("down")}))
+    bench = Bench(sink)
+    events = make_events(3)
+    assert await bench.stage.process(events) == events
+    assert [len(call) for call in sink.calls] == [3, 1]
+    assert sink.delivered == [events[1]]
+
+
+async def test_a_refused_event_becomes_a_dead_letter_and_the_others_go_on() -> None:
+    bench = Bench(Recorder(BatchError({1: Refused("bad number")})))
+    events = make_events(3)
+    events[1].body = {"mapped": True}
+    assert await bench.stage.process(events) == [events[0], events[2]]
+    [letter] = bench.letters.kept
+    assert (letter.id, letter.reason, letter.step, letter.attempts) == (events[1].id, "bad number", "sink", 1)
+    assert letter.event is events[1].change
+    assert letter.body == {"mapped": True}
+
+
+async def test_any_other_exception_is_the_events_fault() -> None:
+    bench = Bench(Recorder(ValueError("odd")))
+    assert await bench.stage.process(make_events(1)) == []
+    assert bench.letters.kept[0].reason == "ValueError: odd"
+
+
+async def test_skip_drops_a_refused_event() -> None:
+    bench = Bench(Recorder(Refused("no")), on_failure="skip")
+    assert await bench.stage.process(make_events(1)) == []
+    assert bench.letters.kept == []
+
+
+async def test_stop_ends_the_relay_and_names_the_event() -> None:
+    bench = Bench(Recorder(Refused("no")), on_failure="stop")
+    events = make_events(1)
+    with pytest.raises(Stopped, match=events[0].id):
+        await bench.stage.process(events)
+
+
+async def test_stopping_ends_a_pause_at_once() -> None:
+    bench = Bench(Recorder(EndpointDown("down", retry_after=200)))
+    work = asyncio.create_task(bench.stage.process(make_events(1)))
+    await asyncio.sleep(0)
+    bench.stopping.set()
+    async with asyncio.timeout(1):
+        with pytest.raises(Halted):
+            await work
+
+
+async def test_a_step_that_returns_a_foreign_event_is_a_mistake_that_is_named() -> None:
+    class Foreign(Transform):
+        def apply(self, event: Event) -> Event:
+            return make_events(1)[0]
+
+    with pytest.raises(MessError, match="not given"):
+        await Bench(Foreign()).stage.process(make_events(1))
+
+
+async def test_a_pipeline_tells_of_every_event_once_as_soon_as_it_is_done() -> None:
+    """Dropped ones at once, delivered ones slice by slice."""
+
+    class Odd(Transform):
+        def apply(self, event: Event) -> Event | None:
+            return event if event.change["fullDocument"]["n"] % 2 else None
+
+    sink = Recorder(max_events=1)
+    pipeline = Pipeline("default", [Bench(Odd()).stage, Bench(sink).stage])
+    told: list[list[int]] = []
+    await pipeline.run(make_events(6), lambda done: told.append([e.change["fullDocument"]["n"] for e in done]))
+    assert told == [[0, 2, 4], [1], [3], [5]]
+    assert [len(call) for call in sink.calls] == [1, 1, 1]
+
+
+async def test_a_retry_does_not_repeat_earlier_steps() -> None:
+    class Count(Transform):
+        def apply(self, event: Event) -> Event:
+            event.body = {"times": event.body.get("times", 0) + 1}
+            return event
+
+    sink = Recorder(EndpointDown("down"), EndpointDown("down"))
+    pipeline = Pipeline("default", [Bench(Count()).stage, Bench(sink).stage])
+    await pipeline.run(make_events(2), lambda done: None)
+    assert [event.body for event in sink.delivered] == [{"times": 1}, {"times": 1}]

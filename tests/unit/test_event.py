@@ -1,0 +1,50 @@
+"""An event's identity: derived from its resume token alone."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+
+from bson import Timestamp
+
+from mess.event import Position, event_id
+from tests.unit.fakes import make_event
+
+TOKEN = {"_data": "8265A0000000000001AABB"}
+
+
+def test_the_id_is_the_base32_of_the_tokens_hash_without_padding() -> None:
+    digest = hashlib.sha256(TOKEN["_data"].encode()).digest()
+    assert event_id(TOKEN) == "msg_" + base64.b32encode(digest).decode().rstrip("=")
+    assert "." not in event_id(TOKEN)
+
+
+def test_the_id_does_not_depend_on_the_body() -> None:
+    event, same = make_event(1), make_event(1)
+    same.body = {"other": True}
+    assert event.id == same.id
+
+
+def test_a_position_reads_the_cluster_time_from_the_token() -> None:
+    assert Position.of({"_data": "82 not hex at all"}).time is None
+    assert Position.of({"_data": "82" + "65A00000" + "00000007" + "2B02"}).time == Timestamp(0x65A00000, 7)
+
+
+def test_a_token_of_another_make_keeps_the_events_cluster_time() -> None:
+    assert Position.of({"_data": "opaque"}, Timestamp(5, 6)).time == Timestamp(5, 6)
+
+
+def test_a_body_is_encoded_once_until_it_is_replaced() -> None:
+    event = make_event()
+    calls = []
+
+    def encoder(event):  # type: ignore[no-untyped-def]
+        calls.append(event.body)
+        return b"x"
+
+    event.encode(encoder)
+    event.encode(encoder)
+    assert len(calls) == 1
+    event.body = {}
+    event.encode(encoder)
+    assert len(calls) == 2

@@ -10,12 +10,13 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from mess import __version__
 from mess.admin.server import AdminServer
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.source import Batch
-from mess.capture.start import fresh_position
+from mess.capture.start import fresh_time
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
@@ -54,7 +55,8 @@ class Relay:
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
         self.config = loaded.config
-        self.metrics = Metrics()
+        self.status = RelayStatus(self)
+        self.metrics = Metrics(__version__, self.status.streams)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -110,7 +112,7 @@ class Relay:
         """Relay until `stop` is called. Raises the MessError that it cannot go on with."""
         config = self.config
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, RelayStatus(self))
+            self.admin = AdminServer(config.admin.host, config.admin.port, self.status)
             await self.admin.start()
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
@@ -170,7 +172,7 @@ class Relay:
         stored = await store.checkpoints()
         unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
         new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
-        fresh = await fresh_position(client, self.config.start if new else "now")
+        fresh = await fresh_time(client, self.config.start if new else "now")
         starts = resume.starts(self.plans, stored, fresh)
         now = datetime.now(timezone.utc)
         keep, delete = resume.leftovers(self.plans, stored)
@@ -230,9 +232,10 @@ class Relay:
     def _done(self, window: Window, pipeline: str) -> Done:
         count = self.metrics.done(pipeline)
 
-        def done(events: Sequence[Event]) -> None:
+        def done(events: Sequence[Event], delivered: bool) -> None:
             window.done(events)
-            count(len(events))
+            if delivered:
+                count(len(events))
 
         return done
 

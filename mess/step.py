@@ -113,6 +113,8 @@ class StepConfig(BaseModel):
 
     name: ClassVar[str]
     """What users call the step in a pipeline."""
+    ignores_unknown: ClassVar[bool] = False
+    """Whether options that it does not know are passed over with a warning, instead of being mistakes."""
 
     def describe(self) -> str:
         """What the step does, in the few words that the relay says at start; must not hold a secret."""

@@ -1,0 +1,6 @@
+"""HTTP for operators: status, health, metrics."""
+
+from mess.admin.server import AdminServer
+from mess.admin.view import View
+
+__all__ = ["AdminServer", "View"]

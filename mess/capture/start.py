@@ -1,4 +1,4 @@
-"""Positions that are asked of MongoDB: now, and the oldest there is."""
+"""Cluster times that are asked of MongoDB: now, and the oldest there is."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Any, Literal
 from bson import Timestamp
 
 from mess.errors import SourceError
-from mess.event import Position
 
 
-async def position_now(client: Any) -> Position:
-    """Behind everything that has been committed so far."""
+async def time_now(client: Any) -> Timestamp:
+    """A tick behind everything that has been committed so far."""
     reply = await client.get_database("admin").command("ping")
     time = reply.get("operationTime")
     if not isinstance(time, Timestamp):
         raise SourceError("MongoDB does not tell its cluster time; a change stream cannot begin at `now`")
-    return Position(None, Timestamp(time.time, time.inc + 1))
+    return Timestamp(time.time, time.inc + 1)
 
 
-async def position_oldest(client: Any) -> Position:
-    """The oldest change that the oplog still has. Needs to read the `local` database; not to be had from a mongos."""
+async def time_oldest(client: Any) -> Timestamp:
+    """That of the oldest change that the oplog still has. Needs to read the `local` database; not to be had from a mongos."""
     first = await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
     if first is None:
         raise SourceError("`start: oldest` needs a replica set's oplog, and there is none here; name a time instead")
-    return Position(None, first["ts"])
+    oldest: Timestamp = first["ts"]
+    return oldest
 
 
-async def fresh_position(client: Any, start: Literal["now", "oldest"] | datetime) -> Position:
+async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) -> Timestamp:
     """Where a stream that has no checkpoint begins, as the config's `start` says."""
     if isinstance(start, datetime):
-        return Position(None, Timestamp(int(start.timestamp()), 1))
-    return await (position_now(client) if start == "now" else position_oldest(client))
+        return Timestamp(int(start.timestamp()), 1)
+    return await (time_now(client) if start == "now" else time_oldest(client))

@@ -15,7 +15,7 @@ from mess.capture.decode import RAW, Decoder
 from mess.capture.errors import Kind, kind_of, stop_reason
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch, LostHistory, Unreadable
-from mess.capture.start import position_now
+from mess.capture.start import time_now
 from mess.errors import HistoryLost, SourceError
 from mess.event import Position
 from mess.telemetry.logging import get_logger
@@ -214,7 +214,7 @@ class ChangeStream:
         )
         if self._on_history_lost == "stop":
             raise lost from error
-        since, self._position = self._position, await position_now(self._client)
+        since, self._position = self._position, Position(None, await time_now(self._client))
         self._token_is_good = False
         log.error("history lost, going on from now", stream=self.name, since=_written(since))
         return Batch((), self._position, lost=LostHistory(since, self._position, str(explain(error))))

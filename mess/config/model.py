@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from mess.config.match import normal, utc
 from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
@@ -16,16 +18,63 @@ OnFailure = Literal["dead_letter", "skip", "stop"]
 ALL_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase")
 
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+
+
+def _empty_for_none(value: Any) -> Any:
+    return {} if value is None else value
+
+
+def _off_for_false(value: Any) -> Any:
+    # YAML reads a plain `off` as false.
+    return "off" if value is False else value
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("must be a number")
+    return value
+
+
+def _start(value: Any) -> Any:
+    if value in ("now", "oldest"):
+        return value
+    if isinstance(value, date):
+        return utc(value)
+    try:
+        return utc(datetime.fromisoformat(value))
+    except (TypeError, ValueError) as error:
+        raise ValueError("must be now, oldest, or a time such as 2026-01-31T12:00:00Z") from error
+
+
+def _relay_name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError("must begin with a letter or digit and hold only letters, digits and . _ -, 100 at the most")
+    return value
+
+
+_T = TypeVar("_T")
+Named = Annotated[dict[str, _T], BeforeValidator(_empty_for_none)]
+Integer = Annotated[int, BeforeValidator(_no_bool)]
+Query = Annotated[dict[str, Any], AfterValidator(normal)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_for_none(cls, value: Any) -> Any:
+        return _empty_for_none(value)
+
 
 class Retry(Section):
-    """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with jitter."""
+    """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with
+    jitter."""
 
     first: Duration = 0.2
     """The first pause."""
-    multiplier: float = Field(2.0, ge=1)
+    multiplier: Annotated[float, BeforeValidator(_no_bool)] = Field(2.0, ge=1)
     """How much longer each pause is than the one before."""
     cap: Duration = 5.0
     """The longest pause."""
@@ -34,9 +83,14 @@ class Retry(Section):
 class StepSpec(Section):
     """One step of a pipeline."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
     name: str
     """The step's name: `log`, `field-map`, `http`, or one of `plugins`."""
-    config: dict[str, Any] = Field(default_factory=dict)
+    config: Named[Any] = Field(default_factory=dict)
     """The step's own options."""
     retry: Retry = Retry()
     """Pauses between attempts."""
@@ -53,16 +107,20 @@ class Scope(Section):
     """A function `module:function`, called with `(item, context)`, that takes the pipeline's place."""
     operations: tuple[Operation, ...] | None = None
     """Which kinds of change to relay. Default: all of them."""
-    match: dict[str, Any] | None = None
+    match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. Default: every change."""
-    full_document: Literal["off", "update_lookup", "when_available", "required"] | None = None
+    full_document: Annotated[
+        Literal["off", "update_lookup", "when_available", "required"] | None, BeforeValidator(_off_for_false)
+    ] = None
     """The whole document with an update: `update_lookup` as it is now, `when_available` and `required` as it was right
     after the update (a post-image, which the collection must keep). Default: update_lookup."""
-    full_document_before_change: Literal["off", "when_available", "required"] | None = None
+    full_document_before_change: Annotated[
+        Literal["off", "when_available", "required"] | None, BeforeValidator(_off_for_false)
+    ] = None
     """The document as it was before the change (a pre-image, which the collection must keep). Default: off."""
     order: Order | None = None
     """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
-    concurrency: int | None = Field(None, ge=1, le=1024)
+    concurrency: Integer | None = Field(None, ge=1, le=1024)
     """How many lanes the pipeline has: how many deliveries run at a time. Default: 16."""
 
 
@@ -73,7 +131,7 @@ class CollectionScope(Scope):
 class DatabaseScope(Scope):
     """Options of one database, or of those that a glob names."""
 
-    collections: dict[str, CollectionScope] = Field(default_factory=dict)
+    collections: Named[CollectionScope] = Field(default_factory=dict)
     """The collections to watch, by name or glob. Empty: all of them, those created later too."""
 
 
@@ -91,7 +149,7 @@ class Retention(Section):
 
     max_age: Duration | None = 30 * 86400.0
     """Older ones are deleted; null keeps them for ever."""
-    max_count: int | None = Field(None, ge=1)
+    max_count: Integer | None = Field(None, ge=1)
     """The newest so many are kept; null for any number."""
 
 
@@ -113,7 +171,7 @@ class Admin(Section):
     """Whether to serve at all."""
     host: str = "127.0.0.1"
     """The address to listen on. Default: the environment's `MESS_ADMIN_HOST`."""
-    port: int = Field(3000, ge=0, le=65535)
+    port: Integer = Field(3000, ge=0, le=65535)
     """The port; 0 picks a free one. Default: the environment's `PORT`."""
 
 
@@ -129,7 +187,7 @@ class Log(Section):
 class Window(Section):
     """The events in flight, all streams together; this bounds the relay's memory."""
 
-    max_events: int = Field(10_000, ge=1)
+    max_events: Integer = Field(10_000, ge=1)
     """How many."""
     max_bytes: Size = 24 * 1024 * 1024
     """How many bytes of BSON. Decoded, a document takes about seven times as much."""
@@ -147,17 +205,18 @@ class Checkpoint(Section):
 class Config(Scope):
     """The config file."""
 
-    name: str = Field("mess", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    name: Annotated[str, AfterValidator(_relay_name)] = Field("mess", json_schema_extra={"pattern": _NAME})
     """This relay's name; its state is kept under it. Two relays with one name supersede each other."""
     mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
     """The deployment to watch."""
-    start: Literal["now", "oldest"] | datetime = "now"
-    """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time."""
+    start: Annotated[Literal["now", "oldest"] | datetime, BeforeValidator(_start)] = "now"
+    """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time, in
+    UTC where it names no time zone."""
     on_history_lost: Literal["stop", "now"] = "stop"
     """What to do when a position is no longer in the oplog: stop, or record the gap and go on from now."""
-    databases: dict[str, DatabaseScope]
+    databases: Named[DatabaseScope]
     """The databases to watch, by name or glob."""
-    plugins: dict[str, FunctionReference] = Field(default_factory=dict)
+    plugins: Named[FunctionReference] = Field(default_factory=dict)
     """Your own steps: a name, and a Python function `module:function` in a file beside the config file, called with
     `(input, config, context)`."""
     state: State = State()

@@ -78,7 +78,7 @@ def pipelines(config: Config) -> list[PipelineSpec]:
     """Every pipeline that some namespace may take, each once."""
     found: dict[str, PipelineSpec] = {}
     for db, database in config.databases.items():
-        for coll in ("", *(database.collections or {"*": None})):
+        for coll in ("", *(database.collections or ("*",))):
             # An entry's own name stands for all that falls under it, globs included.
             options = resolve(config, db, coll)
             if options is not None:
@@ -94,7 +94,9 @@ def _entry(entries: dict[str, T], name: str) -> tuple[str, T] | None:
 
 def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
     def nearest(option: str) -> tuple[str, Any]:
-        return next(((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None))
+        return next(
+            ((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None)
+        )
 
     def pick(option: str, default: Any) -> Any:
         value = nearest(option)[1]

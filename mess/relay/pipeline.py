@@ -7,7 +7,9 @@ from collections.abc import Callable, Sequence
 from mess.event import Event
 from mess.relay.stage import Stage
 
-Done = Callable[[Sequence[Event]], None]
+Done = Callable[[Sequence[Event], bool], None]
+"""Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
+skipped, or lie in the dead letters)."""
 
 
 class Pipeline:
@@ -45,8 +47,8 @@ class Pipeline:
             passed = await stage.process(events)
             if len(passed) < len(events):
                 kept = {id(event) for event in passed}
-                done([event for event in events if id(event) not in kept])
+                done([event for event in events if id(event) not in kept], False)
                 if not passed:
                     return
             events = passed
-        done(events)
+        done(events, True)

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from bson import Timestamp
+from bson.codec_options import CodecOptions
 from pymongo import ReadPreference, UpdateOne, WriteConcern
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
@@ -14,7 +15,6 @@ from pymongo.read_concern import ReadConcern
 from mess.errors import NotPermitted, StateError
 from mess.event import Position
 from mess.state.failover import Unsettled, is_refusal, persist
-from mess.state.letters import OPTIONS
 from mess.state.mongo_letters import MongoLetters
 from mess.state.store import MAX_GAPS, Checkpoint, DeadLetter, Gap, StateStore, Wanted
 
@@ -41,7 +41,7 @@ class MongoStore(StateStore):
         self._name = database.name
         # Whatever the url says: state must be read where it was written, and survive the loss of a primary.
         options = {
-            "codec_options": OPTIONS,
+            "codec_options": CodecOptions(tz_aware=True),
             "read_preference": ReadPreference.PRIMARY,
             "read_concern": ReadConcern("majority"),
             "write_concern": WriteConcern("majority", wtimeout=_WRITE_TIMEOUT_MS),

@@ -39,7 +39,7 @@ class Slow(Pipeline):
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)
         self.finished.extend(events)
-        done(events)
+        done(events, True)
 
 
 class Bench:
@@ -50,11 +50,14 @@ class Bench:
         self.pipeline = Slow()
         self.errors: list[BaseException] = []
         made = [
-            Lane(self.pipeline, self.window.done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)
+            Lane(self.pipeline, self._done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)
         ]
         self._route = Route(made, order, operations, **route)
         self.lanes = made
         self.dispatcher = Dispatcher(self.window, self)
+
+    def _done(self, events: Sequence[Event], delivered: bool) -> None:
+        self.window.done(events)
 
     def route(self, namespace: Namespace) -> Route | None:
         return self._route if namespace.db == ORDERS.db else None

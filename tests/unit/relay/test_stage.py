@@ -26,7 +26,7 @@ class Bench:
     def __init__(self, step: Step, **spec: Any) -> None:
         self.stopping = Stopping()
         self.letters = Letters()
-        self.metrics = Metrics()
+        self.metrics = Metrics("test")
         self.stage = Stage(
             step,
             StepSpec.model_validate({"name": "sink", "retry": QUICK, **spec}),
@@ -127,9 +127,11 @@ async def test_a_pipeline_tells_of_every_event_once_as_soon_as_it_is_done() -> N
 
     sink = Recorder(max_events=1)
     pipeline = Pipeline("default", [Bench(Odd()).stage, Bench(sink).stage])
-    told: list[list[int]] = []
-    await pipeline.run(make_events(6), lambda done: told.append([e.change["fullDocument"]["n"] for e in done]))
-    assert told == [[0, 2, 4], [1], [3], [5]]
+    told: list[tuple[list[int], bool]] = []
+    await pipeline.run(
+        make_events(6), lambda done, delivered: told.append(([e.change["fullDocument"]["n"] for e in done], delivered))
+    )
+    assert told == [([0, 2, 4], False), ([1], True), ([3], True), ([5], True)]
     assert [len(call) for call in sink.calls] == [1, 1, 1]
 
 
@@ -141,5 +143,5 @@ async def test_a_retry_does_not_repeat_earlier_steps() -> None:
 
     sink = Recorder(EndpointDown("down"), EndpointDown("down"))
     pipeline = Pipeline("default", [Bench(Count()).stage, Bench(sink).stage])
-    await pipeline.run(make_events(2), lambda done: None)
+    await pipeline.run(make_events(2), lambda done, delivered: None)
     assert [event.body for event in sink.delivered] == [{"times": 1}, {"times": 1}]

@@ -1,0 +1,92 @@
+"""The admin server's pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from mess.admin.view import View
+from mess.telemetry.logging import get_logger, redacted
+from mess.telemetry.metrics import CONTENT_TYPE
+
+log = get_logger("mess.admin")
+
+_LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
+_NOT_KEPT = {"Cache-Control": "no-store"}
+# The Node.js tool let pages of any origin read its count.
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+
+
+def make_app(view: View) -> web.Application:
+    """The pages, over what `view` tells."""
+    pages = _Pages(view)
+    app = web.Application(middlewares=[_errors_as_json])
+    app.add_routes(
+        [
+            web.get("/", pages.root),
+            web.get("/count", pages.count),
+            web.get("/status", pages.status),
+            web.get("/healthz", pages.healthz),
+            web.get("/readyz", pages.readyz),
+            web.get("/metrics", pages.metrics),
+        ]
+    )
+    return app
+
+
+class _Pages:
+    def __init__(self, view: View) -> None:
+        self._view = view
+
+    async def root(self, request: web.Request) -> web.Response:
+        status = self._view.status()
+        about = {"changed": self._view.changed, "name": status.get("name"), "version": status.get("version")}
+        return _json({**about, "links": {path.removeprefix("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
+
+    async def count(self, request: web.Request) -> web.Response:
+        return _json({"changed": self._view.changed}, headers=_ANY_ORIGIN)
+
+    async def status(self, request: web.Request) -> web.Response:
+        return _json(self._view.status())
+
+    async def healthz(self, request: web.Request) -> web.Response:
+        # That this is answered at all shows that the process lives and its loop turns.
+        return _json({"status": "ok"})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        reasons = self._view.problems()
+        return _json({"ready": False, "reasons": reasons}, 503) if reasons else _json({"ready": True, "reasons": []})
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        return web.Response(body=self._view.metrics(), headers={**_NOT_KEPT, "Content-Type": CONTENT_TYPE})
+
+
+def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    body = orjson.dumps(redacted(content), option=orjson.OPT_APPEND_NEWLINE)
+    return web.Response(
+        body=body,
+        status=status,
+        content_type="application/json",
+        charset="utf-8",
+        headers={**_NOT_KEPT, **(headers or {})},
+    )
+
+
+@web.middleware
+async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        return _json(
+            {"error": f"{request.path} takes no {request.method}"}, error.status, {"Allow": error.headers["Allow"]}
+        )
+    except web.HTTPNotFound:
+        return _json({"error": f"there is no {request.path}", "links": ["/", *_LINKS]}, 404)
+    except web.HTTPException as error:
+        return _json({"error": error.reason}, error.status)
+    except Exception:
+        log.exception("page failed", path=request.path)
+        return _json({"error": "this page failed; the relay's log says why"}, 500)

@@ -1,0 +1,92 @@
+"""Mistakes that lie in what the config means, not in its shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mess.config.document import Document, Path
+from mess.config.pipelines import scopes
+from mess.config.scope import is_glob
+from mess.config.wording import plain
+
+_INTERNAL = ("admin", "local", "config")
+_WATCH = "name what to watch, as in databases: {shop: {}}"
+
+
+def check(data: dict[str, Any], document: Document) -> None:
+    """Report what cannot work in a config's data, whatever its shape is."""
+    _databases(data.get("databases"), document)
+    _state(data, document)
+    _url(data, document)
+    for path, scope in scopes(data):
+        if scope.get("pipeline") == []:
+            message = "has no steps; write at least - log, or leave pipeline out to take the one above"
+            document.reject(message, (*path, "pipeline"))
+        if "changeHook" in scope and "change_hook" in scope:
+            document.reject("is the same as changeHook; give one of them", (*path, "change_hook"))
+
+
+def _databases(databases: Any, document: Document) -> None:
+    if databases is None or databases == {}:
+        document.reject(f"is missing or empty; {_WATCH}", ("databases",))
+    elif isinstance(databases, list):
+        document.reject(_no_list("databases", databases, document), ("databases",))
+    elif isinstance(databases, dict):
+        for name, database in databases.items():
+            _database(name, ("databases", name), document)
+            collections = database.get("collections") if isinstance(database, dict) else None
+            path: Path = ("databases", name, "collections")
+            if isinstance(collections, list):
+                document.reject(_no_list("collections", collections, document), path)
+            elif isinstance(collections, dict):
+                for coll in collections:
+                    _collection(coll, (*path, coll), document)
+
+
+def _no_list(key: str, names: list[Any], document: Document) -> str:
+    first = names[0] if names and plain(names[0]) and not document.is_secret((key, 0)) else "name"
+    return f"must be a mapping, not a list; write each name with its options, as in {key}: {{{first}: {{}}}}"
+
+
+def _database(name: str, path: Path, document: Document) -> None:
+    # https://www.mongodb.com/docs/manual/reference/limits/ says what a database's name may hold.
+    if name in _INTERNAL:
+        document.report("is MongoDB's own database and cannot be watched", path)
+    elif "." in name:
+        db, _, coll = name.partition(".")
+        document.report(f"a database's name has no dot; write {db}: {{collections: {{{coll}: {{}}}}}}", path)
+    elif not name or any(character in name for character in '/\\ "$\0') or len(name) > 63:
+        document.report("is not a database's name", path)
+
+
+def _collection(name: str, path: Path, document: Document) -> None:
+    if not name or "\0" in name or (name.startswith("system.") and not is_glob(name)):
+        document.report("is not the name of a collection that can be watched", path)
+
+
+def _state(data: dict[str, Any], document: Document) -> None:
+    state = data.get("state")
+    state = state if isinstance(state, dict) else {}
+    url = state.get("url")
+    database = state.get("database", "mess")
+    if not isinstance(database, str) or (isinstance(url, str) and url.startswith("sqlite:")):
+        return
+    if database in _INTERNAL:
+        document.report("is MongoDB's own database; name another", ("state", "database"))
+    databases = data.get("databases")
+    if isinstance(databases, dict) and database in databases:
+        message = "holds the relay's own state and cannot be watched; keep the state elsewhere with state.database"
+        document.report(message, ("databases", database))
+
+
+def _url(data: dict[str, Any], document: Document) -> None:
+    for section in ("mongodb", "state"):
+        options = data.get(section)
+        url = options.get("url") if isinstance(options, dict) else None
+        if not isinstance(url, str) or not url.startswith(("mongodb://", "mongodb+srv://")):
+            continue
+        authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
+        if authority.count("@") > 1:
+            document.report("@, : and / in a user's name or password are written %40, %3A and %2F", (section, "url"))
+        elif not authority.rpartition("@")[2]:
+            document.report("names no host; write it like mongodb://localhost:27017", (section, "url"))

@@ -1,0 +1,84 @@
+"""The pipelines' steps: names that must be known, and each step's own options."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mess import steps
+from mess.config.document import Document, Path
+from mess.config.validate import validate
+from mess.config.wording import did_you_mean, nearest, plain
+from mess.step import StepConfig
+
+
+def scopes(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Every scope of a config's data with its path: the top level, databases, collections. What is no mapping is left
+    out."""
+    yield (), data
+    for db, database in _mapping(data, "databases").items():
+        if not isinstance(database, dict):
+            continue
+        yield ("databases", db), database
+        for coll, collection in _mapping(database, "collections").items():
+            if isinstance(collection, dict):
+                yield ("databases", db, "collections", coll), collection
+
+
+def entries(data: Any) -> Iterator[tuple[Path, Any]]:
+    """Every entry of every pipeline with its path."""
+    for path, scope in scopes(data):
+        pipeline = scope.get("pipeline")
+        if isinstance(pipeline, list):
+            for index, entry in enumerate(pipeline):
+                yield (*path, "pipeline", index), entry
+
+
+def step_name(entry: Any) -> Any:
+    """The name of a pipeline's entry, which may be nothing but that name."""
+    return entry.get("name") if isinstance(entry, dict) else entry
+
+
+def check_steps(data: dict[str, Any], document: Document) -> None:
+    """Report steps that nobody knows and options that do not fit; take out options that a step passes over."""
+    plugins = _mapping(data, "plugins")
+    for path, entry in entries(data):
+        name = step_name(entry)
+        if not isinstance(name, str) or name in plugins:
+            continue
+        place = (*path, "name") if isinstance(entry, dict) else path
+        if name not in steps.names():
+            document.reject(_unknown(name, plugins, secret=document.is_secret(place)), place)
+            continue
+        config = entry.get("config") if isinstance(entry, dict) else None
+        if config is None:
+            config = {}
+        if isinstance(config, dict):
+            model = steps.config_class(name)
+            if model.ignores_unknown and isinstance(entry, dict):
+                config = entry["config"] = _known(model, config, document, (*path, "config"))
+            validate(model, config, document, (*path, "config"))
+
+
+def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
+    known = [*steps.names(), *plugins]
+    if secret or not plain(name):
+        return f"unknown step; known are {', '.join(known)}"
+    hint = did_you_mean(name, known) or f"; known are {', '.join(known)}, and what you name under plugins"
+    return f'unknown step "{name}"{hint}'
+
+
+def _known(model: type[StepConfig], config: dict[str, Any], document: Document, path: Path) -> dict[str, Any]:
+    """The options without those that the step passes over; a likely misspelling stays in, to be reported."""
+    kept: dict[str, Any] = {}
+    for key, value in config.items():
+        if key in model.model_fields or nearest(key, model.model_fields):
+            kept[key] = value
+        else:
+            document.warn(f"the {model.name} step has no such option and passes it over", (*path, key))
+    return kept
+
+
+def _mapping(data: Any, key: str) -> dict[str, Any]:
+    value = data.get(key)
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,58 @@
+"""Data against a model: every mistake at its place in the document."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from mess.config.document import Document, Path
+from mess.config.unknown import unknown_key
+from mess.config.wording import wording
+
+M = TypeVar("M", bound=BaseModel)
+
+_MISMATCHES = ("_type", "_attributes_type")
+
+
+def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> M | None:
+    """The model's object for data that stands at `base` in a document; None, with problems reported, when it does not
+    fit."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        found: dict[Path, list[Any]] = {}
+        for detail in error.errors(include_url=False):
+            found.setdefault(_path(detail, data), []).append(detail)
+    for path, details in found.items():
+        # Of a union's branches, the one that got further is the one that was meant.
+        deeper = any(other[: len(path)] == path and len(other) > len(path) for other in found)
+        meant = [detail for detail in details if not detail["type"].endswith(_MISMATCHES)]
+        if deeper and not meant:
+            continue
+        place = base + path
+        secret = document.is_secret(place)
+        messages = [
+            unknown_key(model, data, path) if detail["type"] == "extra_forbidden" else wording(detail, secret=secret)
+            for detail in meant or details
+        ]
+        first, *others = dict.fromkeys(messages)
+        document.report(", or ".join([first, *(message.removeprefix("must be ") for message in others)]), place)
+    return None
+
+
+def _path(detail: Any, data: Any) -> Path:
+    """Where an error lies in the data: pydantic's place, without the names of a union's branches."""
+    path: list[str | int] = []
+    for index, part in enumerate(detail["loc"]):
+        if isinstance(data, dict):
+            if part not in data and part == "changeHook":
+                part = "change_hook"
+            last = index == len(detail["loc"]) - 1 and detail["type"] == "missing"
+            if part in data or last:
+                path.append(part)
+                data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            path.append(part)
+            data = data[part]
+    return tuple(path)

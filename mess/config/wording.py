@@ -1,0 +1,94 @@
+"""What users are told of a value that does not fit, in their words instead of pydantic's."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from typing import Any
+
+_KINDS = {
+    "string": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "model": "a mapping, with a key: value on each line",
+    "dict": "a mapping, with a key: value on each line",
+    "list": "a list",
+    "tuple": "a list",
+}
+_MISMATCH = re.compile(rf"({'|'.join(_KINDS)})_(?:type|parsing|parsing_size|from_float|attributes_type|number)")
+_BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
+_BOUNDS |= {"greater_than": ("more than", "gt"), "less_than": ("less than", "lt")}
+_PLAIN = re.compile(r"[\w .,:*+$-]{1,40}")
+
+
+def wording(error: Any, *, secret: bool) -> str:
+    """The message for one of pydantic's errors (its `ErrorDetails`). A secret value, and whatever may be one, is not
+    shown."""
+    kind, given, context = error["type"], error["input"], error.get("ctx", {})
+    if kind == "missing":
+        return "is missing"
+    if kind == "literal_error":
+        return _choice(given, context["expected"], secret)
+    if kind in _BOUNDS:
+        words, bound = _BOUNDS[kind]
+        return f"must be {words} {context[bound]}"
+    if kind == "value_error":
+        return hide(str(context["error"]), given, secret)
+    mismatch = _MISMATCH.fullmatch(kind)
+    if mismatch is None:
+        return hide(re.sub(r"^\w+ should ", "must ", error["msg"]), given, secret)
+    return _mismatch(kind, given, _KINDS[mismatch[1]])
+
+
+def _mismatch(kind: str, given: Any, needed: str) -> str:
+    if given is None:
+        return f"has no value; it must be {needed}"
+    message = f"must be {needed}"
+    if kind == "string_type" and not isinstance(given, (dict, list)):
+        return f"{message}; put it in quotes"
+    if kind.startswith(("model", "dict")) and isinstance(given, list):
+        return f'{message}, not a list; write "name: {{}}" for each'
+    if kind.startswith(("list", "tuple")) and isinstance(given, dict):
+        return f'{message}; begin each entry with "- "'
+    return message
+
+
+def _choice(given: Any, expected: str, secret: bool) -> str:
+    choices = re.findall(r"'([^']*)'", expected)
+    allowed = choices[0] if len(choices) == 1 else f"{', '.join(choices[:-1])} or {choices[-1]}"
+    return f"must be {allowed}" + ("" if secret else did_you_mean(given, choices))
+
+
+def did_you_mean(given: Any, known: Iterable[str]) -> str:
+    """`; did you mean "endpoint"?`, or nothing when no known name is like the given one."""
+    match = nearest(given, known)
+    return f'; did you mean "{match}"?' if match else ""
+
+
+def nearest(given: Any, known: Iterable[str]) -> str | None:
+    """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`."""
+    if not isinstance(given, str) or len(given) > 100:
+        return None
+    by_form = {_form(name): name for name in known}
+    found = difflib.get_close_matches(_form(given), by_form, n=1, cutoff=0.7)
+    return by_form[found[0]] if found else None
+
+
+def _form(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def plain(value: Any) -> bool:
+    """Whether a value is so short and plain that it may be shown."""
+    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+
+
+def hide(message: str, given: Any, secret: bool) -> str:
+    """A message without the value that it is about, unless that may be shown."""
+    if isinstance(given, str) and given and (secret or not plain(given)):
+        for shown in (repr(given), given):
+            message = message.replace(shown, "the value")
+    return message

@@ -1,0 +1,125 @@
+"""What the relay says of itself: structured lines on standard output.
+
+`log.error("…", error=exception)` and `exc_info=exception` are for errors that were expected: they are shown as one
+field, `Type: message`. `log.exception("…")` is for those that were not, and shows the traceback. At level debug every
+error shows it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from collections.abc import MutableMapping
+from typing import Any, cast
+
+import orjson
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from mess.telemetry.output import LineLogger
+from mess.telemetry.redact import compact, redact, redacted
+
+__all__ = ["configure", "get_logger", "redact", "redacted"]
+
+Fields = MutableMapping[str, Any]
+
+
+def get_logger(name: str) -> FilteringBoundLogger:
+    """A logger whose lines carry `name`. It may be made before `configure` is called, not used."""
+    return cast(FilteringBoundLogger, structlog.get_logger(name))
+
+
+def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 - the option's name
+    """Log to standard output from `level` (debug, info, warning, error) on, as `format`: console, json, or auto.
+
+    `auto` is console on a terminal and JSON lines elsewhere. What libraries say by the standard library's logging, and
+    Python's warnings, come out the same way from level warning on.
+    """
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    if format == "auto":
+        format = "console" if terminal else "json"  # noqa: A001
+    structlog.configure(
+        processors=[
+            _named,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _Errors(always_traced=level == "debug"),
+            _redact,
+            _to_json if format == "json" else _console(colors=terminal),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=LineLogger,
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if not isinstance(handler, _FromLibraries)]
+    root.addHandler(_FromLibraries())
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(True)
+
+
+class _FromLibraries(logging.Handler):
+    """Hands the standard library's log records on to structlog."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            info = {"exc_info": record.exc_info} if record.exc_info and record.exc_info[0] else {}
+            structlog.get_logger().log(record.levelno, record.getMessage().rstrip(), logger=record.name, **info)
+        except Exception:  # a library's faulty log line must not fail what it was doing
+            self.handleError(record)
+
+
+def _named(logger: Any, method: str, fields: Fields) -> Fields:
+    if logger.name is not None:
+        fields.setdefault("logger", logger.name)
+    return fields
+
+
+class _Errors:
+    """Makes text of exceptions: one field for all, the traceback where it is wanted."""
+
+    def __init__(self, always_traced: bool) -> None:
+        self._always_traced = always_traced
+
+    def __call__(self, logger: Any, method: str, fields: Fields) -> Fields:
+        info = fields.pop("exc_info", None)
+        if info is None and not self._always_traced:
+            return fields
+        # log.exception sets True, and libraries give the triple; whoever names the exception itself expected it.
+        unexpected = not isinstance(info, BaseException)
+        if isinstance(info, tuple):
+            info = info[1]
+        elif info and unexpected:
+            info = sys.exc_info()[1]
+        error = info or fields.get("error")
+        if isinstance(error, BaseException):
+            fields.setdefault("error", compact(error))
+            if (unexpected and info) or self._always_traced:
+                fields["exception"] = "".join(traceback.format_exception(error)).rstrip()
+        return fields
+
+
+def _redact(logger: Any, method: str, fields: Fields) -> Fields:
+    clean = redacted(fields)
+    return {"timestamp": clean.pop("timestamp"), "level": clean.pop("level"), "event": clean.pop("event"), **clean}
+
+
+def _to_json(logger: Any, method: str, fields: Fields) -> bytes:
+    try:
+        return orjson.dumps(fields)
+    except TypeError:
+        # Integers beyond 64 bits and lone surrogates are too much for orjson.
+        return json.dumps(fields).encode()
+
+
+def _console(colors: bool) -> Processor:
+    render = structlog.dev.ConsoleRenderer(
+        colors=colors, pad_event_to=40, exception_formatter=structlog.dev.plain_traceback, sort_keys=False
+    )
+
+    def to_bytes(logger: Any, method: str, fields: Fields) -> bytes:
+        return render(logger, method, fields).encode("utf-8", "backslashreplace")
+
+    return to_bytes

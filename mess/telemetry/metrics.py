@@ -1,0 +1,123 @@
+"""What the relay counts, for Prometheus. The hot path counts once per mini-batch, on children bound in advance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+Count = Callable[[int], None]
+"""Adds so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """How a stream is, at the moment.
+
+    `problem` says why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown.
+    `window_events` and `window_bytes` (of BSON) are of its events in flight.
+    """
+
+    name: str
+    connected: bool
+    problem: str | None
+    lag: float | None
+    window_events: int
+    window_bytes: int
+    checkpoint_age: float | None
+
+
+class StepMetrics:
+    """The counters of one step of one pipeline; each method takes how many events."""
+
+    __slots__ = ("ambiguous", "dead_lettered", "delivered", "down", "dropped", "refused", "retried", "took")
+
+    def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, took: Any) -> None:
+        self.delivered = outcome("delivered")
+        """The step did its work on them."""
+        self.refused = outcome("refused")
+        """The step will never take them."""
+        self.down = outcome("down")
+        """The sink could take none."""
+        self.ambiguous = outcome("ambiguous")
+        """Either the events or the sink were the trouble."""
+        self.dropped = outcome("dropped")
+        """The step let them go no further."""
+        self.retried: Count = retried
+        """They are tried again."""
+        self.dead_lettered: Count = dead_lettered
+        """They were given up on and kept."""
+        self.took: Callable[[float], None] = took
+        """A mini-batch took so many seconds."""
+
+
+class Metrics:
+    """All metrics of one relay, in a registry of its own; their labels are bounded by the config.
+
+    `streams` tells how the streams are, whenever Prometheus asks; it may be set later. `changed` is how many events are
+    done with.
+    """
+
+    def __init__(self, version: str, streams: Callable[[], Iterable[StreamStatus]] = lambda: ()) -> None:
+        # Imported here, since the command line has no use for it and it takes longer than all of MESS.
+        import prometheus_client as prometheus
+
+        from mess.telemetry.collector import StreamCollector
+
+        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.streams = streams
+        self.changed = 0
+        self._registry = registry = prometheus.CollectorRegistry()
+        self._render = prometheus.generate_latest
+        self._events = prometheus.Counter("mess_events", "Events read.", ["stream"], registry=registry)
+        self._deliveries = prometheus.Counter(
+            "mess_deliveries",
+            "What came of each attempt of a step at an event: delivered, refused, down, ambiguous or dropped.",
+            ["pipeline", "step", "outcome"],
+            registry=registry,
+        )
+        step = ["pipeline", "step"]
+        self._retries = prometheus.Counter("mess_retries", "Events tried again.", step, registry=registry)
+        self._dead_letters = prometheus.Counter("mess_dead_letters", "Events given up on.", step, registry=registry)
+        self._done = prometheus.Counter("mess_events_done", "Events done with.", ["pipeline"], registry=registry)
+        self._seconds = prometheus.Histogram(
+            "mess_step_seconds",
+            "How long a step took for a mini-batch.",
+            step,
+            registry=registry,
+            buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+        )
+        prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
+        prometheus.ProcessCollector(registry=registry)
+        registry.register(StreamCollector(lambda: self.streams()))
+
+    def step(self, pipeline: str, step: str) -> StepMetrics:
+        """The counters of a step."""
+        return StepMetrics(
+            lambda outcome: self._deliveries.labels(pipeline, step, outcome).inc,
+            self._retries.labels(pipeline, step).inc,
+            self._dead_letters.labels(pipeline, step).inc,
+            self._seconds.labels(pipeline, step).observe,
+        )
+
+    def events(self, stream: str) -> Count:
+        """Counts events read by a stream."""
+        return self._events.labels(stream).inc
+
+    def done(self, pipeline: str) -> Count:
+        """Counts events that a pipeline is done with."""
+        count = self._done.labels(pipeline).inc
+
+        def done(events: int) -> None:
+            self.changed += events
+            count(events)
+
+        return done
+
+    def render(self) -> bytes:
+        """All metrics in Prometheus' text format, see `CONTENT_TYPE`."""
+        return self._render(self._registry)
+
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""Of what `Metrics.render` gives."""

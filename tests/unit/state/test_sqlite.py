@@ -1,0 +1,139 @@
+"""What `SqliteStore` promises beyond the contract: clear errors for unfit files."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import threading
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+from mess.errors import StateError
+from mess.event import Position
+from mess.state import Checkpoint
+from mess.state.sqlite import SqliteStore
+
+CHECKPOINT = Checkpoint("shop", "abc", {}, Position({"_data": "82"}, None), datetime(2026, 7, 1, tzinfo=timezone.utc))
+
+
+async def test_a_missing_folder(tmp_path: Path) -> None:
+    """It is not made: a typing error would begin a new state."""
+    with pytest.raises(StateError, match=r"state\.url: the folder .*nowhere of state\.db does not exist; create it"):
+        await SqliteStore(tmp_path / "nowhere" / "state.db", "mess").open()
+    assert not (tmp_path / "nowhere").exists()
+
+
+async def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told at the start, with the mend. (The tests may run as root, who may write anything.)"""
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(StateError, match="may not be written; give the relay's user the right"):
+        await SqliteStore(tmp_path / "state.db", "mess").open()
+
+
+async def test_a_folder_instead_of_a_file(tmp_path: Path) -> None:
+    """SQLite's own words are not left alone."""
+    with pytest.raises(StateError, match=r"state\.url: .* cannot be opened") as caught:
+        await SqliteStore(tmp_path, "mess").open()
+    assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+async def test_a_file_of_another_kind(tmp_path: Path) -> None:
+    """It is left as it is."""
+    path = tmp_path / "notes.txt"
+    path.write_text("not a database, and longer than a header is: " + "x" * 1000)
+    with pytest.raises(StateError, match=r"state\.url: .* cannot be used: file is not a database"):
+        await SqliteStore(path, "mess").open()
+    assert path.read_text().startswith("not a database")
+
+
+async def test_a_file_of_a_newer_version(tmp_path: Path) -> None:
+    """It is not guessed at."""
+    path = tmp_path / "state.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StateError, match=r"written by a newer MESS \(schema 99\)"):
+        await SqliteStore(path, "mess").open()
+
+
+async def test_every_write_is_on_disk(tmp_path: Path) -> None:
+    """Write-ahead log, flushed with each transaction."""
+    store = SqliteStore(tmp_path / "state.db", "mess")
+    await store.open()
+    db = store._connection
+    assert db is not None
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,)
+    await store.close()
+
+
+async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
+    """And a write that has waited too long is a StateError."""
+    path = tmp_path / "state.db"
+    store = SqliteStore(path, "mess", patience=0.2)
+    await store.open()
+    await store.take_over()
+    holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StateError, match=r"cannot keep state in .*: database is locked"):
+        await store.save([CHECKPOINT])
+    timer = threading.Timer(0.05, holder.rollback)
+    timer.start()
+    await store.save([CHECKPOINT])
+    timer.join()
+    holder.close()
+    assert await store.checkpoints() == [CHECKPOINT]
+    await store.close()
+
+
+async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    """All streams or none."""
+    store = SqliteStore(tmp_path / "state.db", "mess")
+    await store.open()
+    await store.take_over()
+    broken = Checkpoint("b", None, {}, Position(None, None), CHECKPOINT.updated)  # type: ignore[arg-type]
+    with pytest.raises(StateError, match="NOT NULL"):
+        await store.save([CHECKPOINT, broken])
+    assert await store.checkpoints() == []
+    await store.save([CHECKPOINT])
+    assert await store.checkpoints() == [CHECKPOINT]
+    await store.close()
+
+
+async def test_state_survives_a_killed_process(tmp_path: Path) -> None:
+    """What was reported as saved is there, though nothing was closed."""
+    program = """
+import asyncio, os, sys
+from tests.unit.state.test_sqlite import CHECKPOINT
+from mess.state.sqlite import SqliteStore
+async def main():
+    store = SqliteStore(sys.argv[1], "mess")
+    await store.open()
+    await store.take_over()
+    await store.save([CHECKPOINT])
+    os.kill(os.getpid(), 9)
+asyncio.run(main())
+"""
+    path = tmp_path / "state.db"
+    root = Path(__file__).parents[3]
+    killed = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(path), cwd=root)
+    assert await killed.wait() == -9
+    store = SqliteStore(path, "mess")
+    await store.open()
+    assert await store.checkpoints() == [CHECKPOINT]
+    assert await store.take_over() == 2
+    await store.close()
+
+
+async def test_unopened_and_closed(tmp_path: Path) -> None:
+    """Using a store that is not open is told; closing one twice is not an error."""
+    store = SqliteStore(tmp_path / "state.db", "mess")
+    with pytest.raises(StateError, match="has not been opened"):
+        await store.checkpoints()
+    await store.close()
+    await store.open()
+    await store.close()
+    await store.close()

@@ -1,0 +1,173 @@
+"""What the relay's log looks like, from processes of their own: logging is configured once for all."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+PRELUDE = """
+import logging, sys, warnings
+from mess.telemetry.logging import configure, get_logger
+log = get_logger("mess.test")
+def fail():
+    raise ValueError("cannot reach mongodb://u:p@h")
+"""
+
+
+def run(program: str, level: str = "info", format: str = "json") -> str:  # noqa: A002
+    """What a program writes that logs at `level` and in `format`."""
+    code = f"{PRELUDE}configure({level!r}, {format!r})\n{program}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    assert done.stderr == b""
+    return done.stdout.decode()
+
+
+def lines(program: str, level: str = "info", format: str = "json") -> list[dict[str, Any]]:  # noqa: A002
+    """The JSON lines that a program logs."""
+    return [json.loads(line) for line in run(program, level, format).splitlines()]
+
+
+def test_a_line() -> None:
+    """Time in UTC, level, message and logger, and the fields as given."""
+    (line,) = lines("log.info('stream connected', stream='shop', lag=1.5)")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", line.pop("timestamp"))
+    expected = {"level": "info", "event": "stream connected", "logger": "mess.test", "stream": "shop", "lag": 1.5}
+    assert line == expected
+
+
+@pytest.mark.parametrize(("level", "shown"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_levels(level: str, shown: int) -> None:
+    """What is less severe is not written."""
+    program = "log.debug('a'); log.info('b'); log.warning('c'); log.error('d')"
+    assert [line["event"] for line in lines(program, level)] == list("abcd")[-shown:]
+
+
+def test_secrets_are_hidden() -> None:
+    """In messages, fields, errors, tracebacks, and what libraries say."""
+    written = run(
+        "log.info('mongodb://u:p@h', url='mongodb://u:p@h', deep={'a': ['mongodb://u:p@h']})\n"
+        "logging.getLogger('pymongo').warning('at %s', 'mongodb://u:p@h')\n"
+        "try: fail()\n"
+        "except ValueError as error: log.error('a', error=error); log.exception('b')"
+    )
+    assert written.count("mongodb://***@h") == 7
+    assert "u:p" not in written
+
+
+EXPECTED = "try: fail()\nexcept ValueError as error: log.error('failed', {how})"
+
+
+@pytest.mark.parametrize("how", ["error=error", "exc_info=error"])
+def test_expected_errors_are_one_field(how: str) -> None:
+    """Their class and message; the traceback only at level debug."""
+    (line,) = lines(EXPECTED.format(how=how))
+    assert line["error"] == "ValueError: cannot reach mongodb://***@h"
+    assert "exception" not in line
+    (line,) = lines(EXPECTED.format(how=how), level="debug")
+    assert line["error"] == "ValueError: cannot reach mongodb://***@h"
+    assert line["exception"].startswith("Traceback")
+
+
+def test_unexpected_errors_show_where_they_come_from() -> None:
+    """With log.exception, and from libraries."""
+    caught = "try: fail()\nexcept ValueError: {}"
+    for call in ("log.exception('failed')", "logging.getLogger('asyncio').error('failed', exc_info=True)"):
+        (line,) = lines(caught.format(call))
+        assert line["error"] == "ValueError: cannot reach mongodb://***@h"
+        assert "in fail" in line["exception"]
+        console = run(caught.format(call), format="console")
+        assert "in fail" in console
+
+
+def test_libraries() -> None:
+    """From level warning on, and Python's warnings; in the same form, under their own names."""
+    program = """
+logging.getLogger("aiohttp.client").info("hidden")
+logging.getLogger("pymongo.topology").warning("lost %s", "primary")
+logging.getLogger("broken").error("%d", "text")
+warnings.warn("old")
+configure("info", "json")
+logging.getLogger("asyncio").error("once")
+"""
+    code = f"{PRELUDE}configure('info', 'json')\n{program}"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    written = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(line["logger"], line["level"]) for line in written] == [
+        ("pymongo.topology", "warning"),
+        ("py.warnings", "warning"),
+        ("asyncio", "error"),
+    ]
+    assert written[0]["event"] == "lost primary"
+    assert b"--- Logging error ---" in done.stderr
+
+
+def test_values_that_json_does_not_know() -> None:
+    """A line is never lost for what is in it."""
+    (line,) = lines("log.info('odd', big=2**70, half='\\ud800', data=b'x', things={1, 2}, map={1: object})")
+    assert line["big"] == 2**70
+    assert line["data"] == "b'x'"
+    assert sorted(line["things"]) == [1, 2]
+    assert line["map"] == {"1": "<class 'object'>"}
+    assert "odd" in run("log.info('odd', half='\\ud800')", format="console")
+
+
+def test_the_console_is_for_people() -> None:
+    """Plain text; without colours where it is not a terminal."""
+    written = run("log.warning('stream lost', stream='shop')", format="console")
+    assert re.fullmatch(r"\S+Z \[warning  \] stream lost +\[mess.test\] stream=shop\n", written)
+
+
+def test_auto_is_json_where_it_is_no_terminal() -> None:
+    """As in a container."""
+    assert lines("log.info('a')", format="auto")[0]["event"] == "a"
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="this system has no pseudo-terminals")
+def test_auto_is_the_console_on_a_terminal() -> None:
+    """With colours."""
+    master, slave = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", f"{PRELUDE}configure()\nlog.info('hello')"], stdout=slave, check=True, timeout=30
+    )
+    written = os.read(master, 10_000).decode()
+    os.close(master)
+    os.close(slave)
+    assert "hello" in written
+    assert "\x1b[" in written
+
+
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_reader_that_goes_away(format: str) -> None:  # noqa: A002
+    """The relay goes on and ends as it would have, without a word about the pipe."""
+    code = f"{PRELUDE}configure('info', {format!r})\nfor i in range(50_000): log.info('line', i=i)\nsys.stderr.write('went on')"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert b"line" in process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == b"went on"
+    process.stderr.close()
+    assert process.wait(30) == 0
+
+
+def test_many_threads_write_whole_lines() -> None:
+    """One after the other."""
+    program = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(8) as pool:
+    list(pool.map(lambda i: log.info("line", i=i, text="x" * 5000), range(400)))
+"""
+    assert sorted(line["i"] for line in lines(program)) == list(range(400))
+
+
+def test_without_standard_output() -> None:
+    """As under pythonw, or a service manager that closes it."""
+    run("sys.stdout = None\nlog.info('a')")
+    run("sys.stdout.close()\nlog.info('a')")
+    run("import io; sys.stdout = io.StringIO()\nlog.info('a')\nassert 'event' in sys.stdout.getvalue()")

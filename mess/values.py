@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_LONGEST = 1000 * 365 * 86400.0  # seconds; what is longer is a slip, and dates cannot reckon with it
 _SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)?")
@@ -15,19 +16,20 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)?")
 
 def parse_duration(value: Any) -> float:
     """Seconds from `250ms`, `10s`, `5m`, `2h`, `30d`, or a number of seconds."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < float("inf"):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
         return float(value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    if found is None:
+    seconds = float(found[1]) * _DURATION_UNITS[found[2]] if found else None
+    if seconds is None or seconds > _LONGEST:
         raise ValueError(f"{value!r} is not a duration; write it like 250ms, 10s, 5m, 2h or 30d")
-    return float(found[1]) * _DURATION_UNITS[found[2]]
+    return seconds
 
 
 def parse_size(value: Any) -> int:
     """Bytes from `64MiB`, `1MB`, `512B`, or a number of bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    found = _SIZE.fullmatch(value.strip()) if isinstance(value, str) and len(value) < 50 else None
     size = int(float(found[1]) * _SIZE_UNITS[found[2] or "B"]) if found else 0
     if size <= 0:
         raise ValueError(f"{value!r} is not a size; write it like 512KiB, 64MiB or 1GB")

@@ -1,0 +1,1 @@
+"""What the user asked for: the config file, read, checked and resolved."""

@@ -30,22 +30,22 @@ def _databases(databases: Any, document: Document) -> None:
     if databases is None or databases == {}:
         document.reject(f"is missing or empty; {_WATCH}", ("databases",))
     elif isinstance(databases, list):
-        document.reject(_no_list("databases", databases, document), ("databases",))
+        document.reject(_no_list(databases, ("databases",), document), ("databases",))
     elif isinstance(databases, dict):
         for name, database in databases.items():
             _database(name, ("databases", name), document)
             collections = database.get("collections") if isinstance(database, dict) else None
             path: Path = ("databases", name, "collections")
             if isinstance(collections, list):
-                document.reject(_no_list("collections", collections, document), path)
+                document.reject(_no_list(collections, path, document), path)
             elif isinstance(collections, dict):
                 for coll in collections:
                     _collection(coll, (*path, coll), document)
 
 
-def _no_list(key: str, names: list[Any], document: Document) -> str:
-    first = names[0] if names and plain(names[0]) and not document.is_secret((key, 0)) else "name"
-    return f"must be a mapping, not a list; write each name with its options, as in {key}: {{{first}: {{}}}}"
+def _no_list(names: list[Any], path: Path, document: Document) -> str:
+    first = names[0] if names and plain(names[0]) and not document.is_secret((*path, 0)) else "name"
+    return f"must be a mapping, not a list; write each name with its options, as in {path[-1]}: {{{first}: {{}}}}"
 
 
 def _database(name: str, path: Path, document: Document) -> None:

@@ -72,6 +72,8 @@ class Document:
                 return Problem(message, show(path), origin)
             if line is None:
                 line = self.keys.get(path[:length], self.values.get(path[:length]))
+        if not path and line is None:
+            line = self.values.get(path)
         return Problem(message, show(path), self.file, line)
 
     def is_unusable(self, path: Path) -> bool:

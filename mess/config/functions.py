@@ -28,7 +28,9 @@ def load_functions(data: Mapping[str, Any], document: Document, directory: FileP
     functions: dict[str, Callable[..., Any]] = {}
     for path, reference, parameters in _references(data):
         module, _, name = reference.partition(":")
-        if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]) or document.is_unusable(path):
+        if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]) or document.is_unusable(
+            path
+        ):
             continue  # which the model reports
         try:
             function = _function(module, name, directory)

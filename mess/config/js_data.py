@@ -2,43 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 from mess.config.js_code import advice, is_function
+from mess.config.js_parts import CLOSING, Code, Scan, Unreadable, begins_value, plain_value, shown, unexpected
 from mess.config.js_tokens import NO_LITERAL, Token, literal
 
-_OPEN = {"{": "}", "[": "]", "(": ")"}
 _WRAPPERS = (("module", ".", "exports", "="), ("exports", "="), ("export", "default"))
+_MODIFIERS = ("async", "get", "set")
 _DECLARATIONS = ("function", "async", "class")
 _UNFINISHED = frozenset("=+-*/%&|?:,.<>!~^") | {"=>"}
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """JavaScript in the place of a value."""
-
-    tokens: tuple[Token, ...]
-
-
-@dataclass(slots=True)
-class Scan:
-    """What a JS-style file holds.
-
-    `tokens` are the object's brackets, colons and commas, and its words with what each stands for: a key, a plain value
-    or a `Code`. `mistakes` are messages with their lines.
-    """
-
-    tokens: list[tuple[Token, Any]] = field(default_factory=list)
-    mistakes: list[tuple[str, int]] = field(default_factory=list)
-
-
-class Unreadable(Exception):
-    """The text is not a JS-style object from here on."""
-
-    def __init__(self, message: str, line: int | None) -> None:
-        super().__init__(message)
-        self.line = line
 
 
 class Scanner:
@@ -54,15 +27,16 @@ class Scanner:
         """Fill `scan`, as far as the text can be read."""
         if any(token.kind == "open" for token in self._tokens):
             last = self._tokens[-1]
-            what = "comment" if last.text.startswith("/*") else "text"
-            raise Unreadable(f"the {what} that begins with {last.text[:1]} on this line has no end", last.line)
+            what = (
+                "comment that begins with /*" if last.text.startswith("/*") else f"text that begins with {last.text[0]}"
+            )
+            raise Unreadable(f"the {what} on this line has no end", last.line)
         if self._statements(first=True):
             self._object()
             self._statements(first=False)
 
     def _peek(self, ahead: int = 0) -> str:
         at = self._at + ahead
-        # Where a string may stand, its text must not be taken for a bracket.
         return self._tokens[at].text if at < len(self._tokens) else ""
 
     def _statements(self, *, first: bool) -> bool:
@@ -101,7 +75,7 @@ class Scanner:
             ended = previous.text not in _UNFINISHED and token.text not in _UNFINISHED and token.text not in "({[)}]"
             if not depth and new_line and ended:
                 return at
-            depth += (token.text in _OPEN) - (token.text in _OPEN.values())
+            depth += (token.text in CLOSING) - (token.text in CLOSING.values())
             if not depth and (token.text == ";" or (declaration and token.text == "}")):
                 return at + 1
         return len(self._tokens)
@@ -130,7 +104,7 @@ class Scanner:
         method = is_function(code)
         alone = token.kind == "name" and len(code) == 1
         if not (method or alone or token.text in ("...", "[")):
-            raise _unexpected(code[1] if len(code) > 1 and token.kind != "mark" else token)
+            raise unexpected(code[1] if len(code) > 1 and token.kind != "mark" else token)
         name = next((part.text for part in code if part.kind in ("name", "string") and part.text not in _MODIFIERS), "")
         self._emit(token, name.strip("\"'") if method else Code(code))
         self._emit(Token("mark", ":", token.line, token.index))
@@ -147,11 +121,11 @@ class Scanner:
         if token.text == "]" and self._brackets and self._brackets[-1].text == "[":
             return self._after()
         if token.kind == "mark" and token.text in ",:}])=;":
-            raise _unexpected(token)
+            raise unexpected(token)
         start = self._at
         code = self._code()
-        value = _plain(code)
-        if value is NO_LITERAL and len(code) > 1 and literal(token) is not NO_LITERAL and _begins_value(code[1]):
+        value = plain_value(code)
+        if value is NO_LITERAL and len(code) > 1 and literal(token) is not NO_LITERAL and begins_value(code[1]):
             # Two values side by side: what lacks is the comma.
             self._at = start + 1
             value = literal(token)
@@ -164,7 +138,7 @@ class Scanner:
         inside = self._brackets[-1].text if self._brackets else ""
         if not inside:
             return "end"
-        if mark == _OPEN[inside]:
+        if mark == CLOSING[inside]:
             self._brackets.pop()
             self._emit(token)
             self._at += 1
@@ -172,11 +146,11 @@ class Scanner:
         if mark == ",":
             self._emit(token)
             self._at += 1
-        elif _begins_value(token):
-            self.scan.mistakes.append((f"a comma is missing before {_shown(token)}", token.line))
+        elif begins_value(token):
+            self.scan.mistakes.append((f"a comma is missing before {shown(token)}", token.line))
             self._emit(Token("mark", ",", token.line, token.index))
         else:
-            raise _unexpected(token, self._brackets[-1])
+            raise unexpected(token, self._brackets[-1])
         return "key" if inside == "{" else "value"
 
     def _code(self) -> tuple[Token, ...]:
@@ -187,7 +161,7 @@ class Scanner:
             if token.kind == "mark":
                 if not depth and token.text in ",}])":
                     break
-                depth += (token.text in _OPEN) - (token.text in _OPEN.values())
+                depth += (token.text in CLOSING) - (token.text in CLOSING.values())
                 if not self._brackets and not depth and token.text == ";":
                     break
             self._at += 1
@@ -197,35 +171,7 @@ class Scanner:
         self.scan.tokens.append((token, word))
 
 
-_MODIFIERS = ("async", "get", "set")
-
-
-def _plain(code: tuple[Token, ...]) -> Any:
-    if len(code) == 2 and code[0].text in ("-", "+"):
-        value = literal(code[1])
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return -value if code[0].text == "-" else value
-        return NO_LITERAL
-    return literal(code[0]) if len(code) == 1 else NO_LITERAL
-
-
-def _begins_value(token: Token) -> bool:
-    return token.text in ("{", "[") if token.kind == "mark" else token.kind in ("name", "string", "number")
-
-
 def _behind(code: list[Token]) -> str:
-    if code and code[0].text in _OPEN.values():
+    if code and code[0].text in CLOSING.values():
         return f"{code[0].text} closes nothing"
     return advice(code) if is_function(code) else "only one object is read; put everything into it"
-
-
-def _shown(token: Token) -> str:
-    return token.text if token.kind in ("name", "mark") else "this value"
-
-
-def _unexpected(token: Token, bracket: Token | None = None) -> Unreadable:
-    if bracket is not None and token.text in _OPEN.values():
-        return Unreadable(f"{token.text} does not close the {bracket.text} of line {bracket.line}", token.line)
-    return Unreadable(
-        f"cannot be read at {_shown(token)}: a comma, quote or bracket is missing or too many", token.line
-    )

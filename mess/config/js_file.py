@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from mess.config.document import MAX_DEPTH, Document, Path
 from mess.config.js_code import advice
-from mess.config.js_data import Code, Scan, Scanner, Unreadable
+from mess.config.js_data import Scanner
+from mess.config.js_parts import Code, Scan, Unreadable
 from mess.config.js_tokens import NO_LITERAL, tokenize
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def _parse(scan: Scan, document: Document) -> Any:
     def value(node: Node, path: Path) -> Any:
         if len(path) > MAX_DEPTH:
             raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", node.lineno)
-        document.values[path] = node.lineno
+        document.values[path] = _line(node)
         if isinstance(node, JSONObject):
             found: dict[str, Any] = {}
             for key, inner in node.key_value_pairs:
@@ -63,7 +64,7 @@ def _parse(scan: Scan, document: Document) -> Any:
                     first = document.keys[*path, name]
                     document.report(f"is written twice, first on line {first}", (*path, name), key.lineno)
                 else:
-                    document.keys[*path, name] = key.lineno
+                    document.keys[*path, name] = _line(key)
                 found[name] = value(inner, (*path, name))
             return found
         if isinstance(node, JSONArray):
@@ -85,6 +86,10 @@ def _parse(scan: Scan, document: Document) -> Any:
         token = error.token
         message = "cannot be read here: a comma, quote or bracket is missing or too many"
         raise Unreadable(message, token.lineno if token else None) from error
+
+
+def _line(node: Node) -> int:
+    return node.lineno or 1
 
 
 def _tokens(scan: Scan) -> Iterator[JSON5Token]:

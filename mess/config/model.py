@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from datetime import date, datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mess.config.match import normal, utc
+from mess.config.fields import Integer, Named, NotBool, Number, OffForFalse, Query, RelayName, Start, empty_for_none
 from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
@@ -18,54 +16,13 @@ OnFailure = Literal["dead_letter", "skip", "stop"]
 ALL_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase")
 
 
-_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-
-
-def _empty_for_none(value: Any) -> Any:
-    return {} if value is None else value
-
-
-def _off_for_false(value: Any) -> Any:
-    # YAML reads a plain `off` as false.
-    return "off" if value is False else value
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise ValueError("must be a number")
-    return value
-
-
-def _start(value: Any) -> Any:
-    if value in ("now", "oldest"):
-        return value
-    if isinstance(value, date):
-        return utc(value)
-    try:
-        return utc(datetime.fromisoformat(value))
-    except (TypeError, ValueError) as error:
-        raise ValueError("must be now, oldest, or a time such as 2026-01-31T12:00:00Z") from error
-
-
-def _relay_name(value: str) -> str:
-    if not re.fullmatch(_NAME, value):
-        raise ValueError("must begin with a letter or digit and hold only letters, digits and . _ -, 100 at the most")
-    return value
-
-
-_T = TypeVar("_T")
-Named = Annotated[dict[str, _T], BeforeValidator(_empty_for_none)]
-Integer = Annotated[int, BeforeValidator(_no_bool)]
-Query = Annotated[dict[str, Any], AfterValidator(normal)]
-
-
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod
-    def _empty_for_none(cls, value: Any) -> Any:
-        return _empty_for_none(value)
+    def _from_nothing(cls, value: Any) -> Any:
+        return empty_for_none(value)
 
 
 class Retry(Section):
@@ -74,7 +31,7 @@ class Retry(Section):
 
     first: Duration = 0.2
     """The first pause."""
-    multiplier: Annotated[float, BeforeValidator(_no_bool)] = Field(2.0, ge=1)
+    multiplier: Number = Field(2.0, ge=1)
     """How much longer each pause is than the one before."""
     cap: Duration = 5.0
     """The longest pause."""
@@ -109,18 +66,14 @@ class Scope(Section):
     """Which kinds of change to relay. Default: all of them."""
     match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. Default: every change."""
-    full_document: Annotated[
-        Literal["off", "update_lookup", "when_available", "required"] | None, BeforeValidator(_off_for_false)
-    ] = None
+    full_document: Annotated[Literal["off", "update_lookup", "when_available", "required"] | None, OffForFalse] = None
     """The whole document with an update: `update_lookup` as it is now, `when_available` and `required` as it was right
     after the update (a post-image, which the collection must keep). Default: update_lookup."""
-    full_document_before_change: Annotated[
-        Literal["off", "when_available", "required"] | None, BeforeValidator(_off_for_false)
-    ] = None
+    full_document_before_change: Annotated[Literal["off", "when_available", "required"] | None, OffForFalse] = None
     """The document as it was before the change (a pre-image, which the collection must keep). Default: off."""
     order: Order | None = None
     """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
-    concurrency: Integer | None = Field(None, ge=1, le=1024)
+    concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
     """How many lanes the pipeline has: how many deliveries run at a time. Default: 16."""
 
 
@@ -149,7 +102,7 @@ class Retention(Section):
 
     max_age: Duration | None = 30 * 86400.0
     """Older ones are deleted; null keeps them for ever."""
-    max_count: Integer | None = Field(None, ge=1)
+    max_count: Annotated[int, Field(ge=1), NotBool] | None = None
     """The newest so many are kept; null for any number."""
 
 
@@ -205,13 +158,13 @@ class Checkpoint(Section):
 class Config(Scope):
     """The config file."""
 
-    name: Annotated[str, AfterValidator(_relay_name)] = Field("mess", json_schema_extra={"pattern": _NAME})
+    name: RelayName = "mess"
     """This relay's name; its state is kept under it. Two relays with one name supersede each other."""
     mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
     """The deployment to watch."""
-    start: Annotated[Literal["now", "oldest"] | datetime, BeforeValidator(_start)] = "now"
-    """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time, in
-    UTC where it names no time zone."""
+    start: Start = "now"
+    """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time
+    (in UTC where it names no time zone)."""
     on_history_lost: Literal["stop", "now"] = "stop"
     """What to do when a position is no longer in the oplog: stop, or record the gap and go on from now."""
     databases: Named[DatabaseScope]

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 
 from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope, Operation, Order, Scope, StepSpec
 
-
 HOOK = "changeHook "
 """Begins the step's name where a hook stands in for a pipeline; the function's reference follows."""
 

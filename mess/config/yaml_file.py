@@ -80,7 +80,7 @@ class _Reader:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
             # PyYAML's constructors fail in as many ways as there are tags.
-            kind = node.tag.rpartition(":")[2]
+            kind = node.tag.removeprefix("tag:yaml.org,2002:")
             self._document.reject(f"cannot be read as YAML's {kind}; put text in quotes", path)
             return None
         if isinstance(value, bytes):

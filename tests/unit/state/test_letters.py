@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mess.errors import StateError
@@ -41,6 +41,11 @@ json = st.recursive(
 )
 
 
+# Hypothesis draws its first text slowly, since it builds its table of characters then.
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@unhurried
 @given(json)
 def test_any_json_comes_back(body: Any) -> None:
     """Whatever its keys and texts hold."""
@@ -48,6 +53,7 @@ def test_any_json_comes_back(body: Any) -> None:
     assert unpack(packed.head, packed.chunks).body == body
 
 
+@unhurried
 @given(st.binary() | st.sets(st.integers()) | st.complex_numbers() | st.text(st.characters(categories=["Cs"])))
 def test_anything_at_all_is_kept(body: Any) -> None:
     """As something, at least."""

@@ -145,7 +145,8 @@ def test_auto_is_the_console_on_a_terminal() -> None:
 @pytest.mark.parametrize("format", ["json", "console"])
 def test_a_reader_that_goes_away(format: str) -> None:  # noqa: A002
     """The relay goes on and ends as it would have, without a word about the pipe."""
-    code = f"{PRELUDE}configure('info', {format!r})\nfor i in range(50_000): log.info('line', i=i)\nsys.stderr.write('went on')"
+    program = "for i in range(50_000): log.info('line', i=i)\nsys.stderr.write('went on')"
+    code = f"{PRELUDE}configure('info', {format!r})\n{program}"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None

@@ -98,7 +98,7 @@ def test_streams_are_asked_when_prometheus_asks() -> None:
     assert value(metrics, "mess_window_bytes", stream="shop") == 2000
     assert value(metrics, "mess_checkpoint_age_seconds", stream="shop") == 1.5
     assert len(asked) == 7
-    metrics.streams = lambda: []
+    metrics.streams = tuple
     assert value(metrics, "mess_stream_connected", stream="shop") is None
 
 

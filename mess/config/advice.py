@@ -1,0 +1,112 @@
+"""Warnings: what is legal in a config, and likely not what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mess import steps
+from mess.config.document import Document, Path
+from mess.config.model import ALL_OPERATIONS, Config, Scope
+from mess.config.pipelines import entries, step_name
+
+Chain = list[tuple[Path, Scope]]
+"""The scopes that a namespace falls under, the most specific first."""
+
+_LOCAL_STEPS = frozenset({"log", "field-map"})
+_AGAIN = "since deliveries are tried again without end"
+
+
+def advise(config: Config, data: dict[str, Any], document: Document) -> None:
+    """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
+    warnings = [*_plugins(config, data), *_hooks(config, data)]
+    for chain in chains(config):
+        warnings += [*_match(chain), *_order(chain)]
+    for path, message in dict.fromkeys(warnings):
+        document.warn(message, path)
+
+
+def chains(config: Config) -> Iterator[Chain]:
+    """One for each entry of `databases` and each of its `collections`."""
+    for db, database in config.databases.items():
+        outer: Chain = [(("databases", db), database), ((), config)]
+        if not database.collections:
+            yield outer
+        for coll, collection in database.collections.items():
+            yield [(("databases", db, "collections", coll), collection), *outer]
+
+
+def nearest(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
+    """An option as it holds in a chain, with the path of the scope that says so."""
+    return next(
+        ((path, value) for path, scope in chain if (value := getattr(scope, option)) is not None), ((), default)
+    )
+
+
+def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, match = nearest(chain, "match")
+    if not match or not _wants_full_document(match):
+        return
+    operations = nearest(chain, "operations", ALL_OPERATIONS)[1]
+    if "delete" in operations:
+        yield (
+            (*path, "match"),
+            "no delete is ever relayed, since deletes have no fullDocument; leave delete out of operations to say so",
+        )
+    if "update" in operations and nearest(chain, "full_document")[1] == "off":
+        yield (
+            (*path, "match"),
+            "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
+        )
+
+
+def _wants_full_document(query: dict[str, Any]) -> bool:
+    """Whether a query lets pass nothing but what has a fullDocument."""
+    for key, condition in query.items():
+        if key == "operationType":
+            return False  # whoever chooses by operation has thought of it
+        if key == "$and" and isinstance(condition, list):
+            if any(isinstance(part, dict) and _wants_full_document(part) for part in condition):
+                return True
+        elif (key == "fullDocument" or key.startswith("fullDocument.")) and not _lets_missing_pass(condition):
+            return True
+    return False
+
+
+def _lets_missing_pass(condition: Any) -> bool:
+    if not isinstance(condition, dict):
+        return condition is None
+    return condition.get("$exists") is False or not {"$ne", "$nin", "$not"}.isdisjoint(condition)
+
+
+def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
+    pipeline = nearest(chain, "pipeline", ())[1]
+    hook = nearest(chain, "change_hook")[1]
+    if hook is None and all(step.name in _LOCAL_STEPS for step in pipeline):
+        return
+    path, order = nearest(chain, "order")
+    if order == "collection":
+        message = f"one event that cannot be delivered holds up all later ones of its collection, {_AGAIN}"
+        yield (*path, "order"), f"{message}; order: document holds up no other documents"
+    path, concurrency = nearest(chain, "concurrency")
+    if concurrency == 1:
+        message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
+        yield (*path, "concurrency"), f"{message}; more lanes keep each document's order too"
+
+
+def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    for chain in chains(config):
+        for index, (path, scope) in enumerate(chain):
+            hook_path, hook = nearest(chain[index:], "change_hook")
+            if scope.pipeline is not None and hook is not None:
+                where = "here" if hook_path == path else "further out"
+                yield (*path, "pipeline"), f"is never run: the changeHook {where} takes its place"
+
+
+def _plugins(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    used = {step_name(entry) for _, entry in entries(data)}
+    for name in config.plugins:
+        if name not in used:
+            yield ("plugins", name), "is not used in any pipeline"
+        if name in steps.names():
+            yield ("plugins", name), f"takes the place of the {name} step that comes with MESS"

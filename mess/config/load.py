@@ -1,0 +1,87 @@
+"""From a config file, the environment and the command line to a config that works, or to all that is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mess.config.advice import advise, chains, nearest
+from mess.config.checks import check
+from mess.config.document import Document, by_place
+from mess.config.environment import environment, override
+from mess.config.functions import load_functions
+from mess.config.model import Config, StepSpec
+from mess.config.pipelines import check_steps
+from mess.config.read import find, read
+from mess.config.validate import validate
+from mess.config.variables import expand
+from mess.errors import ConfigError, Problem
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A config that works.
+
+    `path` is its file and `directory` that file's folder; `tree` is the whole config as the user wrote it, with
+    variables expanded, and `functions` the user's own functions by their reference (`module:function`). `warnings` are
+    what is legal but likely wrong.
+    """
+
+    config: Config
+    path: Path
+    directory: Path
+    tree: dict[str, Any]
+    functions: Mapping[str, Callable[..., Any]]
+    warnings: tuple[Problem, ...] = ()
+
+
+def load(
+    path: Path | str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Loaded:
+    """Read the config file, with what goes before it: the environment (and `.env`), and above all `overrides`, which
+    are the command line's options by dotted name (`{"log.level": "debug"}`; None stands for one not given).
+
+    Without `path`, the file is the one that MESS_CONFIG names, or `config/config.yml`. Raises ConfigError with every
+    mistake at once.
+    """
+    variables = environment(os.environ if environ is None else environ)
+    file = find(path, variables)
+    directory = file.parent.resolve()
+    document = read(file)
+    override(document, variables, overrides or {})
+    expand(document, variables, directory)
+
+    data: dict[str, Any] = deepcopy(document.data)
+    check(data, document)
+    check_steps(data, document)
+    functions = load_functions(data, document, directory)
+    config = validate(Config, data, document)
+    if config is None or document.problems:
+        raise ConfigError(sorted(document.problems, key=by_place))
+
+    advise(config, data, document)
+    config = _with_default_pipeline(config, document)
+    warnings = tuple(sorted(document.warnings, key=by_place))
+    return Loaded(config, file, directory, document.data, functions, warnings)
+
+
+def _with_default_pipeline(config: Config, document: Document) -> Config:
+    """The config with `log` for whatever has no pipeline, as in the Node.js tool."""
+    bare = [
+        chain[0][0]
+        for chain in chains(config)
+        if nearest(chain, "pipeline")[1] is None and nearest(chain, "change_hook")[1] is None
+    ]
+    for path in bare:
+        document.warn("has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant", path)
+    if config.pipeline is None:
+        # Also without a warning: the events of a whole database fall under no collection's pipeline.
+        return config.model_copy(update={"pipeline": (StepSpec(name="log"),)})
+    return config

@@ -1,0 +1,76 @@
+"""Finding the config file and reading it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path as FilePath
+
+from mess.config.document import Document, by_place
+from mess.errors import ConfigError, Problem
+
+DEFAULT = FilePath("config/config.yml")
+"""The config file when nobody names one, relative to the working directory."""
+_ELSE = tuple(DEFAULT.with_suffix(suffix) for suffix in (".yaml", ".json", ".js"))
+_JS = frozenset({".js", ".cjs", ".mjs", ".json", ".json5", ".jsonc"})
+_MAKE_ONE = "`mess init` writes one to begin with"
+
+
+def find(path: FilePath | str | None, environ: Mapping[str, str]) -> FilePath:
+    """The config file: the one that is given, else the one that MESS_CONFIG names, else the default one.
+
+    Raises ConfigError when there is none of the default ones.
+    """
+    named = path or environ.get("MESS_CONFIG")
+    if named:
+        return FilePath(named)
+    for candidate in (DEFAULT, *_ELSE):
+        if candidate.is_file():
+            return candidate
+    looked = ", ".join(candidate.name for candidate in _ELSE)
+    message = f"there is no {DEFAULT}, nor {looked} beside it; {_MAKE_ONE}, and MESS_CONFIG names another place"
+    raise ConfigError([Problem(message)])
+
+
+def read(path: FilePath) -> Document:
+    """What a config file says; its mistakes are in the document. JSON and JS-style by their suffix, else YAML.
+
+    Raises ConfigError when there is nothing in it to go on with.
+    """
+    document = Document(str(path))
+    text = _text(path, document)
+    if text is not None:
+        if path.suffix.lower() in _JS:
+            from mess.config.js_file import read_js
+
+            read_js(text, document)
+        else:
+            from mess.config.yaml_file import read_yaml
+
+            read_yaml(text, document)
+        if document.data is None and not document.problems:
+            document.report(f"is empty; {_MAKE_ONE}")
+        elif document.data is not None and not isinstance(document.data, dict):
+            document.report("must be a mapping at its top, as in databases: {shop: {}}")
+            document.data = None
+    if document.data is None:
+        raise ConfigError(sorted(document.problems, key=by_place))
+    return document
+
+
+def _text(path: FilePath, document: Document) -> str | None:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        document.report(f"there is no such file; {_MAKE_ONE}")
+        return None
+    except IsADirectoryError:
+        document.report("is a folder; name the config file in it")
+        return None
+    except (OSError, ValueError) as error:
+        document.report(f"cannot be read: {getattr(error, 'strerror', None) or error}")
+        return None
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        document.report("is not text in UTF-8", line=content.count(b"\n", 0, error.start) + 1)
+        return None

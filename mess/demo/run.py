@@ -1,0 +1,195 @@
+"""The demo: MongoDB, a shop that writes to it, the relay, and a request bin, all in one go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import PyMongoError
+from rich.console import Console
+
+from mess.app import Relay
+from mess.demo.bin import RequestBin
+from mess.demo.mongod import find_mongod
+from mess.demo.replica_set import ReplicaSet
+from mess.demo.screen import Screen
+from mess.demo.shop import Shop
+from mess.errors import SourceUnavailable
+from mess.telemetry.logging import configure, redact
+
+_ARRIVE_SECONDS = 10.0
+_CONFIG = """\
+mongodb:
+  url: "{url}"
+databases:
+  {database}: {{}}              # every collection, those created later too
+pipeline:
+  - name: http
+    config: {{endpoint: "{endpoint}"}}
+"""
+
+
+@dataclass(frozen=True)
+class _Deployment:
+    """Where the demo writes. `state` is the relay's `state.url`: None, for the deployment itself, when that is the
+    demo's own."""
+
+    url: str
+    database: str
+    state: str | None
+    about: str
+
+
+async def run_demo(
+    *,
+    seconds: float | None = None,
+    url: str | None = None,
+    rate: float = 4.0,
+    seed: int | None = None,
+    console: Console | None = None,
+) -> bool:
+    """Run until Ctrl-C, SIGTERM, or for so many `seconds` of writing; returns whether every event arrived.
+
+    With `url` it watches that replica set instead of starting one, keeps to a database of its own there, and drops it
+    in the end. `rate` is how many writes the shop makes a second; the same `seed` gives the same writes. Everything it
+    made is removed in the end. Raises the MessError that it cannot go on with.
+    """
+    configure("warning", "console")
+    screen = Screen(console)
+    with _stop_signal() as stop, tempfile.TemporaryDirectory(prefix="mess-demo-") as name:
+        folder = Path(name)
+        async with _deployment(url, folder) as deployment, RequestBin(screen.event) as requests:
+            screen.say("mongodb", deployment.about)
+            screen.say("bin", f"{requests.url} receives the webhooks")
+            if stop.is_set():
+                return True
+            relay = _relay(deployment, requests.url, folder, screen)
+            return await _run(relay, deployment, requests, screen, stop, seconds=seconds, rate=rate, seed=seed)
+
+
+async def _run(
+    relay: Relay,
+    deployment: _Deployment,
+    requests: RequestBin,
+    screen: Screen,
+    stop: asyncio.Event,
+    *,
+    seconds: float | None,
+    rate: float,
+    seed: int | None,
+) -> bool:
+    options = {"appname": "mess-demo", "serverSelectionTimeoutMS": 10_000}
+    async with AsyncMongoClient[dict[str, Any]](deployment.url, **options) as client:
+        shop = Shop(client[deployment.database], rate=rate, seed=seed)
+        relaying = asyncio.create_task(relay.run())
+        try:
+            await _first(relaying, relay.ready(), stop.wait())
+            if not (stop.is_set() or relaying.done()):
+                _announce(relay, deployment, screen, rate, seconds)
+                pause = asyncio.sleep(seconds) if seconds is not None else asyncio.Event().wait()
+                await _first(relaying, shop.run(), stop.wait(), pause)
+                await _first(relaying, _arrived(shop, requests))
+        except PyMongoError as error:
+            raise SourceUnavailable(f"the shop cannot write to MongoDB: {error}") from error
+        finally:
+            relay.stop()
+            await asyncio.wait({relaying})
+            if deployment.state is not None and shop.written:
+                with contextlib.suppress(PyMongoError):
+                    await client.drop_database(deployment.database)
+    relaying.result()
+    return screen.summary(shop.written, requests.received, requests.again) == 0
+
+
+def _announce(relay: Relay, deployment: _Deployment, screen: Screen, rate: float, seconds: float | None) -> None:
+    if relay.admin is not None:
+        screen.say("relay", f"is ready; {relay.admin.url}/status and {relay.admin.url}/metrics tell how it does")
+    how = f"for {seconds:g} seconds" if seconds is not None else "until Ctrl-C"
+    screen.say("shop", f"writes to {deployment.database}, {rate:g} times a second, {how}\n")
+
+
+async def _first(relaying: asyncio.Task[None], *others: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the first of them, then end the others but the relay. Raises what one of the others failed with."""
+    tasks = {asyncio.create_task(other) for other in others}
+    try:
+        done, _ = await asyncio.wait({relaying, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {relaying}:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _arrived(shop: Shop, requests: RequestBin) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_ARRIVE_SECONDS):
+            while shop.written - requests.received:
+                await requests.next()
+
+
+def _relay(deployment: _Deployment, endpoint: str, folder: Path, screen: Screen) -> Relay:
+    path = folder / "config.yml"
+    content = _CONFIG.format(url=redact(deployment.url), database=deployment.database, endpoint=endpoint)
+    path.write_text(content)
+    screen.config(str(path), content)
+    # Above the environment and .env, which belong to the user's own relay.
+    overrides = {
+        "mongodb.url": deployment.url,
+        "state.url": deployment.state,
+        "admin.host": "127.0.0.1",
+        "admin.port": 0,
+        "log.level": "warning",
+    }
+    return Relay.from_config(path, environ={}, overrides=overrides)
+
+
+@asynccontextmanager
+async def _deployment(url: str | None, folder: Path) -> AsyncIterator[_Deployment]:
+    if url is None:
+        find_mongod()
+        replica_set = ReplicaSet()
+        try:
+            await asyncio.to_thread(replica_set.start)
+            about = f"{replica_set.url} (started for this demo; write to test-db yourself, too)"
+            yield _Deployment(replica_set.url, "test-db", None, about)
+        finally:
+            await asyncio.to_thread(replica_set.close)
+        return
+    database = f"mess-demo-{secrets.token_hex(4)}"
+    yield _Deployment(url, database, f"sqlite:///{folder / 'state.db'}", f"{redact(url)}, database {database}")
+
+
+@contextmanager
+def _stop_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGINT and SIGTERM set; a second signal does what it does by default."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def begin() -> None:
+        stop.set()
+        _restore(loop, signals)
+
+    for number in signals:
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, begin)
+    try:
+        yield stop
+    finally:
+        _restore(loop, signals)
+
+
+def _restore(loop: asyncio.AbstractEventLoop, signals: tuple[signal.Signals, ...]) -> None:
+    for number in signals:
+        with contextlib.suppress(NotImplementedError):
+            loop.remove_signal_handler(number)

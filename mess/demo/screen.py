@@ -1,0 +1,104 @@
+"""What the demo shows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mess.demo.bin import Received
+
+_COLOURS = {"insert": "green", "update": "yellow", "replace": "magenta", "delete": "red"}
+_ID_SHOWN = 12
+_BODY_SHOWN = 120
+
+
+class Screen:
+    """Prints to `console`, and keeps each event's latency for the summary."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        self._latencies: list[float] = []
+
+    def say(self, title: str, text: str) -> None:
+        """One line of what is going on."""
+        self.console.print(Text.assemble((f"{title:<9} ", "bold cyan"), text), soft_wrap=True)
+
+    def config(self, path: str, content: str) -> None:
+        """The config file that the relay runs with."""
+        self.say("config", path)
+        for line in content.splitlines():
+            self.console.print(Text(f"          {line}", "dim"), soft_wrap=True)
+
+    def event(self, event: Received) -> None:
+        """A webhook that has just arrived."""
+        latency = _latency(event)
+        if latency is not None and not event.again:
+            self._latencies.append(latency)
+        collection, key = event.key
+        operation = event.body.get("operationType", "?")
+        place = f"{event.body.get('ns', {}).get('db', '?')}.{collection} {'' if key is None else key}"
+        arrived = datetime.fromtimestamp(event.time).strftime("%H:%M:%S.%f")[:-3]
+        terminal = self.console.is_terminal
+        self.console.print(
+            Text.assemble(
+                (arrived, "dim"),
+                (f" {operation:<8}", f"bold {_COLOURS.get(operation, 'blue')}"),
+                f" {place:<24}",
+                (f" {'' if latency is None else f'{latency:.0f} ms':>6} ", "cyan"),
+                (f" {event.id[:_ID_SHOWN]}… ", "dim"),
+                _brief(event.body),
+                (" (again)" if event.again else "", "bold red"),
+            ),
+            # On a terminal one event is one line.
+            **({"no_wrap": True, "overflow": "ellipsis"} if terminal else {"soft_wrap": True}),
+        )
+
+    def summary(self, written: Counter[Any], received: Counter[Any], again: int) -> int:
+        """How it went; returns how many of the written events have not arrived."""
+        lost = (written - received).total()
+        table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        table.add_row("events written", str(written.total()))
+        table.add_row("received", f"{received.total()}" + (f" (and {again} again)" if again else ""))
+        table.add_row("lost", Text(str(lost), "bold red" if lost else "bold green"))
+        if self._latencies:
+            p50, p99 = percentiles(self._latencies, (50, 99))
+            table.add_row("latency", f"p50 {p50:.0f} ms, p99 {p99:.0f} ms, from commit to received")
+        self.console.print()
+        self.console.print(table)
+        return lost
+
+
+def percentiles(values: Iterable[float], percents: Iterable[float]) -> list[float]:
+    """The values that so many percent of all `values` do not exceed (nearest rank). Raises ValueError for no values."""
+    ordered = sorted(values)
+    if not ordered:
+        raise ValueError("no values")
+    last = len(ordered)
+    return [ordered[max(0, min(last, -int(-percent * last // 100)) - 1)] for percent in percents]
+
+
+def _latency(event: Received) -> float | None:
+    """Milliseconds from the commit, as MongoDB's wall clock has it (from 6.0 on), to the arrival."""
+    wall = event.body.get("wallTime")
+    if not isinstance(wall, str):
+        return None
+    # The wall clock is MongoDB's, in whole milliseconds.
+    return max(0.0, (event.time - datetime.fromisoformat(wall).timestamp()) * 1000)
+
+
+def _brief(body: dict[str, Any]) -> str:
+    change = body.get("updateDescription")
+    if change:
+        shown = dict(change.get("updatedFields") or {})
+        shown.update(dict.fromkeys(change.get("removedFields") or ()))
+    else:
+        shown = {name: value for name, value in (body.get("fullDocument") or {}).items() if name != "_id"}
+    text = orjson.dumps(shown).decode() if shown else ""
+    return text if len(text) <= _BODY_SHOWN else text[: _BODY_SHOWN - 1] + "…"

@@ -1,0 +1,63 @@
+"""Servers that tests share. A test that needs one which is absent skips, or fails where MESS_REQUIRE_SERVERS=1."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import pytest
+from pymongo import MongoClient
+
+from mess.demo.mongod import MongodMissing, find_mongod
+from mess.demo.replica_set import ReplicaSet
+
+
+def server_missing(reason: str) -> NoReturn:
+    """Skip the test for the lack of a server, or fail it where servers are required."""
+    if os.environ.get("MESS_REQUIRE_SERVERS") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _running(count: int, **options: Any) -> Iterator[ReplicaSet]:
+    try:
+        find_mongod()
+    except MongodMissing as error:
+        server_missing(str(error))
+    with ReplicaSet(count, **options) as replica_set:
+        yield replica_set
+
+
+@pytest.fixture(scope="session")
+def replica_set() -> Iterator[ReplicaSet]:
+    """A replica set of one server, shared by all tests: do not kill it, and keep to a database of your own."""
+    yield from _running(1)
+
+
+@pytest.fixture(scope="module")
+def three_nodes() -> Iterator[ReplicaSet]:
+    """A replica set of three servers that elects fast. A test that kills one starts it again."""
+    yield from _running(3, election_ms=1000)
+
+
+@pytest.fixture
+def own_replica_set() -> Iterator[ReplicaSet]:
+    """A replica set of one server for this test alone, which may kill it, or lose its oplog."""
+    yield from _running(1)
+
+
+@pytest.fixture
+def mongo(replica_set: ReplicaSet) -> Iterator[MongoClient[dict[str, Any]]]:
+    """A client of `replica_set`."""
+    with MongoClient[dict[str, Any]](replica_set.url, tz_aware=True, serverSelectionTimeoutMS=10_000) as client:
+        yield client
+
+
+@pytest.fixture
+def database(mongo: MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """The name of a database that only this test uses; dropped behind it."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    yield name
+    mongo.drop_database(name)

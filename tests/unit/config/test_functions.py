@@ -1,0 +1,105 @@
+"""The user's own functions: imported from beside the config file, and every way in which that fails."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from mess.config.load import load
+from tests.unit.config.conftest import Load, Problems
+
+BASE = "databases: {a: }\npipeline: [p]\nplugins:\n  p: "
+GOOD = "def enrich(input, config, context): return input\n"
+
+
+def test_a_function_beside_the_config_file_is_imported(loads: Load) -> None:
+    Path("my_plugins.py").write_text(GOOD)
+    function = loads(BASE + "my_plugins:enrich").functions["my_plugins:enrich"]
+    assert function({"a": 1}, {}, {}) == {"a": 1}
+
+
+def test_modules_beside_the_config_file_may_import_one_another(loads: Load) -> None:
+    Path("helpers_of_mine.py").write_text("VALUE = 7\n")
+    Path("my_plugins.py").write_text("from helpers_of_mine import VALUE\ndef f(i, c, x): return VALUE\n")
+    assert loads(BASE + "my_plugins:f").functions["my_plugins:f"](0, 0, 0) == 7
+
+
+def test_packages_methods_and_partial_signatures_work(loads: Load) -> None:
+    Path("pack").mkdir()
+    Path("pack/__init__.py").touch()
+    Path("pack/inner.py").write_text("class A:\n    @staticmethod\n    def f(*arguments): return arguments\n")
+    assert loads(BASE + "pack.inner:A.f").functions["pack.inner:A.f"](1, 2, 3) == (1, 2, 3)
+
+
+def test_two_config_files_have_each_their_own_module_of_one_name(loads: Load) -> None:
+    for folder in ("one", "two"):
+        Path(folder).mkdir()
+        Path(folder, "my_plugins.py").write_text(f"def f(i, c, x): return '{folder}'\n")
+        Path(folder, "c.yml").write_text(BASE + "my_plugins:f")
+    assert [load(f"{folder}/c.yml", environ={}).functions["my_plugins:f"](0, 0, 0) for folder in ("one", "two")] == [
+        "one",
+        "two",
+    ]
+
+
+def test_a_module_that_is_installed_works(loads: Load) -> None:
+    assert loads(BASE + "operator:setitem").functions["operator:setitem"].__name__ == "setitem"
+
+
+@pytest.mark.parametrize(
+    ("module", "reference", "problem"),
+    [
+        (
+            GOOD,
+            "my_plugin:enrich",
+            "there is no module my_plugin: neither my_plugin.py beside the config file, nor a package that is installed",
+        ),
+        (GOOD, "my_plugins:enrch", 'my_plugins has no function enrch; did you mean "enrich"?'),
+        (GOOD, "my_plugins:enrich.x", "my_plugins has no function enrich.x"),
+        ("enrich = 3", "my_plugins:enrich", "my_plugins:enrich is not a function"),
+        (
+            "def enrich(input): ...",
+            "my_plugins:enrich",
+            "must take 3 arguments: def enrich(input, config, context)",
+        ),
+        ("x = 1\n1 / 0", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:2: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit('no')", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:2: SystemExit: no"),
+        ("def f(:", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:1: SyntaxError: invalid syntax"),
+        (
+            "\nimport nothing_like_this",
+            "my_plugins:f",
+            "my_plugins cannot be imported: my_plugins.py:2: ModuleNotFoundError: No module named 'nothing_like_this'",
+        ),
+        (
+            "import json\njson.loads('{')",
+            "my_plugins:f",
+            "my_plugins cannot be imported: my_plugins.py:2: JSONDecodeError: ",
+        ),
+    ],
+)
+def test_a_function_that_cannot_be_had_is_a_problem_with_its_place(
+    problems: Problems, module: str, reference: str, problem: str
+) -> None:
+    Path("my_plugins.py").write_text(module)
+    found = problems(BASE + reference)
+    assert len(found) == 1
+    assert found[0].startswith(f"config.yml:4: plugins.p: {problem}")
+
+
+def test_a_hook_takes_two_arguments(problems: Problems) -> None:
+    Path("my_plugins.py").write_text(GOOD)
+    found = problems("databases:\n  a:\n    changeHook: my_plugins:enrich")
+    assert found == ["config.yml:3: databases.a.changeHook: must take 2 arguments: def enrich(item, context)"]
+
+
+def test_a_file_with_the_name_of_one_of_pythons_modules_is_refused(problems: Problems) -> None:
+    Path("types.py").write_text(GOOD)
+    found = problems(BASE + "types:enrich")
+    assert found == ["config.yml:4: plugins.p: types.py has the name of one of Python's own modules; give it another"]
+    assert str(Path.cwd()) not in sys.path
+
+
+def test_the_other_mistakes_are_reported_with_it(problems: Problems) -> None:
+    assert len(problems(BASE + "no_such:f\n  q: no_such_either:f\nnme: x")) == 3

@@ -1,0 +1,113 @@
+"""What is legal and likely wrong is said with its place, and loads all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.config.conftest import Load
+
+HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
+
+
+@pytest.mark.parametrize(
+    ("text", "warning"),
+    [
+        (
+            "databases: {a: }\npipeline:\n  - name: log\n    config:\n      myvar: myname",
+            "config.yml:5: pipeline[0].config.myvar: the log step has no such option and passes it over",
+        ),
+        (
+            "databases:\n  a:\n  b: {pipeline: [log]}",
+            "config.yml:2: databases.a: has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant",
+        ),
+        (
+            "databases:\n  a:\n    match: {fullDocument.x: 1}\npipeline: [log]",
+            "config.yml:3: databases.a.match: no delete is ever relayed, since deletes have no fullDocument; leave delete out "
+            "of operations to say so",
+        ),
+        (
+            "databases: {a: }\nmatch: {$and: [{fullDocument.x: 1}]}\npipeline: [log]",
+            "config.yml:2: match: no delete is ever relayed",
+        ),
+        (
+            "databases: {a: {operations: [update], full_document: off}}\nmatch: {fullDocument.x: 1}\npipeline: [log]",
+            "config.yml:2: match: no update is ever relayed, since updates have no fullDocument with full_document: off; set "
+            "update_lookup",
+        ),
+        (
+            f"databases: {{a: }}\n{HTTP}\norder: collection",
+            "config.yml:3: order: one event that cannot be delivered holds up all later ones of its collection, since "
+            "deliveries are tried again without end; order: document holds up no other documents",
+        ),
+        (
+            f"databases:\n  a:\n    concurrency: 1\n{HTTP}",
+            "config.yml:3: databases.a.concurrency: one event that cannot be delivered holds up all later ones of its pipeline",
+        ),
+        (
+            "databases:\n  a:\n    changeHook: hooks:hook\n    pipeline: [log]\n",
+            "config.yml:4: databases.a.pipeline: is never run: the changeHook here takes its place",
+        ),
+        (
+            "databases:\n  a:\n    pipeline: [log]\nchangeHook: hooks:hook",
+            "config.yml:3: databases.a.pipeline: is never run: the changeHook further out takes its place",
+        ),
+        ("databases: {a: }\npipeline: [log]\nplugins: {p: 'hooks:step'}", "config.yml:3: plugins.p: is not used in any pipeline"),
+        (
+            "databases: {a: }\npipeline: [log]\nplugins: {log: 'hooks:step'}",
+            "config.yml:3: plugins.log: takes the place of the log step that comes with MESS",
+        ),
+    ],
+)
+def test_warning_has_line_path_and_reason(loads: Load, text: str, warning: str) -> None:
+    Path("hooks.py").write_text("def hook(item, context): ...\ndef step(input, config, context): ...\n")
+    warnings = [str(problem) for problem in loads(text).warnings]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(warning)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "databases: {a: {match: {fullDocument.x: 1}, operations: [insert, update]}}\npipeline: [log]",
+        "databases: {a: {match: {fullDocumentBeforeChange.x: 1}}}\npipeline: [log]",
+        "databases: {a: {match: {fullDocument.x: {$exists: false}}}}\npipeline: [log]",
+        "databases: {a: {match: {fullDocument.x: null}}}\npipeline: [log]",
+        "databases: {a: {match: {fullDocument.x: {$ne: 1}}}}\npipeline: [log]",
+        "databases: {a: {match: {operationType: {$in: [insert]}, fullDocument.x: 1}}}\npipeline: [log]",
+        "databases: {a: {match: {$or: [{operationType: delete}, {fullDocument.x: 1}]}}}\npipeline: [log]",
+        "databases: {a: {order: collection, concurrency: 1}}\npipeline: [log, {name: field-map, config: {keep: all}}]",
+        f"databases: {{a: {{order: none}}}}\n{HTTP}",
+        "databases: {a: {collections: {b: {pipeline: [log]}}}}",
+    ],
+)
+def test_what_is_well_is_not_warned_of(loads: Load, text: str) -> None:
+    assert loads(text).warnings == ()
+
+
+def test_what_has_no_pipeline_is_logged(loads: Load) -> None:
+    config = loads("databases: {a: }").config
+    assert [step.name for step in config.pipeline or ()] == ["log"]
+
+
+def test_a_likely_misspelling_is_a_mistake_even_where_unknown_options_are_passed_over(loads: Load) -> None:
+    with pytest.raises(Exception, match='fieldz: unknown key; did you mean "fields"'):
+        loads("databases: {a: }\npipeline: [{name: log, config: {fieldz: []}}]")
+
+
+def test_one_place_is_warned_of_once(loads: Load) -> None:
+    text = "databases: {a: , b: , c: {collections: {d: , e: }}}\nmatch: {fullDocument.x: 1}\npipeline: [log]"
+    assert len(loads(text).warnings) == 1
+
+
+def test_a_plugin_takes_the_place_of_the_step_that_comes_with_mess(loads: Load) -> None:
+    Path("hooks.py").write_text("def step(input, config, context): ...\n")
+    loaded = loads("databases: {a: }\npipeline: [{name: http, config: {any: thing}}]\nplugins: {http: 'hooks:step'}")
+    assert [step.config for step in loaded.config.pipeline or ()] == [{"any": "thing"}]
+
+
+def test_options_that_are_passed_over_stay_in_what_functions_get(loads: Load) -> None:
+    loaded = loads("databases: {a: }\npipeline: [{name: log, config: {myvar: 1}}]")
+    assert [step.config for step in loaded.config.pipeline or ()] == [{}]
+    assert loaded.tree["pipeline"] == [{"name": "log", "config": {"myvar": 1}}]

@@ -17,12 +17,14 @@ from mess.capture import preflight, resume
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.source import Batch
 from mess.capture.start import fresh_time
-from mess.capture.stream import ChangeStream
+from mess.capture.stream import REPLY_BYTES, REPLY_EVENTS, ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
+from mess.config.model import Window as Bounds
 from mess.config.scope import HOOK, PipelineSpec, pipelines
 from mess.errors import NotPermitted, SourceUnavailable
 from mess.event import Event, Namespace, event_id
+from mess.relay.build import build_hook, build_step, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.dispatch import Dispatcher
 from mess.relay.engine import Engine
@@ -31,13 +33,12 @@ from mess.relay.pipeline import Done, Pipeline
 from mess.relay.router import ScopeRouter
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
+from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.window import Window
 from mess.state.open import open_store
 from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore
 from mess.step import Context
-from mess.steps.build import build_hook, build_step, describe_step
-from mess.relay.status import RelayStatus
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
 
@@ -95,7 +96,8 @@ class Relay:
     def describe_pipelines(self) -> dict[str, list[str]]:
         """Each pipeline's steps in a few words, without secrets."""
         return {
-            spec.name: [describe_step(step.name, step.config, self.config.plugins) for step in spec.steps] for spec in pipelines(self.config)
+            spec.name: [describe_step(step.name, step.config, self.config.plugins) for step in spec.steps]
+            for spec in pipelines(self.config)
         }
 
     def stop(self) -> None:
@@ -201,16 +203,15 @@ class Relay:
         built: Mapping[str, Pipeline],
         engine: Engine,
     ) -> StreamRunner:
-        share = len(self.plans)
-        bounds = self.config.window
-        window = Window(max(1, bounds.max_events // share), max(1, bounds.max_bytes // share))
+        room, reply_events, reply_bytes = _share(self.config.window, len(self.plans))
+        window = Window(*room)
         source = ChangeStream(
             client,
             stream,
             start.position,
             on_history_lost=self.config.on_history_lost,
-            max_events=window.max_events,
-            max_bytes=window.max_bytes,
+            reply_events=reply_events,
+            reply_bytes=reply_bytes,
         )
         finished = {pipeline.name: self._done(window, pipeline.name) for pipeline in built.values()}
 
@@ -255,6 +256,16 @@ class Relay:
         return Pipeline(spec.name, stages)
 
 
+def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
+    """One stream's part of the memory: its window's events and bytes, and a reply's.
+
+    Two replies come on top of what the window holds: one that waits for room, and one that is read ahead.
+    """
+    events, size = bounds.max_events // streams, bounds.max_bytes // streams
+    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 8)), max(1, min(REPLY_BYTES, size // 8))
+    return (max(1, events - 2 * reply_events), max(1, size - 2 * reply_bytes)), reply_events, reply_bytes
+
+
 @asynccontextmanager
 async def store_for(config: Config) -> AsyncIterator[StateStore]:
     """The relay's state, opened; closed in the end. Raises StateError."""
@@ -293,7 +304,9 @@ async def _record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
     if letters:
         await store.add_dead_letters(letters)
         for letter in letters:
-            log.error("change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason)
+            log.error(
+                "change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason
+            )
     if batch.lost is not None:
         since, until = batch.lost.since.time, batch.lost.until.time
         await store.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))

@@ -21,6 +21,9 @@ def batch_id(events: Sequence[Event]) -> str:
 def batch(identity: str, events: Sequence[Event], bodies: Sequence[bytes]) -> bytes:
     """Several events as one JSON body: `{"id": …, "events": [{"id": …, "body": …}, …]}`."""
     members = b",".join(
-        [b'{"id":"' + event.id.encode() + b'","body":' + body + b"}" for event, body in zip(events, bodies, strict=True)]
+        [
+            b'{"id":"' + event.id.encode() + b'","body":' + body + b"}"
+            for event, body in zip(events, bodies, strict=True)
+        ]
     )
     return b'{"id":"' + identity.encode() + b'","events":[' + members + b"]}"

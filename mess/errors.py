@@ -1,20 +1,20 @@
 """Everything that can go wrong, as one tree; each leaf says what the relay does about it.
 
-    MessError
-    ├─ ConfigError(problems)        all mistakes at once, each with file:line and path → exit 2
-    ├─ SourceError                  → exit 3
-    │  ├─ SourceUnavailable         reconnect with backoff, for ever; not ready meanwhile
-    │  ├─ NotAReplicaSet            → exit 3
-    │  ├─ NotPermitted              → exit 3
-    │  └─ HistoryLost               the position is no longer in the oplog; the policy decides → exit 4
-    ├─ DeliveryError                raised by steps: an instruction to the pipeline
-    │  ├─ EndpointDown(retry_after) the sink, not the event, is the trouble: hold and try again
-    │  ├─ Ambiguous                 either may be the trouble: try again
-    │  ├─ Refused                   this event is the trouble: `on_failure` decides
-    │  └─ BatchError(errors)        which events of a mini-batch failed, and how
-    ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
-    │  └─ Superseded                another process runs under this relay's name → exit 6
-    └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
+MessError
+├─ ConfigError(problems)        all mistakes at once, each with file:line and path → exit 2
+├─ SourceError                  → exit 3
+│  ├─ SourceUnavailable         reconnect with backoff, for ever; not ready meanwhile
+│  ├─ NotAReplicaSet            → exit 3
+│  ├─ NotPermitted              → exit 3
+│  └─ HistoryLost               the position is no longer in the oplog; the policy decides → exit 4
+├─ DeliveryError                raised by steps: an instruction to the pipeline
+│  ├─ EndpointDown(retry_after) the sink, not the event, is the trouble: hold and try again
+│  ├─ Ambiguous                 either may be the trouble: try again
+│  ├─ Refused                   this event is the trouble: `on_failure` decides
+│  └─ BatchError(errors)        which events of a mini-batch failed, and how
+├─ StateError                   progress or a dead letter cannot be recorded → exit 5
+│  └─ Superseded                another process runs under this relay's name → exit 6
+└─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
 """
 
 from __future__ import annotations

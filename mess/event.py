@@ -77,7 +77,19 @@ class Event:
     bytes of BSON; `replay` tells that it is delivered again on purpose.
     """
 
-    __slots__ = ("_encoded", "_id", "body", "change", "done", "key", "namespace", "operation", "replay", "size", "token")
+    __slots__ = (
+        "_encoded",
+        "_id",
+        "body",
+        "change",
+        "done",
+        "key",
+        "namespace",
+        "operation",
+        "replay",
+        "size",
+        "token",
+    )
 
     def __init__(
         self, change: dict[str, Any], namespace: Namespace, size: int = 0, *, token: Mapping[str, Any] | None = None

@@ -192,10 +192,8 @@ class Receiver:
         if answer.close == "instead":
             return False
         sent = {"Content-Length": str(len(answer.body)), **answer.headers}
-        text = f"HTTP/1.1 {answer.status} Scripted\r\n" + "".join(
-            f"{name}: {value}\r\n" for name, value in fields.items()
-        )
-        writer.write(text.encode("latin-1") + b"\r\n" + answer.body)
+        head = [f"HTTP/1.1 {answer.status} Scripted", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
+        writer.write("\r\n".join(head).encode("latin-1") + answer.body)
         await writer.drain()
         if answer.close == "after":
             # Closed in order, so that the answer is read before the end is seen.

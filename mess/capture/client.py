@@ -94,7 +94,9 @@ def explain(error: Exception) -> SourceError:
         if error.code in (18, 8000):
             return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check mongodb.url")
         if error.code == 13:
-            return NotPermitted(f"the MongoDB user lacks a privilege: {_brief(error)}. `mess check` prints the role it needs")
+            return NotPermitted(
+                f"the MongoDB user lacks a privilege: {_brief(error)}. `mess check` prints the role it needs"
+            )
     if isinstance(error, ConfigurationError):
         return SourceError(f"{_brief(error)}. Check mongodb.url")
     return SourceUnavailable(_brief(error))

@@ -112,9 +112,7 @@ def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolv
     return resolved
 
 
-def _stream(
-    key: tuple[str | None, str, str], branches: list[_Branch], taken: set[str], config: Config
-) -> StreamPlan:
+def _stream(key: tuple[str | None, str, str], branches: list[_Branch], taken: set[str], config: Config) -> StreamPlan:
     database, full_document, before_change = key
     name = database or "*"
     first = name not in taken
@@ -150,7 +148,9 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
     """The `$match` of branches that differ in nothing but the collection; None when they want every event there is."""
     entry, options = branches[0].entry, branches[0].options
-    db = None if database is not None else _names([entry.db], [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
+    db = (
+        None if database is not None else _names([entry.db], [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
+    )
     coll = _names([branch.entry.coll for branch in branches], entry.apart_colls)
     source = {key: value for key, value in (("ns.db", db), ("ns.coll", coll)) if value is not None}
     conditions: list[dict[str, Any]] = []

@@ -69,9 +69,7 @@ class Selection:
     @classmethod
     def from_json(cls, entries: list[Mapping[str, Any]]) -> Selection:
         """From what `to_json` gave."""
-        return cls(
-            tuple(Entry(e["db"], e["coll"], tuple(e["apart_dbs"]), tuple(e["apart_colls"])) for e in entries)
-        )
+        return cls(tuple(Entry(e["db"], e["coll"], tuple(e["apart_dbs"]), tuple(e["apart_colls"])) for e in entries))
 
 
 def _selects(name: str, pattern: str, apart: tuple[str, ...]) -> bool:

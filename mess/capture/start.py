@@ -21,7 +21,9 @@ async def time_now(client: Any) -> Timestamp:
 
 async def time_oldest(client: Any) -> Timestamp:
     """That of the oldest change that the oplog still has. Needs to read the `local` database; not to be had from a mongos."""
-    first = await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    first = (
+        await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
+    )
     if first is None:
         raise SourceError("`start: oldest` needs a replica set's oplog, and there is none here; name a time instead")
     oldest: Timestamp = first["ts"]

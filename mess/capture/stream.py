@@ -22,8 +22,10 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.capture")
 
-_REPLY_BYTES = 1024 * 1024
-_REPLY_EVENTS = 5000
+REPLY_BYTES = 1024 * 1024
+"""How many bytes of BSON a reply is kept near."""
+REPLY_EVENTS = 1250
+"""How many events a reply holds at the most: more makes nothing faster, and replies are memory."""
 _FIRST_REPLY_EVENTS = 64  # nothing is known of the events' size yet
 _WAIT_BUSY_MS = 1_000
 _WAIT_IDLE_MS = 5_000
@@ -37,7 +39,8 @@ class ChangeStream:
 
     The public commands `aggregate` and `getMore` are used instead of the drivers' own iteration, which costs several
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
-    see `StickyServer`.
+    see `StickyServer`. A reply holds at most `reply_events` events and about `reply_bytes` bytes, judging by the size of
+    the events before.
     """
 
     def __init__(
@@ -47,8 +50,8 @@ class ChangeStream:
         position: Position,
         *,
         on_history_lost: str = "stop",
-        max_bytes: int = 24 * 1024 * 1024,
-        max_events: int = 10_000,
+        reply_events: int = REPLY_EVENTS,
+        reply_bytes: int = REPLY_BYTES,
     ) -> None:
         self.name = plan.name
         self.problem: str | None = "not connected yet"
@@ -60,10 +63,9 @@ class ChangeStream:
         self._decoder = Decoder()
         self._database = client.get_database(plan.database or "admin")
         self._read_preference = client.read_preference
-        # A reply is prefetched while another one waits for room: both are to stay small beside the window.
-        self._reply_bytes = max(1, min(_REPLY_BYTES, max_bytes // 4))
-        self._reply_events = max(1, min(_REPLY_EVENTS, max_events // 4))
-        self._batch_size = min(_FIRST_REPLY_EVENTS, self._reply_events)
+        self._reply_events = reply_events
+        self._reply_bytes = reply_bytes
+        self._batch_size = min(_FIRST_REPLY_EVENTS, reply_events)
         self._session: Any = None
         self._cursor: tuple[int, str] | None = None
         self._token_is_good = position.token is not None
@@ -94,7 +96,9 @@ class ChangeStream:
         try:
             async with asyncio.timeout(1):
                 if cursor is not None:
-                    await self._database.command({"killCursors": cursor[1], "cursors": [Int64(cursor[0])]}, session=session)
+                    await self._database.command(
+                        {"killCursors": cursor[1], "cursors": [Int64(cursor[0])]}, session=session
+                    )
                 await session.end_session()
         except (PyMongoError, TimeoutError) as error:
             log.debug("cursor not closed", stream=self.name, error=str(error))
@@ -199,7 +203,9 @@ class ChangeStream:
             return None
         found = _TOKEN.search(str(error))
         if found is None:
-            raise SourceError(f"an event is too large for MongoDB to hand out, and it does not say which: {error}") from error
+            raise SourceError(
+                f"an event is too large for MongoDB to hand out, and it does not say which: {error}"
+            ) from error
         self._one_by_one = False
         self._position = Position.of({"_data": found[1]}, self._position.time)
         self._token_is_good = True
@@ -222,5 +228,3 @@ class ChangeStream:
 
 def _written(position: Position) -> str:
     return "unknown" if position.time is None else position.time.as_datetime().isoformat()
-
-

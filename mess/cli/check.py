@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import typer
-from rich.console import Console
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 
@@ -24,6 +23,8 @@ def check(config: ConfigOption = None, url: UrlOption = None) -> None:
 
 
 async def _check(config: Config) -> bool:
+    from rich.console import Console
+
     from mess.capture import client as mongodb
     from mess.capture.plan import plan
     from mess.capture.preflight import examine

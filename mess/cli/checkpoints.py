@@ -7,8 +7,6 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.state import with_store
@@ -24,6 +22,9 @@ app = typer.Typer(help="See and move how far each stream is done.", no_args_is_h
 def list_(config: ConfigOption = None, url: UrlOption = None) -> None:
     """List every stream's checkpoint."""
     checkpoints = run_async(with_store(load_config(config, mongodb__url=url), _all))
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("stream", "done up to", "recorded")
     for checkpoint in sorted(checkpoints, key=lambda found: found.stream):
         table.add_row(checkpoint.stream, _time(checkpoint), f"{checkpoint.updated:%Y-%m-%d %H:%M:%S} UTC")
@@ -80,7 +81,9 @@ def _chosen(checkpoints: list[Checkpoint], stream: str | None) -> list[Checkpoin
     chosen = [checkpoint for checkpoint in checkpoints if stream in (None, checkpoint.stream)]
     if not chosen:
         known = ", ".join(checkpoint.stream for checkpoint in checkpoints) or "none"
-        raise ConfigError(f"no checkpoint of stream {stream!r}; known: {known}" if stream else "there are no checkpoints")
+        raise ConfigError(
+            f"no checkpoint of stream {stream!r}; known: {known}" if stream else "there are no checkpoints"
+        )
     return chosen
 
 

@@ -36,7 +36,9 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
     """The config, with what the command line says of it. Raises ConfigError."""
     from mess.config.load import load
 
-    return load(path, overrides={key.replace("__", "."): value for key, value in overrides.items() if value is not None})
+    return load(
+        path, overrides={key.replace("__", "."): value for key, value in overrides.items() if value is not None}
+    )
 
 
 def report(error: MessError) -> None:

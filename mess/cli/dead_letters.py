@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.state import with_store
@@ -36,6 +34,9 @@ def list_(
         return [letter async for letter in found], await store.count_dead_letters()
 
     letters, count = run_async(with_store(load_config(config, mongodb__url=url), collect))
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table("time (UTC)", "id", "namespace", "operation", "pipeline", "step", "reason")
     for letter in letters:
         table.add_row(
@@ -59,6 +60,8 @@ def show(
 ) -> None:
     """Print one dead letter as JSON: the event as it came, the body as it was to be sent, and the reason."""
     from dataclasses import asdict
+
+    from rich.console import Console
 
     from mess import codec
 

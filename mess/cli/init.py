@@ -21,7 +21,9 @@ def init(
     from mess.config.template import template
 
     if path.exists() and not force:
-        raise ConfigError([Problem("exists already; choose another path, or overwrite it with --force", file=str(path))])
+        raise ConfigError(
+            [Problem("exists already; choose another path, or overwrite it with --force", file=str(path))]
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(template())

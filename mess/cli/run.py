@@ -67,7 +67,7 @@ async def _run(loaded: Loaded) -> None:
     # batches, which hold many objects and no cycles.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(10_000, 20, 20)
     await relay.run()
     log.info("stopped", changed=relay.metrics.changed)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typer
-from rich.console import Console
 
 from mess.cli.common import ConfigOption, load_config
 
@@ -14,6 +13,8 @@ def validate(config: ConfigOption = None) -> None:
     Exit codes: 0 valid (warnings are told), 2 mistakes.
     """
     loaded = load_config(config)
+    from rich.console import Console
+
     from mess.capture.plan import plan
 
     out = Console(soft_wrap=True, highlight=False)

@@ -105,7 +105,7 @@ def literal(token: Token) -> Any:
         return _unescape(token.text[1:-1])
     if token.kind == "name":
         return _WORDS.get(token.text, NO_LITERAL)
-    if token.kind == "number" and _NUMBER.fullmatch(token.text):
+    if token.kind == "number" and len(token.text) < 300 and _NUMBER.fullmatch(token.text):
         try:
             return int(token.text, 0)
         except ValueError:

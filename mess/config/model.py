@@ -29,6 +29,10 @@ class Retry(Section):
     """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with
     jitter."""
 
+    max_attempts: int | None = Field(None, ge=1)
+    """After how many attempts an event that fails ambiguously (a 500, no answer in time) is given up on. An attempt
+    counts only when the step did its work on another event since the one before: an outage never costs an event.
+    Default: it is tried for ever."""
     first: Duration = 0.2
     """The first pause."""
     multiplier: Number = Field(2.0, ge=1)
@@ -142,7 +146,7 @@ class Window(Section):
 
     max_events: Integer = Field(10_000, ge=1)
     """How many."""
-    max_bytes: Size = 24 * 1024 * 1024
+    max_bytes: Size = 12 * 1024 * 1024
     """How many bytes of BSON. Decoded, a document takes about seven times as much."""
 
 

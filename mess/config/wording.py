@@ -83,12 +83,12 @@ def _form(name: str) -> str:
 
 def plain(value: Any) -> bool:
     """Whether a value is so short and plain that it may be shown."""
-    return isinstance(value, str) and _PLAIN.fullmatch(value) is not None
+    return _PLAIN.fullmatch(value) is not None if isinstance(value, str) else isinstance(value, (int, float))
 
 
 def hide(message: str, given: Any, secret: bool) -> str:
     """A message without the value that it is about, unless that may be shown."""
-    if isinstance(given, str) and given and (secret or not plain(given)):
-        for shown in (repr(given), given):
-            message = message.replace(shown, "the value")
-    return message
+    if plain(given) and not secret:
+        return message
+    message = message.replace(repr(given), "the value")
+    return message.replace(given, "the value") if isinstance(given, str) and given else message

@@ -85,6 +85,10 @@ class _Reader:
             return None
         if isinstance(value, bytes):
             self._document.reject("is binary; write it as text", path)
+        if isinstance(value, int) and value.bit_length() > 1024:
+            # Python refuses to print very long ones.
+            self._document.reject("is too large a number", path)
+            return None
         return value
 
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:

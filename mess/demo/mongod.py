@@ -58,10 +58,9 @@ def free_port() -> int:
 class Mongod:
     """One mongod on a free port of 127.0.0.1, with data in a temporary folder of its own.
 
-    It is a session of its own, so that Ctrl-C in a terminal does not reach it, and it ends with the process that
-    started it. `oplog_mb` and `cache_gb` size the oplog and the cache, in megabytes and gigabytes; `extra` are more
-    arguments for its command line. `start` raises MongodMissing, or MessError with mongod's own words when it does
-    not come up.
+    Ctrl-C in a terminal does not reach it, and it ends with the process that started it. `oplog_mb` and `cache_gb` size
+    the oplog and the cache; `extra` are more arguments for its command line. `start` raises MongodMissing, or MessError
+    with mongod's own words when it does not come up.
     """
 
     def __init__(

@@ -87,8 +87,7 @@ async def _run(
     rate: float,
     seed: int | None,
 ) -> bool:
-    options = {"appname": "mess-demo", "serverSelectionTimeoutMS": 10_000}
-    async with AsyncMongoClient[dict[str, Any]](deployment.url, **options) as client:
+    async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=10_000) as client:
         shop = Shop(client[deployment.database], rate=rate, seed=seed)
         relaying = asyncio.create_task(relay.run())
         try:

@@ -9,9 +9,9 @@ import bson
 from bson import Int64, ObjectId, Timestamp
 from bson.binary import Binary
 
+from mess.capture.source import Batch
 from mess.event import Event, Namespace
 from mess.relay.lane import Lane
-from mess.capture.source import Batch
 from mess.relay.window import Window
 
 _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})

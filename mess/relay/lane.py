@@ -9,7 +9,7 @@ from collections.abc import Callable
 from mess.event import Event
 from mess.relay.pipeline import Done, Pipeline
 from mess.relay.stopping import Halted, Stopping
-from mess.step import MINI_BATCH_BYTES, MINI_BATCH_EVENTS
+from mess.step import MINI_BATCH_BYTES
 
 
 class Lane:
@@ -53,8 +53,8 @@ class Lane:
         if len(waiting) == 1:
             return [waiting.popleft()]
         batch: list[Event] = []
-        room = MINI_BATCH_BYTES
-        while waiting and len(batch) < MINI_BATCH_EVENTS:
+        room, most = MINI_BATCH_BYTES, self._pipeline.mini_batch
+        while waiting and len(batch) < most:
             room -= waiting[0].size
             if room < 0 and batch:
                 break

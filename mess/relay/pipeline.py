@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 
 from mess.event import Event
 from mess.relay.stage import Stage
+from mess.step import MINI_BATCH_EVENTS
+
+_SINGLE_FILE = 32
 
 Done = Callable[[Sequence[Event], bool], None]
 """Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
@@ -13,11 +16,14 @@ skipped, or lie in the dead letters)."""
 
 
 class Pipeline:
-    """An ordered list of stages that many lanes use at a time."""
+    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is best given."""
 
     def __init__(self, name: str, stages: Sequence[Stage]) -> None:
         self.name = name
         self.stages = tuple(stages)
+        # What a lane has taken stays in memory to the end of the mini-batch; where events go one by one, a large one
+        # saves nothing.
+        self.mini_batch = MINI_BATCH_EVENTS if all(stage.max_events > 1 for stage in stages) else _SINGLE_FILE
 
     async def open(self) -> None:
         """Open every step, in order."""

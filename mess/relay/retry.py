@@ -30,9 +30,12 @@ def classify(error: Exception) -> DeliveryError:
     return refused
 
 
-def judge(error: DeliveryError) -> Verdict:
-    """Everything but a refusal is tried again for ever: an outage never costs an event."""
-    return Verdict.GIVE_UP if isinstance(error, Refused) else Verdict.RETRY
+def judge(error: DeliveryError, retry: Retry, attempts: int) -> Verdict:
+    """What becomes of an event after `attempts` that count: see `Retry.max_attempts`. An outage never costs an event."""
+    if isinstance(error, Refused):
+        return Verdict.GIVE_UP
+    exhausted = retry.max_attempts is not None and attempts >= retry.max_attempts
+    return Verdict.GIVE_UP if isinstance(error, Ambiguous) and exhausted else Verdict.RETRY
 
 
 def pause(retry: Retry, attempt: int, error: DeliveryError) -> float:

@@ -50,6 +50,7 @@ class Stage:
         self.name = spec.name
         self.max_events = max(1, step.max_events)
         self.trouble: str | None = None
+        self._accepted = 0
         self._spec = spec
         self.pipeline = pipeline
         self._stopping = stopping
@@ -66,20 +67,24 @@ class Stage:
         if not failures:
             return passed
         going_on = list(passed)
-        attempt = 0
+        attempt = counting = 1
         while failures:
-            attempt += 1
-            given_up = [failure for failure in failures if judge(failure.error) is Verdict.GIVE_UP]
+            verdicts = [judge(failure.error, self._spec.retry, counting) for failure in failures]
+            given_up = [f for f, verdict in zip(failures, verdicts, strict=True) if verdict is Verdict.GIVE_UP]
+            failures = [f for f, verdict in zip(failures, verdicts, strict=True) if verdict is Verdict.RETRY]
             if given_up:
                 await self._give_up(given_up, attempt)
-            failures = [failure for failure in failures if judge(failure.error) is Verdict.RETRY]
             if not failures:
                 break
             self._note_trouble(failures[0].error)
             self._metrics.retried(len(failures))
+            accepted = self._accepted
             await self._stopping.pause(pause(self._spec.retry, attempt, failures[0].error))
             passed, failures = await self._attempt([failure.event for failure in failures])
             going_on.extend(passed)
+            attempt += 1
+            # Only a sink that takes other events meanwhile is a witness against this one.
+            counting += self._accepted > accepted
         kept = {id(event) for event in going_on}
         return [event for event in events if id(event) in kept]
 
@@ -94,7 +99,9 @@ class Stage:
             raise
         except BatchError as error:
             failures = [Failure(events[index], classify(cause)) for index, cause in sorted(error.errors.items())]
-            passed = error.passed if error.passed is not None else [e for i, e in enumerate(events) if i not in error.errors]
+            passed = (
+                error.passed if error.passed is not None else [e for i, e in enumerate(events) if i not in error.errors]
+            )
         except Exception as error:
             passed = []
             failures = [Failure(event, classify(error)) for event in events]
@@ -107,6 +114,7 @@ class Stage:
     def _count(self, given: int, passed: int, failures: list[Failure]) -> None:
         metrics = self._metrics
         if passed:
+            self._accepted += passed
             metrics.delivered(passed)
             if self.trouble is not None:
                 log.info("step works again", pipeline=self.pipeline, step=self.name)

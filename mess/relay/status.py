@@ -81,7 +81,8 @@ class RelayStatus:
                 for stream in self.streams()
             ],
             "steps": [
-                {"pipeline": stage.pipeline, "step": stage.name, "trouble": stage.trouble} for stage in self._relay.stages
+                {"pipeline": stage.pipeline, "step": stage.name, "trouble": stage.trouble}
+                for stage in self._relay.stages
             ],
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 
-class Halted(Exception):  # noqa: N818 - not an error: the relay is stopping, and what is unfinished stays so
+class Halted(Exception):
     """The relay is stopping: leave the events at hand unfinished."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -26,7 +27,9 @@ _log = logging.getLogger("mess.state")
 
 # Names as in MongoDB's error_codes.yml: election, shutdown, stepping down, and a majority that is not there at present.
 _PASSING = {6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
-_REFUSED = {13, 18, 8000}
+_AUTHENTICATION_FAILED = 18
+_REFUSED = {13, _AUTHENTICATION_FAILED, 8000}
+_COMMAND = re.compile(r"(not authorized on \S+ to execute) command \{ (\w+):.*", re.DOTALL)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -38,7 +41,8 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
     """Await `operation()` again and again while MongoDB fails over, for up to `patience` seconds.
 
     `operation` must be idempotent: an attempt that seemed to fail may have been carried out. `what` completes
-    "cannot …". Raises StateError from the driver's error; errors that are not the driver's pass through.
+    "cannot …". The last attempt may take as long as the driver needs to notice that a server hangs (about 30 s).
+    Raises StateError from the driver's error; errors that are not the driver's pass through.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + patience
@@ -66,6 +70,8 @@ def mend(error: BaseException | None) -> str:
     """What the user can do about a refusal; empty for other errors."""
     if not is_refusal(error):
         return ""
+    if _AUTHENTICATION_FAILED in _codes(error):
+        return " Check user, password and authSource in the url"
     return (
         ". Grant the user the role readWrite on the state database (`state.database`), or keep the state in a file: "
         "state.url: sqlite:///mess.db"
@@ -73,8 +79,13 @@ def mend(error: BaseException | None) -> str:
 
 
 def brief(error: Exception) -> str:
-    """An error's own words, without the server's whole reply and the driver's topology behind them."""
-    return str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition(", Topology")[0]
+    """An error's own words, without the command, the server's whole reply and the driver's topology behind them."""
+    return (
+        _COMMAND.sub(r"\1 \2", str(error))
+        .partition(", full error:")[0]
+        .partition(", Timeout:")[0]
+        .partition(", Topology")[0]
+    )
 
 
 def _warn(what: str, error: Exception) -> float:

@@ -58,7 +58,9 @@ class FieldMapConfig(StepConfig):
     @model_validator(mode="after")
     def _does_something(self) -> FieldMapConfig:
         if not self.fields and self.keep == "none":
-            raise ValueError("fields is empty and keep is none, so every body would be empty; name fields, or keep: all")
+            raise ValueError(
+                "fields is empty and keep is none, so every body would be empty; name fields, or keep: all"
+            )
         return self
 
     def build(self, context: Context) -> FieldMap:

@@ -177,7 +177,7 @@ class Http(Sink):
                 try:
                     await self._send(event.id, event.encode(envelope.event), event.replay)
                 except DeliveryError as error:
-                    raise BatchError({later: error for later in range(index, len(events))}) from error
+                    raise BatchError(dict.fromkeys(range(index, len(events)), error)) from error
             return
         errors: dict[int, Exception] = {}
         for start, end in self._parts(events, self._config.batch.max_bytes):

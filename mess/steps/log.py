@@ -42,7 +42,9 @@ class LogStep(Transform):
 
     def apply(self, event: Event) -> Event:
         """Log the event."""
-        self._write("event", id=event.id, namespace=str(event.namespace), operation=event.operation, **self._shown(event))
+        self._write(
+            "event", id=event.id, namespace=str(event.namespace), operation=event.operation, **self._shown(event)
+        )
         return event
 
     def _shown(self, event: Event) -> dict[str, Any]:

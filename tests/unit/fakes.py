@@ -15,7 +15,13 @@ ORDERS = Namespace("shop", "orders")
 
 
 def make_event(
-    number: int = 0, *, key: Any = None, namespace: Namespace = ORDERS, operation: str = "insert", size: int = 100, **more: Any
+    number: int = 0,
+    *,
+    key: Any = None,
+    namespace: Namespace = ORDERS,
+    operation: str = "insert",
+    size: int = 100,
+    **more: Any,
 ) -> Event:
     """A change event as MongoDB would send it, the `number`-th of its stream."""
     document_key = {"_id": ObjectId(f"{number:024x}") if key is None else key}

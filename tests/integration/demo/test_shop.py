@@ -27,7 +27,7 @@ async def test_each_counted_write_is_one_change_event(
             running.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await running
-        changes = []
+        changes: list[dict[str, Any]] = []
         while (change := stream.try_next()) is not None or len(changes) < shop.written.total():
             assert change is not None
             changes.append(change)

@@ -87,7 +87,11 @@ def test_what_is_left_out_survives_a_second_restart() -> None:
     merged = plans({"*": {}})
     begun = resume.starts(merged, stored, FRESH)["*"]
     early = Checkpoint(
-        "*", merged[0].hash, resume.describe(merged[0].selection, begun.rules), Position({"_data": "x"}, Timestamp(550, 1)), NOW
+        "*",
+        merged[0].hash,
+        resume.describe(merged[0].selection, begun.rules),
+        Position({"_data": "x"}, Timestamp(550, 1)),
+        NOW,
     )
     again = resume.starts(merged, [early], Timestamp(2000, 1))["*"]
     assert again.since(Namespace("b", "x")) == Timestamp(600, 1)

@@ -42,7 +42,9 @@ def loads(tmp_path: Path) -> Load:
 def problems(loads: Load) -> Problems:
     """What loading such a file reports, line by line."""
 
-    def problems(text: str, name: str = "config.yml", environ: dict[str, str] | None = None, **options: Any) -> list[str]:
+    def problems(
+        text: str, name: str = "config.yml", environ: dict[str, str] | None = None, **options: Any
+    ) -> list[str]:
         with pytest.raises(ConfigError) as caught:
             loads(text, name, environ, **options)
         return [str(problem) for problem in caught.value.problems]

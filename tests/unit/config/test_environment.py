@@ -78,7 +78,9 @@ def test_values_from_variables_may_be_numbers_and_truth_values(loads: Load) -> N
         ("${A:-" * 2000, "${…} is nested too deeply"),
     ],
 )
-def test_a_variable_that_cannot_be_had_is_a_problem_with_its_place(problems: Problems, written: str, problem: str) -> None:
+def test_a_variable_that_cannot_be_had_is_a_problem_with_its_place(
+    problems: Problems, written: str, problem: str
+) -> None:
     Path("latin").write_bytes(b"\xe9")
     found = problems(BASE + f"state:\n  url: '{written}'", environ={"A": "one"})
     assert len(found) == 1
@@ -95,16 +97,24 @@ def test_the_command_line_goes_before_the_environment_and_that_before_the_file(l
 
 
 def test_the_environment_needs_nothing_in_the_file(loads: Load) -> None:
-    config = loads(BASE + "admin:", environ={"PORT": "2", "MONGO_URL": "mongodb://old", "MESS_LOG_FORMAT": "json"}).config
+    config = loads(
+        BASE + "admin:", environ={"PORT": "2", "MONGO_URL": "mongodb://old", "MESS_LOG_FORMAT": "json"}
+    ).config
     assert (config.admin.port, config.mongodb.url, config.log.format) == (2, "mongodb://old", "json")
 
 
 def test_an_empty_variable_counts_as_not_set(loads: Load) -> None:
-    assert loads(BASE, environ={"PORT": "", "MONGODB_URL": "", "MONGO_URL": "mongodb://b"}).config.mongodb.url == "mongodb://b"
+    assert (
+        loads(BASE, environ={"PORT": "", "MONGODB_URL": "", "MONGO_URL": "mongodb://b"}).config.mongodb.url
+        == "mongodb://b"
+    )
 
 
 def test_what_is_overridden_needs_no_variable(loads: Load) -> None:
-    assert loads(BASE + "mongodb: {url: '${NONE}'}", environ={"MONGODB_URL": "mongodb://a"}).config.mongodb.url == "mongodb://a"
+    assert (
+        loads(BASE + "mongodb: {url: '${NONE}'}", environ={"MONGODB_URL": "mongodb://a"}).config.mongodb.url
+        == "mongodb://a"
+    )
 
 
 def test_values_of_the_environment_are_taken_as_they_are(loads: Load) -> None:
@@ -137,6 +147,8 @@ SECRET = "hunter2-xyzzy"
     "text",
     [
         "shutdown_grace: ${S}",
+        "shutdown_grace: ['${S}']",
+        "shutdown_grace: {x: '${S}'}",
         "window: {max_bytes: '${S}'}",
         "name: 'a b ${S}'",
         "start: ${S}",

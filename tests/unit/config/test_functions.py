@@ -54,7 +54,8 @@ def test_a_module_that_is_installed_works(loads: Load) -> None:
         (
             GOOD,
             "my_plugin:enrich",
-            "there is no module my_plugin: neither my_plugin.py beside the config file, nor a package that is installed",
+            "there is no module my_plugin: neither my_plugin.py beside the config file, nor a "
+            "package that is installed",
         ),
         (GOOD, "my_plugins:enrch", 'my_plugins has no function enrch; did you mean "enrich"?'),
         (GOOD, "my_plugins:enrich.x", "my_plugins has no function enrich.x"),
@@ -64,8 +65,16 @@ def test_a_module_that_is_installed_works(loads: Load) -> None:
             "my_plugins:enrich",
             "must take 3 arguments: def enrich(input, config, context)",
         ),
-        ("x = 1\n1 / 0", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:2: ZeroDivisionError: division by zero"),
-        ("import sys\nsys.exit('no')", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:2: SystemExit: no"),
+        (
+            "x = 1\n1 / 0",
+            "my_plugins:f",
+            "my_plugins cannot be imported: my_plugins.py:2: ZeroDivisionError: division by zero",
+        ),
+        (
+            "import sys\nsys.exit('no')",
+            "my_plugins:f",
+            "my_plugins cannot be imported: my_plugins.py:2: SystemExit: no",
+        ),
         ("def f(:", "my_plugins:f", "my_plugins cannot be imported: my_plugins.py:1: SyntaxError: invalid syntax"),
         (
             "\nimport nothing_like_this",

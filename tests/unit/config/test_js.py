@@ -123,7 +123,8 @@ def test_every_function_is_reported_and_none_in_a_comment_or_text(problems: Prob
         (
             "plugins: { myEnricher: (input) => input }",
             "config.js:3: plugins.myEnricher: JavaScript functions do not run here; write it in Python: put `def "
-            "my_enricher(input, config, context): return input` into my_plugins.py beside this file, and write myEnricher: "
+            "my_enricher(input, config, context): return input` into my_plugins.py beside this "
+            "file, and write myEnricher: "
             '"my_plugins:my_enricher" here',
         ),
         (
@@ -134,20 +135,36 @@ def test_every_function_is_reported_and_none_in_a_comment_or_text(problems: Prob
         ),
         (
             "pipeline: [function (x) {}]",
-            "config.js:3: pipeline[0]: JavaScript functions do not run here; write it in Python: put `def enrich(input, "
+            "config.js:3: pipeline[0]: JavaScript functions do not run here; write it in "
+            "Python: put `def enrich(input, "
             "config, context): return input` into my_plugins.py beside this file, and name it as plugins: {enrich: "
             '"my_plugins:enrich"}',
         ),
         ("name: process.env.RELAY", 'config.js:3: name: process.env is not known here; write "${RELAY}"'),
         ("name: process.env['RELAY']", 'config.js:3: name: process.env is not known here; write "${RELAY}"'),
-        ("name: process.env.RELAY || 'x'", 'config.js:3: name: process.env is not known here; write "${RELAY:-default}"'),
+        (
+            "name: process.env.RELAY || 'x'",
+            'config.js:3: name: process.env is not known here; write "${RELAY:-default}"',
+        ),
         ("name: `a-${process.env.RELAY}`", 'config.js:3: name: process.env is not known here; write "${RELAY}", with'),
         ("name: 'a-' + process.env.RELAY", 'config.js:3: name: process.env is not known here; write "${RELAY}", with'),
-        ("name: `a-${b}`", "config.js:3: name: a template with ${…} is JavaScript; write the text itself, and environment"),
-        ("plugins: require('./plugins')", "config.js:3: plugins: JavaScript packages cannot be loaded here; name a function"),
-        ("name: relayName", "config.js:3: name: relayName is a JavaScript variable; write its value, and text in quotes"),
+        (
+            "name: `a-${b}`",
+            "config.js:3: name: a template with ${…} is JavaScript; write the text itself, and environment",
+        ),
+        (
+            "plugins: require('./plugins')",
+            "config.js:3: plugins: JavaScript packages cannot be loaded here; name a function",
+        ),
+        (
+            "name: relayName",
+            "config.js:3: name: relayName is a JavaScript variable; write its value, and text in quotes",
+        ),
         ("name", "config.js:3: name is a JavaScript variable; write its value"),
-        ("concurrency: 2 * 8", "config.js:3: concurrency: this is JavaScript code, not data; write the value that it gives"),
+        (
+            "concurrency: 2 * 8",
+            "config.js:3: concurrency: this is JavaScript code, not data; write the value that it gives",
+        ),
         ("concurrency: 1_000", "config.js:3: concurrency: this is JavaScript code"),
         ("...defaults", "config.js:3: ... is JavaScript; write out what it stands for"),
         ("[key]: 1", "config.js:3: this is JavaScript code"),
@@ -165,7 +182,10 @@ def test_code_is_named_with_line_path_and_the_python_way(problems: Problems, mem
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("const x = require('x');\n{}", "config.js:1: JavaScript packages cannot be loaded here; name a function of a Python"),
+        (
+            "const x = require('x');\n{}",
+            "config.js:1: JavaScript packages cannot be loaded here; name a function of a Python",
+        ),
         ("const { a, b } = require('x')\n{}", "config.js:1: JavaScript packages cannot be loaded here"),
         ("import x from 'x'\n{}", "config.js:1: JavaScript packages cannot be loaded here"),
         ("function f(x)\n{ return {} }\n{}", "config.js:1: JavaScript functions do not run here"),
@@ -204,9 +224,16 @@ def test_functions_are_reported_up_to_where_the_file_cannot_be_read(problems: Pr
 
 
 def test_no_text_of_the_code_is_shown(problems: Problems) -> None:
-    texts = ["`mongodb://u:hunter2@${h}`", "'mongodb://u:hunter2@' + h", "(x) => 'hunter2'", "process.env.H || 'hunter2'"]
+    texts = [
+        "`mongodb://u:hunter2@${h}`",
+        "'mongodb://u:hunter2@' + h",
+        "(x) => 'hunter2'",
+        "process.env.H || 'hunter2'",
+    ]
     for text in texts:
-        assert "hunter2" not in str(problems(f"{{ databases: {{ a: {{}} }}, mongodb: {{ url: {text} }} }}", "config.js"))
+        assert "hunter2" not in str(
+            problems(f"{{ databases: {{ a: {{}} }}, mongodb: {{ url: {text} }} }}", "config.js")
+        )
 
 
 def test_lines_are_counted_with_any_line_ending(problems: Problems) -> None:

@@ -17,8 +17,14 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
     ("text", "problem"),
     [
         ("databses: {a: }\ndatabases: {a: }", 'config.yml:1: databses: unknown key; did you mean "databases"?'),
-        ("databases: {a: }\nfullDocument: off", 'config.yml:2: fullDocument: unknown key; did you mean "full_document"?'),
-        ("databases: {a: }\nport: 1", "config.yml:2: port: unknown key; it belongs under admin, as in admin: {port: …}"),
+        (
+            "databases: {a: }\nfullDocument: off",
+            'config.yml:2: fullDocument: unknown key; did you mean "full_document"?',
+        ),
+        (
+            "databases: {a: }\nport: 1",
+            "config.yml:2: port: unknown key; it belongs under admin, as in admin: {port: …}",
+        ),
         ("databases: {a: }\nlog: {lvl: info}", 'config.yml:2: log.lvl: unknown key; did you mean "level"?'),
         (
             "databases:\n  a:\n    pipelin: [log]",
@@ -39,23 +45,26 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("databases: {a: }\npipeline: [htpp]", 'config.yml:2: pipeline[0]: unknown step "htpp"; did you mean "http"?'),
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
-            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, http, and what you name under '
+            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
+            "http, and what you name under "
             "plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),
         ("databases: {a: }\npipeline: [http]", "config.yml:2: pipeline[0].config.endpoint: is missing"),
         (
             "databases: {a: }\npipeline:\n - name: http\n   config: {endpoint: ftp://x}",
-            "config.yml:4: pipeline[0].config.endpoint: not an http or https URL; write it like https://example.com/hook",
+            "config.yml:4: pipeline[0].config.endpoint: not an http or https URL; write it like "
+            "https://example.com/hook",
         ),
-        ("databases: {a: }\npipeline: log", 'config.yml:2: pipeline: must be a list'),
+        ("databases: {a: }\npipeline: log", "config.yml:2: pipeline: must be a list"),
         (
             "databases: {a: }\npipeline: {name: log}",
             'config.yml:2: pipeline: must be a list; begin each entry with "- "',
         ),
         (
             "databases: {a: }\npipeline:\n  - name: log\n    config: [x]",
-            'config.yml:4: pipeline[0].config: must be a mapping, with a key: value on each line, not a list; write "name: {}" '
+            "config.yml:4: pipeline[0].config: must be a mapping, with a key: value on each "
+            'line, not a list; write "name: {}" '
             "for each",
         ),
         (
@@ -77,7 +86,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\noperations:\n  - insert\n  - inserts",
-            "config.yml:4: operations[1]: must be insert, update, replace, delete, drop, rename or dropDatabase; did you "
+            "config.yml:4: operations[1]: must be insert, update, replace, delete, drop, rename "
+            "or dropDatabase; did you "
             'mean "insert"?',
         ),
         (
@@ -94,7 +104,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\nname: a b",
-            "config.yml:2: name: must begin with a letter or digit and hold only letters, digits and . _ -, 100 at the most",
+            "config.yml:2: name: must begin with a letter or digit and hold only letters, "
+            "digits and . _ -, 100 at the most",
         ),
         (
             "databases: {a: }\nmongodb: {url: localhost}",
@@ -112,7 +123,10 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
             "databases: {a: }\nstate: {url: redis://x}",
             "config.yml:2: state.url: not a place for state; it is mongodb://… or sqlite:///path/to/file",
         ),
-        ("databases: {a: }\nmatch: [x]", "config.yml:2: match: must be a mapping, with a key: value on each line, not a list"),
+        (
+            "databases: {a: }\nmatch: [x]",
+            "config.yml:2: match: must be a mapping, with a key: value on each line, not a list",
+        ),
         (
             "databases: {a: }\nmatch: {x: {$oid: 12}}",
             "config.yml:2: match: $oid here is not Extended JSON; look at its form in MongoDB's manual",
@@ -123,7 +137,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases:\n  mess: {}",
-            "config.yml:2: databases.mess: holds the relay's own state and cannot be watched; keep the state elsewhere with "
+            "config.yml:2: databases.mess: holds the relay's own state and cannot be watched; "
+            "keep the state elsewhere with "
             "state.database",
         ),
         (
@@ -136,7 +151,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases:\n  shop.orders: {}",
-            'config.yml:2: databases["shop.orders"]: a database\'s name has no dot; write shop: {collections: {orders: {}}}',
+            'config.yml:2: databases["shop.orders"]: a database\'s name has no dot; write shop: '
+            "{collections: {orders: {}}}",
         ),
         ("databases:\n  'a b': {}", 'config.yml:2: databases["a b"]: is not a database\'s name'),
         (
@@ -145,12 +161,14 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: [shop]",
-            "config.yml:1: databases: must be a mapping, not a list; write each name with its options, as in databases: "
+            "config.yml:1: databases: must be a mapping, not a list; write each name with its "
+            "options, as in databases: "
             "{shop: {}}",
         ),
         (
             "databases: {shop: {collections: [orders]}}",
-            "config.yml:1: databases.shop.collections: must be a mapping, not a list; write each name with its options, as in "
+            "config.yml:1: databases.shop.collections: must be a mapping, not a list; write "
+            "each name with its options, as in "
             "collections: {orders: {}}",
         ),
         (
@@ -181,7 +199,10 @@ def test_mistake_has_line_path_and_mend(problems: Problems, text: str, problem: 
 
 
 def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems: Problems) -> None:
-    found = problems("nme: x\ndatabases:\n  a: {pipeline: [lg]}\nadmin: {port: x}\nlog: {level: loud, format: \"${NOPE}\", x: 1}\nplugins: {p: 'no:no'}")
+    found = problems(
+        "nme: x\ndatabases:\n  a: {pipeline: [lg]}\nadmin: {port: x}\n"
+        "log: {level: loud, format: '${NOPE}', x: 1}\nplugins: {p: 'no:no'}"
+    )
     assert [line.split(":")[1] for line in found] == ["1", "3", "4", "5", "5", "5", "6"]
 
 
@@ -199,8 +220,12 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems:
         ("a: 1\n---\nb: 2", "config.yml:2: not valid YAML: but found another document"),
         ("databases: &a\n  x: *a", "config.yml:2: databases.x: contains itself"),
         ("databases: {a: }\nx: !!python/name:os.system y", "cannot be read as YAML's python/name"),
-        ("databases: {a: }\nstart: 2024-13-45", "config.yml:2: start: cannot be read as YAML's timestamp; put text in quotes"),
+        (
+            "databases: {a: }\nstart: 2024-13-45",
+            "config.yml:2: start: cannot be read as YAML's timestamp; put text in quotes",
+        ),
         ("databases: {a: }\nname: !!binary aGk=", "config.yml:2: name: is binary; write it as text"),
+        ("databases: {a: }\nshutdown_grace: [0x" + "f" * 5000 + "]", "shutdown_grace[0]: is too large a number"),
         ("databases: {a: }\nname: x\nname: y", "config.yml:3: name: is written twice, first on line 2"),
         ("databases: {a: }\n? {x: 1}\n: y", "config.yml:2: a key must be text"),
         ("databases:\n  <<: 3", "config.yml:1: databases: << takes a mapping"),

@@ -21,7 +21,9 @@ def test_steps_may_be_names_or_objects(loads: Load) -> None:
 
 
 def test_a_key_without_a_value_is_an_empty_mapping(loads: Load) -> None:
-    config = loads("databases: {a: , b: {collections: }, c: {collections: {d: }}}\nadmin:\nplugins:\npipeline: [log]").config
+    config = loads(
+        "databases: {a: , b: {collections: }, c: {collections: {d: }}}\nadmin:\nplugins:\npipeline: [log]"
+    ).config
     assert list(config.databases) == ["a", "b", "c"]
     assert list(config.databases["c"].collections) == ["d"]
     assert config.admin.port == 3000
@@ -94,7 +96,9 @@ def test_functions_get_the_config_as_it_was_written_with_variables_expanded(load
 def test_without_a_path_the_default_file_is_read_and_then_those_beside_it(loads: Load) -> None:
     Path("config").mkdir()
     for name in ("js", "json", "yaml", "yml"):
-        Path(f"config/config.{name}").write_text('{"databases": {"a": {}}, "pipeline": ["log"], "name": "' + name + '"}')
+        Path(f"config/config.{name}").write_text(
+            '{"databases": {"a": {}}, "pipeline": ["log"], "name": "' + name + '"}'
+        )
         loaded = load(environ={})
         assert (loaded.config.name, str(loaded.path)) == (name, f"config/config.{name}")
         assert loaded.directory == Path("config").resolve()
@@ -108,7 +112,10 @@ def test_the_environment_may_name_the_file(loads: Load) -> None:
 @pytest.mark.parametrize(
     ("path", "problem"),
     [
-        (None, "there is no config/config.yml, nor config.yaml, config.json, config.js beside it; `mess init` writes one"),
+        (
+            None,
+            "there is no config/config.yml, nor config.yaml, config.json, config.js beside it; `mess init` writes one",
+        ),
         ("none.yml", "none.yml: there is no such file; `mess init` writes one"),
         (".", ".: is a folder; name the config file in it"),
         ("x\0y", "cannot be read"),

@@ -20,11 +20,13 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         ),
         (
             "databases:\n  a:\n  b: {pipeline: [log]}",
-            "config.yml:2: databases.a: has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant",
+            "config.yml:2: databases.a: has no pipeline, so its changes are only logged; write "
+            "pipeline: [log] if that is meant",
         ),
         (
             "databases:\n  a:\n    match: {fullDocument.x: 1}\npipeline: [log]",
-            "config.yml:3: databases.a.match: no delete is ever relayed, since deletes have no fullDocument; leave delete out "
+            "config.yml:3: databases.a.match: no delete is ever relayed, since deletes have no "
+            "fullDocument; leave delete out "
             "of operations to say so",
         ),
         (
@@ -33,7 +35,8 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         ),
         (
             "databases: {a: {operations: [update], full_document: off}}\nmatch: {fullDocument.x: 1}\npipeline: [log]",
-            "config.yml:2: match: no update is ever relayed, since updates have no fullDocument with full_document: off; set "
+            "config.yml:2: match: no update is ever relayed, since updates have no fullDocument "
+            "with full_document: off; set "
             "update_lookup",
         ),
         (
@@ -43,7 +46,8 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         ),
         (
             f"databases:\n  a:\n    concurrency: 1\n{HTTP}",
-            "config.yml:3: databases.a.concurrency: one event that cannot be delivered holds up all later ones of its pipeline",
+            "config.yml:3: databases.a.concurrency: one event that cannot be delivered holds up "
+            "all later ones of its pipeline",
         ),
         (
             "databases:\n  a:\n    changeHook: hooks:hook\n    pipeline: [log]\n",
@@ -53,7 +57,10 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "databases:\n  a:\n    pipeline: [log]\nchangeHook: hooks:hook",
             "config.yml:3: databases.a.pipeline: is never run: the changeHook further out takes its place",
         ),
-        ("databases: {a: }\npipeline: [log]\nplugins: {p: 'hooks:step'}", "config.yml:3: plugins.p: is not used in any pipeline"),
+        (
+            "databases: {a: }\npipeline: [log]\nplugins: {p: 'hooks:step'}",
+            "config.yml:3: plugins.p: is not used in any pipeline",
+        ),
         (
             "databases: {a: }\npipeline: [log]\nplugins: {log: 'hooks:step'}",
             "config.yml:3: plugins.log: takes the place of the log step that comes with MESS",

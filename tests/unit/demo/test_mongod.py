@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from mess.demo import mongod
 from mess.demo.mongod import Mongod, MongodMissing, find_mongod
 from mess.errors import MessError
 
@@ -16,7 +15,7 @@ from mess.errors import MessError
 @pytest.fixture
 def without_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A machine without the `demo` extra, whose PATH is the folder this returns."""
-    monkeypatch.setattr(mongod.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     return tmp_path
 

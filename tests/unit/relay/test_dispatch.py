@@ -45,13 +45,13 @@ class Slow(Pipeline):
 class Bench:
     """A dispatcher over one pipeline, with what a test looks at."""
 
-    def __init__(self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] = ALL, **route: Any) -> None:
+    def __init__(
+        self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] = ALL, **route: Any
+    ) -> None:
         self.window = Window(1000, 10_000_000)
         self.pipeline = Slow()
         self.errors: list[BaseException] = []
-        made = [
-            Lane(self.pipeline, self._done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)
-        ]
+        made = [Lane(self.pipeline, self._done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)]
         self._route = Route(made, order, operations, **route)
         self.lanes = made
         self.dispatcher = Dispatcher(self.window, self)
@@ -129,7 +129,20 @@ async def test_a_rename_into_a_watched_collection_takes_its_route() -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["a", 1, Int64(1), ObjectId(), 1.5, float("nan"), None, True, {"a": 1, "b": [1, {"c": 2}]}, Decimal128("1.0"), b"bytes", [1]],
+    [
+        "a",
+        1,
+        Int64(1),
+        ObjectId(),
+        1.5,
+        float("nan"),
+        None,
+        True,
+        {"a": 1, "b": [1, {"c": 2}]},
+        Decimal128("1.0"),
+        b"bytes",
+        [1],
+    ],
 )
 def test_equal_ids_hash_alike_after_a_round_through_bson(value: Any) -> None:
     again = bson.decode(bson.encode({"_id": value}))

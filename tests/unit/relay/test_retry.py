@@ -19,7 +19,14 @@ from mess.relay.retry import Verdict, classify, judge, pause
     ],
 )
 def test_only_a_refusal_is_given_up_on(error: Exception, verdict: Verdict) -> None:
-    assert judge(classify(error)) is verdict
+    assert judge(classify(error), Retry(), 1_000_000) is verdict
+
+
+def test_with_a_bound_only_ambiguous_failures_are_given_up_on() -> None:
+    retry = Retry(max_attempts=3)
+    assert judge(Ambiguous("maybe"), retry, 2) is Verdict.RETRY
+    assert judge(Ambiguous("maybe"), retry, 3) is Verdict.GIVE_UP
+    assert judge(EndpointDown("down"), retry, 1_000_000) is Verdict.RETRY
 
 
 def test_pauses_grow_up_to_the_cap_with_jitter_downwards() -> None:

@@ -48,6 +48,30 @@ async def test_an_outage_is_retried_until_it_is_over_and_loses_nothing(error: Ex
     assert bench.stage.trouble is None
 
 
+async def test_attempts_count_only_while_the_sink_takes_other_events() -> None:
+    """An outage that looks ambiguous costs nothing, however long; a poison event beside healthy ones is given up on."""
+    poison, *healthy = make_events(4)
+    alone, beside = Recorder(*[Ambiguous("500")] * 20), Recorder(*[Ambiguous("500")] * 20)
+    bench = Bench(alone, retry={**QUICK, "max_attempts": 3})
+    assert await bench.stage.process([poison]) == [poison]
+    assert bench.letters.kept == []
+
+    bench = Bench(beside, retry={**QUICK, "max_attempts": 3})
+    failures = beside.failures
+
+    async def others() -> None:
+        for event in healthy:
+            while len(beside.calls) % 2 == 0:  # after each failure of the poison, another event gets through
+                await asyncio.sleep(0.0001)
+            beside.failures = []
+            await bench.stage.process([event])
+            beside.failures = failures
+
+    await asyncio.gather(bench.stage.process([poison]), others())
+    assert [letter.id for letter in bench.letters.kept] == [poison.id]
+    assert bench.letters.kept[0].reason == "500"
+
+
 async def test_while_a_step_fails_its_trouble_is_known() -> None:
     sink = Recorder(EndpointDown("refused by the door"))
     bench = Bench(sink, retry={"first": 30})

@@ -90,7 +90,9 @@ async def test_drained_returns_when_nothing_is_unfinished() -> None:
     await waiting
 
 
-@pytest.mark.parametrize("finish", [lambda n: range(n), lambda n: reversed(range(n)), lambda n: [*range(1, n, 2), *range(0, n, 2)]])
+@pytest.mark.parametrize(
+    "finish", [lambda n: range(n), lambda n: reversed(range(n)), lambda n: [*range(1, n, 2), *range(0, n, 2)]]
+)
 async def test_any_order_of_finishing_ends_at_the_last_event(finish) -> None:  # type: ignore[no-untyped-def]
     window = Window(100, 100_000)
     events = make_events(20)

@@ -95,6 +95,19 @@ async def test_a_refusal_says_how_to_mend_it() -> None:
         await persist("store", Flaky(OperationFailure("not authorized", 13)), 5)
 
 
+async def test_a_refusal_is_told_without_the_command() -> None:
+    """What MongoDB did not permit may hold the data that was to be written."""
+    error = OperationFailure('not authorized on mess to execute command { update: "relays", ordered: true }', 13)
+    with pytest.raises(StateError, match=r"cannot store: not authorized on mess to execute update\. Grant"):
+        await persist("store", Flaky(error), 5)
+
+
+async def test_a_wrong_password_is_not_a_missing_role() -> None:
+    """It has another mend."""
+    with pytest.raises(StateError, match=r"Authentication failed\. Check user, password and authSource"):
+        await persist("store", Flaky(OperationFailure("Authentication failed.", 18)), 5)
+
+
 async def test_a_failover_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """Not at every attempt."""
     await persist("store", Flaky(AutoReconnect("gone"), 5), 5)

@@ -1,0 +1,60 @@
+"""The events to drain: orders, whose change events have 458 bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any
+
+import bson
+from bson import ObjectId
+from pymongo import MongoClient
+from pymongo.write_concern import WriteConcern
+
+DATABASE = "bench"
+COLLECTION = "orders"
+_INSERT = 2000
+
+Document = dict[str, Any]
+
+
+def order(number: int, **more: Any) -> Document:
+    """An order; `number` tells it apart."""
+    return {
+        "_id": ObjectId(),
+        "number": number,
+        "customer": f"customer-{number % 5000:06d}",
+        "status": "new",
+        "total": 42.5,
+        "created": datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
+        "note": "x" * 34,
+        **more,
+    }
+
+
+def big_string(number: int) -> Document:
+    """A document of 64 KB, nearly all of it one string."""
+    return order(number, blob="x" * 65_200)
+
+
+def field_rich(number: int) -> Document:
+    """A document of 64 KB, made of some 2,500 small values: the most that it can take once it is decoded."""
+    lines = [{"sku": f"sku-{line:05d}", "quantity": line % 9, "price": 1.5, "gift": False} for line in range(860)]
+    return order(number, lines=lines)
+
+
+def insert(url: str, count: int, make: Any = order, database: str = DATABASE) -> int:
+    """Insert `count` documents; returns the size of one change event in bytes of BSON."""
+    with MongoClient[Document](url) as client:
+        target = client[database][COLLECTION].with_options(write_concern=WriteConcern(1))
+        with client[database].watch() as stream:
+            target.insert_one(make(0))
+            size = len(bson.encode(next(stream)))
+        for numbers in _slices(1, count, max(1, min(_INSERT, 16_000_000 // size))):
+            target.insert_many([make(number) for number in numbers], ordered=False)
+    return size
+
+
+def _slices(start: int, end: int, step: int) -> Iterator[range]:
+    for first in range(start, end, step):
+        yield range(first, min(first + step, end))

@@ -27,7 +27,7 @@ def order(number: int, **more: Any) -> Document:
         "status": "new",
         "total": 42.5,
         "created": datetime(2026, 1, 31, 12, tzinfo=timezone.utc),
-        "note": "x" * 34,
+        "note": "x" * 42,
         **more,
     }
 
@@ -38,8 +38,8 @@ def big_string(number: int) -> Document:
 
 
 def field_rich(number: int) -> Document:
-    """A document of 64 KB, made of some 2,500 small values: the most that it can take once it is decoded."""
-    lines = [{"sku": f"sku-{line:05d}", "quantity": line % 9, "price": 1.5, "gift": False} for line in range(860)]
+    """A document of 64 KB, made of 4,000 small values: the most that it can take once it is decoded."""
+    lines = [{"sku": f"sku-{line:05d}", "quantity": line % 9, "price": 1.5, "gift": False} for line in range(1000)]
     return order(number, lines=lines)
 
 

@@ -134,7 +134,7 @@ def _print(runs: dict[str, list[Run]], options: Options, size: int) -> None:
             spread([run.rate for run in of_row]),
             ratio(name, _LIMIT),
             ratio(name, _BARE) if name in (_SINGLE, _BARE) else "",
-            f"{median(run.cpu for run in of_row):.0f}",
+            f"{median(run.cpu for run in of_row):.1f}",
             f"{median(run.peak_mb for run in of_row):.0f}",
             "" if of_row[0].receiver_cpu is None else f"{median(run.receiver_cpu or 0 for run in of_row):.1f}",
             "" if of_row[0].busy is None else f"{median(run.busy or 0 for run in of_row):.0%}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -39,10 +40,8 @@ class Position(NamedTuple):
         """
         data = token.get("_data")
         if isinstance(data, str) and data.startswith("82"):
-            try:
+            with suppress(ValueError):
                 time = Timestamp(int(data[2:10], 16), int(data[10:18], 16))
-            except ValueError:
-                pass
         return cls(token, time)
 
 

@@ -45,7 +45,7 @@ class Step(ABC):
     max_events: int = MINI_BATCH_EVENTS
     """How many events `process` wants at a time, at the most."""
 
-    async def open(self) -> None:
+    async def open(self) -> None:  # noqa: B027 - most steps need nothing
         """Get ready to work; called once, before the first `process`."""
 
     @abstractmethod
@@ -55,7 +55,7 @@ class Step(ABC):
         Raises BatchError when some events failed, another DeliveryError when all did.
         """
 
-    async def close(self) -> None:
+    async def close(self) -> None:  # noqa: B027 - most steps hold nothing
         """Let go of what `open` took; called once, after the last `process`."""
 
 

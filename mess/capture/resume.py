@@ -1,4 +1,4 @@
-"""Where each stream begins, given what was recorded before: pure, and the reason why rearranged configs lose nothing."""
+"""Where each stream begins, given what was recorded before. Pure; the reason why rearranged configs lose nothing."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ async def time_now(client: Any) -> Timestamp:
 
 
 async def time_oldest(client: Any) -> Timestamp:
-    """That of the oldest change that the oplog still has. Needs to read the `local` database; not to be had from a mongos."""
+    """That of the oldest change in the oplog. Needs to read the `local` database; a mongos does not tell it."""
     first = (
         await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
     )

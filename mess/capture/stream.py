@@ -39,8 +39,8 @@ class ChangeStream:
 
     The public commands `aggregate` and `getMore` are used instead of the drivers' own iteration, which costs several
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
-    see `StickyServer`. A reply holds at most `reply_events` events and about `reply_bytes` bytes, judging by the size of
-    the events before.
+    see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
+    size of the events before.
     """
 
     def __init__(
@@ -214,8 +214,8 @@ class ChangeStream:
 
     async def _past_lost_history(self, error: PyMongoError) -> Batch:
         lost = HistoryLost(
-            f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes have "
-            "been lost to this relay. To go on from now: `mess checkpoints reset`, or set `on_history_lost: now`; "
+            f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes "
+            "have been lost to this relay. To go on from now: `mess checkpoints reset`, or set `on_history_lost: now`; "
             "a larger oplog lets the relay be away for longer"
         )
         if self._on_history_lost == "stop":

@@ -22,7 +22,7 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="The config file: YAML, JSON or JS-style. Default: MESS_CONFIG, else config/config.yml (.yaml, .json, .js).",
+        help="The config file: YAML, JSON or JS-style. Default: MESS_CONFIG, else config/config.yml (yaml, json, js).",
         show_default=False,
     ),
 ]

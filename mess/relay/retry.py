@@ -31,7 +31,7 @@ def classify(error: Exception) -> DeliveryError:
 
 
 def judge(error: DeliveryError, retry: Retry, attempts: int) -> Verdict:
-    """What becomes of an event after `attempts` that count: see `Retry.max_attempts`. An outage never costs an event."""
+    """What becomes of an event after `attempts` that count, see `Retry.max_attempts`: an outage never costs one."""
     if isinstance(error, Refused):
         return Verdict.GIVE_UP
     exhausted = retry.max_attempts is not None and attempts >= retry.max_attempts

@@ -50,6 +50,6 @@ class ScopeRouter:
         return Route(self._lanes[key], options.order, frozenset(options.operations), self._start.since(namespace))
 
     def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
-        """By the old name where the config selects it, for then another stream may see the event too; else by the new."""
+        """By the old name where the config selects it (another stream may see the event too), else by the new."""
         selected = resolve(self._config, *source) is not None
         return self.route(source if selected else target)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mess.codec import copy
 from mess.event import Event
@@ -48,7 +48,7 @@ class FieldMapConfig(StepConfig):
 
     name: ClassVar[str] = "field-map"
 
-    fields: dict[PathText, PathText | FieldSource] = {}
+    fields: dict[PathText, PathText | FieldSource] = Field(default_factory=dict)
     """Target path: source path, `{path: …, default: …}`, or `{value: …}` for a constant."""
     keep: Literal["none", "all"] = "none"
     """What the new body begins with: nothing, or all of the old one."""

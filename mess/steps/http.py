@@ -95,7 +95,7 @@ class HttpConfig(StepConfig):
     """The URL to send to."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = Field(default_factory=dict)
     """More headers. Their values are never shown."""
     timeout: Duration = 30.0
     """How long a request may take, from connecting to the answer's last byte."""

@@ -13,17 +13,11 @@ def event(event: Event) -> bytes:
     return codec.plain(event.body)
 
 
-def batch_id(events: Sequence[Event]) -> str:
-    """A batch's own id: the same for the same members in the same order."""
-    return hashed_id("\n".join([event.id for event in events]))
+def batch(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+    """Several events as one JSON body, `{"id": …, "events": [{"id": …, "body": …}, …]}`, and its id.
 
-
-def batch(identity: str, events: Sequence[Event], bodies: Sequence[bytes]) -> bytes:
-    """Several events as one JSON body: `{"id": …, "events": [{"id": …, "body": …}, …]}`."""
-    members = b",".join(
-        [
-            b'{"id":"' + event.id.encode() + b'","body":' + body + b"}"
-            for event, body in zip(events, bodies, strict=True)
-        ]
-    )
-    return b'{"id":"' + identity.encode() + b'","events":[' + members + b"]}"
+    A batch's id is the same for the same members in the same order.
+    """
+    identity = hashed_id("\n".join(ids))
+    members = b",".join([b'{"id":"%b","body":%b}' % pair for pair in zip(map(str.encode, ids), bodies, strict=True)])
+    return identity, b'{"id":"%b","events":[%b]}' % (identity.encode(), members)

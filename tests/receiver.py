@@ -175,8 +175,7 @@ class Receiver:
         headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
         }
-        respond = None if self.script else self.respond
-        answer = self.script.popleft() if self.script else self.answer
+        respond, answer = (None, self.script.popleft()) if self.script else (self.respond, self.answer)
         if respond is None and answer.close == "before":
             return False
         body = await reader.readexactly(int(headers.get("content-length", "0")))
@@ -196,8 +195,6 @@ class Receiver:
         writer.write("\r\n".join(head).encode("latin-1") + answer.body)
         await writer.drain()
         if answer.close == "after":
-            # Closed in order, so that the answer is read before the end is seen.
-            writer.close()
+            writer.close()  # in order, so that the answer is read before the end is seen
             await writer.wait_closed()
-            return False
-        return True
+        return answer.close is None

@@ -196,5 +196,4 @@ class Mongod:
             self._process = None
 
     def _last_words(self) -> str:
-        lines = (self.folder / "mongod.log").read_text(errors="replace").splitlines()
-        return "\n".join(line[:500] for line in lines[-5:])
+        return "\n".join((self.folder / "mongod.log").read_text(errors="replace").splitlines()[-5:])

@@ -106,7 +106,7 @@ class Stage:
             passed = []
             failures = [Failure(event, classify(error)) for event in events]
         self._metrics.took(time.perf_counter() - began)
-        if passed is not events and not {id(event) for event in events}.issuperset(map(id, passed)):
+        if passed is not events and passed != events and not {id(e) for e in events}.issuperset(map(id, passed)):
             raise MessError(f"step {self.name} returned an event that it was not given; replace event.body instead")
         self._count(len(events), len(passed), failures)
         return passed, failures

@@ -88,28 +88,24 @@ class FieldMap(Transform):
                 self._nested.append((path, read))
 
         # A value that is shared with the old body must not be written into or dropped from.
-        self._own = copy if self._nested or self._drop else _shared
+        self._shares = not (self._nested or self._drop)
 
     def apply(self, event: Event) -> Event:
         """Replace the body."""
-        own = self._own
+        shares = self._shares
         body: dict[str, Any] = copy(event.body) if self._keep else {}
         for target, read in self._flat:
             value = read(event)
             if value is not MISSING:
-                body[target] = own(value)
+                body[target] = value if shares else copy(value)
         for path, read in self._nested:
             value = read(event)
             if value is not MISSING:
-                put(body, path, own(value))
+                put(body, path, copy(value))
         for path in self._drop:
             remove(body, path)
         event.body = body
         return event
-
-
-def _shared(value: Any) -> Any:
-    return value
 
 
 def _reader(source: str | FieldSource) -> Read:

@@ -179,10 +179,11 @@ class Http(Sink):
                 except DeliveryError as error:
                     raise BatchError(dict.fromkeys(range(index, len(events)), error)) from error
             return
+        bodies = [event.encode(envelope.event) for event in events]
         errors: dict[int, Exception] = {}
-        for start, end in self._parts(events, self._config.batch.max_bytes):
+        for start, end in _parts(bodies, self._config.batch.max_bytes):
             try:
-                errors.update(await self._send_batch(events, start, end))
+                errors.update(await self._send_batch(events, bodies, start, end))
             except DeliveryError as error:
                 # What comes later waits behind it, or a retry would invert the order.
                 errors.update(dict.fromkeys(range(start, len(events)), error))
@@ -190,34 +191,23 @@ class Http(Sink):
         if errors:
             raise BatchError(errors)
 
-    def _parts(self, events: Sequence[Event], max_bytes: int) -> list[tuple[int, int]]:
-        parts: list[tuple[int, int]] = []
-        start = size = 0
-        for index, event in enumerate(events):
-            length = len(event.encode(envelope.event))
-            if size + length > max_bytes and index > start:
-                parts.append((start, index))
-                start, size = index, 0
-            size += length
-        return [*parts, (start, len(events))]
-
-    async def _send_batch(self, events: Sequence[Event], start: int, end: int) -> dict[int, Exception]:
+    async def _send_batch(
+        self, events: Sequence[Event], bodies: Sequence[bytes], start: int, end: int
+    ) -> dict[int, Exception]:
         """Send `events[start:end]` as one batch; one that is refused is halved until the refused events are found.
 
         Returns the refused ones.
         """
-        members = events[start:end]
-        identity = envelope.batch_id(members)
-        body = envelope.batch(identity, members, [event.encode(envelope.event) for event in members])
+        identity, body = envelope.batch([event.id for event in events[start:end]], bodies[start:end])
         try:
-            await self._send(identity, body, members[0].replay)
+            await self._send(identity, body, events[start].replay)
         except Refused as error:
-            if len(members) == 1:
+            if end - start == 1:
                 return {start: error}
             middle = (start + end) // 2
-            refused = await self._send_batch(events, start, middle)
+            refused = await self._send_batch(events, bodies, start, middle)
             try:
-                return refused | await self._send_batch(events, middle, end)
+                return refused | await self._send_batch(events, bodies, middle, end)
             except DeliveryError as later:
                 return refused | dict.fromkeys(range(middle, len(events)), later)
         return {}
@@ -269,6 +259,18 @@ class Http(Sink):
         except (aiohttp.ClientError, TimeoutError):
             response.close()
         return answer
+
+
+def _parts(bodies: Sequence[bytes], max_bytes: int) -> list[tuple[int, int]]:
+    """Where to cut so that no part is larger than `max_bytes`, unless it is a single body."""
+    parts: list[tuple[int, int]] = []
+    start = size = 0
+    for index, length in enumerate(map(len, bodies)):
+        if size + length > max_bytes and index > start:
+            parts.append((start, index))
+            start, size = index, 0
+        size += length
+    return [*parts, (start, len(bodies))]
 
 
 def _failure(status: int, headers: Any, text: str) -> DeliveryError:

@@ -1,0 +1,75 @@
+"""What the fault tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from mess.demo.replica_set import ReplicaSet
+from tests.fault.relay import RelayProcess
+
+
+class Setting:
+    """A database to watch and a relay's state, which only one test uses."""
+
+    def __init__(self, url: str, database: str, folder: Path) -> None:
+        self.url = url
+        self.database = database
+        self.state = f"{database}-state"
+        self._folder = folder
+        self._relays = 0
+
+    def relay(
+        self,
+        endpoint: str,
+        http: Mapping[str, Any] | None = None,
+        *,
+        steps: tuple[Mapping[str, Any], ...] = (),
+        files: Mapping[str, str] | None = None,
+        retry: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> RelayProcess:
+        """A relay, not yet started, that sends the database's events through `steps` to `endpoint`."""
+        sink = {
+            "name": "http",
+            "config": {"endpoint": endpoint, **(http or {})},
+            "retry": {"cap": "500ms", **(retry or {})},
+        }
+        config = {
+            "name": self.database,
+            "mongodb": {"url": self.url},
+            "state": {"database": self.state},
+            "databases": {self.database: {}},
+            "pipeline": [*steps, sink],
+            **options,
+        }
+        folder = self._folder / f"relay-{self._relays}"
+        folder.mkdir()
+        self._relays += 1
+        return RelayProcess(folder, config, files)
+
+    def checkpoints(self) -> list[dict[str, Any]]:
+        """What the relay has recorded of its streams."""
+        return [each for each in self._find("checkpoints") if "token" in each]
+
+    def dead_letters(self) -> list[dict[str, Any]]:
+        """What it has given up on."""
+        return self._find("dead_letters")
+
+    def _find(self, collection: str) -> list[dict[str, Any]]:
+        with MongoClient[dict[str, Any]](self.url, tz_aware=True) as client:
+            return list(client[self.state][collection].find())
+
+
+@pytest.fixture
+def setting(
+    replica_set: ReplicaSet, mongo: MongoClient[dict[str, Any]], database: str, tmp_path: Path
+) -> Iterator[Setting]:
+    """A setting in the shared replica set."""
+    found = Setting(replica_set.url, database, tmp_path)
+    yield found
+    mongo.drop_database(found.state)

@@ -1,0 +1,136 @@
+"""Writes that can be checked for order, and the record of what became of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import MongoClient, UpdateOne, WriteConcern
+from pymongo.errors import ConnectionFailure, OperationFailure
+
+from tests.receiver import Answer, Request
+
+
+class Load:
+    """A thread that counts `documents` documents up from 0 to `rounds` - 1, all by one in each round.
+
+    A write counts when a majority has it. A round that fails is written again, which changes nothing where it had been
+    carried out: so each document has exactly one change for each count. `pause` is waited after each round.
+    """
+
+    def __init__(self, url: str, database: str, *, documents: int, rounds: int, pause: float = 0.0) -> None:
+        self.documents = documents
+        self.rounds = rounds
+        self.total = documents * rounds
+        self.failures = 0
+        self._error: BaseException | None = None
+        self._database = database
+        self._pause = pause
+        self._url = url
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def running(self) -> bool:
+        """Whether it still writes. Raises what it failed on."""
+        if self._error is not None:
+            raise self._error
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            with MongoClient[dict[str, Any]](self._url, serverSelectionTimeoutMS=30_000) as client:
+                self._write(client)
+        except BaseException as error:
+            self._error = error
+
+    def _write(self, client: MongoClient[dict[str, Any]]) -> None:
+        collection = client[self._database].get_collection("counters", write_concern=WriteConcern("majority"))
+        for count in range(self.rounds):
+            writes = [UpdateOne({"_id": key}, {"$set": {"n": count}}, upsert=True) for key in range(self.documents)]
+            while True:
+                try:
+                    collection.bulk_write(writes)
+                except (ConnectionFailure, OperationFailure):
+                    self.failures += 1
+                    time.sleep(0.05)
+                else:
+                    break
+            time.sleep(self._pause)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event of one accepted request. `token` sorts as the stream does."""
+
+    key: Any
+    count: int
+    id: str
+    token: str
+    time: float
+
+
+class Ledger:
+    """A receiver's `respond` that accepts everything and writes it down."""
+
+    def __init__(self, answer: Answer | None = None) -> None:
+        self.answer = answer or Answer()
+        self.entries: list[Entry] = []
+        self.changes: set[tuple[Any, int]] = set()
+
+    def __call__(self, request: Request) -> Answer:
+        answer = self.decide(request)
+        if 200 <= answer.status < 300 and not answer.hang and answer.close is None:
+            self.note(request)
+        return answer
+
+    def decide(self, request: Request) -> Answer:
+        """What a request gets."""
+        return self.answer
+
+    def note(self, request: Request) -> None:
+        """Write a request's events down."""
+        for event in request.events:
+            body = event.body
+            update = body["operationType"] == "update"
+            count = body["updateDescription"]["updatedFields"]["n"] if update else body["fullDocument"]["n"]
+            key = body["documentKey"]["_id"]
+            self.entries.append(Entry(key, count, event.id, body["_id"]["_data"], request.time))
+            self.changes.add((key, count))
+
+    def check(self, load: Load) -> None:
+        """Every change arrived, under one id each, and each document's changes arrived in order.
+
+        Raises AssertionError.
+        """
+        wanted = {(key, count) for key in range(load.documents) for count in range(load.rounds)}
+        assert self.changes == wanted
+        ids: dict[tuple[Any, int], str] = {}
+        first: dict[Any, list[int]] = defaultdict(list)
+        for entry in self.entries:
+            if ids.setdefault((entry.key, entry.count), entry.id) == entry.id and entry.count not in first[entry.key]:
+                first[entry.key].append(entry.count)
+        assert len(set(ids.values())) == len(ids) == load.total
+        assert all(ids[entry.key, entry.count] == entry.id for entry in self.entries), "a change came under two ids"
+        assert all(counts == sorted(counts) for counts in first.values()), "a document's changes came out of order"
+
+    @property
+    def duplicates(self) -> int:
+        """How many deliveries were not the first of their event."""
+        return len(self.entries) - len(self.changes)
+
+
+def in_order(entries: list[Entry]) -> bool:
+    """Whether each document's deliveries, duplicates included, came strictly in order."""
+    last: dict[Any, int] = {}
+    for entry in entries:
+        if last.get(entry.key, -1) >= entry.count:
+            return False
+        last[entry.key] = entry.count
+    return True

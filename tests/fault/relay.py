@@ -1,0 +1,157 @@
+"""The relay as a process of its own: `python -m mess run`, started, asked, killed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from mess.demo.mongod import free_port
+
+READY_SECONDS = 30.0
+STOP_SECONDS = 20.0
+
+
+async def until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
+    """What `condition()` gives, as soon as it is true. Raises AssertionError when it is not in time."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout:g} s: {what}")
+        await asyncio.sleep(0.01)
+    return found
+
+
+class RelayProcess:
+    """A config in a folder, and the process that runs it; it may be started again and again.
+
+    `config` is written as JSON, with an admin port of its own; `files` (name: text) are put beside it. What the process
+    says is kept in `relay.log` over all starts. Used as `async with`, it is killed in the end if it still runs.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
+        self.port = free_port()
+        self._log = folder / "relay.log"
+        self._config = folder / "config.json"
+        self._config.write_text(json.dumps({**config, "admin": {"port": self.port}}))
+        for name, text in (files or {}).items():
+            (folder / name).write_text(text)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process started last."""
+        assert self._process is not None, "not started"
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it lives."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def text(self) -> str:
+        """All that it has said."""
+        return self._log.read_text(errors="replace") if self._log.exists() else ""
+
+    @property
+    def logs(self) -> list[dict[str, Any]]:
+        """Its log lines, parsed; lines that are none (an error's last words) are left out."""
+        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{") and line.endswith("}")]
+
+    @property
+    def peak_memory(self) -> float:
+        """The most memory it has held (VmHWM), in megabytes of 2**20 bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) / 1024
+        raise AssertionError("the process tells no VmHWM")
+
+    async def start(self, *, ready: bool = True) -> None:
+        """Start it; return when it is ready, or at once."""
+        assert not self.running, "it runs already"
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(("MESS_", "MONGODB_"))}
+        environ.pop("PORT", None)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
+                [sys.executable, "-m", "mess", "run", f"--config={self._config}", "--log-format=json"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environ,
+                cwd=self._config.parent,
+            )
+        if ready:
+            await self.ready()
+
+    async def ready(self, timeout: float = READY_SECONDS) -> None:
+        """Return when /readyz says so. Raises AssertionError when it does not in time, or when the process ends."""
+        deadline = time.monotonic() + timeout
+        while True:
+            assert self.running, f"ended with {self.process.returncode}:\n{self.text[-3000:]}"
+            try:
+                status, answer = await self.get("/readyz")
+            except (aiohttp.ClientError, TimeoutError) as error:
+                status, answer = 0, repr(error)
+            if status == 200:
+                return
+            assert time.monotonic() < deadline, f"not ready within {timeout:g} s: {answer}\n{self.text[-3000:]}"
+            await asyncio.sleep(0.05)
+
+    async def get(self, path: str) -> tuple[int, Any]:
+        """Status and JSON of one of its admin pages."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+        ):
+            return answer.status, await answer.json()
+
+    async def reasons(self) -> list[str]:
+        """Why it is not ready."""
+        return (await self.get("/readyz"))[1]["reasons"]
+
+    def kill(self) -> None:
+        """End it as a crash would (SIGKILL)."""
+        self.process.kill()
+        self.process.wait()
+
+    def terminate(self) -> None:
+        """Ask it to stop (SIGTERM)."""
+        self.process.send_signal(signal.SIGTERM)
+
+    async def exit_code(self, timeout: float = STOP_SECONDS) -> int:
+        """Its exit code, as soon as it has ended."""
+        await until(lambda: not self.running, f"the relay's end\n{self.text[-3000:]}", timeout)
+        return self.process.returncode
+
+    async def stop(self, timeout: float = STOP_SECONDS) -> int:
+        """Ask it to stop; its exit code."""
+        self.terminate()
+        return await self.exit_code(timeout)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.running:
+            self.kill()
+        if error is not None:
+            print(self.text[-6000:])  # noqa: T201 - pytest shows it with the failure

@@ -1,0 +1,75 @@
+"""Bad days of MongoDB under load: the relay goes on by itself, loses nothing and keeps the order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mess.demo.replica_set import ReplicaSet
+from tests.fault.conftest import Setting
+from tests.fault.load import Ledger, Load
+from tests.fault.relay import RelayProcess, until
+from tests.receiver import Receiver
+
+DATABASE = "shop"
+
+
+async def relayed(replica_set: ReplicaSet, folder: Path, trouble: Callable[[], Any]) -> None:
+    """Run a load through a relay while `trouble` (in a thread) happens in its midst; all must arrive in order."""
+    ledger = Ledger()
+    setting = Setting(replica_set.url, DATABASE, folder)
+    load = Load(setting.url, DATABASE, documents=20, rounds=100, pause=0.03)
+    async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url) as relay:
+        load.start()
+        await until(lambda: len(ledger.changes) > load.total // 5, "the first changes")
+        await asyncio.to_thread(trouble)
+        assert load.running, "the load ended before the trouble began"
+        before = len(ledger.changes)
+        await until(lambda: not load.running and len(ledger.changes) >= load.total, "every change", 60)
+        assert before < load.total
+        assert await relay.stop() == 0
+        tell(relay)
+    ledger.check(load)
+    assert not setting.dead_letters()
+
+
+def tell(relay: RelayProcess) -> None:
+    """Its log holds lines, not tracebacks."""
+    assert "Traceback" not in relay.text
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the relay's files lie."""
+    return tmp_path
+
+
+async def test_the_stream_goes_on_after_mongod_was_killed_and_restarted(
+    own_replica_set: ReplicaSet, folder: Path
+) -> None:
+    """The only server dies (SIGKILL) under load and returns after a while."""
+
+    def trouble() -> None:
+        own_replica_set.nodes[0].kill()
+        own_replica_set.nodes[0].start()
+
+    await relayed(own_replica_set, folder, trouble)
+
+
+async def test_the_stream_goes_on_after_the_primary_was_killed(three_nodes: ReplicaSet, folder: Path) -> None:
+    """The primary of three dies (SIGKILL) under load; what a majority has is delivered."""
+    killed = []
+    try:
+        await relayed(three_nodes, folder, lambda: killed.append(three_nodes.kill_primary()))
+    finally:
+        killed[0].start()
+        three_nodes.wait()
+
+
+async def test_the_stream_goes_on_after_the_primary_stepped_down(three_nodes: ReplicaSet, folder: Path) -> None:
+    """The primary of three hands over to another under load."""
+    await relayed(three_nodes, folder, three_nodes.step_down)

@@ -17,6 +17,8 @@ MINI_BATCH_EVENTS = 500
 """How many events a step is handed at the most."""
 MINI_BATCH_BYTES = 1024 * 1024
 """How many bytes of BSON a step is handed at the most; a single larger event comes alone."""
+DEFAULT_LANES = 16
+"""How many lanes a pipeline has when neither its steps nor the config say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class Step(ABC):
 
     max_events: int = MINI_BATCH_EVENTS
     """How many events `process` wants at a time, at the most."""
+    lanes: int | None = None
+    """How many lanes serve the step best, unless the config says otherwise; None where it makes no difference."""
 
     async def open(self) -> None:  # noqa: B027 - most steps need nothing
         """Get ready to work; called once, before the first `process`."""

@@ -27,7 +27,6 @@ _KINDS = {
     280: Kind.BAD_TOKEN,  # ChangeStreamFatalError
     260: Kind.BAD_TOKEN,  # InvalidResumeToken
     286: Kind.HISTORY_LOST,  # ChangeStreamHistoryLost
-    136: Kind.HISTORY_LOST,  # CappedPositionLost
     10334: Kind.TOO_LARGE,  # BSONObjectTooLarge
     40324: Kind.UNKNOWN_STAGE,
     40415: Kind.UNKNOWN_OPTION,

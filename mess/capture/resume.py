@@ -97,6 +97,13 @@ def leftovers(plans: Sequence[StreamPlan], stored: Sequence[Checkpoint]) -> tupl
 _RETIRED = "retired: "
 
 
+def moved(checkpoint: Checkpoint, time: Timestamp) -> Checkpoint:
+    """A checkpoint that begins at `time`, for all that its stream selects."""
+    rules = [replace(rule, time=time) for rule in rules_of(checkpoint)]
+    selection = describe(Selection(tuple(rule.entry for rule in rules)), rules)
+    return replace(checkpoint, position=Position(None, time), selection=selection)
+
+
 def describe(selection: Selection, rules: Iterable[Rule]) -> dict[str, Any]:
     """What a checkpoint records of its stream: see `rules_of`."""
     return {

@@ -24,8 +24,9 @@ log = get_logger("mess.capture")
 
 REPLY_BYTES = 1024 * 1024
 """How many bytes of BSON a reply is kept near."""
-REPLY_EVENTS = 1250
-"""How many events a reply holds at the most: more makes nothing faster, and replies are memory."""
+REPLY_EVENTS = 400
+"""How many events a reply holds at the most. Decoded, so many still fit into a core's cache on their way to the sink,
+which matters more than fewer round trips: with 1,250 an event took half as long again."""
 _FIRST_REPLY_EVENTS = 64  # nothing is known of the events' size yet
 _WAIT_BUSY_MS = 1_000
 _WAIT_IDLE_MS = 5_000
@@ -141,7 +142,9 @@ class ChangeStream:
         position = self._position
         if not self._decoder.pending:
             last = events[-1].change.get("clusterTime") if events else position.time
-            position = Position.of(dict(cursor["postBatchResumeToken"]), last)
+            # Servers that only speak MongoDB's protocol may leave the post-batch token out.
+            token = cursor.get("postBatchResumeToken") or (events[-1].change["_id"] if events else position.token)
+            position = Position(None, last) if token is None else Position.of(dict(token), last)
         elif events:
             position = events[-1].position  # behind it lie fragments of an event that is not whole yet
         self._position = position

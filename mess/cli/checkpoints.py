@@ -41,14 +41,14 @@ def set_(
     """Let streams begin at a time when the relay is next started. A relay that is running stops."""
     from bson import Timestamp
 
-    from mess.event import Position
+    from mess.capture.resume import moved
 
-    position = Position(None, Timestamp(int(time.replace(tzinfo=timezone.utc).timestamp()), 1))
+    begin = Timestamp(int(time.replace(tzinfo=timezone.utc).timestamp()), 1)
 
     async def move(store: StateStore) -> list[str]:
         chosen = _chosen(await store.checkpoints(), stream)
         for checkpoint in chosen:
-            await store.set_checkpoint(replace(checkpoint, position=position, updated=datetime.now(timezone.utc)))
+            await store.set_checkpoint(replace(moved(checkpoint, begin), updated=datetime.now(timezone.utc)))
         return [checkpoint.stream for checkpoint in chosen]
 
     for name in run_async(with_store(load_config(config, mongodb__url=url), move)):

@@ -78,7 +78,8 @@ class Scope(Section):
     order: Order | None = None
     """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
     concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
-    """How many lanes the pipeline has: how many deliveries run at a time. Default: 16."""
+    """How many lanes the pipeline has: how many deliveries run at a time. Default: 16, or 4 where the http
+    step sends batches."""
 
 
 class CollectionScope(Scope):

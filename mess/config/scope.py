@@ -41,7 +41,7 @@ class Resolved:
     full_document: str
     full_document_before_change: str
     order: Order
-    concurrency: int
+    concurrency: int | None
 
 
 def database_scope(config: Config, db: str) -> tuple[str, DatabaseScope] | None:
@@ -115,5 +115,5 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         full_document=pick("full_document", "update_lookup"),
         full_document_before_change=pick("full_document_before_change", "off"),
         order=pick("order", "document"),
-        concurrency=pick("concurrency", 16),
+        concurrency=pick("concurrency", None),
     )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from mess.event import Event
 from mess.relay.stage import Stage
-from mess.step import MINI_BATCH_EVENTS
+from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS
 
 _SINGLE_FILE = 32
 
@@ -16,11 +16,13 @@ skipped, or lie in the dead letters)."""
 
 
 class Pipeline:
-    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is best given."""
+    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is
+    best given, `lanes` how many lanes serve it best."""
 
     def __init__(self, name: str, stages: Sequence[Stage]) -> None:
         self.name = name
         self.stages = tuple(stages)
+        self.lanes = max((stage.step.lanes for stage in stages if stage.step.lanes), default=DEFAULT_LANES)
         # What a lane has taken stays in memory to the end of the mini-batch; where events go one by one, a large one
         # saves nothing.
         self.mini_batch = MINI_BATCH_EVENTS if all(stage.max_events > 1 for stage in stages) else _SINGLE_FILE

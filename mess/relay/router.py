@@ -43,10 +43,11 @@ class ScopeRouter:
         options = resolve(self._config, *namespace)
         if options is None:
             return None
-        key = (options.pipeline.name, options.order, options.concurrency)
+        pipeline = self._pipelines[options.pipeline.name]
+        count = options.concurrency or pipeline.lanes
+        key = (pipeline.name, options.order, count)
         if key not in self._lanes:
-            pipeline = self._pipelines[options.pipeline.name]
-            self._lanes[key] = [self._make_lane(pipeline) for _ in range(options.concurrency)]
+            self._lanes[key] = [self._make_lane(pipeline) for _ in range(count)]
         return Route(self._lanes[key], options.order, frozenset(options.operations), self._start.since(namespace))
 
     def route_rename(self, source: Namespace, target: Namespace) -> Route | None:

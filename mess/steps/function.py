@@ -15,12 +15,10 @@ from typing import Any
 from mess.codec import copy
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
-from mess.step import Step
+from mess.step import DEFAULT_LANES, Step
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that one call of a user's function may take."""
-_THREADS = 16
-"""As many as a pipeline has lanes by default."""
 
 
 class _Run:
@@ -50,6 +48,8 @@ class FunctionStep(Step):
     context)` and what it returns is ignored.
     """
 
+    lanes = DEFAULT_LANES
+
     def __init__(
         self,
         function: Callable[..., Any],
@@ -73,7 +73,7 @@ class FunctionStep(Step):
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_turn, args=(self._loop,), name="mess-function", daemon=True).start()
         else:
-            self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="mess-function")
+            self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="mess-function")
 
     async def close(self) -> None:
         """Let the threads end; a call that hangs is not waited for."""

@@ -16,7 +16,7 @@ import mess
 from mess import envelope
 from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.event import Event
-from mess.step import MINI_BATCH_EVENTS, Context, Sink, StepConfig
+from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
 from mess.values import Duration, Size
 
 if TYPE_CHECKING:
@@ -136,6 +136,8 @@ class Http(Sink):
 
     def __init__(self, config: HttpConfig, ssl_context: ssl.SSLContext | bool) -> None:
         self.max_events = config.batch.max_events if config.batch else 1
+        # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
+        self.lanes = 4 if config.batch else DEFAULT_LANES
         self._config = config
         self._ssl = ssl_context
         self._session: aiohttp.ClientSession | None = None

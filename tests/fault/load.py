@@ -15,22 +15,27 @@ from tests.receiver import Answer, Request
 
 
 class Load:
-    """A thread that counts `documents` documents up from 0 to `rounds` - 1, all by one in each round.
+    """A thread that counts `documents` documents up from 0, all by one in each round, until it is told to finish.
 
     A write counts when a majority has it. A round that fails is written again, which changes nothing where it had been
     carried out: so each document has exactly one change for each count. `pause` is waited after each round.
     """
 
-    def __init__(self, url: str, database: str, *, documents: int, rounds: int, pause: float = 0.0) -> None:
+    def __init__(self, url: str, database: str, *, documents: int, pause: float) -> None:
         self.documents = documents
-        self.rounds = rounds
-        self.total = documents * rounds
+        self.rounds = 0
         self.failures = 0
         self._error: BaseException | None = None
         self._database = database
         self._pause = pause
         self._url = url
+        self._finish = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    @property
+    def total(self) -> int:
+        """How many changes have been written so far."""
+        return self.documents * self.rounds
 
     @property
     def running(self) -> bool:
@@ -43,6 +48,10 @@ class Load:
         """Begin to write."""
         self._thread.start()
 
+    def finish(self) -> None:
+        """Write this round to its end, and no more."""
+        self._finish.set()
+
     def _run(self) -> None:
         try:
             with MongoClient[dict[str, Any]](self._url, serverSelectionTimeoutMS=30_000) as client:
@@ -52,8 +61,9 @@ class Load:
 
     def _write(self, client: MongoClient[dict[str, Any]]) -> None:
         collection = client[self._database].get_collection("counters", write_concern=WriteConcern("majority"))
-        for count in range(self.rounds):
-            writes = [UpdateOne({"_id": key}, {"$set": {"n": count}}, upsert=True) for key in range(self.documents)]
+        while not self._finish.is_set():
+            update = {"$set": {"n": self.rounds}}
+            writes = [UpdateOne({"_id": key}, update, upsert=True) for key in range(self.documents)]
             while True:
                 try:
                     collection.bulk_write(writes)
@@ -62,7 +72,8 @@ class Load:
                     time.sleep(0.05)
                 else:
                     break
-            time.sleep(self._pause)
+            self.rounds += 1
+            self._finish.wait(self._pause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,10 @@ class Ledger:
             key = body["documentKey"]["_id"]
             self.entries.append(Entry(key, count, event.id, body["_id"]["_data"], request.time))
             self.changes.add((key, count))
+
+    def complete(self, load: Load) -> bool:
+        """Whether the load has ended and every change of it is here."""
+        return not load.running and len(self.changes) >= load.total
 
     def check(self, load: Load) -> None:
         """Every change arrived, under one id each, and each document's changes arrived in order.

@@ -29,7 +29,7 @@ async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_
     chance = random.Random()
     # Slow enough for a kill to find requests in flight and events waiting.
     ledger = Ledger(Answer(delay=0.005))
-    load = Load(setting.url, setting.database, documents=40, rounds=140, pause=0.07)
+    load = Load(setting.url, setting.database, documents=40, pause=0.06)
     async with Receiver(respond=ledger) as receiver:
         relay = setting.relay(receiver.url, {"batch": batch} if batch else {})
         async with relay:
@@ -49,8 +49,8 @@ async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_
                     assert (killed - checkpoint["updated"]).total_seconds() < 2.5
                 covered, began = (checkpoint["token"] or {"_data": ""})["_data"], len(ledger.entries)
                 await relay.start(ready=False)
-            assert load.running, "the load ended before the kills did"
-            await until(lambda: not load.running and len(ledger.changes) >= load.total, "every change", 40)
+            load.finish()
+            await until(lambda: ledger.complete(load), "every change", 40)
             assert await relay.stop() == 0
             assert all(entry.token > covered for entry in ledger.entries[began:])
     ledger.check(load)

@@ -21,8 +21,9 @@ PATIENCE = 30.0
 class Reader:
     """A change stream, and all that was read from it."""
 
-    def __init__(self, stream: ChangeStream) -> None:
+    def __init__(self, stream: ChangeStream, begin: Position) -> None:
         self.stream = stream
+        self.begin = begin
         self.position: Position | None = None
         self.events: list[Event] = []
         self.unreadable: list[Unreadable] = []
@@ -80,7 +81,7 @@ class Watching:
         begin = position or Position(None, await time_now(self.client))
         stream = ChangeStream(self.client, found, begin, on_history_lost=on_history_lost)
         try:
-            yield Reader(stream)
+            yield Reader(stream, begin)
         finally:
             await stream.close()
 

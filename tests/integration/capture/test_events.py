@@ -48,7 +48,7 @@ async def test_one_change_has_one_id_on_every_level(watch: Watching, db: Db) -> 
     ]
     db.orders.insert_one({"_id": "before"})
     async with watch.open({db.name: {}}) as first:
-        begin = first.stream._position
+        begin = first.begin
         db.orders.insert_one({"_id": 1})
         db.orders.update_one({"_id": 1}, {"$set": {"n": 1}})
         expected = [event.id for event in await first.take(2)]
@@ -111,7 +111,7 @@ async def test_an_update_carries_the_document_as_the_option_says(watch: Watching
     seen = {}
     for option in ("off", "update_lookup", "when_available", "required"):
         async with watch.open({db.name: {}}, full_document=option) as reader:
-            begin = reader.stream._position
+            begin = reader.begin
             db.orders.update_one({"_id": 1}, {"$set": {"total": 6}})
             db.orders.update_one({"_id": 1}, {"$set": {"total": 7}})
             events = await reader.take(2)

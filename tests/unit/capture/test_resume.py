@@ -111,6 +111,15 @@ def test_a_collection_that_is_watched_again_goes_on_where_it_was_left() -> None:
     assert start.since(Namespace("shop", "customers")) is None
 
 
+def test_a_checkpoint_that_a_user_moves_back_gives_all_from_there() -> None:
+    """Also of what the stream did not want then."""
+    streams = plans({"shop": {}})
+    [stored] = recorded({"shop": {}}, 500)
+    start = resume.starts(streams, [resume.moved(stored, Timestamp(300, 1))], FRESH)["shop"]
+    assert start.position == Position(None, Timestamp(300, 1))
+    assert start.since(Namespace("shop", "orders")) is None
+
+
 def test_checkpoints_of_streams_that_are_gone_are_deleted_when_others_cover_them() -> None:
     stored = recorded({"a": {}}, 500) + recorded({"b": {}}, 600)
     keep, delete = resume.leftovers(plans({"*": {}}), stored)

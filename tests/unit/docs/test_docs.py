@@ -93,6 +93,13 @@ def test_links_lead_somewhere(path: Path) -> None:
     assert not dead
 
 
+@page
+def test_paths_are_there(path: Path) -> None:
+    """Every file or folder of the repository that a page names exists."""
+    named = re.findall(r"`((?:tests|mess|bench|config/examples)/[\w/.-]*)`", prose(path))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def test_the_index_names_every_page() -> None:
     """A reader finds every page of docs/ from docs/README.md."""
     index = ROOT / "docs" / "README.md"
@@ -175,7 +182,7 @@ def commands(command: click.Command, name: str = "mess") -> dict[str, set[str]]:
 def test_commands_exist(path: Path) -> None:
     """Every `mess …` in the docs is a command of the command line, with options that it has."""
     known = commands(typer.main.get_command(app))
-    for line in re.findall(r"(?:^|[\s/])(mess (?:[a-z-]+).*)", code(path), re.MULTILINE):
+    for line in re.findall(r"(?:^|[\s/])(mess (?!mess\b)[a-z].*)", code(path), re.MULTILINE):
         words = re.sub(r"\s+(#|[(|&]).*", "", line).split()
         name = next((n for n in (" ".join(words[:3]), " ".join(words[:2])) if n in known), None)
         assert name is not None, line

@@ -1,0 +1,147 @@
+"""SIGTERM: what is in flight is finished, nothing is repeated, and nothing is waited for that need not be."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from pymongo import MongoClient
+
+from mess.demo.mongod import free_port
+from mess.demo.replica_set import ReplicaSet
+from tests.fault.conftest import Setting
+from tests.fault.load import Ledger, Load
+from tests.fault.relay import until
+from tests.receiver import Answer, Receiver
+
+
+@pytest.mark.parametrize("batch", [None, {"max_events": 50}], ids=["single", "batch"])
+async def test_requests_in_flight_are_finished_and_nothing_is_delivered_twice(setting: Setting, batch: Any) -> None:
+    """Stopped several times under load, before a slow endpoint: exit 0 each time, and no event comes twice."""
+    ledger = Ledger(Answer(delay=0.2))
+    load = Load(setting.url, setting.database, documents=20, pause=0.05)
+    async with Receiver(respond=ledger) as receiver:
+        relay = setting.relay(receiver.url, {"batch": batch} if batch else {})
+        load.start()
+        for _ in range(3):
+            async with relay:
+                arrived = len(receiver.requests)
+                await until(lambda before=arrived: len(receiver.requests) > before + 5, "requests")
+                assert await relay.stop() == 0
+        load.finish()
+        ledger.answer = Answer()
+        async with relay:
+            await until(lambda: ledger.complete(load), "every change")
+            assert await relay.stop() == 0
+    ledger.check(load)
+    assert ledger.duplicates == 0
+
+
+async def test_a_request_that_outlives_the_grace_is_made_again(
+    setting: Setting, mongo: MongoClient[dict[str, Any]]
+) -> None:
+    """The endpoint hangs: the relay waits for the grace and no longer, exits 0, and delivers after the next start."""
+    ledger = Ledger(Answer(hang=True))
+    async with Receiver(respond=ledger) as receiver:
+        relay = setting.relay(receiver.url, shutdown_grace="1s")
+        async with relay:
+            mongo[setting.database].counters.insert_one({"_id": 1, "n": 0})
+            await receiver.wait_for(1)
+            began = time.monotonic()
+            assert await relay.stop() == 0
+            assert 0.9 < time.monotonic() - began < 3
+        ledger.answer = Answer()
+        async with relay:
+            await until(lambda: ledger.changes == {(1, 0)}, "the event")
+    first, second = (request.headers["webhook-id"] for request in receiver.requests)
+    assert first == second
+
+
+async def test_a_backoff_is_abandoned_at_once_and_nothing_is_lost(setting: Setting) -> None:
+    """The endpoint is down and pauses are long: SIGTERM ends the relay at once; all arrives after the next start."""
+    ledger = Ledger()
+    load = Load(setting.url, setting.database, documents=20, pause=0.01)
+    receiver = Receiver(respond=ledger)
+    receiver.port = free_port()
+    relay = setting.relay(receiver.url, retry={"first": "60s", "cap": "60s"})
+    async with relay:
+        load.start()
+        await until(lambda: load.rounds >= 20, "writes")
+        load.finish()
+        deadline = time.monotonic() + 10
+        while not await relay.reasons():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.02)
+        began = time.monotonic()
+        assert await relay.stop() == 0
+        assert time.monotonic() - began < 1.5
+    async with receiver, relay:
+        await until(lambda: ledger.complete(load), "every change")
+    ledger.check(load)
+    assert not setting.dead_letters()
+
+
+async def test_a_pause_that_the_endpoint_asked_for_is_abandoned_too(
+    setting: Setting, mongo: MongoClient[dict[str, Any]]
+) -> None:
+    """Retry-After of a minute, and SIGTERM: the relay ends at once."""
+    async with Receiver(Answer(503, {"Retry-After": "60"})) as receiver, setting.relay(receiver.url) as relay:
+        mongo[setting.database].counters.insert_one({"_id": 1, "n": 0})
+        await receiver.wait_for(1)
+        began = time.monotonic()
+        assert await relay.stop() == 0
+        assert time.monotonic() - began < 1.5
+
+
+async def test_a_relay_whose_mongod_is_gone_stops_within_its_grace(
+    own_replica_set: ReplicaSet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """MongoDB was killed and does not return: SIGTERM still ends the relay before a container's stop timeout."""
+    setting = Setting(own_replica_set.url, "shop", tmp_path_factory.mktemp("gone"))
+    ledger = Ledger()
+    load = Load(setting.url, setting.database, documents=5, pause=0.01)
+    async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url, shutdown_grace="2s") as relay:
+        load.start()
+        await until(lambda: load.rounds >= 5, "writes")
+        load.finish()
+        await until(lambda: ledger.complete(load), "every change")
+        await asyncio.to_thread(own_replica_set.nodes[0].kill)
+        deadline = time.monotonic() + 20
+        while not await relay.reasons():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.05)
+        began = time.monotonic()
+        await relay.stop(30)
+        assert time.monotonic() - began < 10
+
+
+async def test_a_relay_that_waits_for_mongodb_stops_at_once(setting: Setting, tmp_path: Any) -> None:
+    """MongoDB was never there: it tries again and again, in a line each, until SIGTERM, and exits 0."""
+    setting.url = f"mongodb://127.0.0.1:{free_port()}/?replicaSet=rs0"
+    relay = setting.relay("http://127.0.0.1:9/hook")
+    await relay.start(ready=False)
+    await until(lambda: any(line["level"] == "warning" for line in relay.logs), "a word of warning", 30)
+    assert relay.running
+    began = time.monotonic()
+    assert await relay.stop(30) == 0
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in relay.text
+
+
+async def test_of_two_relays_of_one_name_the_older_exits_with_6(setting: Setting) -> None:
+    """The newer takes over under load; the older says so and ends; nothing is lost, and each document keeps its order
+    among the first deliveries."""
+    ledger = Ledger()
+    load = Load(setting.url, setting.database, documents=20, pause=0.05)
+    async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url) as older:
+        load.start()
+        await until(lambda: len(ledger.changes) > 200, "the first changes")
+        async with setting.relay(receiver.url) as newer:
+            assert await older.exit_code(10) == 6
+            assert setting.database in older.text.splitlines()[-1]
+            load.finish()
+            await until(lambda: ledger.complete(load), "every change")
+            assert await newer.stop() == 0
+    ledger.check(load)

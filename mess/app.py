@@ -216,9 +216,11 @@ class Relay:
         finished = {pipeline.name: self._done(window, pipeline.name) for pipeline in built.values()}
 
         def lane(pipeline: Pipeline) -> Lane:
-            return Lane(pipeline, finished[pipeline.name], stopping=self._stopping, failed=engine.fail)
+            done = finished[pipeline.name]
+            return Lane(pipeline, done, stopping=self._stopping, hungry=dispatcher.hungry, failed=engine.fail)
 
         router = ScopeRouter(self.config, stream, start, built, lane)
+        dispatcher = Dispatcher(window, router)
         self.sources.append(source)
         selection = resume.describe(stream.selection, start.rules)
         self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
@@ -227,7 +229,7 @@ class Relay:
             await _record(batch, stream, store)
 
         return StreamRunner(
-            source, window, Dispatcher(window, router), lambda: router.lanes, report, self.metrics.events(stream.name)
+            source, window, dispatcher, lambda: router.lanes, report, self.metrics.events(stream.name)
         )
 
     def _done(self, window: Window, pipeline: str) -> Done:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +12,8 @@ from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
+
+_CLOSE_SECONDS = 1.0
 
 ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
 
@@ -74,10 +78,12 @@ def _client_class(driver: str) -> Any:
 
 
 async def close(client: Any) -> None:
-    """Close a client of either driver."""
+    """Close a client of either driver. A server that is gone is not waited for."""
     closing = client.close()
     if closing is not None:
-        await closing
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await closing
 
 
 async def start_session(client: Any) -> Any:

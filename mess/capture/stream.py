@@ -72,7 +72,7 @@ class ChangeStream:
         self._token_is_good = position.token is not None
         self._resume_option = "startAfter"
         self._split = True
-        self._one_by_one = False
+        self._too_large: str | None = None
         self._busy = True
         self._failures = 0
 
@@ -128,7 +128,7 @@ class ChangeStream:
             {
                 "getMore": Int64(cursor_id),
                 "collection": collection,
-                "batchSize": 1 if self._one_by_one else self._batch_size,
+                "batchSize": self._batch_size if self._too_large is None else 1,
                 "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
             },
             codec_options=RAW,
@@ -149,6 +149,8 @@ class ChangeStream:
             position = events[-1].position  # behind it lie fragments of an event that is not whole yet
         self._position = position
         self._token_is_good = position.token is not None
+        if self._too_large is not None and cursor["postBatchResumeToken"]["_data"] >= self._too_large:
+            self._too_large = None  # it has become small enough meanwhile, as a looked-up document may
         if not cursor["id"]:
             await self._reopen_later()
         return Batch(events, position, tuple(unreadable))
@@ -201,15 +203,15 @@ class ChangeStream:
 
     def _past_large_event(self, error: PyMongoError) -> Batch | None:
         """The whole reply is lost with the event: read again one by one up to it, then go on behind it."""
-        if not self._one_by_one:
-            self._one_by_one = True
-            return None
         found = _TOKEN.search(str(error))
         if found is None:
             raise SourceError(
                 f"an event is too large for MongoDB to hand out, and it does not say which: {error}"
             ) from error
-        self._one_by_one = False
+        if self._too_large != found[1]:
+            self._too_large = found[1]
+            return None
+        self._too_large = None
         self._position = Position.of({"_data": found[1]}, self._position.time)
         self._token_is_good = True
         reason = "the change event is larger than MongoDB can hand out (16 MB)"

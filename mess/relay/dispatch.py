@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +18,7 @@ from mess.relay.window import Window
 _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
 _ROUTES_KEPT = 10_000
+_PATIENCE = 0.05  # seconds
 
 
 class Route(NamedTuple):
@@ -34,6 +36,10 @@ class Route(NamedTuple):
 
 class Router(Protocol):
     """Knows where events go."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """All lanes that routes have led to so far."""
 
     def route(self, namespace: Namespace) -> Route | None:
         """The route for a namespace's events; None when they are not this stream's to deliver."""
@@ -59,13 +65,24 @@ def _target(event: Event) -> Namespace:
 
 
 class Dispatcher:
-    """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in."""
+    """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in.
+
+    It waits while half of the lanes are sated: an event that is worked on soon after it was decoded still lies in the
+    cache, which more than halves the work, and memory stays small. But a lane that has run empty is not left waiting
+    for long, so that lanes that are held up hold up no others before the window is full.
+    """
 
     def __init__(self, window: Window, router: Router) -> None:
         self._window = window
         self._router = router
         self._routes: dict[Namespace, Route | None] = {}
         self._turn = 0
+        self._waiter: asyncio.Future[None] | None = None
+
+    def hungry(self) -> None:
+        """A lane could do with more."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
     async def dispatch(self, batch: Batch) -> None:
         """Bring a whole batch on its way; returns when its last event has been admitted to the window."""
@@ -81,9 +98,21 @@ class Dispatcher:
 
     async def _flow(self, events: Sequence[Event]) -> None:
         while events:
+            await self._appetite()
             count = await self._window.admit(events)
             self._spread(events[:count] if count < len(events) else events)
             events = events[count:]
+
+    async def _appetite(self) -> None:
+        lanes = self._router.lanes
+        while 2 * sum([lane.sated for lane in lanes]) > len(lanes):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await self._waiter
+            except TimeoutError:
+                if any(lane.idle for lane in lanes):
+                    return
 
     async def _barrier(self, event: Event) -> None:
         await self._window.drained()

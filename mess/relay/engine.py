@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine, Sequence
 
-from mess.errors import StateError
+from mess.errors import StateError, Superseded
 from mess.relay.checkpointer import Checkpointer
 from mess.relay.pipeline import Pipeline
 from mess.relay.runner import StreamRunner
@@ -13,6 +13,9 @@ from mess.relay.stopping import Stopping
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
+
+_LAST_CHECKPOINT_SECONDS = 4.0
+"""Enough for a server that lives; with the grace and the closing it stays below a container's usual stop timeout."""
 
 
 class Engine:
@@ -48,7 +51,7 @@ class Engine:
                 opened.append(pipeline)
                 await pipeline.open()
             tasks = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
-            tasks.append(asyncio.create_task(self._guard(self._checkpointer.run())))
+            tasks.append(asyncio.create_task(self._guard(self._checkpoint())))
             await self._stopping.wait()
         finally:
             self._stopping.set()
@@ -67,6 +70,18 @@ class Engine:
         except Exception as error:
             self.fail(error)
 
+    async def _checkpoint(self) -> None:
+        while True:
+            try:
+                await self._checkpointer.run()
+            except Superseded:
+                raise
+            except StateError as error:
+                # With MongoDB away there is nothing to deliver either: the streams wait for it, and so does this.
+                if all(runner.source.problem is None for runner in self._runners):
+                    raise
+                log.warning("progress is recorded as soon as MongoDB is back", error=str(error))
+
     async def _finish_lanes(self) -> None:
         busy = [lane.task for runner in self._runners for lane in runner.lanes() if lane.task is not None]
         if not busy:
@@ -80,7 +95,10 @@ class Engine:
         if isinstance(self._failure, StateError):
             return
         try:
-            await self._checkpointer.save()
+            async with asyncio.timeout(_LAST_CHECKPOINT_SECONDS):
+                await self._checkpointer.save()
+        except TimeoutError:
+            self.fail(StateError("the last checkpoint could not be stored in time; what it covers is delivered again"))
         except StateError as error:
             self.fail(error)
 

@@ -16,20 +16,31 @@ class Lane:
     """Hands the events that wait for it to the pipeline, a mini-batch at a time.
 
     It has a task only while events wait: under load mini-batches are large by themselves, when quiet they are single
-    events. `failed` is called with what ends a lane for good.
+    events. `hungry` is called when less than a further mini-batch waits, `failed` with what ends a lane for good.
     """
 
-    __slots__ = ("_done", "_failed", "_pipeline", "_stopping", "events", "task")
+    __slots__ = ("_done", "_failed", "_hungry", "_pipeline", "_stopping", "events", "task")
 
     def __init__(
-        self, pipeline: Pipeline, done: Done, *, stopping: Stopping, failed: Callable[[BaseException], None]
+        self, pipeline: Pipeline, done: Done, *, stopping: Stopping, hungry: Callable[[], None], failed: Callable[[BaseException], None]
     ) -> None:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
         self._pipeline = pipeline
         self._done = done
         self._stopping = stopping
+        self._hungry = hungry
         self._failed = failed
+
+    @property
+    def sated(self) -> bool:
+        """Whether a further mini-batch waits for it already."""
+        return len(self.events) >= self._pipeline.mini_batch
+
+    @property
+    def idle(self) -> bool:
+        """Whether it has nothing to do."""
+        return self.task is None
 
     def wake(self) -> None:
         """See to the events that have been put in; called once after a batch of them."""
@@ -39,7 +50,10 @@ class Lane:
     async def _work(self) -> None:
         try:
             while self.events and not self._stopping.is_set():
-                await self._pipeline.run(self._take(), self._done)
+                batch = self._take()
+                if not self.sated:
+                    self._hungry()
+                await self._pipeline.run(batch, self._done)
         except Halted:
             pass
         except Exception as error:

@@ -48,6 +48,7 @@ class Pipeline:
         for position in range(index, len(self.stages)):
             stage = self.stages[position]
             if len(events) > stage.max_events:
+                stage.step.prepare(events)
                 # Each slice goes all the way before the next begins, so that what is done is known early.
                 for start in range(0, len(events), stage.max_events):
                     await self._from(position, events[start : start + stage.max_events], done)

@@ -27,12 +27,8 @@ class ScopeRouter:
         self._start = start
         self._pipelines = pipelines
         self._make_lane = make_lane
-        self._lanes: dict[tuple[str, str, int], list[Lane]] = {}
-
-    @property
-    def lanes(self) -> list[Lane]:
-        """All lanes made so far."""
-        return [lane for lanes in self._lanes.values() for lane in lanes]
+        self.lanes: list[Lane] = []
+        self._groups: dict[tuple[str, str, int], list[Lane]] = {}
 
     def route(self, namespace: Namespace) -> Route | None:
         """See `mess.relay.dispatch.Router`."""
@@ -46,9 +42,10 @@ class ScopeRouter:
         pipeline = self._pipelines[options.pipeline.name]
         count = options.concurrency or pipeline.lanes
         key = (pipeline.name, options.order, count)
-        if key not in self._lanes:
-            self._lanes[key] = [self._make_lane(pipeline) for _ in range(count)]
-        return Route(self._lanes[key], options.order, frozenset(options.operations), self._start.since(namespace))
+        if key not in self._groups:
+            self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
+            self.lanes += self._groups[key]
+        return Route(self._groups[key], options.order, frozenset(options.operations), self._start.since(namespace))
 
     def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
         """By the old name where the config selects it (another stream may see the event too), else by the new."""

@@ -113,9 +113,9 @@ class FunctionStep(Step):
             result: Any
             try:
                 result = await self._function(copy(event.body), *self._arguments)
-            except asyncio.CancelledError:
-                raise
             except BaseException as error:
+                if run.abandoned:
+                    raise  # cancelled by `_watch`, not by the function
                 result = error
             if not run.note(result):
                 return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -172,6 +173,14 @@ class Http(Sink):
         if self._session is not None:
             await self._session.close()
 
+    def prepare(self, events: Sequence[Event]) -> None:
+        """Work out ids and bodies."""
+        for event in events:
+            # A body that cannot be written is `deliver`'s to refuse.
+            with suppress(Exception):
+                event.encode(envelope.event)
+                event.id  # noqa: B018 - worked out when first asked for
+
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` allows, one request after another."""
         if self._config.batch is None:
@@ -223,7 +232,9 @@ class Http(Sink):
         try:
             try:
                 status, answer, text = await self._request(headers, body)
-            except aiohttp.ServerDisconnectedError:
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # The endpoint closed a kept-alive connection just as it was used again.
                 status, answer, text = await self._request(headers, body)
         except aiohttp.ConnectionTimeoutError as error:
@@ -299,7 +310,7 @@ def _retry_after(value: str | None) -> float | None:
     """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date."""
     if value is None:
         return None
-    if value.strip().isdigit():
+    if value.strip().isdecimal():
         return float(value)
     try:
         moment = parsedate_to_datetime(value)

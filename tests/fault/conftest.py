@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import bson
 import pytest
 from pymongo import MongoClient
 
@@ -58,11 +59,16 @@ class Setting:
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """What it has given up on."""
-        return self._find("dead_letters")
+        return [{**each, "key": _key(each["key"])} for each in self._find("dead_letters")]
 
     def _find(self, collection: str) -> list[dict[str, Any]]:
         with MongoClient[dict[str, Any]](self.url, tz_aware=True) as client:
             return list(client[self.state][collection].find())
+
+
+def _key(stored: bytes) -> Any:
+    """A dead letter's document key, from the way it is stored."""
+    return bson.decode(bson.decode(stored)[""][1])[""]
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ class Ledger:
 
     def __call__(self, request: Request) -> Answer:
         answer = self.decide(request)
-        if 200 <= answer.status < 300 and not answer.hang and answer.close is None:
+        if 200 <= answer.status < 300 and not answer.hang and answer.close in (None, "after"):
             self.note(request)
         return answer
 

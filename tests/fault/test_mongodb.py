@@ -68,3 +68,26 @@ async def test_the_stream_goes_on_after_the_primary_was_killed(three_nodes: Repl
 async def test_the_stream_goes_on_after_the_primary_stepped_down(three_nodes: ReplicaSet, folder: Path) -> None:
     """The primary of three hands over to another under load."""
     await relayed(three_nodes, folder, three_nodes.step_down)
+
+
+async def test_a_relay_killed_together_with_its_mongod_loses_nothing(own_replica_set: ReplicaSet, folder: Path) -> None:
+    """Relay and server die at the same moment (a power cut); both return, the relay first."""
+    ledger = Ledger()
+    setting = Setting(own_replica_set.url, DATABASE, folder)
+    load = Load(setting.url, DATABASE, documents=20, pause=0.03)
+    node = own_replica_set.nodes[0]
+    async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url) as relay:
+        load.start()
+        await until(lambda: len(ledger.changes) > 400, "the first changes")
+        node.kill()
+        relay.kill()
+        await relay.start(ready=False)
+        await asyncio.sleep(1)
+        await asyncio.to_thread(node.start)
+        written = load.total
+        await until(lambda: load.total > written + 400, "writes after the trouble", 60)
+        load.finish()
+        await until(lambda: ledger.complete(load), "every change", 60)
+        assert "Traceback" not in relay.text
+        assert await relay.stop() == 0
+    ledger.check(load)

@@ -58,6 +58,13 @@ async def slow_async(input, config, context):
     return input
 
 
+def busy(input, config, context):
+    until = time.monotonic() + 1
+    while time.monotonic() < until:
+        pass
+    return input
+
+
 def hang(input, config, context):
     time.sleep(3600)
 
@@ -107,12 +114,12 @@ async def test_a_function_that_fails_costs_its_own_event_and_the_relay_goes_on(
         assert FAILURES[letter["key"]["_id"].partition("-")[0]] in letter["reason"]
 
 
-@pytest.mark.parametrize("function", ["slow", "slow_async"])
+@pytest.mark.parametrize("function", ["slow", "slow_async", "busy"])
 async def test_the_relay_answers_while_a_function_blocks(
     setting: Setting, mongo: MongoClient[dict[str, Any]], function: str
 ) -> None:
-    """A second of `time.sleep` per event, sync or async: /healthz answers within 100 ms all the while, and what is slow
-    is delivered, not given up."""
+    """A second of `time.sleep` per event, sync or async, or of computing: /healthz answers within 100 ms all the while,
+    and what is slow is delivered, not given up."""
     ledger = Ledger()
     async with Receiver(respond=ledger) as receiver, relay_with(setting, receiver.url, function) as relay:
         async with aiohttp.ClientSession() as session:

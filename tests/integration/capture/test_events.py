@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bson import ObjectId, SON
+from bson import SON, ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 

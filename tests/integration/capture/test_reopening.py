@@ -11,7 +11,6 @@ from pymongo.database import Database
 
 from mess.capture.start import fresh_time, time_oldest
 from mess.config.model import Config
-from mess.errors import HistoryLost
 from mess.event import Position
 from tests.integration.capture.reading import Reader, Watching
 
@@ -136,7 +135,11 @@ async def test_a_cursor_killed_from_outside_is_opened_anew(watch: Watching, db: 
     assert told(reader) == [("insert", 1), ("insert", 2)]
 
 
-async def test_the_position_moves_while_nothing_matches(watch: Watching, db: Db) -> None:
+async def test_the_position_moves_while_nothing_matches(
+    watch: Watching, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_WAIT_BUSY_MS", "_WAIT_IDLE_MS"):
+        monkeypatch.setattr(f"mess.capture.stream.{name}", 200)
     async with watch.open({db.name: {"collections": {"orders": {}}}}) as reader:
         first = (await reader.read()).position
         assert first.time is not None
@@ -146,28 +149,6 @@ async def test_the_position_moves_while_nothing_matches(watch: Watching, db: Db)
     assert reader.events == []
     assert reader.position is not None
     assert reader.position.token != first.token
-
-
-@pytest.mark.parametrize("position", [Position(None, Timestamp(1, 1)), Position({"_data": "82" + "00000001" * 2 + "2B022C0100296E04"}, Timestamp(1, 1))], ids=["time", "token"])
-async def test_history_lost_stops_and_says_how_to_go_on(watch: Watching, db: Db, position: Position) -> None:
-    async with watch.open({db.name: {}}, position) as reader:
-        with pytest.raises(HistoryLost, match="mess checkpoints reset") as caught:
-            await reader.take(1)
-    assert "1970-01-01" in str(caught.value)
-
-
-async def test_history_lost_is_told_with_both_ends_before_it_goes_on_from_now(watch: Watching, db: Db) -> None:
-    db.orders.insert_one({"_id": "before"})
-    async with watch.open({db.name: {}}, Position(None, Timestamp(1, 1)), on_history_lost="now") as reader:
-        batch = await reader.read()
-        assert batch.lost is not None
-        assert not batch.events
-        assert batch.lost.since.time == Timestamp(1, 1)
-        assert batch.lost.until == batch.position
-        db.orders.insert_one({"_id": "behind"})
-        await reader.take(1)
-    assert told(reader) == [("insert", "behind")]
-    assert len(reader.lost) == 1
 
 
 async def test_start_now_oldest_and_a_time(watch: Watching, db: Db) -> None:

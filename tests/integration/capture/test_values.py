@@ -11,6 +11,7 @@ import pytest
 from bson import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
+from pymongo.errors import PyMongoError
 
 from mess import codec
 from mess.event import event_id
@@ -109,3 +110,27 @@ async def test_a_large_event_that_fits_is_delivered(watch: Watching, db: Db) -> 
         events = await reader.take(2)
     assert len(events[0].body["fullDocument"]["fill"]) == 15 * MEGABYTE
     assert events[1].key == {"_id": 2}
+
+
+async def test_an_event_that_became_small_enough_before_it_was_read_again_slows_nothing_down(
+    watch: Watching, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An update looked up is as large as its document is by now."""
+    db.create_collection("orders", changeStreamPreAndPostImages={"enabled": True})
+    db.orders.insert_one({"_id": "large", "fill": "x" * (9 * MEGABYTE)})
+    options = {"full_document_before_change": "when_available", "full_document": "update_lookup"}
+    async with watch.open({db.name: {}}, **options) as reader:
+        recover = reader.stream._recover
+
+        async def shrink(error: PyMongoError) -> Any:
+            db.orders.update_one({"_id": "large"}, {"$unset": {"fill": ""}})
+            return await recover(error)
+
+        monkeypatch.setattr(reader.stream, "_recover", shrink)
+        db.orders.update_one({"_id": "large"}, {"$set": {"n": 1}})
+        events = await reader.take(2)
+        assert [event.operation for event in events] == ["update", "update"]
+        assert not reader.unreadable
+        db.orders.insert_many([{"_id": n} for n in range(100)])
+        await reader.take(102)
+        assert len(reader.batches[-1].events) > 1

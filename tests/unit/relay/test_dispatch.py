@@ -51,10 +51,12 @@ class Bench:
         self.window = Window(1000, 10_000_000)
         self.pipeline = Slow()
         self.errors: list[BaseException] = []
-        made = [Lane(self.pipeline, self._done, stopping=Stopping(), failed=self.errors.append) for _ in range(lanes)]
-        self._route = Route(made, order, operations, **route)
-        self.lanes = made
         self.dispatcher = Dispatcher(self.window, self)
+        hungry, failed = self.dispatcher.hungry, self.errors.append
+        self.lanes = [
+            Lane(self.pipeline, self._done, stopping=Stopping(), hungry=hungry, failed=failed) for _ in range(lanes)
+        ]
+        self._route = Route(self.lanes, order, operations, **route)
 
     def _done(self, events: Sequence[Event], delivered: bool) -> None:
         self.window.done(events)
@@ -164,3 +166,49 @@ async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     await asyncio.gather(*(lane.task for lane in bench.lanes if lane.task))
     assert [str(error) for error in bench.errors] == ["broken"]
     assert bench.window.position is None
+
+
+async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_full() -> None:
+    """All but one lane are stuck and sated, and what comes for that one is still delivered."""
+    bench = Bench()
+    free = bench.lanes[0]
+    held = asyncio.Event()
+
+    async def run(events: Sequence[Event], done: Any) -> None:
+        if events[0] not in mine:
+            await held.wait()
+        bench.pipeline.finished.extend(events)
+        done(events, True)
+
+    bench.pipeline.run = run  # type: ignore[method-assign]
+    bench.pipeline.mini_batch = 2
+    events = [make_event(number, key=number) for number in range(800)]
+    mine = [event for event in events if bench.lanes[bench.dispatcher._line(event, bench._route) % 4] is free]
+    for start in range(0, 800, 100):
+        async with asyncio.timeout(5):
+            await bench.dispatcher.dispatch(Batch(events[start : start + 100], END))
+    while free.task is not None:
+        await free.task
+    assert bench.pipeline.finished == mine
+    held.set()
+    await bench.window.drained()
+
+
+async def test_while_most_lanes_are_sated_nothing_more_is_let_in() -> None:
+    bench = Bench()
+    held = asyncio.Event()
+
+    async def run(events: Sequence[Event], done: Any) -> None:
+        await held.wait()
+        done(events, True)
+
+    bench.pipeline.run = run  # type: ignore[method-assign]
+    bench.pipeline.mini_batch = 2
+    await bench.dispatcher.dispatch(Batch(make_events(100), END))
+    more = asyncio.create_task(bench.dispatcher.dispatch(Batch(make_events(100, first=100), END)))
+    done, _ = await asyncio.wait({more}, timeout=0.2)
+    assert not done
+    assert len(bench.window) == 100
+    held.set()
+    await more
+    await bench.window.drained()

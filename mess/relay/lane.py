@@ -22,7 +22,13 @@ class Lane:
     __slots__ = ("_done", "_failed", "_hungry", "_pipeline", "_stopping", "events", "task")
 
     def __init__(
-        self, pipeline: Pipeline, done: Done, *, stopping: Stopping, hungry: Callable[[], None], failed: Callable[[BaseException], None]
+        self,
+        pipeline: Pipeline,
+        done: Done,
+        *,
+        stopping: Stopping,
+        hungry: Callable[[], None],
+        failed: Callable[[BaseException], None],
     ) -> None:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -176,10 +175,11 @@ class Http(Sink):
     def prepare(self, events: Sequence[Event]) -> None:
         """Work out ids and bodies."""
         for event in events:
-            # A body that cannot be written is `deliver`'s to refuse.
-            with suppress(Exception):
+            try:
                 event.encode(envelope.event)
                 event.id  # noqa: B018 - worked out when first asked for
+            except Exception:  # `deliver` refuses what cannot be written, and tells why
+                continue
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` allows, one request after another."""

@@ -1,13 +1,14 @@
-"""Gauges that are worked out when Prometheus asks, not while events flow."""
+"""What Prometheus gets to see, put together when it asks, not while events flow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from mess.telemetry.metrics import StreamStatus
+from mess.telemetry.metrics import Count, StreamStatus, Tally, Timing
 
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
     ("mess_stream_connected", "Whether the stream is connected.", lambda stream: float(stream.connected)),
@@ -38,3 +39,48 @@ class StreamCollector(Collector):
                 if value is not None:
                     family.add_metric([stream.name], value)
             yield family
+
+
+_STEP = ["pipeline", "step"]
+_COUNTERS = {
+    "mess_events": ("Events read.", ["stream"]),
+    "mess_deliveries": (
+        "What came of each attempt of a step at an event: delivered, refused, down, ambiguous or dropped.",
+        [*_STEP, "outcome"],
+    ),
+    "mess_retries": ("Events tried again.", _STEP),
+    "mess_dead_letters": ("Events given up on.", _STEP),
+    "mess_events_done": ("Events done with.", ["pipeline"]),
+}
+_TIMINGS = {"mess_step_seconds": ("How long a step took for a mini-batch.", _STEP)}
+
+
+class TallyCollector(Collector):
+    """Holds the tallies and timings that the relay counts on, by name and label values."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, dict[tuple[str, ...], Tally]] = {name: {} for name in _COUNTERS}
+        self._timings: dict[str, dict[tuple[str, ...], Timing]] = {name: {} for name in _TIMINGS}
+
+    def counter(self, name: str, *labels: str) -> Count:
+        """Adds to the counter of these labels, which is there from now on."""
+        return self._tallies[name].setdefault(labels, Tally()).add
+
+    def timing(self, name: str, *labels: str) -> Timing:
+        """The histogram of these labels, which is there from now on."""
+        return self._timings[name].setdefault(labels, Timing())
+
+    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
+        """All counts so far."""
+        for name, (text, labels) in _COUNTERS.items():
+            counter = CounterMetricFamily(name, text, labels=labels)
+            for values, tally in self._tallies[name].items():
+                counter.add_metric(list(values), tally.value)
+            yield counter
+        for name, (text, labels) in _TIMINGS.items():
+            histogram = HistogramMetricFamily(name, text, labels=labels)
+            for values, timing in self._timings[name].items():
+                counts = list(accumulate(timing.counts))
+                bounds = [*map(str, Timing.BOUNDS), "+Inf"]
+                histogram.add_metric(list(values), list(zip(bounds, counts, strict=True)), timing.sum)
+            yield histogram

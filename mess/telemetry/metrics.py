@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 Count = Callable[[int], None]
 """Adds so many."""
@@ -27,12 +28,43 @@ class StreamStatus:
     checkpoint_age: float | None
 
 
+class Tally:
+    """A number that only grows. Plain, without Prometheus' lock: one thread counts, and it may be for every event."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, count: int) -> None:
+        """Add so many."""
+        self.value += count
+
+
+class Timing:
+    """How long something took, as a histogram: `counts` holds one more than there are `BOUNDS`."""
+
+    __slots__ = ("counts", "sum")
+
+    BOUNDS: ClassVar = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+    """The buckets' upper bounds in seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """It took so long."""
+        self.counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self.sum += seconds
+
+
 class StepMetrics:
     """The counters of one step of one pipeline; each method takes how many events."""
 
     __slots__ = ("ambiguous", "dead_lettered", "delivered", "down", "dropped", "refused", "retried", "took")
 
-    def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, took: Any) -> None:
+    def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, timing: Timing) -> None:
         self.delivered = outcome("delivered")
         """The step did its work on them."""
         self.refused = outcome("refused")
@@ -47,7 +79,7 @@ class StepMetrics:
         """They are tried again."""
         self.dead_lettered: Count = dead_lettered
         """They were given up on and kept."""
-        self.took: Callable[[float], None] = took
+        self.took = timing.observe
         """A mini-batch took so many seconds."""
 
 
@@ -62,31 +94,14 @@ class Metrics:
         # Imported here, since the command line has no use for it and it takes longer than all of MESS.
         import prometheus_client as prometheus
 
-        from mess.telemetry.collector import StreamCollector
+        from mess.telemetry.collector import StreamCollector, TallyCollector
 
-        prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
         self.streams = streams
         self.changed = 0
         self._registry = registry = prometheus.CollectorRegistry()
         self._render = prometheus.generate_latest
-        self._events = prometheus.Counter("mess_events", "Events read.", ["stream"], registry=registry)
-        self._deliveries = prometheus.Counter(
-            "mess_deliveries",
-            "What came of each attempt of a step at an event: delivered, refused, down, ambiguous or dropped.",
-            ["pipeline", "step", "outcome"],
-            registry=registry,
-        )
-        step = ["pipeline", "step"]
-        self._retries = prometheus.Counter("mess_retries", "Events tried again.", step, registry=registry)
-        self._dead_letters = prometheus.Counter("mess_dead_letters", "Events given up on.", step, registry=registry)
-        self._done = prometheus.Counter("mess_events_done", "Events done with.", ["pipeline"], registry=registry)
-        self._seconds = prometheus.Histogram(
-            "mess_step_seconds",
-            "How long a step took for a mini-batch.",
-            step,
-            registry=registry,
-            buckets=(0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
-        )
+        self._tallies = TallyCollector()
+        registry.register(self._tallies)
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
         registry.register(StreamCollector(lambda: self.streams()))
@@ -94,19 +109,19 @@ class Metrics:
     def step(self, pipeline: str, step: str) -> StepMetrics:
         """The counters of a step."""
         return StepMetrics(
-            lambda outcome: self._deliveries.labels(pipeline, step, outcome).inc,
-            self._retries.labels(pipeline, step).inc,
-            self._dead_letters.labels(pipeline, step).inc,
-            self._seconds.labels(pipeline, step).observe,
+            lambda outcome: self._tallies.counter("mess_deliveries", pipeline, step, outcome),
+            self._tallies.counter("mess_retries", pipeline, step),
+            self._tallies.counter("mess_dead_letters", pipeline, step),
+            self._tallies.timing("mess_step_seconds", pipeline, step),
         )
 
     def events(self, stream: str) -> Count:
         """Counts events read by a stream."""
-        return self._events.labels(stream).inc
+        return self._tallies.counter("mess_events", stream)
 
     def done(self, pipeline: str) -> Count:
         """Counts events that a pipeline is done with."""
-        count = self._done.labels(pipeline).inc
+        count = self._tallies.counter("mess_events_done", pipeline)
 
         def done(events: int) -> None:
             self.changed += events

@@ -1,4 +1,4 @@
-"""MongoDB is away for longer than a checkpoint is tried: in the real world a minute, so the engine is on its own here."""
+"""MongoDB is away for longer than a checkpoint is tried for, a minute: here the engine is by itself, to save time."""
 
 from __future__ import annotations
 

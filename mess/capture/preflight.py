@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pymongo.errors import PyMongoError
+from pymongo.topology_description import TOPOLOGY_TYPE
 
 from mess.capture.client import explain
 from mess.capture.errors import stop_reason
@@ -25,10 +26,24 @@ async def verify(client: Any) -> dict[str, Any]:
         # `hello` needs no authentication; this does, and a wrong password is better known before anything starts.
         await client.get_database("admin").command("connectionStatus")
     except PyMongoError as error:
-        raise (stop_reason(error) or explain(error)) from error
+        raise (_stranger(client) or stop_reason(error) or explain(error)) from error
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise NotAReplicaSet()
     return hello
+
+
+def _stranger(client: Any) -> NotAReplicaSet | None:
+    """The error to end with when every server has answered, and none belongs to the set that the url names."""
+    topology = client.topology_description
+    # The driver forgets servers of another kind or set; one that does not answer, or waits for its set, stays known.
+    if topology.topology_type != TOPOLOGY_TYPE.ReplicaSetNoPrimary or topology.server_descriptions():
+        return None
+    name = topology.replica_set_name
+    return NotAReplicaSet(
+        f"The MongoDB server that mongodb.url names does not belong to a replica set {name}. If it belongs to none, it "
+        f"has no change streams: start mongod with --replSet {name} and run rs.initiate() once. If its set has another "
+        "name, change replicaSet= in mongodb.url"
+    )
 
 
 def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, Any]:

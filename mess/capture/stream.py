@@ -69,6 +69,7 @@ class ChangeStream:
         self._batch_size = min(_FIRST_REPLY_EVENTS, reply_events)
         self._session: Any = None
         self._cursor: tuple[int, str] | None = None
+        self._ahead: asyncio.Task[Any] | None = None
         self._token_is_good = position.token is not None
         self._resume_option = "startAfter"
         self._split = True
@@ -90,8 +91,11 @@ class ChangeStream:
 
     async def close(self) -> None:
         """Let go of the cursor and its session; what MongoDB answers to that is of no interest."""
-        cursor, session = self._cursor, self._session
-        self._cursor = self._session = None
+        cursor, session, ahead = self._cursor, self._session, self._ahead
+        self._cursor = self._session = self._ahead = None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.gather(ahead, return_exceptions=True)
         if session is None:
             return
         try:
@@ -121,19 +125,12 @@ class ChangeStream:
         self._connected()
 
     async def _next(self) -> Batch:
-        if self._cursor is None:
-            raise AssertionError("read before it was opened")
-        cursor_id, collection = self._cursor
-        reply = await self._command(
-            {
-                "getMore": Int64(cursor_id),
-                "collection": collection,
-                "batchSize": self._batch_size if self._too_large is None else 1,
-                "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
-            },
-            codec_options=RAW,
-        )
+        if self._ahead is None:
+            self._ahead = self._get_more()
+        reply = await self._ahead
         cursor = reply["cursor"]
+        # MongoDB works on the next reply while this one is decoded and delivered.
+        self._ahead = self._get_more() if cursor["id"] else None
         events, unreadable, size = self._decoder.events(cursor)
         self._connected()
         self._busy = bool(events)
@@ -155,6 +152,18 @@ class ChangeStream:
             await self._reopen_later()
         return Batch(events, position, tuple(unreadable))
 
+    def _get_more(self) -> asyncio.Task[Any]:
+        if self._cursor is None:
+            raise AssertionError("read before it was opened")
+        cursor_id, collection = self._cursor
+        command = {
+            "getMore": Int64(cursor_id),
+            "collection": collection,
+            "batchSize": self._batch_size if self._too_large is None else 1,
+            "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
+        }
+        return asyncio.ensure_future(self._command(command, codec_options=RAW))
+
     async def _command(self, command: dict[str, Any], **options: Any) -> Any:
         return await self._database.command(
             command, session=self._session, read_preference=self._read_preference, **options
@@ -168,7 +177,7 @@ class ChangeStream:
             log.info("stream connected", stream=self.name)
 
     async def _reopen_later(self) -> None:
-        self._cursor = None
+        self._cursor = None  # the server has closed it, or will never be asked about it again
         await self.close()
 
     async def _recover(self, error: PyMongoError) -> Batch | None:

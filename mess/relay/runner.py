@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from mess.capture.source import Batch, Source
@@ -12,7 +11,7 @@ from mess.relay.window import Window
 
 
 class StreamRunner:
-    """Reads the next batch while the one before it is dispatched.
+    """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
     `report` records what a batch has to tell besides its events, before the position behind it counts.
     """
@@ -35,15 +34,9 @@ class StreamRunner:
 
     async def run(self) -> None:
         """Go on until cancelled. Raises SourceError when the stream cannot be read any more."""
-        ahead = asyncio.ensure_future(self.source.read())
-        try:
-            while True:
-                batch = await ahead
-                ahead = asyncio.ensure_future(self.source.read())
-                if batch.unreadable or batch.lost:
-                    await self._report(batch)
-                self._counted(len(batch.events))
-                await self._dispatcher.dispatch(batch)
-        finally:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
+        while True:
+            batch = await self.source.read()
+            if batch.unreadable or batch.lost:
+                await self._report(batch)
+            self._counted(len(batch.events))
+            await self._dispatcher.dispatch(batch)

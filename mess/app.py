@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mess import __version__
 from mess.admin.server import AdminServer
@@ -44,7 +44,10 @@ from mess.telemetry.metrics import Metrics
 
 log = get_logger("mess.relay")
 
+T = TypeVar("T")
+
 _PAUSE_CAP = 10.0
+_UNAUTHORIZED = 13
 
 
 class Relay:
@@ -118,23 +121,28 @@ class Relay:
             await self.admin.start()
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
-            await self._verify(client)
+            await self._patiently(lambda: preflight.verify(client))
             async with store_for(config) as store:
                 await store.take_over()
                 await self._relay(client, store)
         except Halted:
             log.info("stopped before it was connected")
+        except NotPermitted as error:
+            if getattr(error.__cause__, "code", None) != _UNAUTHORIZED:
+                raise
+            command = preflight.role_command(self.plans, config.state.database)
+            raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
         finally:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
 
-    async def _verify(self, client: Any) -> None:
+    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """What MongoDB answers, however long it takes until it does. Raises Halted when the relay stops meanwhile."""
         failures = 0
         while True:
-            self._stopping.check()
             try:
-                await preflight.verify(client)
+                answer = await self._stopping.unless(ask())
             except SourceUnavailable as error:
                 failures += 1
                 pause = min(_PAUSE_CAP, 0.5 * 2 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)
@@ -143,7 +151,7 @@ class Relay:
                 await self._stopping.pause(pause)
             else:
                 self.starting = "opening"
-                return
+                return answer
 
     async def _relay(self, client: Any, store: StateStore) -> None:
         starts = await self._starts(client, store)
@@ -163,9 +171,6 @@ class Relay:
         retention = asyncio.create_task(_prune(store, self.config.state.retention))
         try:
             await engine.run()
-        except NotPermitted as error:
-            command = preflight.role_command(self.plans, self.config.state.database)
-            raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
         finally:
             retention.cancel()
 
@@ -174,7 +179,7 @@ class Relay:
         stored = await store.checkpoints()
         unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
         new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
-        fresh = await fresh_time(client, self.config.start if new else "now")
+        fresh = await self._patiently(lambda: fresh_time(client, self.config.start if new else "now"))
         starts = resume.starts(self.plans, stored, fresh)
         now = datetime.now(timezone.utc)
         keep, delete = resume.leftovers(self.plans, stored)
@@ -228,9 +233,7 @@ class Relay:
         async def report(batch: Batch) -> None:
             await _record(batch, stream, store)
 
-        return StreamRunner(
-            source, window, dispatcher, lambda: router.lanes, report, self.metrics.events(stream.name)
-        )
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self.metrics.events(stream.name))
 
     def _done(self, window: Window, pipeline: str) -> Done:
         count = self.metrics.done(pipeline)

@@ -1,8 +1,8 @@
 """BSON values to JSON and back to plain containers.
 
-`plain` is what JavaScript's `JSON.stringify` gives for the same document, so that consumers of the Node.js tool read
-the same bodies: ObjectId as hex, dates as ISO 8601 with milliseconds and Z, binary as base64, decimals as strings,
-64-bit integers as numbers.
+`plain` is what a reader of the Node.js tool's webhooks expects: ObjectId as hex, dates as ISO 8601 with milliseconds
+and Z, binary as base64, 64-bit integers as numbers, all as `JSON.stringify` gives them; decimals as strings. The
+types that are rare in documents are described in docs/formats.md.
 """
 
 from __future__ import annotations

@@ -78,10 +78,7 @@ class SourceUnavailable(SourceError):
 
 
 class NotAReplicaSet(SourceError):
-    """This MongoDB server is not part of a replica set, so it has no change streams.
-
-    Start mongod with --replSet rs0 and run rs.initiate() once.
-    """
+    """MongoDB is no replica set and has no change streams: start mongod with --replSet rs0, run rs.initiate() once."""
 
 
 class NotPermitted(SourceError):

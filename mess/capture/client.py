@@ -48,12 +48,11 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False) -> Any:
     `sticky` is for reading change streams, see `StickyServer`. Connecting happens in the background; nothing is
     awaited. Raises ConfigError for a url that the driver cannot use and for a driver that is not installed.
     """
-    options: dict[str, Any] = {
-        "appname": "mess",
-        "tz_aware": True,
-        # Long enough for an election, short enough for a helpful word when nothing is there.
-        "serverSelectionTimeoutMS": 10_000,
-    }
+    # Long enough for an election, short enough for a helpful word when nothing is there.
+    defaults = {"appname": "mess", "serverSelectionTimeoutMS": 10_000}
+    # The driver would take these for stronger than what the user wrote in the url.
+    options: dict[str, Any] = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in url.lower()}
+    options["tz_aware"] = True
     if sticky:
         preference = url.lower().partition("readpreference=")[2].partition("&")[0]
         options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
@@ -100,9 +99,7 @@ def explain(error: Exception) -> SourceError:
         if error.code in (18, 8000):
             return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check mongodb.url")
         if error.code == 13:
-            return NotPermitted(
-                f"the MongoDB user lacks a privilege: {_brief(error)}. `mess check` prints the role it needs"
-            )
+            return NotPermitted(f"the MongoDB user lacks a privilege: {_brief(error)}")
     if isinstance(error, ConfigurationError):
         return SourceError(f"{_brief(error)}. Check mongodb.url")
     return SourceUnavailable(_brief(error))
@@ -110,4 +107,7 @@ def explain(error: Exception) -> SourceError:
 
 def _brief(error: Exception) -> str:
     """An error's own words, without the server's whole reply and the driver's topology behind them."""
-    return str(error).partition(", full error:")[0].partition(", Timeout:")[0].partition(", Topology")[0]
+    text = str(error)
+    for rest in (", full error:", ", Timeout:", ", Topology", " to execute command {"):
+        text = text.partition(rest)[0]
+    return text

@@ -52,6 +52,8 @@ def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, A
     for database in sorted({plan.database or "" for plan in plans}):
         resource = {"db": database, "collection": ""}
         privileges.append({"resource": resource, "actions": ["find", "changeStream", "listCollections"]})
+    # For `start: oldest`, and to tell how far back the oplog reaches.
+    privileges.append({"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find"]})
     roles = [{"role": "readWrite", "db": state_database}] if state_database else []
     return {"createRole": "mess", "privileges": privileges, "roles": roles}
 

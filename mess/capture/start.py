@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Any, Literal
 
 from bson import Timestamp
+from pymongo.errors import PyMongoError
 
+from mess.capture.client import explain
 from mess.errors import SourceError
 
 
@@ -31,7 +33,13 @@ async def time_oldest(client: Any) -> Timestamp:
 
 
 async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) -> Timestamp:
-    """Where a stream that has no checkpoint begins, as the config's `start` says."""
+    """Where a stream that has no checkpoint begins, as the config's `start` says.
+
+    Raises SourceUnavailable when MongoDB does not answer, NotPermitted when it does not let the user know.
+    """
     if isinstance(start, datetime):
         return Timestamp(int(start.timestamp()), 1)
-    return await (time_now(client) if start == "now" else time_oldest(client))
+    try:
+        return await (time_now(client) if start == "now" else time_oldest(client))
+    except PyMongoError as error:
+        raise explain(error) from error

@@ -170,7 +170,6 @@ class ChangeStream:
         )
 
     def _connected(self) -> None:
-        self._failures = 0
         if self.problem is not None:
             self.problem = None
             self.connected.set()

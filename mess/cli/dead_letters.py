@@ -37,7 +37,10 @@ def list_(
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("time (UTC)", "id", "namespace", "operation", "pipeline", "step", "reason")
+    # Ids are there to be copied: a narrow terminal wraps lines rather than cutting them.
+    table = Table("time (UTC)", "id", "namespace", "operation", "pipeline", "step", "reason", box=None)
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ignore"
     for letter in letters:
         table.add_row(
             f"{letter.time:%Y-%m-%d %H:%M:%S}",
@@ -48,7 +51,7 @@ def list_(
             letter.step,
             letter.reason,
         )
-    Console(soft_wrap=True).print(table)
+    Console(width=10_000, soft_wrap=True).print(table)
     typer.echo(f"{len(letters)} shown of {count}")
 
 

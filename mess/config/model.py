@@ -29,7 +29,7 @@ class Retry(Section):
     """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with
     jitter."""
 
-    max_attempts: int | None = Field(None, ge=1)
+    max_attempts: Annotated[int, Field(ge=1), NotBool] | None = None
     """After how many attempts an event that fails ambiguously (a 500, no answer in time) is given up on. An attempt
     counts only when the step did its work on another event since the one before: an outage never costs an event.
     Default: it is tried for ever."""

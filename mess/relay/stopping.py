@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class Halted(Exception):
@@ -40,3 +44,16 @@ class Stopping:
         except TimeoutError:
             return
         raise Halted
+
+    async def unless(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do some work, or break it off and raise Halted as soon as the relay is stopping."""
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._event.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Halted
+            return task.result()
+        finally:
+            task.cancel()
+            stop.cancel()
+            await asyncio.gather(task, stop, return_exceptions=True)

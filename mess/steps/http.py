@@ -145,10 +145,12 @@ class Http(Sink):
     async def open(self) -> None:
         """Make the session; connections are made when they are needed."""
         import aiohttp
+        from multidict import CIMultiDict
         from yarl import URL
 
         config = self._config
-        headers = {"Content-Type": "application/json", "User-Agent": f"mess/{mess.__version__}", **config.headers}
+        headers = CIMultiDict({"Content-Type": "application/json", "User-Agent": f"mess/{mess.__version__}"})
+        headers.update(config.headers)
         auth: aiohttp.BasicAuth | None = None
         if config.auth and config.auth.basic:
             basic = config.auth.basic

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,7 @@ class Running:
         return [line for line in lines if line["event"] == event]
 
     async def until(self, condition: Callable[[], Any], what: str) -> None:
-        """Return as soon as `condition()` is true. Raises AssertionError when it is not in time, or the process ends."""
+        """Return as soon as `condition()` is true. Raises AssertionError when it is not in time."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self.process.poll() is None, f"ended before {what}:\n{self.text}"
@@ -95,8 +95,17 @@ class Running:
 async def running(config: Path, *arguments: Any) -> AsyncIterator[Running]:
     """`mess run`; killed in the end, should it still run."""
     output = config.with_name(f"output-{time.monotonic_ns()}.txt")
+    process = _start(config, output, arguments)
+    try:
+        yield Running(process, output)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _start(config: Path, output: Path, arguments: Sequence[Any]) -> subprocess.Popen[str]:
     with open(output, "w") as file:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command("run", "--config", config, "--log-format", "json", *arguments),
             cwd=config.parent,
             env=environment(),
@@ -105,8 +114,3 @@ async def running(config: Path, *arguments: Any) -> AsyncIterator[Running]:
             text=True,
             start_new_session=True,
         )
-    try:
-        yield Running(process, output)
-    finally:
-        process.kill()
-        process.wait()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from pymongo import MongoClient
 
 from mess.demo.replica_set import ReplicaSet
+from mess.state.sqlite_schema import instant
 from tests.fault.relay import RelayProcess
 
 
@@ -53,9 +56,18 @@ class Setting:
         self._relays += 1
         return RelayProcess(folder, config, files)
 
+    @property
+    def sqlite(self) -> Path:
+        """A file for the state of relays that do not keep it in MongoDB."""
+        return self._folder / "state.db"
+
     def checkpoints(self) -> list[dict[str, Any]]:
         """What the relay has recorded of its streams."""
-        return [each for each in self._find("checkpoints") if "token" in each]
+        if not self.sqlite.exists():
+            return [each for each in self._find("checkpoints") if "token" in each]
+        with contextlib.closing(sqlite3.connect(self.sqlite)) as db:
+            rows = db.execute("SELECT token, updated FROM checkpoints").fetchall()
+        return [{"token": token and bson.decode(token), "updated": instant(updated)} for token, updated in rows]
 
     def dead_letters(self) -> list[dict[str, Any]]:
         """What it has given up on."""

@@ -20,9 +20,13 @@ LIVES = (1.1, 0.3, 1.9, 3.5, 0.6, 0.9, 1.4, 0.5)
 FRESH = 3.0
 
 
-@pytest.mark.parametrize("batch", [None, {"max_events": 50}], ids=["single", "batch"])
+@pytest.mark.parametrize(
+    ("batch", "state"),
+    [({}, "mongodb"), ({"batch": {"max_events": 50}}, "mongodb"), ({}, "sqlite")],
+    ids=["single", "batch", "sqlite"],
+)
 async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_no_checkpoint_covers(
-    setting: Setting, batch: Any
+    setting: Setting, batch: dict[str, Any], state: str
 ) -> None:
     """Every change arrives, in order per document and under one id; what each run delivers is in order by itself, and
     lies behind the checkpoint that it found, which is never more than a moment older than the interval."""
@@ -31,7 +35,8 @@ async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_
     ledger = Ledger(Answer(delay=0.005))
     load = Load(setting.url, setting.database, documents=40, pause=0.06)
     async with Receiver(respond=ledger) as receiver:
-        relay = setting.relay(receiver.url, {"batch": batch} if batch else {})
+        options = {"state": {"url": f"sqlite:///{setting.sqlite}"}} if state == "sqlite" else {}
+        relay = setting.relay(receiver.url, batch, **options)
         async with relay:
             load.start()
             covered, began = "", len(ledger.entries)

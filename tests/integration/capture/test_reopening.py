@@ -8,6 +8,7 @@ import pytest
 from bson import Timestamp
 from pymongo import MongoClient
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from mess.capture.start import fresh_time, time_oldest
 from mess.config.model import Config
@@ -166,3 +167,30 @@ async def test_start_now_oldest_and_a_time(watch: Watching, db: Db) -> None:
     async with watch.open({db.name: {}}, Position(None, oldest)) as reader:
         await reader.take(2)
     assert told(reader) == [("insert", 1), ("insert", 2)]
+
+
+async def test_a_stream_that_opens_and_cannot_be_read_is_tried_with_growing_pauses(
+    watch: Watching, db: Db, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async with watch.open({db.name: {}}) as reader:
+        command = reader.stream._command
+
+        async def failing(request: dict[str, Any], **options: Any) -> Any:
+            if "getMore" in request and len(pauses) < 5:
+                raise OperationFailure("something passing", 8)
+            return await command(request, **options)
+
+        monkeypatch.setattr(reader.stream, "_command", failing)
+        db.orders.insert_one({"_id": 1})
+        with monkeypatch.context() as during:
+            during.setattr("mess.capture.stream.asyncio.sleep", pause)
+            during.setattr("random.uniform", lambda low, high: high)
+            await reader.read()
+        await reader.take(1)
+        assert reader.stream.problem is None
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6]

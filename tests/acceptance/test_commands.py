@@ -1,0 +1,205 @@
+"""The commands that look, check and move, as a user types them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pymongo import MongoClient
+from pymongo.database import Database
+
+import mess as package
+from mess.demo.mongod import free_port
+from mess.demo.replica_set import ReplicaSet
+from tests.acceptance.commands import mess, running, write
+from tests.receiver import Answer, Receiver
+
+Db = Database[dict[str, Any]]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """An HTTP receiver that refuses everything."""
+    async with Receiver(Answer(422, body=b"no")) as found:
+        yield found
+
+
+@pytest.fixture
+def db(mongo: MongoClient[dict[str, Any]], database: str) -> Iterator[Db]:
+    """A database that only this test uses."""
+    yield mongo[database]
+    mongo.drop_database(f"{database}-state")
+
+
+@pytest.fixture(params=["mongodb", "sqlite"])
+def config(request: pytest.FixtureRequest, tmp_path: Path, replica_set: ReplicaSet, db: Db, receiver: Receiver) -> Path:
+    """A config that sends every change of that database to the receiver, with its state in either place."""
+    state = {"database": f"{db.name}-state"}
+    if request.param == "sqlite":
+        state = {"url": f"sqlite:///{tmp_path}/state.db"}
+    options = {
+        "name": db.name,
+        "mongodb": {"url": replica_set.url},
+        "state": state,
+        "databases": {db.name: {}},
+        "pipeline": [{"name": "http", "config": {"endpoint": receiver.url}}],
+        "admin": {"port": free_port()},
+    }
+    return write(tmp_path, options)
+
+
+def change(config: Path, **options: Any) -> Path:
+    return write(config.parent, {**yaml.safe_load(config.read_text()), **options})
+
+
+async def test_the_version(tmp_path: Path) -> None:
+    done = await mess("--version", folder=tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, f"mess {package.__version__}")
+
+
+async def test_what_init_writes_is_valid_and_is_not_overwritten(tmp_path: Path) -> None:
+    done = await mess("init", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "config/config.yml"
+    written = path.read_text()
+    assert "#" in written
+    valid = await mess("validate", folder=tmp_path)
+    assert valid.returncode == 0, valid.stderr
+    assert "valid:" in valid.stdout
+    assert "warning" not in valid.stdout
+    again = await mess("init", folder=tmp_path)
+    assert again.returncode == 2
+    assert "--force" in again.stderr
+    path.write_text("mine")
+    assert (await mess("init", "--force", folder=tmp_path)).returncode == 0
+    assert path.read_text() == written
+
+
+async def test_the_schema_is_what_init_puts_beside_the_config(tmp_path: Path) -> None:
+    done = await mess("schema", folder=tmp_path)
+    assert done.returncode == 0
+    schema = json.loads(done.stdout)
+    assert schema["additionalProperties"] is False
+    assert {"databases", "pipeline", "mongodb", "changeHook"} <= set(schema["properties"])
+    assert (await mess("init", folder=tmp_path)).returncode == 0
+    assert json.loads((tmp_path / "config/mess.schema.json").read_text()) == schema
+
+
+async def test_validate_shows_the_streams_and_warns(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {
+            "databases": {"shop": {"match": {"fullDocument.total": {"$gte": 5}}}, "crm": {}},
+            "mongodb": {"url": "mongodb://127.0.0.1:1"},
+            "pipeline": ["log"],
+        },
+    )
+    done = await mess("validate", "--config", path, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 change streams" in done.stdout
+    assert "shop.*" in done.stdout
+    assert "crm.*" in done.stdout
+    assert "warning:" in done.stdout
+    assert "delete" in done.stdout
+
+
+async def test_check_tells_what_it_finds(tmp_path: Path, config: Path, db: Db) -> None:
+    done = await mess("check", "--config", config, folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert all(line.startswith("ok") for line in lines), done.stdout
+    assert re.search(r"MongoDB \d+\.\d+\.\d+, replica set rs0", done.stdout)
+    assert f"change stream {db.name} opens" in done.stdout
+    assert "oplog" in done.stdout
+
+
+async def test_check_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, config: Path, db: Db) -> None:
+    db.create_collection("orders")
+    done = await mess("check", "--config", change(config, full_document_before_change="required"), folder=tmp_path)
+    assert done.returncode == 3
+    assert f"{db.name}.orders keeps no pre- and post-images" in done.stdout
+    command = json.loads(re.search(r"runCommand\((.*)\)", done.stdout)[1])  # type: ignore[index]
+    db.command(command)
+    assert (await mess("check", "--config", config, folder=tmp_path)).returncode == 0
+
+
+async def test_checkpoints_are_listed_moved_and_forgotten(
+    tmp_path: Path, config: Path, db: Db, receiver: Receiver
+) -> None:
+    receiver.answer = Answer()
+
+    async def run(*arguments: Any) -> str:
+        done = await mess("checkpoints", *arguments, "--config", config, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async with running(config) as relay:
+        await relay.connected()
+        db.orders.insert_one({"_id": 1})
+        await receiver.wait_for_events(1)
+        assert await relay.stop() == 0
+    assert db.name in await run("list")
+    assert "2026-11-20 10:00:00" in await run("set", "2026-11-20T10:00:00")
+    assert "2026-11-20 10:00:00" in await run("list")
+    async with running(config) as relay:
+        first, again = await receiver.wait_for(2)
+        assert again.events[0].id == first.events[0].id
+        assert await relay.stop() == 0
+    unknown = await mess("checkpoints", "reset", "--stream", "other", "--config", config, folder=tmp_path)
+    assert unknown.returncode == 2
+    assert db.name in unknown.stderr
+    assert "forgotten" in await run("reset")
+    assert db.name not in await run("list")
+
+
+async def test_a_running_relay_stops_when_its_checkpoint_is_moved(tmp_path: Path, config: Path, db: Db) -> None:
+    """It would write over what the user asked for."""
+    async with running(config) as relay:
+        await relay.connected()
+        done = await mess("checkpoints", "set", "2026-11-20T10:00:00", "--config", config, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        db.orders.insert_one({"_id": 1})
+        assert await relay.ended() == 6
+    listed = await mess("checkpoints", "list", "--config", config, folder=tmp_path)
+    assert "2026-11-20 10:00:00" in listed.stdout
+
+
+async def test_dead_letters_are_listed_and_shown(tmp_path: Path, config: Path, db: Db, receiver: Receiver) -> None:
+    async with running(config) as relay:
+        await relay.connected()
+        db.orders.insert_one({"_id": "bad", "total": 5})
+        db.other.insert_one({"_id": "bad, too"})
+        await relay.until(lambda: len(relay.said("events given up")) == 2, "two dead letters")
+        assert await relay.stop() == 0
+    ids = {request.json["documentKey"]["_id"]: request.headers["webhook-id"] for request in receiver.requests}
+    listed = await mess("dead-letters", "list", "--config", config, folder=tmp_path)
+    assert listed.returncode == 0, listed.stderr
+    assert all(id_ in listed.stdout for id_ in ids.values())
+    assert "422" in listed.stdout
+    assert "2 shown of 2" in listed.stdout
+    some = await mess("dead-letters", "list", "--namespace", f"{db.name}.orders", "--config", config, folder=tmp_path)
+    assert ids["bad"] in some.stdout
+    assert "1 shown of 2" in some.stdout
+    shown = await mess("dead-letters", "show", ids["bad"], "--config", config, folder=tmp_path)
+    letter = json.loads(shown.stdout)
+    assert letter["id"] == ids["bad"]
+    assert letter["event"]["fullDocument"] == letter["body"]["fullDocument"] == {"_id": "bad", "total": 5}
+    assert letter["step"] == "http"
+    assert "422" in letter["reason"]
+    assert letter["namespace"] == f"{db.name}.orders"
+    missing = await mess("dead-letters", "show", "msg_NONE", "--config", config, folder=tmp_path)
+    assert missing.returncode == 2
+    assert "msg_NONE" in missing.stderr
+
+
+async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for arguments in (["run"], ["validate", "--config", "nowhere.yml"], ["dead-letters", "list"]):
+        done = await mess(*arguments, folder=tmp_path)
+        assert done.returncode == 2
+        assert ".yml" in done.stderr
+        assert "Traceback" not in done.stderr

@@ -47,6 +47,7 @@ log = get_logger("mess.relay")
 T = TypeVar("T")
 
 _PAUSE_CAP = 10.0
+_DRAIN = 2.0
 _UNAUTHORIZED = 13
 
 
@@ -105,7 +106,7 @@ class Relay:
 
     def stop(self) -> None:
         """Ask the relay to stop in order: `run` returns when it has. May be called again, and before `run`."""
-        self._stopping.set()
+        self._stopping.set(drain=min(_DRAIN, self.config.shutdown_grace / 2))
 
     async def ready(self) -> None:
         """Return when every stream is connected for the first time."""

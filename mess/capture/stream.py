@@ -128,6 +128,7 @@ class ChangeStream:
         if self._ahead is None:
             self._ahead = self._get_more()
         reply = await self._ahead
+        self._failures = 0  # not by opening: a stream that opens may fail to be read each time
         cursor = reply["cursor"]
         # MongoDB works on the next reply while this one is decoded and delivered.
         self._ahead = self._get_more() if cursor["id"] else None

@@ -54,7 +54,8 @@ class Engine:
             tasks.append(asyncio.create_task(self._guard(self._checkpoint())))
             await self._stopping.wait()
         finally:
-            self._stopping.set()
+            if not self._stopping.is_set():
+                self._stopping.set()
             await _cancel(tasks)
             await self._finish_lanes()
             await self._last_checkpoint()

@@ -55,7 +55,7 @@ class Lane:
 
     async def _work(self) -> None:
         try:
-            while self.events and not self._stopping.is_set():
+            while self.events and not self._stopping.is_over():
                 batch = self._take()
                 if not self.sated:
                     self._hungry()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -14,22 +16,32 @@ class Halted(Exception):
 
 
 class Stopping:
-    """Set once; pauses end at once when it is."""
+    """Once it is set, nothing more is read and pauses end at once.
+
+    What waits in the lanes by then may still be delivered for a short while: what is finished behind an unfinished event
+    would be delivered again after the next start.
+    """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
+        self._until = math.inf
 
-    def set(self) -> None:
-        """From now on nothing new is begun."""
+    def set(self, drain: float = 0.0) -> None:
+        """Stop; deliveries are still begun for `drain` seconds."""
+        self._until = min(self._until, time.monotonic() + drain)
         self._event.set()
 
     def is_set(self) -> bool:
         """Whether the relay is stopping."""
         return self._event.is_set()
 
+    def is_over(self) -> bool:
+        """Whether no delivery may be begun any more."""
+        return self._event.is_set() and time.monotonic() >= self._until
+
     def check(self) -> None:
-        """Raise Halted when the relay is stopping."""
-        if self._event.is_set():
+        """Raise Halted when no delivery may be begun any more."""
+        if self.is_over():
             raise Halted
 
     async def wait(self) -> None:

@@ -72,6 +72,31 @@ async def test_a_relay_stopped_under_load_loses_nothing_and_repeats_only_what_no
     ledger.check(load)
 
 
+@BATCH
+async def test_stopped_under_load_before_an_endpoint_that_keeps_up_nothing_comes_twice(
+    setting: Setting, batch: dict[str, Any]
+) -> None:
+    """What waits in the lanes is still delivered, so that no lane is ahead of the checkpoint."""
+    ledger = Ledger(Answer())
+    load = Load(setting.url, setting.database, documents=50, pause=0.001)
+    async with Receiver(respond=ledger) as receiver:
+        relay = setting.relay(receiver.url, batch)
+        for turn in range(3):
+            began = len(ledger.entries)
+            async with relay:
+                if not turn:
+                    load.start()
+                await until(lambda before=began: len(ledger.entries) > before + 100, "deliveries")
+                assert await relay.stop() == 0
+        load.finish()
+        async with relay:
+            await until(lambda: ledger.complete(load), "every change")
+            assert await relay.stop() == 0
+    ledger.check(load)
+    ids = [entry.id for entry in ledger.entries]
+    assert len(ids) == len(set(ids))
+
+
 async def test_a_request_that_outlives_the_grace_is_made_again(
     setting: Setting, mongo: MongoClient[dict[str, Any]]
 ) -> None:

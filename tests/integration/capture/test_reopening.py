@@ -172,25 +172,20 @@ async def test_start_now_oldest_and_a_time(watch: Watching, db: Db) -> None:
 async def test_a_stream_that_opens_and_cannot_be_read_is_tried_with_growing_pauses(
     watch: Watching, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pauses: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-
+    monkeypatch.setattr("mess.capture.stream._PAUSE_FIRST", 0.001)
+    failures: list[int] = []
     async with watch.open({db.name: {}}) as reader:
         command = reader.stream._command
 
         async def failing(request: dict[str, Any], **options: Any) -> Any:
-            if "getMore" in request and len(pauses) < 5:
+            if "getMore" in request and len(failures) < 5:
+                failures.append(reader.stream._failures)
                 raise OperationFailure("something passing", 8)
             return await command(request, **options)
 
         monkeypatch.setattr(reader.stream, "_command", failing)
         db.orders.insert_one({"_id": 1})
-        with monkeypatch.context() as during:
-            during.setattr("mess.capture.stream.asyncio.sleep", pause)
-            during.setattr("random.uniform", lambda low, high: high)
-            await reader.read()
         await reader.take(1)
         assert reader.stream.problem is None
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
+        assert reader.stream._failures == 0
+    assert failures == [0, 1, 2, 3, 4]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from bson import Timestamp
@@ -110,15 +109,6 @@ class Event:
         if self._id is None:
             self._id = event_id(self.token)
         return self._id
-
-    @property
-    def time(self) -> datetime | None:
-        """When the change was committed: the server's wall clock where it tells it, else the cluster time."""
-        wall = self.change.get("wallTime")
-        if isinstance(wall, datetime):
-            return wall
-        cluster = self.change.get("clusterTime")
-        return cluster.as_datetime() if isinstance(cluster, Timestamp) else None
 
     @property
     def position(self) -> Position:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import bson
@@ -14,13 +14,16 @@ from mess.capture.source import Unreadable
 from mess.event import Event, Namespace, Position
 
 # Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable.
+# Dates stay naive (UTC), as that is a quarter of the work; the user's functions get them with their time zone.
 _VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
-    tz_aware=True,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
 )
 RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 """For commands whose reply is to be handed to `Decoder.events`."""
+
+
+_NAMESPACES_KEPT = 10_000
 
 
 class Decoder:
@@ -40,8 +43,18 @@ class Decoder:
         except Exception:  # bson raises many kinds; each document by itself tells which one is the trouble
             return self._one_by_one(cursor["nextBatch"])
         size = len(cursor.raw) // len(documents) if documents else 0
-        event = self._event
-        return [made for document in documents if (made := event(document, size)) is not None], [], size
+        events: list[Event] = []
+        namespaces = self._namespaces
+        for change in documents:
+            ns = change.get("ns")
+            if ns is None or "splitEvent" in change:
+                made = self._event(change, size)
+            else:
+                key = (ns["db"], ns.get("coll", ""))
+                made = Event(change, namespaces.get(key) or self._namespace(key), size)
+            if made is not None:
+                events.append(made)
+        return events, [], size
 
     def _one_by_one(self, documents: Sequence[RawBSONDocument]) -> tuple[list[Event], list[Unreadable], int]:
         events: list[Event] = []
@@ -72,17 +85,13 @@ class Decoder:
             self.pending = []
         if change["operationType"] == "invalidate":
             return None  # it tells of the stream, not of data: the stream reopens behind it
-        return Event(change, self._namespace(change), size, token=token)
-
-    def _namespace(self, change: Mapping[str, Any]) -> Namespace:
         ns = change.get("ns", {})
-        key = (ns.get("db", ""), ns.get("coll", ""))
-        try:
-            return self._namespaces[key]
-        except KeyError:
-            if len(self._namespaces) >= 10_000:
-                self._namespaces.clear()
-            return self._namespaces.setdefault(key, Namespace(*key))
+        return Event(change, self._namespace((ns.get("db", ""), ns.get("coll", ""))), size, token=token)
+
+    def _namespace(self, key: tuple[str, str]) -> Namespace:
+        if len(self._namespaces) >= _NAMESPACES_KEPT:
+            self._namespaces.clear()
+        return self._namespaces.setdefault(key, Namespace(*key))
 
 
 def _joined(fragments: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -34,6 +34,9 @@ def run(
     Exit codes: 0 stopped in order, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
     recorded, 6 another relay of this name took over, 7 an event was refused and `on_failure` is `stop`.
     """
+    # Until the event loop takes the signals over, there is nothing to finish.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: os._exit(0))
     loaded = load_config(config, mongodb__url=url, admin__port=port, log__level=log_level, log__format=log_format)
     from mess.telemetry.logging import configure
 

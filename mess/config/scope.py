@@ -11,6 +11,9 @@ from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseS
 HOOK = "changeHook "
 """Begins the step's name where a hook stands in for a pipeline; the function's reference follows."""
 
+TOP_LEVEL = "top level"
+"""What the top level's pipeline is called; no database's name holds a space."""
+
 T = TypeVar("T")
 
 
@@ -23,7 +26,7 @@ def is_glob(name: str) -> bool:
 class PipelineSpec:
     """A pipeline as the config asks for it.
 
-    `name` is the scope that it was written in (`default` for the top level, `shop`, `shop.orders`). A `changeHook` is
+    `name` is the scope that it was written in (`top level`, `shop`, `shop.orders`). A `changeHook` is
     a pipeline of one step, whose name begins with `HOOK`.
     """
 
@@ -64,7 +67,7 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
     database = database_scope(config, db)
     if database is None:
         return None
-    scopes: list[tuple[str, Scope]] = [("default", config), database]
+    scopes: list[tuple[str, Scope]] = [(TOP_LEVEL, config), database]
     if coll:
         collection = collection_scope(database[1], coll)
         if collection is None:
@@ -107,7 +110,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline = PipelineSpec(name, (StepSpec(name=HOOK + hook),))
     else:
         name, steps = nearest("pipeline")
-        pipeline = PipelineSpec(name or "default", steps or ())
+        pipeline = PipelineSpec(name or TOP_LEVEL, steps or ())
     return Resolved(
         pipeline=pipeline,
         operations=pick("operations", ALL_OPERATIONS),

@@ -47,11 +47,12 @@ class Pipeline:
     async def _from(self, index: int, events: Sequence[Event], done: Done) -> None:
         for position in range(index, len(self.stages)):
             stage = self.stages[position]
-            if len(events) > stage.max_events:
+            most = stage.max_events
+            if len(events) > most:
                 stage.step.prepare(events)
                 # Each slice goes all the way before the next begins, so that what is done is known early.
-                for start in range(0, len(events), stage.max_events):
-                    await self._from(position, events[start : start + stage.max_events], done)
+                for start in range(0, len(events), most):
+                    await self._from(position, events[start : start + most], done)
                 return
             passed = await stage.process(events)
             if len(passed) < len(events):

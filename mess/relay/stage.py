@@ -19,6 +19,8 @@ from mess.telemetry.metrics import StepMetrics
 
 log = get_logger("mess.pipeline")
 
+_TELL_AGAIN = 10.0  # seconds
+
 KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 
 
@@ -51,6 +53,7 @@ class Stage:
         self.max_events = max(1, step.max_events)
         self.trouble: str | None = None
         self._accepted = 0
+        self._told_at: float | None = None
         self._spec = spec
         self.pipeline = pipeline
         self._stopping = stopping
@@ -117,8 +120,10 @@ class Stage:
             self._accepted += passed
             metrics.delivered(passed)
             if self.trouble is not None:
-                log.info("step works again", pipeline=self.pipeline, step=self.name)
                 self.trouble = None
+                if self._told_at is not None and time.monotonic() - self._told_at >= _TELL_AGAIN:
+                    self._told_at = None
+                    log.info("step works again", pipeline=self.pipeline, step=self.name)
         if dropped := given - passed - len(failures):
             metrics.dropped(dropped)
         for failure in failures:
@@ -130,11 +135,13 @@ class Stage:
                 metrics.refused(1)
 
     def _note_trouble(self, error: DeliveryError) -> None:
-        if self.trouble is None:
+        self.trouble = str(error)
+        # Not a line for each failure of an endpoint that fails now and then; the metrics count them all.
+        if self._told_at is None or time.monotonic() - self._told_at >= _TELL_AGAIN:
+            self._told_at = time.monotonic()
             log.warning("step fails, retrying", pipeline=self.pipeline, step=self.name, error=str(error))
         else:
             log.debug("step still fails", pipeline=self.pipeline, step=self.name, error=str(error))
-        self.trouble = str(error)
 
     async def _give_up(self, failures: list[Failure], attempts: int) -> None:
         if self._spec.on_failure == "stop":

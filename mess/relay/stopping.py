@@ -18,8 +18,8 @@ class Halted(Exception):
 class Stopping:
     """Once it is set, nothing more is read and pauses end at once.
 
-    What waits in the lanes by then may still be delivered for a short while: what is finished behind an unfinished event
-    would be delivered again after the next start.
+    What waits in the lanes by then may still be delivered for a short while: what is finished behind an unfinished
+    event would be delivered again after the next start.
     """
 
     def __init__(self) -> None:

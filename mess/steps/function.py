@@ -9,10 +9,10 @@ import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mess.codec import copy
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
 from mess.step import DEFAULT_LANES, Step
@@ -99,7 +99,7 @@ class FunctionStep(Step):
         run.began = time.monotonic()
         for event in run.events:
             try:
-                result = self._function(copy(event.body), *self._arguments)
+                result = self._function(_input(event.body), *self._arguments)
                 if inspect.iscoroutine(result):
                     result = asyncio.run(_awaited(result))
             except BaseException as error:  # a user's sys.exit() must not end a worker unseen
@@ -112,7 +112,7 @@ class FunctionStep(Step):
         for event in run.events:
             result: Any
             try:
-                result = await self._function(copy(event.body), *self._arguments)
+                result = await self._function(_input(event.body), *self._arguments)
             except BaseException as error:
                 if run.abandoned:
                     raise  # cancelled by `_watch`, not by the function
@@ -153,6 +153,17 @@ class FunctionStep(Step):
         if errors:
             raise BatchError(errors, passed)
         return passed
+
+
+def _input(value: Any) -> Any:
+    """What a function is given: containers of its own, for it may write into them, and dates with their time zone."""
+    if isinstance(value, dict):
+        return {key: _input(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_input(item) for item in value]
+    if value.__class__ is datetime and value.tzinfo is None:
+        return value.replace(tzinfo=timezone.utc)
+    return value
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import aiohttp
+from multidict import CIMultiDict
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from yarl import URL
 
 import mess
 from mess import envelope
@@ -18,9 +21,6 @@ from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, Endpo
 from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
 from mess.values import Duration, Size
-
-if TYPE_CHECKING:
-    import aiohttp
 
 _BODY_READ = 64 * 1024
 _BODY_SHOWN = 300
@@ -30,8 +30,6 @@ _AMBIGUOUS = frozenset({408, 425})
 
 
 def _http_url(value: str) -> str:
-    from yarl import URL
-
     try:
         url = URL(value)
     except ValueError as error:
@@ -110,8 +108,6 @@ class HttpConfig(StepConfig):
 
     def describe(self) -> str:
         """The step and the endpoint's host; paths and queries of webhooks often are secrets."""
-        from yarl import URL
-
         url = URL(self.endpoint)
         return f"http {url.origin()}{'/…' if url.path_qs not in ('', '/') else ''}"
 
@@ -144,10 +140,6 @@ class Http(Sink):
 
     async def open(self) -> None:
         """Make the session; connections are made when they are needed."""
-        import aiohttp
-        from multidict import CIMultiDict
-        from yarl import URL
-
         config = self._config
         headers = CIMultiDict({"Content-Type": "application/json", "User-Agent": f"mess/{mess.__version__}"})
         headers.update(config.headers)
@@ -226,8 +218,6 @@ class Http(Sink):
         return {}
 
     async def _send(self, identity: str, body: bytes, replay: bool) -> None:
-        import aiohttp
-
         headers = {"webhook-id": identity, "webhook-timestamp": str(int(time.time()))}
         if replay:
             headers["mess-replay"] = "true"
@@ -252,18 +242,18 @@ class Http(Sink):
     async def _request(self, headers: dict[str, str], body: bytes) -> tuple[int, Any, str]:
         if self._session is None:
             raise AssertionError("the step is not open")
-        async with self._session.request(
+        response = await self._session.request(
             self._config.method, self._url, data=body, headers=headers, allow_redirects=False
-        ) as response:
-            answer = b""
-            if not response.content.at_eof():
-                answer = await self._read(response)
-            return response.status, response.headers, answer[:_BODY_SHOWN].decode("utf-8", "replace").strip()
+        )
+        # Without a body, which is the rule, the connection has gone back to the pool by itself.
+        if response.content.at_eof():
+            return response.status, response.headers, ""
+        async with response:
+            answer = await self._read(response)
+        return response.status, response.headers, answer[:_BODY_SHOWN].decode("utf-8", "replace").strip()
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         """The beginning of the answer. The status is what counts: an answer that breaks off behind it is no failure."""
-        import aiohttp
-
         answer = b""
         try:
             while chunk := await response.content.readany():
@@ -300,8 +290,6 @@ def _failure(status: int, headers: Any, text: str) -> DeliveryError:
 
 
 def _host(location: str) -> str:
-    from yarl import URL
-
     try:
         return URL(location).host or "another path"
     except ValueError:

@@ -33,10 +33,10 @@ CONFIG = Config.model_validate(
     ("namespace", "expected"),
     [
         (("shop", "orders"), {"pipeline": "shop.orders", "concurrency": 3, "order": "none"}),
-        (("shop", "log_a"), {"pipeline": "default", "concurrency": 2, "full_document": "off"}),
-        (("shop",), {"pipeline": "default", "operations": ALL_OPERATIONS, "full_document": "update_lookup"}),
+        (("shop", "log_a"), {"pipeline": "top level", "concurrency": 2, "full_document": "off"}),
+        (("shop",), {"pipeline": "top level", "operations": ALL_OPERATIONS, "full_document": "update_lookup"}),
         (("tenant_2", "any"), {"pipeline": "tenant_*", "order": "document"}),
-        (("tenant_1", "any"), {"pipeline": "default"}),
+        (("tenant_1", "any"), {"pipeline": "top level"}),
         (("hooked", "x"), {"pipeline": "hooked"}),
     ],
 )
@@ -55,4 +55,16 @@ def test_what_no_scope_selects_has_no_options(namespace: tuple[str, ...]) -> Non
 
 def test_every_pipeline_is_found_once() -> None:
     steps = {spec.name: [step.name for step in spec.steps] for spec in pipelines(CONFIG)}
-    assert steps == {"default": ["log"], "shop.orders": ["a", "b"], "hooked": [HOOK + "m:f"], "tenant_*": ["t"]}
+    assert steps == {"top level": ["log"], "shop.orders": ["a", "b"], "hooked": [HOOK + "m:f"], "tenant_*": ["t"]}
+
+
+def test_a_database_may_have_any_name_without_getting_in_the_way_of_the_top_level() -> None:
+    """Each pipeline is known by its scope's name, so no database's name may be that of the top level."""
+    config = Config.model_validate(
+        {
+            "databases": {"default": {"pipeline": [{"name": "log"}]}, "shop": {}},
+            "pipeline": [{"name": "log"}, {"name": "http", "config": {"endpoint": "http://localhost/"}}],
+        }
+    )
+    found = {spec.name: [step.name for step in spec.steps] for spec in pipelines(config)}
+    assert found == {"default": ["log"], "top level": ["log", "http"]}

@@ -53,7 +53,8 @@ class Stage:
         self.max_events = max(1, step.max_events)
         self.trouble: str | None = None
         self._accepted = 0
-        self._told_at: float | None = None
+        self._told = False
+        self._told_at = -_TELL_AGAIN
         self._spec = spec
         self.pipeline = pipeline
         self._stopping = stopping
@@ -121,8 +122,8 @@ class Stage:
             metrics.delivered(passed)
             if self.trouble is not None:
                 self.trouble = None
-                if self._told_at is not None and time.monotonic() - self._told_at >= _TELL_AGAIN:
-                    self._told_at = None
+                if self._told:
+                    self._told = False
                     log.info("step works again", pipeline=self.pipeline, step=self.name)
         if dropped := given - passed - len(failures):
             metrics.dropped(dropped)
@@ -137,8 +138,8 @@ class Stage:
     def _note_trouble(self, error: DeliveryError) -> None:
         self.trouble = str(error)
         # Not a line for each failure of an endpoint that fails now and then; the metrics count them all.
-        if self._told_at is None or time.monotonic() - self._told_at >= _TELL_AGAIN:
-            self._told_at = time.monotonic()
+        if time.monotonic() - self._told_at >= _TELL_AGAIN:
+            self._told, self._told_at = True, time.monotonic()
             log.warning("step fails, retrying", pipeline=self.pipeline, step=self.name, error=str(error))
         else:
             log.debug("step still fails", pipeline=self.pipeline, step=self.name, error=str(error))

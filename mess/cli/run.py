@@ -70,7 +70,7 @@ async def _run(loaded: Loaded) -> None:
     # batches, which hold many objects and no cycles.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    gc.set_threshold(50_000, 20, 50)
     await relay.run()
     log.info("stopped", changed=relay.metrics.changed)
 

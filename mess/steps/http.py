@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import aiohttp
-from multidict import CIMultiDict
+from multidict import CIMultiDict, istr
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from yarl import URL
 
@@ -22,6 +22,8 @@ from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
 from mess.values import Duration, Size
 
+# Names that aiohttp need not fold again for every request.
+_ID, _TIMESTAMP, _REPLAY = istr("webhook-id"), istr("webhook-timestamp"), istr("mess-replay")
 _BODY_READ = 64 * 1024
 _BODY_SHOWN = 300
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
@@ -218,9 +220,9 @@ class Http(Sink):
         return {}
 
     async def _send(self, identity: str, body: bytes, replay: bool) -> None:
-        headers = {"webhook-id": identity, "webhook-timestamp": str(int(time.time()))}
+        headers = {_ID: identity, _TIMESTAMP: str(int(time.time()))}
         if replay:
-            headers["mess-replay"] = "true"
+            headers[_REPLAY] = "true"
         try:
             try:
                 status, answer, text = await self._request(headers, body)

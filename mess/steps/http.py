@@ -220,7 +220,7 @@ class Http(Sink):
         return {}
 
     async def _send(self, identity: str, body: bytes, replay: bool) -> None:
-        headers = {_ID: identity, _TIMESTAMP: str(int(time.time()))}
+        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: str(int(time.time()))}
         if replay:
             headers[_REPLAY] = "true"
         try:

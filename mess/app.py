@@ -23,12 +23,13 @@ from mess.config.model import Config
 from mess.config.model import Window as Bounds
 from mess.config.scope import HOOK, PipelineSpec, pipelines
 from mess.errors import NotPermitted, SourceUnavailable
-from mess.event import Event, Namespace, event_id
+from mess.event import Event
 from mess.relay.build import build_hook, build_step, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.dispatch import Dispatcher
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
+from mess.relay.losses import record
 from mess.relay.pipeline import Done, Pipeline
 from mess.relay.router import ScopeRouter
 from mess.relay.runner import StreamRunner
@@ -37,7 +38,7 @@ from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.window import Window
 from mess.state.open import open_store
-from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore
+from mess.state.store import Checkpoint, StateStore
 from mess.step import Context
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
@@ -232,7 +233,7 @@ class Relay:
         self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
 
         async def report(batch: Batch) -> None:
-            await _record(batch, stream, store)
+            await record(batch, stream, store)
 
         return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self.metrics.events(stream.name))
 
@@ -285,37 +286,6 @@ async def store_for(config: Config) -> AsyncIterator[StateStore]:
         await store.close()
         if client is not None:
             await mongodb.close(client)
-
-
-async def _record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
-    """Keep what a batch could not deliver, before the position behind it counts."""
-    now = datetime.now(timezone.utc)
-    letters = [
-        DeadLetter(
-            id=event_id(unreadable.position.token or {}),
-            pipeline="",
-            step="capture",
-            namespace=Namespace(stream.database or "", ""),
-            operation="",
-            key=None,
-            reason=unreadable.reason,
-            error="SourceError",
-            attempts=1,
-            time=now,
-            event={"_id": unreadable.position.token},
-            body=None,
-        )
-        for unreadable in batch.unreadable
-    ]
-    if letters:
-        await store.add_dead_letters(letters)
-        for letter in letters:
-            log.error(
-                "change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason
-            )
-    if batch.lost is not None:
-        since, until = batch.lost.since.time, batch.lost.until.time
-        await store.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))
 
 
 async def _prune(store: StateStore, retention: Any) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Sequence
-from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -16,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from yarl import URL
 
 import mess
-from mess import envelope
+from mess import answers, envelope
 from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
@@ -27,8 +25,6 @@ _ID, _TIMESTAMP, _REPLAY = istr("webhook-id"), istr("webhook-timestamp"), istr("
 _BODY_READ = 64 * 1024
 _BODY_SHOWN = 300
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
-_DOWN = frozenset({401, 403, 404, 407, 410, 429, 502, 503, 504})
-_AMBIGUOUS = frozenset({408, 425})
 
 
 def _http_url(value: str) -> str:
@@ -239,7 +235,7 @@ class Http(Sink):
             raise EndpointDown(f"{type(error).__name__}: {error}") from error
         if 200 <= status < 300:
             return
-        raise _failure(status, answer, text)
+        raise answers.failure(status, answer, text)
 
     async def _request(self, headers: dict[str, str], body: bytes) -> tuple[int, Any, str]:
         if self._session is None:
@@ -278,36 +274,3 @@ def _parts(bodies: Sequence[bytes], max_bytes: int) -> list[tuple[int, int]]:
             start, size = index, 0
         size += length
     return [*parts, (start, len(bodies))]
-
-
-def _failure(status: int, headers: Any, text: str) -> DeliveryError:
-    reason = f"answered {status}" + (f": {text}" if text else "")
-    if 300 <= status < 400:
-        return EndpointDown(f"{reason} (a redirect to {_host(headers.get('Location', ''))}; name the final URL)")
-    if status in _DOWN:
-        return EndpointDown(reason, _retry_after(headers.get("Retry-After")))
-    if status >= 500 or status in _AMBIGUOUS or status < 200:
-        return Ambiguous(reason)
-    return Refused(reason)
-
-
-def _host(location: str) -> str:
-    try:
-        return URL(location).host or "another path"
-    except ValueError:
-        return "somewhere unreadable"
-
-
-def _retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date."""
-    if value is None:
-        return None
-    if value.strip().isdecimal():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

@@ -1,0 +1,44 @@
+"""Keeps word of what a stream could not hand out."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+
+from mess.capture.plan import StreamPlan
+from mess.capture.source import Batch
+from mess.event import Namespace, event_id
+from mess.state.store import DeadLetter, Gap, StateStore
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+
+async def record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
+    """Keep what a batch could not deliver, before the position behind it counts."""
+    now = datetime.now(timezone.utc)
+    letters = [
+        DeadLetter(
+            id=event_id(unreadable.position.token or {}),
+            pipeline="",
+            step="capture",
+            namespace=Namespace(stream.database or "", ""),
+            operation="",
+            key=None,
+            reason=unreadable.reason,
+            error="SourceError",
+            attempts=1,
+            time=now,
+            event={"_id": unreadable.position.token},
+            body=None,
+        )
+        for unreadable in batch.unreadable
+    ]
+    if letters:
+        await store.add_dead_letters(letters)
+        for letter in letters:
+            log.error(
+                "change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason
+            )
+    if batch.lost is not None:
+        since, until = batch.lost.since.time, batch.lost.until.time
+        await store.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))

@@ -1,0 +1,59 @@
+"""What the relay counts on, and what is told of a stream: plain, and cheap to write to."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+Count = Callable[[int], None]
+"""Adds so many."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """How a stream is, at the moment.
+
+    `problem` says why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown.
+    `window_events` and `window_bytes` (of BSON) are of its events in flight.
+    """
+
+    name: str
+    connected: bool
+    problem: str | None
+    lag: float | None
+    window_events: int
+    window_bytes: int
+    checkpoint_age: float | None
+
+
+class Tally:
+    """A number that only grows. Plain, without Prometheus' lock: one thread counts, and it may be for every event."""
+
+    __slots__ = ("value",)
+
+    def __init__(self) -> None:
+        self.value = 0
+
+    def add(self, count: int) -> None:
+        """Add so many."""
+        self.value += count
+
+
+class Timing:
+    """How long something took, as a histogram: `counts` holds one more than there are `BOUNDS`."""
+
+    __slots__ = ("counts", "sum")
+
+    BOUNDS: ClassVar = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+    """The buckets' upper bounds in seconds."""
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(self.BOUNDS) + 1)
+        self.sum = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """It took so long."""
+        self.counts[bisect_left(self.BOUNDS, seconds)] += 1
+        self.sum += seconds

@@ -139,7 +139,7 @@ async def test_readiness_says_what_is_wrong_and_when_it_is_over(lab: Lab) -> Non
         status, text = await lab.get(relay, "/readyz")
         assert status == 503
         [reason] = json.loads(text)["reasons"]
-        assert reason.startswith("step http of pipeline default: ")
+        assert reason.startswith("step http of pipeline top level: ")
         assert (await lab.get(relay, "/healthz"))[0] == 200
         await lab.receiver.start()
         await lab.receiver.wait_for_events(1)

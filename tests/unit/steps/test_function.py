@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -146,3 +147,19 @@ async def test_a_hook_takes_item_and_context_and_what_it_returns_is_ignored() ->
         events = make_events(1)
         assert await step.process(events) == events
         assert seen == [("insert", "mess")]
+
+
+async def test_functions_get_dates_with_their_time_zone_however_deep() -> None:
+    seen: list[Any] = []
+
+    def look(input: Any, config: Any, context: Any) -> Any:  # noqa: A002
+        seen.append(input)
+        return input
+
+    moment = datetime(2026, 11, 23, 10, 0)
+    [event] = make_events(1)
+    event.change["fullDocument"]["at"] = {"created": [moment]}
+    async with opened(look) as step:
+        await step.process([event])
+    assert seen[0]["fullDocument"]["at"]["created"] == [moment.replace(tzinfo=timezone.utc)]
+    assert event.change["fullDocument"]["at"]["created"] == [moment]

@@ -71,6 +71,8 @@ async def _run(loaded: Loaded) -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    # A user's function that computes in a thread is to give way soon, or health checks wait for it.
+    sys.setswitchinterval(0.001)
     await relay.run()
     log.info("stopped", changed=relay.metrics.changed)
 

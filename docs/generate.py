@@ -28,6 +28,7 @@ _SCOPED = tuple(model.Scope.model_fields)
 _SECTIONS = (
     ("A pipeline's entry", model.StepSpec),
     ("retry", model.Retry),
+    ("probe", model.Probe),
     ("mongodb", model.MongoDB),
     ("state", model.State),
     ("state.retention", model.Retention),

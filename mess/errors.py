@@ -91,8 +91,24 @@ class HistoryLost(SourceError):
     exit_code = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a sink answered: its status (an HTTP status; None where the protocol has no numbers) and the first KiB of
+    its answer."""
+
+    status: int | None = None
+    body: str = ""
+
+
 class DeliveryError(MessError):
-    """A step could not do its work on an event."""
+    """A step could not do its work on an event.
+
+    `response` is what the sink answered, when it answered at all; it is kept with the dead letter.
+    """
+
+    def __init__(self, message: str | None = None, *, response: Response | None = None) -> None:
+        super().__init__(message)
+        self.response = response
 
 
 class EndpointDown(DeliveryError):
@@ -101,8 +117,10 @@ class EndpointDown(DeliveryError):
     `retry_after` is how many seconds the sink asked to be left alone, when it said so.
     """
 
-    def __init__(self, message: str | None = None, retry_after: float | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str | None = None, retry_after: float | None = None, *, response: Response | None = None
+    ) -> None:
+        super().__init__(message, response=response)
         self.retry_after = retry_after
 
 
@@ -111,7 +129,11 @@ class Ambiguous(DeliveryError):
 
 
 class Refused(DeliveryError):
-    """The sink will never take this event."""
+    """The sink will never take this event.
+
+    Raised by itself for several events, and not in a BatchError, it says that they were refused as one, as a batch in
+    one request: the pipeline halves them until those that are to blame are found.
+    """
 
 
 class BatchError(DeliveryError):

@@ -65,6 +65,14 @@ class Step(ABC):
         Raises BatchError when some events failed, another DeliveryError when all did.
         """
 
+    async def check(self) -> str | None:
+        """Try whether the step could do its work now, without delivering anything; called after `open`, at any time.
+
+        Returns what was found in a few words (`http://orders.internal answers`), None where there is nothing to try.
+        Raises DeliveryError, with the mend in its message, when it could not. Must not say a secret.
+        """
+        return None
+
     async def close(self) -> None:  # noqa: B027 - most steps hold nothing
         """Let go of what `open` took; called once, after the last `process`."""
 

@@ -29,16 +29,35 @@ class Retry(Section):
     """How long to wait between attempts: `first`, then `multiplier` times as long each time, up to `cap`, with
     jitter."""
 
-    max_attempts: Annotated[int, Field(ge=1), NotBool] | None = None
-    """After how many attempts an event that fails ambiguously (a 500, no answer in time) is given up on. An attempt
-    counts only when the step did its work on another event since the one before: an outage never costs an event.
-    Default: it is tried for ever."""
+    max_attempts: Annotated[int, Field(ge=1), NotBool] | None = 10
+    """After how many attempts an event that fails ambiguously (a 500, no answer in time) is given up on; null for any
+    number. An attempt counts only when the step did its work on another event since the one before: an outage never
+    costs an event."""
     first: Duration = 0.2
     """The first pause."""
     multiplier: Number = Field(2.0, ge=1)
     """How much longer each pause is than the one before."""
     cap: Duration = 5.0
     """The longest pause."""
+    max_age: Duration | None = None
+    """How long after its first failure an event that fails ambiguously is given up on, however many attempts counted.
+    Default: never."""
+
+
+class Probe(Section):
+    """How a sink that is down is tried: by one event at a time, after a pause that is a share of the outage so far."""
+
+    first: Duration = 0.25
+    """The shortest pause."""
+    share: Number = Field(0.02, ge=0, le=1)
+    """Which share of the outage so far a pause is."""
+    cap: Duration = 30.0
+    """The longest pause."""
+    max_retry_after: Duration = 300.0
+    """The longest pause that a sink may ask for (`Retry-After`)."""
+    refusing_after: Annotated[int, Field(ge=1), NotBool] | None = 100
+    """After how many different events refused in a row, with no success between, the step is taken to be what is wrong:
+    it is held like a sink that is down. null for never."""
 
 
 class StepSpec(Section):
@@ -54,9 +73,15 @@ class StepSpec(Section):
     config: Named[Any] = Field(default_factory=dict)
     """The step's own options."""
     retry: Retry = Retry()
-    """Pauses between attempts."""
+    """Attempts and the pauses between them."""
+    probe: Probe = Probe()
+    """What happens while the sink is down."""
     on_failure: OnFailure = "dead_letter"
     """What to do with an event that the step refuses: keep it as a dead letter, skip it, or stop the relay."""
+    rate_limit: Annotated[float, Field(gt=0), NotBool] | None = None
+    """How many events the step is given in a second at the most, all lanes together. Default: as many as it takes."""
+    concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
+    """How many deliveries of this step run at a time. Default: one for each of the pipeline's lanes."""
 
 
 class Scope(Section):
@@ -78,8 +103,8 @@ class Scope(Section):
     order: Order | None = None
     """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
     concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
-    """How many lanes the pipeline has: how many deliveries run at a time. Default: 16, or 4 where the http
-    step sends batches."""
+    """How many lanes the pipeline has: how many deliveries run at a time. Default: the largest `concurrency` of its
+    steps, else 4 where steps send batches, else 16."""
 
 
 class CollectionScope(Scope):

@@ -27,12 +27,28 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt that failed.
+
+    `time` is when it ended, to the millisecond, `error` the name of the error's class and `reason` what the step said.
+    `status` and `response` (its first KiB) are the sink's answer, None where it gave none.
+    """
+
+    time: datetime
+    error: str
+    reason: str
+    status: int | None = None
+    response: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DeadLetter:
     """An event that was given up on, stored with its reason.
 
     `id` is the event's. `reason` is what the step said and `error` the name of the error's class. `attempts` counts the
     deliveries tried. `time` is when it was first given up on, to the millisecond. `event` is the change event as
-    MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings.
+    MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings. `history` holds the
+    last ten attempts, oldest first; it is empty in listings.
     """
 
     id: str
@@ -47,6 +63,7 @@ class DeadLetter:
     time: datetime
     event: dict[str, Any]
     body: Any
+    history: tuple[Attempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

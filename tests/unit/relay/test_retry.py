@@ -19,7 +19,7 @@ from mess.relay.retry import Verdict, classify, judge, pause
     ],
 )
 def test_only_a_refusal_is_given_up_on(error: Exception, verdict: Verdict) -> None:
-    assert judge(classify(error), Retry(), 1_000_000) is verdict
+    assert judge(classify(error), Retry(max_attempts=None), 1_000_000) is verdict
 
 
 def test_with_a_bound_only_ambiguous_failures_are_given_up_on() -> None:

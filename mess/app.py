@@ -26,7 +26,7 @@ from mess.errors import NotPermitted, SourceUnavailable
 from mess.event import Event
 from mess.relay.build import build_hook, build_step, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
-from mess.relay.dispatch import Dispatcher
+from mess.relay.dispatch import Dispatcher, line
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
 from mess.relay.losses import record
@@ -222,9 +222,15 @@ class Relay:
         )
         finished = {pipeline.name: self._done(window, pipeline.name) for pipeline in built.values()}
 
-        def lane(pipeline: Pipeline) -> Lane:
-            done = finished[pipeline.name]
-            return Lane(pipeline, done, stopping=self._stopping, hungry=dispatcher.hungry, failed=engine.fail)
+        def lane(pipeline: Pipeline, order: str) -> Lane:
+            return Lane(
+                pipeline,
+                finished[pipeline.name],
+                line=lambda event: line(event, order),
+                stopping=self._stopping,
+                hungry=dispatcher.hungry,
+                failed=engine.fail,
+            )
 
         router = ScopeRouter(self.config, stream, start, built, lane)
         dispatcher = Dispatcher(window, router)

@@ -139,14 +139,22 @@ class Refused(DeliveryError):
 class BatchError(DeliveryError):
     """Some events of a mini-batch failed; all others are done.
 
-    `errors` maps the index of each failed event, in the sequence that the step was given, to its error.
-    `passed` holds the events that go on to the next step; None means all that did not fail.
+    `errors` maps the index of each failed event, in the sequence that the step was given, to its error; events with
+    one and the same error object failed together, as a batch in one request. `untried` holds the events at the end that
+    the step did not get to: it is given them again. `passed` holds the events that go on to the next step; None means
+    all the others.
     """
 
-    def __init__(self, errors: Mapping[int, Exception], passed: Sequence[Event] | None = None) -> None:
+    def __init__(
+        self,
+        errors: Mapping[int, Exception],
+        passed: Sequence[Event] | None = None,
+        untried: Sequence[Event] = (),
+    ) -> None:
         super().__init__(f"{len(errors)} events failed")
         self.errors = dict(errors)
         self.passed = passed
+        self.untried = untried
 
 
 class StateError(MessError):

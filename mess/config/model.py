@@ -57,7 +57,10 @@ class Probe(Section):
     """The longest pause that a sink may ask for (`Retry-After`)."""
     refusing_after: Annotated[int, Field(ge=1), NotBool] | None = 100
     """After how many different events refused in a row, with no success between, the step is taken to be what is wrong:
-    it is held like a sink that is down. null for never."""
+    it is held like a sink that is down. null for never; with `on_failure: skip` it never is."""
+    suspect_after: Annotated[int, Field(ge=1), NotBool] = 10
+    """After how many different events that fail ambiguously in a row, with no success between, the sink is taken to be
+    down."""
 
 
 class StepSpec(Section):

@@ -64,6 +64,15 @@ def _target(event: Event) -> Namespace:
     return Namespace(target.get("db", ""), target.get("coll", ""))
 
 
+def line(event: Event, order: str) -> int:
+    """What `order` keeps in line: two events with the same number are delivered in their order."""
+    if event.key is None:
+        return 0
+    if order == "document":
+        return hash(event.namespace) ^ key_hash(event.key)
+    return hash(event.namespace) if order == "collection" else id(event)
+
+
 class Dispatcher:
     """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in.
 
@@ -134,7 +143,7 @@ class Dispatcher:
             if route is None or event.operation not in route.operations or not self._wanted(event, route):
                 left_out.append(event)
                 continue
-            lane = route.lanes[self._line(event, route) % len(route.lanes)]
+            lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
         for lane in touched:
@@ -148,15 +157,11 @@ class Dispatcher:
         route = self._routes[namespace] = self._router.route(namespace)
         return route
 
-    def _line(self, event: Event, route: Route) -> int:
-        if event.key is None:
-            return 0
-        if route.order == "document":
-            return hash(event.namespace) ^ key_hash(event.key)
-        if route.order == "collection":
-            return hash(event.namespace)
-        self._turn += 1
-        return self._turn
+    def _lane(self, event: Event, route: Route) -> Lane:
+        if route.order == "none":
+            self._turn += 1
+            return route.lanes[self._turn % len(route.lanes)]
+        return route.lanes[line(event, route.order) % len(route.lanes)]
 
     @staticmethod
     def _wanted(event: Event, route: Route) -> bool:

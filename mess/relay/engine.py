@@ -51,6 +51,8 @@ class Engine:
                 opened.append(pipeline)
                 await pipeline.open()
             tasks = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
+            for pipeline in self._pipelines:
+                tasks += [asyncio.create_task(self._guard(stage.check())) for stage in pipeline.stages]
             tasks.append(asyncio.create_task(self._guard(self._checkpoint())))
             await self._stopping.wait()
         finally:

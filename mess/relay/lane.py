@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 from mess.event import Event
+from mess.relay.parking import Parking
 from mess.relay.pipeline import Done, Pipeline
 from mess.relay.stopping import Halted, Stopping
 from mess.step import MINI_BATCH_BYTES
@@ -16,16 +18,29 @@ class Lane:
     """Hands the events that wait for it to the pipeline, a mini-batch at a time.
 
     It has a task only while events wait: under load mini-batches are large by themselves, when quiet they are single
-    events. `hungry` is called when less than a further mini-batch waits, `failed` with what ends a lane for good.
+    events. An event that is to be tried again later lets those pass that `line` gives another key. `hungry` is called
+    when less than a further mini-batch waits, `failed` with what ends a lane for good.
     """
 
-    __slots__ = ("_done", "_failed", "_hungry", "_pipeline", "_stopping", "events", "task")
+    __slots__ = (
+        "_done",
+        "_failed",
+        "_hungry",
+        "_parking",
+        "_pipeline",
+        "_resting",
+        "_stopping",
+        "_woken",
+        "events",
+        "task",
+    )
 
     def __init__(
         self,
         pipeline: Pipeline,
         done: Done,
         *,
+        line: Callable[[Event], Hashable],
         stopping: Stopping,
         hungry: Callable[[], None],
         failed: Callable[[BaseException], None],
@@ -37,6 +52,9 @@ class Lane:
         self._stopping = stopping
         self._hungry = hungry
         self._failed = failed
+        self._parking = Parking(line)
+        self._woken = asyncio.Event()
+        self._resting = False
 
     @property
     def sated(self) -> bool:
@@ -46,20 +64,28 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do."""
-        return self.task is None
+        return self.task is None or self._resting
 
     def wake(self) -> None:
         """See to the events that have been put in; called once after a batch of them."""
         if self.task is None:
             self.task = asyncio.get_running_loop().create_task(self._work())
+        else:
+            self._woken.set()
 
     async def _work(self) -> None:
+        parking = self._parking
         try:
-            while self.events and not self._stopping.is_over():
-                batch = self._take()
-                if not self.sated:
-                    self._hungry()
-                await self._pipeline.run(batch, self._done)
+            while (self.events or parking) and not self._stopping.is_over():
+                if parking and parking.due <= time.monotonic():
+                    await self._pipeline.retry(self._done, parking)
+                elif self.events:
+                    batch = self._take()
+                    if not self.sated:
+                        self._hungry()
+                    await self._pipeline.run(batch, self._done, parking)
+                else:
+                    await self._rest(parking.due - time.monotonic())
         except Halted:
             pass
         except Exception as error:
@@ -67,6 +93,14 @@ class Lane:
             return
         finally:
             self.task = None
+
+    async def _rest(self, seconds: float) -> None:
+        self._woken.clear()
+        self._resting = True
+        try:
+            await self._stopping.pause(seconds, self._woken)
+        finally:
+            self._resting = False
 
     def _take(self) -> list[Event]:
         waiting = self.events

@@ -1,24 +1,47 @@
-"""What a failure means for an event: the policy, apart from the pipeline that carries it out."""
+"""What a failure means for the events it struck: the policy, apart from the pipeline that carries it out.
+
+Every function here is pure, and the whole table is tested in tests/unit/relay/test_retry.py.
+"""
 
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from enum import Enum
 
-from mess.config.model import Retry
+from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
-
-MAX_RETRY_AFTER = 300.0
-"""Seconds: a sink that asks for a longer pause is tried again after this one."""
 
 
 class Verdict(Enum):
-    """What becomes of an event that a step failed on."""
+    """What becomes of events that a step failed on together."""
 
-    RETRY = "retry"
-    """Try the same step again, after a pause, for as long as it takes."""
+    HOLD = "hold"
+    """The sink is the trouble: every lane waits, and one at a time tries whether it is back."""
+    PARK = "park"
+    """These events are tried again after a pause; those with other keys go on meanwhile."""
+    SPLIT = "split"
+    """Some of them may be the trouble: each half is tried by itself."""
     GIVE_UP = "give up"
-    """`on_failure` decides."""
+    """This event is the trouble: `on_failure` decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known when events have failed together.
+
+    `several` tells that they are more than one. `counted` is how many of their attempts count, this one included, and
+    `age` how many seconds ago the first one failed. `witness` tells that the sink has accepted other events since their
+    previous attempt. `suspect` tells that the sink has failed on several different events in a row, `refusing` that it
+    has refused so many that it, and not they, must be wrong.
+    """
+
+    several: bool = False
+    counted: int = 1
+    age: float = 0.0
+    witness: bool = False
+    suspect: bool = False
+    refusing: bool = False
 
 
 def classify(error: Exception) -> DeliveryError:
@@ -30,18 +53,36 @@ def classify(error: Exception) -> DeliveryError:
     return refused
 
 
-def judge(error: DeliveryError, retry: Retry, attempts: int) -> Verdict:
-    """What becomes of an event after `attempts` that count, see `Retry.max_attempts`: an outage never costs one."""
+def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
+    """What becomes of events that failed with `error`.
+
+    An outage never costs an event: without a witness, only a refusal and `max_age` end its attempts.
+    """
+    last = Verdict.SPLIT if facts.several else Verdict.GIVE_UP
     if isinstance(error, Refused):
-        return Verdict.GIVE_UP
-    exhausted = retry.max_attempts is not None and attempts >= retry.max_attempts
-    return Verdict.GIVE_UP if isinstance(error, Ambiguous) and exhausted else Verdict.RETRY
+        return Verdict.HOLD if facts.refusing and not facts.several else last
+    expired = retry.max_age is not None and facts.age >= retry.max_age
+    if isinstance(error, Ambiguous):
+        if expired or (retry.max_attempts is not None and facts.counted >= retry.max_attempts):
+            return last
+        return Verdict.HOLD if facts.suspect else Verdict.PARK
+    # A sink that takes other events is not down; this answer is about these, however it sounds.
+    if not facts.witness:
+        return Verdict.HOLD
+    return last if expired else Verdict.PARK
 
 
 def pause(retry: Retry, attempt: int, error: DeliveryError) -> float:
-    """Seconds to wait after the `attempt`-th failure (counted from 1): exponential, capped, with jitter downwards."""
-    if isinstance(error, EndpointDown) and error.retry_after is not None:
-        return min(error.retry_after, MAX_RETRY_AFTER)
+    """Seconds until the next attempt after the `attempt`-th (counted from 1): exponential, capped, with jitter
+    downwards."""
     # Beyond the 64th attempt the power may overflow, and the cap holds long before.
     longest = min(retry.cap, retry.first * retry.multiplier ** min(attempt - 1, 64))
     return longest * random.uniform(0.5, 1.0)
+
+
+def probe_pause(probe: Probe, outage: float, error: DeliveryError) -> float:
+    """Seconds until the next probe of a sink that has been down for `outage` seconds: a share of that, or what the sink
+    asked for."""
+    if isinstance(error, EndpointDown) and error.retry_after is not None:
+        return max(probe.first, min(error.retry_after, probe.max_retry_after))
+    return min(probe.cap, max(probe.first, probe.share * outage))

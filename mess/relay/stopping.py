@@ -48,14 +48,15 @@ class Stopping:
         """Return when the relay is to stop."""
         await self._event.wait()
 
-    async def pause(self, seconds: float) -> None:
-        """Wait, or raise Halted as soon as the relay is stopping."""
+    async def pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
+        """Wait for so many seconds, or until `woken` is set, or raise Halted as soon as the relay is stopping."""
         try:
             async with asyncio.timeout(seconds):
-                await self._event.wait()
+                await (self._event.wait() if woken is None else self.unless(_wait(woken)))
         except TimeoutError:
             return
-        raise Halted
+        if self._event.is_set():
+            raise Halted
 
     async def unless(self, work: Coroutine[Any, Any, T]) -> T:
         """Do some work, or break it off and raise Halted as soon as the relay is stopping."""
@@ -69,3 +70,7 @@ class Stopping:
             task.cancel()
             stop.cancel()
             await asyncio.gather(task, stop, return_exceptions=True)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

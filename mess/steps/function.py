@@ -148,10 +148,9 @@ class FunctionStep(Step):
                     "drop the event"
                 )
         if len(results) < len(events):
-            slow = Ambiguous(f"the function did not return within {self._timeout:g} s")
-            errors.update(dict.fromkeys(range(len(results), len(events)), slow))
+            errors[len(results)] = Ambiguous(f"the function did not return within {self._timeout:g} s")
         if errors:
-            raise BatchError(errors, passed)
+            raise BatchError(errors, passed, events[len(results) + 1 :])
         return passed
 
 

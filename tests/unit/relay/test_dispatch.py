@@ -14,7 +14,7 @@ from bson import Decimal128, Int64, ObjectId, Timestamp
 
 from mess.capture.source import Batch
 from mess.event import Event, Namespace, Position
-from mess.relay.dispatch import Dispatcher, Route, key_hash
+from mess.relay.dispatch import Dispatcher, Route, key_hash, line
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.stopping import Stopping
@@ -34,7 +34,7 @@ class Slow(Pipeline):
         self.began: list[Event] = []
         self.finished: list[Event] = []
 
-    async def run(self, events: Sequence[Event], done: Any) -> None:
+    async def run(self, events: Sequence[Event], done: Any, parking: Any) -> None:
         self.began.extend(events)
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)
@@ -54,7 +54,15 @@ class Bench:
         self.dispatcher = Dispatcher(self.window, self)
         hungry, failed = self.dispatcher.hungry, self.errors.append
         self.lanes = [
-            Lane(self.pipeline, self._done, stopping=Stopping(), hungry=hungry, failed=failed) for _ in range(lanes)
+            Lane(
+                self.pipeline,
+                self._done,
+                line=lambda event: line(event, order),
+                stopping=Stopping(),
+                hungry=hungry,
+                failed=failed,
+            )
+            for _ in range(lanes)
         ]
         self._route = Route(self.lanes, order, operations, **route)
 
@@ -158,7 +166,7 @@ def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench = Bench(lanes=1)
 
-    async def broken(events: Sequence[Event], done: Any) -> None:
+    async def broken(events: Sequence[Event], done: Any, parking: Any) -> None:
         raise RuntimeError("broken")
 
     bench.pipeline.run = broken  # type: ignore[method-assign, assignment]
@@ -174,7 +182,7 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
     free = bench.lanes[0]
     held = asyncio.Event()
 
-    async def run(events: Sequence[Event], done: Any) -> None:
+    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
         if events[0] not in mine:
             await held.wait()
         bench.pipeline.finished.extend(events)
@@ -183,7 +191,7 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
     bench.pipeline.run = run  # type: ignore[method-assign]
     bench.pipeline.mini_batch = 2
     events = [make_event(number, key=number) for number in range(800)]
-    mine = [event for event in events if bench.lanes[bench.dispatcher._line(event, bench._route) % 4] is free]
+    mine = [event for event in events if bench.lanes[line(event, "document") % 4] is free]
     for start in range(0, 800, 100):
         async with asyncio.timeout(5):
             await bench.dispatcher.dispatch(Batch(events[start : start + 100], END))
@@ -198,7 +206,7 @@ async def test_while_most_lanes_are_sated_nothing_more_is_let_in() -> None:
     bench = Bench()
     held = asyncio.Event()
 
-    async def run(events: Sequence[Event], done: Any) -> None:
+    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
         await held.wait()
         done(events, True)
 

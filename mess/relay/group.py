@@ -1,0 +1,74 @@
+"""Events that failed together, and the story of their attempts."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+
+from mess.errors import DeliveryError
+from mess.event import Event
+from mess.state.records import Attempt
+
+HISTORY = 10
+"""How many attempts are remembered."""
+
+
+@dataclass(slots=True)
+class Group:
+    """Events that a step failed on together, and that are tried again together.
+
+    `position` is the stage's in its pipeline. `attempts` counts those made, `counted` those that count, `accepted` is
+    what the sink had accepted by the last one, `since` when the first one failed and `due` when the next is to be made
+    (both in `time.monotonic`'s seconds).
+    """
+
+    events: list[Event]
+    error: DeliveryError
+    since: float
+    position: int = 0
+    attempts: int = 0
+    counted: int = 0
+    accepted: int = 0
+    due: float = 0.0
+    history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
+
+    def halves(self) -> list[Group]:
+        """The group as two, each with all that is known of the whole, to be tried at once."""
+        middle = (len(self.events) + 1) // 2
+        return [
+            replace(self, events=events, history=self.history.copy())
+            for events in (self.events[:middle], self.events[middle:])
+        ]
+
+    def joined(self, other: Group) -> Group:
+        """Both groups as one, with the longer story of the two."""
+        longer = max(self, other, key=lambda group: group.attempts)
+        return replace(longer, events=[*self.events, *other.events])
+
+
+def note(known: Group | None, error: DeliveryError, events: list[Event], accepted: int) -> Group:
+    """The group of events that have just failed; `known` is what they belonged to when they had failed before, and
+    `accepted` how many events the sink has accepted by now.
+
+    An attempt counts when the sink has accepted others since the one before.
+    """
+    if known is None:
+        group = Group(events, error, time.monotonic(), counted=1)
+    else:
+        counted = known.counted + (accepted > known.accepted)
+        group = replace(known, events=events, error=error, counted=counted, history=known.history.copy())
+    group.attempts += 1
+    group.accepted = accepted
+    response = error.response
+    group.history.append(
+        Attempt(
+            datetime.now(timezone.utc),
+            type(error).__name__,
+            str(error),
+            None if response is None else response.status,
+            None if response is None else response.body,
+        )
+    )
+    return group

@@ -1,0 +1,97 @@
+"""A pipeline with its lanes, fed by hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from mess.config.model import StepSpec
+from mess.event import Event
+from mess.relay.dispatch import line
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+from mess.relay.stage import Stage
+from mess.relay.stopping import Stopping
+from mess.step import Step
+from mess.telemetry.metrics import Metrics
+from tests.unit.fakes import Letters
+
+QUICK: dict[str, Any] = {"retry": {"first": 0.001, "cap": 0.002}, "probe": {"first": 0.001, "cap": 0.002}}
+"""Pauses of a millisecond or two."""
+
+
+class Line:
+    """A pipeline of `steps`, with `lanes` lanes that events are spread over as the relay does.
+
+    `spec` is the last step's entry in the config; all have quick pauses. `delivered` and `dropped` are the events told
+    of by the pipeline.
+    """
+
+    def __init__(self, *steps: Step, lanes: int = 1, order: str = "document", **spec: Any) -> None:
+        self.stopping = Stopping()
+        self.letters = Letters()
+        self.metrics = Metrics("test")
+        self.delivered: list[Event] = []
+        self.dropped: list[Event] = []
+        self.errors: list[BaseException] = []
+        self.stages = [self._stage(number, step, {}) for number, step in enumerate(steps[:-1])]
+        self.stages.append(self._stage(len(steps) - 1, steps[-1], spec))
+        self.stage = self.stages[-1]
+        self.order = order
+        self._told = asyncio.Event()
+        pipeline = Pipeline("default", self.stages)
+        self.lanes = [
+            Lane(
+                pipeline,
+                self._done,
+                line=lambda event: line(event, order),
+                stopping=self.stopping,
+                hungry=lambda: None,
+                failed=self._failed,
+            )
+            for _ in range(lanes)
+        ]
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """Hand events to their lanes."""
+        for event in events:
+            lane = self.lanes[line(event, self.order) % len(self.lanes)]
+            lane.events.append(event)
+            lane.wake()
+
+    async def until(self, count: int, timeout: float = 5.0) -> None:
+        """Return when so many events are done with. Raises AssertionError, and what ended a lane."""
+        try:
+            async with asyncio.timeout(timeout):
+                while len(self.delivered) + len(self.dropped) < count and not self.errors:
+                    self._told.clear()
+                    await self._told.wait()
+        except TimeoutError:
+            raise AssertionError(f"{len(self.delivered)} delivered, {len(self.dropped)} dropped of {count}") from None
+        if self.errors:
+            raise self.errors[0]
+
+    async def stop(self) -> None:
+        """Stop, and wait for the lanes."""
+        self.stopping.set()
+        await asyncio.gather(*(lane.task for lane in self.lanes if lane.task is not None))
+
+    def _stage(self, number: int, step: Step, spec: dict[str, Any]) -> Stage:
+        options = {section: {**QUICK[section], **spec.pop(section, {})} for section in QUICK}
+        return Stage(
+            step,
+            StepSpec.model_validate({"name": f"step {number}", **options, **spec}),
+            "default",
+            stopping=self.stopping,
+            keep=self.letters,
+            metrics=self.metrics.step("default", f"step {number}"),
+        )
+
+    def _done(self, events: Sequence[Event], delivered: bool) -> None:
+        (self.delivered if delivered else self.dropped).extend(events)
+        self._told.set()
+
+    def _failed(self, error: BaseException) -> None:
+        self.errors.append(error)
+        self._told.set()

@@ -32,6 +32,11 @@ def order(number: int, **more: Any) -> Document:
     }
 
 
+def medium(number: int) -> Document:
+    """A document of 4 KB: an order of 60 lines."""
+    return order(number, lines=[_line(line) for line in range(60)])
+
+
 def big_string(number: int) -> Document:
     """A document of 64 KB, nearly all of it one string."""
     return order(number, blob="x" * 65_200)
@@ -39,8 +44,11 @@ def big_string(number: int) -> Document:
 
 def field_rich(number: int) -> Document:
     """A document of 64 KB, made of 4,000 small values: the most that it can take once it is decoded."""
-    lines = [{"sku": f"sku-{line:05d}", "quantity": line % 9, "price": 1.5, "gift": False} for line in range(1000)]
-    return order(number, lines=lines)
+    return order(number, lines=[_line(line) for line in range(1000)])
+
+
+def _line(number: int) -> Document:
+    return {"sku": f"sku-{number:05d}", "quantity": number % 9, "price": 1.5, "gift": False}
 
 
 def insert(url: str, count: int, make: Any = order, database: str = DATABASE) -> int:

@@ -1,8 +1,9 @@
 """A receiver that does as little as possible: it takes a POST, counts its events and answers 200.
 
-Run as `python -m bench.receiver`, it prints its port. `POST /single` counts one event, `/batch` as many as the body
-holds, `/latency` one, and keeps the time since its `"sent"`. `GET /reset?pid=…&expect=…` begins a measurement of the
-process `pid`, `GET /stats` tells of it. Times are of the monotonic clock, which all processes share.
+Run as `python -m bench.receiver`, it prints its port. `POST /single` counts one event, `/slow` one, and answers 20 ms
+later, `/batch` as many as the body holds, `/latency` one, and keeps the time since its `"sent"`. `GET
+/reset?pid=…&expect=…` begins a measurement of the process `pid`, `GET /stats` tells of it. Times are of the monotonic
+clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _SENT = re.compile(rb'"sent": ?([0-9.]+)')
 _MEMBER = b'","body":'
+_SLOW = 0.02  # seconds
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
 
 
@@ -74,7 +76,7 @@ class Server:
 
     def take(self, head: bytes, body: bytes) -> bytes:
         """Answer a request."""
-        if head.startswith(b"POST /single"):
+        if head.startswith((b"POST /single", b"POST /slow")):
             self.now.count(1)
         elif head.startswith(b"POST /batch"):
             self.now.count(body.count(_MEMBER))
@@ -123,7 +125,11 @@ class Connection(asyncio.Protocol):
                 # Not searched again before the body is complete.
                 self._need = whole - 1
                 return
-            self._transport.write(self._server.take(head, bytes(buffer[start:whole])))
+            answer = self._server.take(head, bytes(buffer[start:whole]))
+            if head.startswith(b"POST /slow"):
+                asyncio.get_running_loop().call_later(_SLOW, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
             del buffer[:whole]
             self._need = 0
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,28 +11,18 @@ from typing import Any
 from pymongo import MongoClient
 
 from bench import backlog
+from bench.drain import Run, drain, limit, of
 from bench.figures import median, progress, spread, table
 from bench.options import Options
-from bench.process import python, result
-from bench.relay import FIELD_MAP, RelayProcess, http_step
+from bench.process import python
+from bench.relay import FIELD_MAP, http_step
 from bench.sink import Sink
 from mess import codec
 from mess.demo.replica_set import ReplicaSet
 
 _BODIES = 2000
 _OPLOG_BYTES = 700  # of an entry, with what the disk format adds
-_runs = itertools.count()
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row's figures in one round: CPU in µs per event (None: not known), memory in MB."""
-
-    rate: float
-    cpu: float
-    receiver_cpu: float | None
-    busy: float | None
-    peak_mb: float
+_SLOW_EVENTS = 20_000
 
 
 @dataclass(frozen=True)
@@ -64,43 +52,27 @@ def run(options: Options) -> None:
 
 
 def _limit(bench: Bench) -> Run:
-    report = result("bench.limit", bench.url, backlog.DATABASE, str(bench.events))
-    rate, cpu = bench.events / report["seconds"], report["cpu"] / bench.events * 1e6
-    return Run(rate, cpu, None, None, report["peak_mb"])
+    return limit(bench.url, bench.events)
 
 
 def _relay(path: str, *, field_map: bool) -> Callable[[Bench], Run]:
     def measure(bench: Bench) -> Run:
         http = http_step(bench.sink.url(path), batch=path == "batch")
-        config = {
-            # A relay that was never there before, so that each run drains the same events.
-            "name": f"bench-{os.getpid()}-{next(_runs)}",
-            "mongodb": {"url": bench.url},
-            "start": "oldest",
-            "databases": {backlog.DATABASE: {}},
-            "pipeline": [*([FIELD_MAP] if field_map else []), http],
-        }
-        with RelayProcess(config) as relay:
-            bench.sink.reset(relay.pid, bench.events)
-            stats = bench.sink.wait(bench.events, relay.process)
-            peak = relay.peak_mb
-        relay.remove()
-        return _of(stats, peak)
+        return drain(bench.url, [*([FIELD_MAP] if field_map else []), http], bench.sink, bench.events)
 
     return measure
+
+
+def _slow(bench: Bench) -> Run:
+    step = http_step(bench.sink.url("slow"))
+    return drain(bench.url, [step], bench.sink, min(_SLOW_EVENTS, bench.events), concurrency=64)
 
 
 def _bare(bench: Bench) -> Run:
     with python("bench.bare", bench.sink.url("single"), str(bench.bodies), str(bench.events)) as process:
         bench.sink.reset(process.pid, bench.events)
         output, _ = process.communicate(b"\n")
-    return _of(bench.sink.wait(bench.events, timeout=10), float(output))
-
-
-def _of(stats: dict[str, Any], peak_mb: float) -> Run:
-    seconds, events = stats["seconds"], stats["events"]
-    used = stats["receiver_cpu"]
-    return Run(events / seconds, stats["cpu"] / events * 1e6, used / events * 1e6, used / seconds, peak_mb)
+    return of(bench.sink.wait(bench.events, timeout=10), float(output))
 
 
 _LIMIT = "limit: getMore, nothing decoded"
@@ -112,6 +84,7 @@ _ROWS: dict[str, Callable[[Bench], Run]] = {
     "relay: 500 a POST": _relay("batch", field_map=False),
     _SINGLE: _relay("single", field_map=False),
     _BARE: _bare,
+    "relay: one POST each, endpoint takes 20 ms, 64 lanes": _slow,
 }
 
 

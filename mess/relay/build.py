@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import chain, count
 from typing import Any
 
 from mess import steps
+from mess.config.model import StepSpec
+from mess.config.scope import HOOK
 from mess.step import Context, Step
 from mess.steps.function import FunctionStep
 
 
 def build_step(name: str, config: Mapping[str, Any], plugins: Mapping[str, str], context: Context) -> Step:
-    """The step called `name`: one of the user's `plugins` (a name and a function's reference), else one of MESS's own.
+    """The step called `name`: one of the user's `plugins` (a name and a function's reference), else one of MESS's own,
+    else one of an installed package.
 
     Raises ConfigError when the step's surroundings do not fit, as when a file that it names cannot be read.
     """
@@ -29,4 +33,17 @@ def describe_step(name: str, config: Mapping[str, Any], plugins: Mapping[str, st
     """A pipeline's entry in a few words, without secrets."""
     if name in plugins:
         return f"{name} ({plugins[name]})"
-    return steps.config_class(name).model_validate(config).describe() if name in steps.names() else name
+    return name if name.startswith(HOOK) else steps.config_class(name).model_validate(config).describe()
+
+
+def stage_names(steps: Sequence[StepSpec]) -> list[str]:
+    """A name for each of a pipeline's steps that no other of them has: `http`, `http 2`, …
+
+    Dead letters and metrics name steps so; a step keeps its name while steps of other names come and go.
+    """
+    names: list[str] = []
+    for step in steps:
+        # A plugin may itself be called "http 2".
+        numbered = (f"{step.name} {number}" for number in count(2))
+        names.append(next(name for name in chain([step.name], numbered) if name not in names))
+    return names

@@ -5,14 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 
 from mess.errors import DeliveryError
 from mess.event import Event
-from mess.state.records import Attempt
-
-HISTORY = 10
-"""How many attempts are remembered."""
+from mess.state.records import HISTORY, Attempt
 
 
 @dataclass(slots=True)
@@ -61,14 +57,5 @@ def note(known: Group | None, error: DeliveryError, events: list[Event], accepte
         group = replace(known, events=events, error=error, counted=counted, history=known.history.copy())
     group.attempts += 1
     group.accepted = accepted
-    response = error.response
-    group.history.append(
-        Attempt(
-            datetime.now(timezone.utc),
-            type(error).__name__,
-            str(error),
-            None if response is None else response.status,
-            None if response is None else response.body,
-        )
-    )
+    group.history.append(Attempt.failed(error))
     return group

@@ -1,5 +1,6 @@
 """What survives a restart: checkpoints, dead letters and gaps."""
 
-from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore
+from mess.state.records import Attempt
+from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore, Wanted
 
-__all__ = ["Checkpoint", "DeadLetter", "Gap", "StateStore"]
+__all__ = ["Attempt", "Checkpoint", "DeadLetter", "Gap", "StateStore", "Wanted"]

@@ -11,18 +11,21 @@ from typing import Any
 
 import bson
 import orjson
-from bson import DatetimeConversion
+from bson import DatetimeConversion, Timestamp
 from bson.codec_options import CodecOptions
 
 from mess import codec
 from mess.errors import StateError
-from mess.event import Namespace
-from mess.state.store import DeadLetter
+from mess.event import Namespace, Position
+from mess.state.records import HISTORY, Attempt, DeadLetter
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """The largest chunk; MongoDB's documents hold 16 MiB."""
 _MAX_TEXT = 16 * 1024
 _MAX_KEY = 64 * 1024
+_MAX_REASON = 4 * 1024  # of one attempt
+_MAX_RESPONSE = 1024
+_MAX_PLACE = 1024
 _LEVEL = 3  # most of the gain at a quarter of the default level's time
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -31,13 +34,18 @@ OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
 """How stored BSON is read; the same as events are."""
 
 
+class DamagedLetter(StateError):
+    """A dead letter's stored bytes cannot be understood."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packed:
     """A dead letter ready to be stored.
 
-    `head` has a field for each of the letter's but `event` and `body`, with `db` and `coll` for the namespace and BSON
-    bytes for the key (None for a large one, which is in `chunks`). `version` tells one content of `chunks` from
-    another.
+    `head` has a field for each of the letter's but `event`, `body` and `history`, with `db` and `coll` for the
+    namespace and BSON bytes for the key (None for a large one, which is in `chunks`). Its `place` sorts like the order
+    of commits; empty where that is unknown. `version` tells one word about an event from another: with the same
+    version, the same body stopped at the same step of the same pipeline.
     """
 
     head: dict[str, Any]
@@ -55,6 +63,7 @@ def pack(letter: DeadLetter) -> Packed:
             "event": _dump(letter.event),
             "body": None if same else _dump(letter.body),
             "key": key if len(key[1]) > _MAX_KEY else None,
+            "history": [_attempt(each) for each in letter.history[-HISTORY:]],
         }
     )
     data = zlib.compress(content, _LEVEL)
@@ -70,26 +79,35 @@ def pack(letter: DeadLetter) -> Packed:
         "error": _text(letter.error),
         "attempts": letter.attempts,
         "time": to_millisecond(letter.time),
+        "place": _place(letter.event),
     }
     chunks = tuple(data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES))
-    return Packed(head, sha256(data).hexdigest()[:16], chunks)
+    return Packed(head, version(head, data), chunks)
 
 
 def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> DeadLetter:
-    """A letter as `pack` was given it; without `chunks`, without event and body.
+    """A letter as `pack` was given it; without `chunks`, without event, body and history.
 
-    Raises StateError when the stored bytes are damaged.
+    Raises DamagedLetter when the stored bytes cannot be understood.
     """
     try:
         key = None if head["key"] is None else _load(bson.decode(head["key"])[""])
         event, body = {}, None
+        word, size = head.get("version") or "", 0
+        history: tuple[Attempt, ...] = ()
         if chunks is not None:
-            content = bson.decode(zlib.decompress(b"".join(chunks)))
+            data = b"".join(chunks)
+            word = word or version(head, data)
+            unpacked = zlib.decompress(data)
+            size = len(unpacked)
+            content = bson.decode(unpacked, OPTIONS)
             event = _load(content["event"])
             body = event if content["body"] is None else _load(content["body"])
             key = key if content["key"] is None else _load(content["key"])
-    except (zlib.error, bson.errors.BSONError, KeyError) as error:
-        raise StateError(f"dead letter {head['id']} is damaged: {error}") from error
+            # Older letters have none.
+            history = tuple(Attempt(**each) for each in content.get("history", ()))
+    except (zlib.error, bson.errors.BSONError, KeyError, TypeError) as error:
+        raise DamagedLetter(f"dead letter {head['id']} is damaged: {error}") from error
     return DeadLetter(
         id=head["id"],
         pipeline=head["pipeline"],
@@ -103,13 +121,46 @@ def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> De
         time=head["time"],
         event=event,
         body=body,
+        history=history,
+        version=word,
+        size=size,
     )
+
+
+def version(head: Mapping[str, Any], data: bytes) -> str:
+    """See `Packed`."""
+    return sha256(b"\0".join([head["pipeline"].encode(), head["step"].encode(), data])).hexdigest()[:16]
 
 
 def to_millisecond(time: datetime) -> datetime:
     """A time as MongoDB keeps it: in UTC and to the millisecond. A naive one is taken for UTC."""
     aware = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "time": to_millisecond(attempt.time),
+        "error": _text(attempt.error),
+        "reason": _text(attempt.reason, _MAX_REASON),
+        "status": attempt.status,
+        "response": None if attempt.response is None else _text(attempt.response, _MAX_RESPONSE),
+    }
+
+
+def _place(event: Mapping[str, Any]) -> str:
+    """The cluster time and the resume token's key string, whose order is that of the commits."""
+    token = event.get("_id")
+    if not isinstance(token, Mapping):
+        return ""
+    clock = event.get("clusterTime")
+    time = Position.of(token, clock if isinstance(clock, Timestamp) else None).time
+    data = token.get("_data")
+    return (
+        ""
+        if time is None
+        else f"{time.time:08X}{time.inc:08X}{_text(data, _MAX_PLACE) if isinstance(data, str) else ''}"
+    )
 
 
 def _dump(value: Any) -> list[Any]:
@@ -135,6 +186,6 @@ def _load(dumped: Sequence[Any]) -> Any:
     return orjson.loads(data) if kind == "json" else data.decode()
 
 
-def _text(value: str) -> str:
-    """A text that every store can hold: without lone surrogates and NULs, and of a bounded length."""
-    return value[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+def _text(value: str, most: int = _MAX_TEXT) -> str:
+    """A text that every store can hold: without lone surrogates and NULs, and of a bounded length (in characters)."""
+    return value[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

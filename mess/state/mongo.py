@@ -16,7 +16,7 @@ from mess.errors import NotPermitted, StateError
 from mess.event import Position
 from mess.state.failover import Unsettled, is_refusal, persist
 from mess.state.mongo_letters import MongoLetters
-from mess.state.store import MAX_GAPS, Checkpoint, DeadLetter, Gap, StateStore, Wanted
+from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
 
 T = TypeVar("T")
 
@@ -152,11 +152,20 @@ class MongoStore(StateStore):
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
         return await self._letters.get(id)
 
-    async def delete_dead_letters(self, ids: Sequence[str]) -> int:
-        return await self._letters.delete(ids)
+    async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
+        return await self._letters.pointers(wanted)
 
-    async def count_dead_letters(self) -> int:
-        return await self._letters.count()
+    async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        return await self._letters.replace(letters)
+
+    async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        return await self._letters.delete_unchanged(letters)
+
+    async def delete_dead_letters(self, wanted: Wanted) -> int:
+        return await self._letters.delete(wanted)
+
+    async def count_dead_letters(self, wanted: Wanted = EVERYTHING) -> int:
+        return await self._letters.count(wanted)
 
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         return await self._letters.prune(max_age, max_count)

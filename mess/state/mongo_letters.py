@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
+from functools import partial
 from typing import Any, TypeVar
 
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure
 
 from mess.state.failover import persist
-from mess.state.letters import Packed, pack, to_millisecond, unpack
-from mess.state.store import DeadLetter, Wanted
+from mess.state.letters import Packed, pack, unpack
+from mess.state.mongo_queries import NEWEST_FIRST, ago, name_of, not_newer, query_for
+from mess.state.records import DeadLetter, Pointer, Wanted
 
 T = TypeVar("T")
 
-_NEWEST_FIRST = [("time", -1), ("_id", -1)]
 _UNLOADED = {"data": 0}
 
 
@@ -57,43 +58,78 @@ class MongoLetters:
 
     async def _add(self, packed: Sequence[Packed]) -> None:
         for each in packed:
-            for number, data in enumerate(each.chunks[1:], 1):
-                chunk = {"letter": self._name(each.head["id"]), "version": each.version, "number": number}
-                name = f"{chunk['letter']}/{each.version}/{number}"
-                fields = {**chunk, "relay": self._relay, "data": data, "time": datetime.now(timezone.utc)}
-                await self._chunks.update_one({"_id": name}, {"$set": fields}, upsert=True)
+            await self._add_chunks(each)
         await self._letters.bulk_write([self._upsert(each) for each in packed], ordered=False)
         # Only once no letter names them any more.
         versions = [each.version for each in packed]
         names = [self._name(each.head["id"]) for each in packed]
         await self._chunks.delete_many({"letter": {"$in": names}, "version": {"$nin": versions}})
 
+    async def _add_chunks(self, packed: Packed) -> None:
+        for number, data in enumerate(packed.chunks[1:], 1):
+            chunk = {"letter": self._name(packed.head["id"]), "version": packed.version, "number": number}
+            name = f"{chunk['letter']}/{packed.version}/{number}"
+            fields = {**chunk, "relay": self._relay, "data": data, "time": datetime.now(timezone.utc)}
+            await self._chunks.update_one({"_id": name}, {"$set": fields}, upsert=True)
+
     def _upsert(self, packed: Packed) -> UpdateOne:
-        fields = {**packed.head, "relay": self._relay, "version": packed.version, "chunks": len(packed.chunks)}
+        fields = self._fields(packed)
         time = fields.pop("time")
-        update = {"$set": {**fields, "data": packed.chunks[0]}, "$setOnInsert": {"time": time}}
-        return UpdateOne({"_id": self._name(packed.head["id"])}, update, upsert=True)
+        return UpdateOne(
+            {"_id": self._name(fields["id"])}, {"$set": fields, "$setOnInsert": {"time": time}}, upsert=True
+        )
+
+    def _fields(self, packed: Packed) -> dict[str, Any]:
+        stored = {"relay": self._relay, "version": packed.version, "chunks": len(packed.chunks)}
+        return {**packed.head, **stored, "data": packed.chunks[0]}
+
+    async def replace(self, letters: Sequence[DeadLetter]) -> int:
+        """See `StateStore.replace_unchanged`."""
+        packed = await asyncio.to_thread(lambda: [pack(letter) for letter in letters])
+        replaced = [
+            await self._persist("store a dead letter", partial(self._replace, letter, each))
+            for letter, each in zip(letters, packed, strict=True)
+        ]
+        return sum(replaced)
+
+    async def _replace(self, letter: DeadLetter, packed: Packed) -> bool:
+        await self._add_chunks(packed)
+        name = self._name(letter.id)
+        result = await self._letters.update_one(
+            {"_id": name, "version": letter.version}, {"$set": self._fields(packed)}
+        )
+        kept = await self._letters.find_one({"_id": name}, {"version": 1})
+        done = kept is not None and kept["version"] == packed.version
+        # Only the version that nobody names any more: another process may just be adding a third.
+        unused = letter.version if done else packed.version
+        if unused != (kept or {}).get("version"):
+            await self._chunks.delete_many({"letter": name, "version": unused})
+        return bool(done or result.matched_count)
 
     async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         """See `StateStore._page`."""
-        query: dict[str, Any] = {"relay": self._relay}
-        if wanted.pipeline is not None:
-            query["pipeline"] = wanted.pipeline
-        if wanted.step is not None:
-            query["step"] = wanted.step
-        if wanted.namespace is not None:
-            query |= {"db": wanted.namespace.db, "coll": wanted.namespace.coll}
-        if wanted.since is not None:
-            query["time"] = {"$gte": to_millisecond(wanted.since)}
+        query = query_for(self._relay, wanted)
         if after is not None:
             name = self._name(after.id)
-            query = {"$and": [query, _not_newer(after.time, name), {"_id": {"$ne": name}}]}
+            query = {"$and": [query, not_newer(after.time, name), {"_id": {"$ne": name}}]}
 
         async def read() -> list[dict[str, Any]]:
-            found = self._letters.find(query, _UNLOADED).sort(_NEWEST_FIRST).limit(size)
+            found = self._letters.find(query, _UNLOADED).sort(NEWEST_FIRST).limit(size)
             return [document async for document in found]
 
         return [unpack(document) for document in await self._persist("read the dead letters", read)]
+
+    async def pointers(self, wanted: Wanted) -> list[Pointer]:
+        """See `StateStore.pointers`."""
+
+        async def read() -> list[tuple[str, datetime, Pointer]]:
+            fields = {"id": 1, "place": 1, "time": 1, "pipeline": 1, "step": 1}
+            return [
+                (each.get("place", ""), each["time"], Pointer(each["id"], each["pipeline"], each["step"]))
+                async for each in self._letters.find(query_for(self._relay, wanted), fields)
+            ]
+
+        return [pointer for _, _, pointer in sorted(await self._persist("read the dead letters", read))]
 
     async def get(self, id: str) -> DeadLetter | None:  # noqa: A002
         """See `StateStore.dead_letter`."""
@@ -108,60 +144,59 @@ class MongoLetters:
         head, more = await self._persist("read a dead letter", read)
         return None if head is None else await asyncio.to_thread(unpack, head, [head["data"], *more])
 
-    async def delete(self, ids: Sequence[str]) -> int:
+    async def delete(self, wanted: Wanted) -> int:
         """See `StateStore.delete_dead_letters`."""
-        return await self._delete({"_id": {"$in": [self._name(id) for id in ids]}})  # noqa: A001
+        return await self._delete(query_for(self._relay, wanted))
 
-    async def count(self) -> int:
+    async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        """See `StateStore.delete_unchanged`."""
+        if not letters:
+            return 0
+        read = [{"_id": self._name(letter.id), "version": letter.version} for letter in letters]
+        return await self._delete({"relay": self._relay, "$or": read})
+
+    async def count(self, wanted: Wanted) -> int:
         """See `StateStore.count_dead_letters`."""
-        count: int = await self._persist(
-            "count the dead letters", lambda: self._letters.count_documents({"relay": self._relay})
-        )
-        return count
+        query = query_for(self._relay, wanted)
+        return int(await self._persist("count the dead letters", lambda: self._letters.count_documents(query)))
 
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         """See `StateStore.prune`."""
         deleted = 0
         query = {"relay": self._relay}
         if max_age is not None:
-            deleted += await self._delete({"time": {"$lt": _age(max_age)}})
+            deleted += await self._delete({**query, "time": {"$lt": ago(max_age)}})
         if max_count is not None:
 
             async def first_too_many() -> list[dict[str, Any]]:
-                found = self._letters.find(query, {"time": 1}).sort(_NEWEST_FIRST).skip(max_count).limit(1)
+                found = self._letters.find(query, {"time": 1}).sort(NEWEST_FIRST).skip(max_count).limit(1)
                 return [document async for document in found]
 
             for document in await self._persist("read the dead letters", first_too_many):
-                deleted += await self._delete(_not_newer(document["time"], document["_id"]))
+                deleted += await self._delete({**query, **not_newer(document["time"], document["_id"])})
         return deleted
 
     async def _delete(self, query: dict[str, Any]) -> int:
-        query = {"relay": self._relay, **query}
-        deleted: int = 0
-        large: set[str] = set()
+        deleted = 0
+        large: dict[str, str] = {}
 
         async def delete() -> None:
             nonlocal deleted
-            with_chunks = self._letters.find({**query, "chunks": {"$gt": 1}}, {"_id": 1})
-            large.update([document["_id"] async for document in with_chunks])
-            result = await self._letters.delete_many(query)
+            found = self._letters.find({**query, "chunks": {"$gt": 1}}, {"version": 1})
+            large.update({each["_id"]: each["version"] async for each in found})
+            # In the version that was found only: a relay may give up on one of them again just now.
+            for name, version in large.items():
+                result = await self._letters.delete_one({"_id": name, "version": version})
+                deleted += result.deleted_count
+                await self._chunks.delete_many({"letter": name, "version": version})
+            result = await self._letters.delete_many({**query, "chunks": 1})
             deleted += result.deleted_count
-            if large:
-                await self._chunks.delete_many({"letter": {"$in": list(large)}})
 
         await self._persist("delete dead letters", delete)
         return deleted
 
     def _name(self, id: str) -> str:  # noqa: A002
-        return f"{self._relay}/{id}"
+        return name_of(self._relay, id)
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, operation, self._patience)
-
-
-def _not_newer(time: datetime, name: str) -> dict[str, Any]:
-    return {"$or": [{"time": {"$lt": time}}, {"time": time, "_id": {"$lte": name}}]}
-
-
-def _age(seconds: float) -> datetime:
-    return datetime.now(timezone.utc) - timedelta(seconds=seconds)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, NamedTuple
 
 from bson import Timestamp
 
+from mess.errors import DeliveryError
 from mess.event import Namespace, Position
+
+HISTORY = 10
+"""How many attempts a dead letter remembers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,18 @@ class Attempt:
     status: int | None = None
     response: str | None = None
 
+    @classmethod
+    def failed(cls, error: DeliveryError) -> Attempt:
+        """An attempt that has just failed with `error`."""
+        answer = error.response
+        return cls(
+            time=datetime.now(timezone.utc),
+            error=type(error).__name__,
+            reason=str(error),
+            status=None if answer is None else answer.status,
+            response=None if answer is None else answer.body,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
@@ -48,7 +64,8 @@ class DeadLetter:
     `id` is the event's. `reason` is what the step said and `error` the name of the error's class. `attempts` counts the
     deliveries tried. `time` is when it was first given up on, to the millisecond. `event` is the change event as
     MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings. `history` holds the
-    last ten attempts, oldest first; it is empty in listings.
+    last ten attempts, oldest first; it is empty in listings. `version` and `size` are the store's: which word about the
+    event this is, and how many bytes of BSON event and body have together; both are empty ("" and 0) in listings.
     """
 
     id: str
@@ -64,6 +81,8 @@ class DeadLetter:
     event: dict[str, Any]
     body: Any
     history: tuple[Attempt, ...] = ()
+    version: str = field(default="", compare=False, repr=False)
+    size: int = field(default=0, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +98,38 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a listing of dead letters asks for; None for everything. See `StateStore.dead_letters`."""
+    """Which dead letters are meant: those for which everything holds that is not None.
+
+    `namespace` is a database (all that is in it) or `database.collection`; either part may be a glob. `since` and
+    `until` are the oldest and the newest time; naive ones are UTC. `reason` is contained in the letter's, in
+    whatever case.
+    """
 
     pipeline: str | None = None
     step: str | None = None
-    namespace: Namespace | None = None
+    namespace: str | None = None
     since: datetime | None = None
+    until: datetime | None = None
+    reason: str | None = None
+    ids: tuple[str, ...] | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether all dead letters are meant."""
+        return self == Wanted()
+
+    @property
+    def db_and_coll(self) -> tuple[str | None, str | None]:
+        """The two parts of `namespace`, None where any will do."""
+        if self.namespace is None:
+            return None, None
+        db, dot, coll = self.namespace.partition(".")
+        return db, coll if dot else None
+
+
+class Pointer(NamedTuple):
+    """Names a dead letter, and the place where it stopped."""
+
+    id: str
+    pipeline: str
+    step: str

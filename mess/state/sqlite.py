@@ -17,7 +17,7 @@ from mess.event import Position
 from mess.state import sqlite_letters as letters_table
 from mess.state.letters import OPTIONS, pack
 from mess.state.sqlite_schema import connect, instant, millis, numbers, timestamp
-from mess.state.store import MAX_GAPS, Checkpoint, DeadLetter, Gap, StateStore, Wanted
+from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
 
 T = TypeVar("T")
 
@@ -119,11 +119,22 @@ class SqliteStore(StateStore):
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
         return await self._read(lambda db: letters_table.get(db, self.relay, id))
 
-    async def delete_dead_letters(self, ids: Sequence[str]) -> int:
-        return await self._write(lambda db: letters_table.delete(db, self.relay, ids))
+    async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
+        return await self._read(lambda db: letters_table.pointers(db, self.relay, wanted))
 
-    async def count_dead_letters(self) -> int:
-        return await self._read(lambda db: letters_table.count(db, self.relay))
+    async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        return await self._write(
+            lambda db: letters_table.replace(db, self.relay, [(letter, pack(letter)) for letter in letters])
+        )
+
+    async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        return await self._write(lambda db: letters_table.delete_unchanged(db, self.relay, letters))
+
+    async def delete_dead_letters(self, wanted: Wanted) -> int:
+        return await self._write(lambda db: letters_table.delete(db, self.relay, wanted))
+
+    async def count_dead_letters(self, wanted: Wanted = EVERYTHING) -> int:
+        return await self._read(lambda db: letters_table.count(db, self.relay, wanted))
 
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         return await self._write(lambda db: letters_table.prune(db, self.relay, max_age, max_count))

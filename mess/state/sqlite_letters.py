@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mess.state.letters import Packed, unpack
+from mess.state.records import DeadLetter, Pointer, Wanted
 from mess.state.sqlite_schema import instant, millis
-from mess.state.store import DeadLetter, Wanted
 
-_HEAD = ("id", "pipeline", "step", "db", "coll", "operation", "key", "reason", "error", "attempts", "time")
+_HEAD = ("id", "pipeline", "step", "db", "coll", "operation", "key", "reason", "error", "attempts", "time", "place")
 _FIELDS = ", ".join(_HEAD)
 _REPLACED = ", ".join(f"{field} = excluded.{field}" for field in (*_HEAD, "data") if field not in ("id", "time"))
 _UPSERT = (
@@ -27,25 +28,29 @@ def add(db: sqlite3.Connection, relay: str, packed: Sequence[Packed]) -> None:
         db.execute(_UPSERT, (relay, *(head[field] for field in _HEAD), b"".join(each.chunks)))
 
 
+def replace(db: sqlite3.Connection, relay: str, letters: Sequence[tuple[DeadLetter, Packed]]) -> int:
+    """See `StateStore.replace_unchanged`."""
+    unchanged = [packed for letter, packed in letters if _is_unchanged(db, relay, letter)]
+    add(db, relay, unchanged)
+    return len(unchanged)
+
+
 def page(db: sqlite3.Connection, relay: str, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
     """See `StateStore._page`."""
-    conditions: list[tuple[str, tuple[Any, ...]]] = [("relay = ?", (relay,))]
-    if wanted.pipeline is not None:
-        conditions.append(("pipeline = ?", (wanted.pipeline,)))
-    if wanted.step is not None:
-        conditions.append(("step = ?", (wanted.step,)))
-    if wanted.namespace is not None:
-        conditions.append(("db = ? AND coll = ?", tuple(wanted.namespace)))
-    if wanted.since is not None:
-        conditions.append(("time >= ?", (millis(wanted.since),)))
+    where, values = _where(relay, wanted)
     if after is not None:
-        conditions.append(("(time, id) < (?, ?)", (millis(after.time), after.id)))
-    where = " AND ".join(text for text, _ in conditions)
-    values = [value for _, values in conditions for value in values]
+        where, values = f"{where} AND (time, id) < (?, ?)", [*values, millis(after.time), after.id]
     rows = db.execute(
         f"SELECT {_FIELDS} FROM dead_letters WHERE {where} ORDER BY time DESC, id DESC LIMIT ?", (*values, size)
     )
     return [unpack(_head(row)) for row in rows]
+
+
+def pointers(db: sqlite3.Connection, relay: str, wanted: Wanted) -> list[Pointer]:
+    """See `StateStore.pointers`."""
+    where, values = _where(relay, wanted)
+    query = f"SELECT id, pipeline, step FROM dead_letters WHERE {where} ORDER BY place, time, id"
+    return [Pointer(*row) for row in db.execute(query, values)]
 
 
 def get(db: sqlite3.Connection, relay: str, id: str) -> DeadLetter | None:  # noqa: A002
@@ -54,15 +59,22 @@ def get(db: sqlite3.Connection, relay: str, id: str) -> DeadLetter | None:  # no
     return None if row is None else unpack(_head(row), [row[-1]])
 
 
-def delete(db: sqlite3.Connection, relay: str, ids: Sequence[str]) -> int:
+def delete(db: sqlite3.Connection, relay: str, wanted: Wanted) -> int:
     """See `StateStore.delete_dead_letters`."""
-    query = "DELETE FROM dead_letters WHERE relay = ? AND id = ?"
-    return sum(db.execute(query, (relay, id)).rowcount for id in ids)  # noqa: A001
+    where, values = _where(relay, wanted)
+    return db.execute(f"DELETE FROM dead_letters WHERE {where}", values).rowcount
 
 
-def count(db: sqlite3.Connection, relay: str) -> int:
+def delete_unchanged(db: sqlite3.Connection, relay: str, letters: Sequence[DeadLetter]) -> int:
+    """See `StateStore.delete_unchanged`."""
+    ids = tuple(letter.id for letter in letters if _is_unchanged(db, relay, letter))
+    return delete(db, relay, Wanted(ids=ids))
+
+
+def count(db: sqlite3.Connection, relay: str, wanted: Wanted) -> int:
     """See `StateStore.count_dead_letters`."""
-    return int(db.execute("SELECT count(*) FROM dead_letters WHERE relay = ?", (relay,)).fetchone()[0])
+    where, values = _where(relay, wanted)
+    return int(db.execute(f"SELECT count(*) FROM dead_letters WHERE {where}", values).fetchone()[0])
 
 
 def prune(db: sqlite3.Connection, relay: str, max_age: float | None, max_count: int | None) -> int:
@@ -82,3 +94,25 @@ def prune(db: sqlite3.Connection, relay: str, max_age: float | None, max_count: 
 def _head(row: Sequence[Any]) -> dict[str, Any]:
     head = dict(zip(_HEAD, row, strict=False))
     return {**head, "time": instant(head["time"])}
+
+
+def _is_unchanged(db: sqlite3.Connection, relay: str, letter: DeadLetter) -> bool:
+    stored = get(db, relay, letter.id)
+    return stored is not None and stored.version == letter.version
+
+
+def _where(relay: str, wanted: Wanted) -> tuple[str, list[Any]]:
+    db, coll = wanted.db_and_coll
+    conditions: list[tuple[str, Any]] = [
+        ("relay = ?", relay),
+        ("pipeline = ?", wanted.pipeline),
+        ("step = ?", wanted.step),
+        ("glob_matches(db, ?)", db),
+        ("glob_matches(coll, ?)", coll),
+        ("time >= ?", wanted.since and millis(wanted.since)),
+        ("time <= ?", wanted.until and millis(wanted.until)),
+        ("instr(casefold(reason), casefold(?)) > 0", wanted.reason),
+        ("id IN (SELECT value FROM json_each(?))", None if wanted.ids is None else json.dumps(wanted.ids)),
+    ]
+    asked = [(condition, value) for condition, value in conditions if value is not None]
+    return " AND ".join(condition for condition, _ in asked), [value for _, value in asked]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from datetime import datetime, timedelta, timezone
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from bson import Timestamp
@@ -24,7 +25,7 @@ CREATE TABLE checkpoints (
 CREATE TABLE dead_letters (
     relay TEXT NOT NULL, id TEXT NOT NULL, pipeline TEXT NOT NULL, step TEXT NOT NULL, db TEXT NOT NULL,
     coll TEXT NOT NULL, operation TEXT NOT NULL, key BLOB, reason TEXT NOT NULL, error TEXT NOT NULL,
-    attempts INTEGER NOT NULL, time INTEGER NOT NULL, data BLOB NOT NULL,
+    attempts INTEGER NOT NULL, time INTEGER NOT NULL, data BLOB NOT NULL, place TEXT NOT NULL DEFAULT '',
     PRIMARY KEY (relay, id)
 );
 CREATE INDEX dead_letters_by_time ON dead_letters (relay, time, id);
@@ -54,6 +55,8 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
     try:
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.create_function("glob_matches", 2, fnmatchcase, deterministic=True)
+        db.create_function("casefold", 1, str.casefold, deterministic=True)
         _prepare(db, path)
     except BaseException as error:
         db.close()
@@ -77,6 +80,9 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {_VERSION}")
+        if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
+            # Of the same version still, since an earlier MESS goes on with the file as well.
+            db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")
 
 
 def millis(time: datetime) -> int:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 
 from mess.errors import StateError, Superseded
-from mess.event import Namespace
-from mess.state.records import Checkpoint, DeadLetter, Gap, Wanted
+from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Wanted
 
-__all__ = ["MAX_GAPS", "PAGE", "Checkpoint", "DeadLetter", "Gap", "StateStore", "Wanted"]
+__all__ = ["MAX_GAPS", "PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "StateStore", "Wanted"]
 
 MAX_GAPS = 1000
 """How many gaps are kept per relay."""
+EVERYTHING = Wanted()
+"""Asks for all dead letters."""
 PAGE = 500
 """How many dead letters a listing reads at a time."""
 
@@ -96,20 +96,9 @@ class StateStore(ABC):
         One letter is kept per event: when it is given up on again, the latest word replaces all but `time`.
         """
 
-    async def dead_letters(
-        self,
-        *,
-        pipeline: str | None = None,
-        step: str | None = None,
-        namespace: Namespace | None = None,
-        since: datetime | None = None,
-        limit: int | None = None,
-    ) -> AsyncIterator[DeadLetter]:
-        """The dead letters that match, newest first, without their events and bodies (`dead_letter` has them).
-
-        `since` is the oldest time wanted.
-        """
-        wanted = Wanted(pipeline, step, namespace, since)
+    async def dead_letters(self, wanted: Wanted = EVERYTHING, *, limit: int | None = None) -> AsyncIterator[DeadLetter]:
+        """The dead letters that are wanted, newest first, without their events, bodies and histories (`dead_letter` has
+        them)."""
         left = limit
         last: DeadLetter | None = None
         # By pages rather than by one cursor: a reader may take hours between two letters.
@@ -127,16 +116,39 @@ class StateStore(ABC):
         """The `size` letters wanted that follow `after`, newest first, without events and bodies."""
 
     @abstractmethod
+    async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
+        """The dead letters that are wanted, in the order in which their changes were committed.
+
+        Letters of a MESS that did not store that order come first, in the order of their times. All are read at once;
+        each takes some 200 bytes.
+        """
+
+    @abstractmethod
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002 - the field's name
-        """The dead letter of the event with this id, whole; None when there is none."""
+        """The dead letter of the event with this id, whole; None when there is none. Raises DamagedLetter."""
 
     @abstractmethod
-    async def delete_dead_letters(self, ids: Sequence[str]) -> int:
-        """Delete the dead letters of these events, once replayed or thrown away; returns how many there were."""
+    async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        """Keep a later word about these events, each in the place of the version that the letter was read as.
+
+        A letter that was deleted or replaced since it was read (by `dead_letter`) stays as it is: a relay that runs
+        meanwhile may have given up on the event again, at another step. Returns how many were replaced.
+        """
 
     @abstractmethod
-    async def count_dead_letters(self) -> int:
-        """How many dead letters are kept."""
+    async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        """Delete these dead letters, but for those replaced since they were read (by `dead_letter`).
+
+        Returns how many were deleted.
+        """
+
+    @abstractmethod
+    async def delete_dead_letters(self, wanted: Wanted) -> int:
+        """Delete the dead letters that are wanted; returns how many there were."""
+
+    @abstractmethod
+    async def count_dead_letters(self, wanted: Wanted = EVERYTHING) -> int:
+        """How many dead letters are wanted."""
 
     @abstractmethod
     async def prune(self, max_age: float | None, max_count: int | None) -> int:

@@ -13,6 +13,7 @@ from pymongo.errors import AutoReconnect
 from pymongo.monitoring import CommandListener, CommandStartedEvent
 
 from mess.errors import StateError
+from mess.state import Wanted
 from mess.state.mongo import MongoStore
 from tests.integration.state.samples import checkpoint, letter
 
@@ -59,7 +60,7 @@ async def test_no_chunks_are_left_behind(replica_set: Any, database_name: str) -
         body = {"data": random.Random(1).randbytes(20_000_000)}
         for clean in (
             lambda: store.add_dead_letters([letter(body=1)]),
-            lambda: store.delete_dead_letters(["msg_1"]),
+            lambda: store.delete_dead_letters(Wanted(ids=("msg_1",))),
             lambda: store.prune(None, 0),
         ):
             await store.add_dead_letters([letter(body=body)])

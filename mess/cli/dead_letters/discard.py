@@ -1,0 +1,84 @@
+"""`mess dead-letters discard`: throw away."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.dead_letters.choice import (
+    All,
+    DryRun,
+    Ids,
+    OfNamespace,
+    Pipeline,
+    Reason,
+    Since,
+    Step,
+    Until,
+    all_found,
+    choose,
+    demand,
+    letters,
+)
+from mess.cli.dead_letters.progress import progress
+from mess.cli.state import with_store
+from mess.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mess.state.records import Pointer
+    from mess.state.store import StateStore
+
+_AT_A_TIME = 500
+
+
+def discard(
+    ids: Ids = None,
+    pipeline: Pipeline = None,
+    step: Step = None,
+    namespace: OfNamespace = None,
+    since: Since = None,
+    until: Until = None,
+    reason: Reason = None,
+    all_: All = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Delete dead letters for good. Asks first."""
+    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
+    demand(wanted, all_)
+    loaded = load_config(config, mongodb__url=url)
+
+    async def find(store: StateStore) -> list[Pointer]:
+        return await store.pointers(wanted)
+
+    pointers = run_async(with_store(loaded, find))
+    all_found(wanted, pointers)
+    if dry_run or not pointers:
+        typer.echo(f"{letters(len(pointers))} would be discarded" if pointers else "no dead letter matches")
+        return
+    if not yes:
+        _ask(len(pointers))
+
+    async def delete(store: StateStore) -> int:
+        deleted = 0
+        with progress("discarding", len(pointers)) as told:
+            for start in range(0, len(pointers), _AT_A_TIME):
+                # Those that were asked for, and none that came since.
+                part = tuple(pointer.id for pointer in pointers[start : start + _AT_A_TIME])
+                deleted += await store.delete_dead_letters(replace(wanted, ids=part))
+                told(len(part))
+        return deleted
+
+    typer.echo(f"{letters(run_async(with_store(loaded, delete)))} discarded")
+
+
+def _ask(count: int) -> None:
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{letters(count)} would be deleted for good, and nobody can be asked here; say --yes")
+    typer.confirm(f"Delete {letters(count)} for good?", abort=True)

@@ -1,0 +1,101 @@
+"""`mess dead-letters export`: take them elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.dead_letters.choice import (
+    Ids,
+    OfNamespace,
+    Pipeline,
+    Reason,
+    Since,
+    Step,
+    Until,
+    all_found,
+    choose,
+    letters,
+)
+from mess.cli.dead_letters.listing import shape
+from mess.cli.dead_letters.progress import progress
+from mess.cli.state import with_store
+from mess.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mess.state.store import StateStore
+
+
+class Json(StrEnum):
+    """The two modes of MongoDB Extended JSON v2."""
+
+    canonical = "canonical"
+    relaxed = "relaxed"
+
+
+def export(
+    ids: Ids = None,
+    pipeline: Pipeline = None,
+    step: Step = None,
+    namespace: OfNamespace = None,
+    since: Since = None,
+    until: Until = None,
+    reason: Reason = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A file, overwritten. Default: standard output.", show_default=False),
+    ] = None,
+    json: Annotated[
+        Json,
+        typer.Option(help="MongoDB Extended JSON: canonical keeps every type, relaxed is easier to read."),
+    ] = Json.canonical,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Write dead letters whole as JSON lines, the oldest change first. They stay."""
+    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
+    loaded = load_config(config, mongodb__url=url)
+
+    async def write(store: StateStore) -> tuple[int, list[str]]:
+        from bson import json_util
+
+        from mess.state.letters import DamagedLetter
+
+        options = json_util.CANONICAL_JSON_OPTIONS if json is Json.canonical else json_util.RELAXED_JSON_OPTIONS
+        pointers = await store.pointers(wanted)
+        all_found(wanted, pointers)
+        written, damaged = 0, []
+        with _opened(output) as file, progress("exporting", len(pointers)) as told:
+            for pointer in pointers:
+                try:
+                    letter = await store.dead_letter(pointer.id)
+                except DamagedLetter as error:
+                    damaged.append(str(error))
+                else:
+                    if letter is not None:
+                        file.write(json_util.dumps(shape(letter), json_options=options) + "\n")
+                        written += 1
+                told(1)
+        return written, damaged
+
+    written, damaged = run_async(with_store(loaded, write))
+    typer.echo(f"{letters(written)} exported", err=True)
+    for problem in damaged:
+        typer.echo(problem, err=True)
+    if damaged:
+        raise typer.Exit(1)
+
+
+def _opened(path: Path | None) -> nullcontext[TextIO] | TextIO:
+    if path is None:
+        return nullcontext(sys.stdout)
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,127 @@
+"""`mess dead-letters replay`: deliver again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.dead_letters.choice import (
+    All,
+    DryRun,
+    Ids,
+    OfNamespace,
+    Pipeline,
+    Reason,
+    Since,
+    Step,
+    Until,
+    all_found,
+    choose,
+    demand,
+    letters,
+)
+from mess.cli.dead_letters.progress import progress
+from mess.cli.state import with_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mess.relay.replay import Replayer, Report
+    from mess.state.records import Pointer
+    from mess.state.store import StateStore
+
+_KILLED_TWICE = 130
+
+
+def replay(
+    ids: Ids = None,
+    pipeline: Pipeline = None,
+    step: Step = None,
+    namespace: OfNamespace = None,
+    since: Since = None,
+    until: Until = None,
+    reason: Reason = None,
+    all_: All = False,
+    whole_pipeline: Annotated[
+        bool,
+        typer.Option("--whole-pipeline", help="Begin at the first step with the change as it came."),
+    ] = False,
+    dry_run: DryRun = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Deliver dead letters again, the oldest change first, from the step on that failed.
+
+    An event keeps its id; a webhook says `mess-replay: true`. A letter is deleted once its event is delivered; one that
+    fails again stays, with the new reason. The relay may run meanwhile. Exit codes: 0 all delivered, 1 some were not,
+    2 config.
+    """
+    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
+    demand(wanted, all_)
+    loaded = load_config(config, mongodb__url=url)
+    from mess.replaying import replayer_for
+    from mess.telemetry.logging import configure
+
+    configure(loaded.config.log.level, loaded.config.log.format)
+
+    async def work(store: StateStore) -> bool:
+        replayer = replayer_for(loaded, store, whole=whole_pipeline)
+        pointers = await store.pointers(wanted)
+        all_found(wanted, pointers)
+        if dry_run:
+            _foretell(replayer, pointers, whole_pipeline)
+            return True
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, _on_signal, replayer)
+        with progress("replaying", len(pointers)) as told:
+            report = await replayer.run(pointers, told)
+        _tell(report, len(pointers))
+        return report.complete
+
+    complete = run_async(with_store(loaded, work))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    code = 0 if complete else 1
+    if any(thread.name.startswith("mess-function") for thread in threading.enumerate()):
+        os._exit(code)  # a user's function that hangs must not keep the process alive
+    raise typer.Exit(code)
+
+
+def _on_signal(replayer: Replayer) -> None:
+    if replayer.stopping:
+        os._exit(_KILLED_TWICE)
+    replayer.stop()
+
+
+def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> None:
+    fates: Counter[str] = Counter()
+    for pointer in pointers:
+        begin = "from its first step on" if whole else f"from step {pointer.step!r} on"
+        obstacle = replayer.obstacle(pointer)
+        fates[f"would be replayed through pipeline {pointer.pipeline!r} {begin}" if obstacle is None else obstacle] += 1
+    for fate, count in fates.items():
+        typer.echo(f"{letters(count)}: {fate}")
+    if not fates:
+        typer.echo("no dead letter matches")
+
+
+def _tell(report: Report, total: int) -> None:
+    typer.echo(f"{report.delivered} of {letters(total)} delivered" if total else "no dead letter matches")
+    if report.failed:
+        typer.echo(f"{report.failed} failed again and stay, with the new reason; the first: {report.first_failure}")
+    for name, (reason, left) in report.down.items():
+        typer.echo(f"pipeline {name!r}: the sink is down ({reason}); {left} left as they were")
+    for reason, count in report.kept.items():
+        typer.echo(f"{count} cannot be replayed: {reason}")
+    if report.changed:
+        typer.echo(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
+    if report.interrupted:
+        typer.echo(f"interrupted; {report.interrupted} left as they were")

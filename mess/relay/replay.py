@@ -1,0 +1,188 @@
+"""Delivering dead letters again, through their pipeline from the step on that failed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from mess.event import Event
+from mess.relay.passage import Route, Traveller
+from mess.state.letters import DamagedLetter
+from mess.state.records import HISTORY, Attempt, DeadLetter, Pointer
+from mess.state.store import StateStore
+from mess.step import MINI_BATCH_BYTES, MINI_BATCH_EVENTS
+
+Told = Callable[[int], None]
+"""Told of how many more letters a replay is through with."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a replay came to, in numbers of letters.
+
+    `delivered` went through the rest of their pipeline, or were dropped by a step on the way; their letters are gone.
+    `failed` failed again, and their letters say why (`first_failure` is one of the reasons). `changed` are those whose
+    letter was deleted or replaced by somebody else meanwhile. `kept` says why letters could not be replayed at all, and
+    how many. `down` says what was wrong with a pipeline's sink, and how many letters were left for the next time.
+    `interrupted` are those that were left since somebody asked to stop.
+    """
+
+    delivered: int = 0
+    failed: int = 0
+    first_failure: str = ""
+    changed: int = 0
+    kept: Counter[str] = field(default_factory=Counter)
+    down: dict[str, tuple[str, int]] = field(default_factory=dict)
+    interrupted: int = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return not (self.failed or self.kept or self.down or self.interrupted)
+
+
+class Replayer:
+    """Replays dead letters of `store` through `routes`, the config's pipelines by name.
+
+    With `whole`, events begin at the first step with the change as it came, instead of at the step that failed with the
+    body that it was given. A letter is deleted only after its event was delivered: what is interrupted in between is
+    delivered twice, with the same id, and never lost. It may work beside the relay, and takes over nothing from it.
+    """
+
+    def __init__(self, store: StateStore, routes: Mapping[str, Route], *, whole: bool = False) -> None:
+        self._store = store
+        self._routes = routes
+        self._whole = whole
+        self.stopping = False
+
+    def stop(self) -> None:
+        """Ask `run` to return after the deliveries that are on their way."""
+        self.stopping = True
+
+    def obstacle(self, pointer: Pointer) -> str | None:
+        """Why a letter cannot be replayed with the config as it is; None when it can."""
+        route = self._routes.get(pointer.pipeline)
+        if not pointer.pipeline:
+            return "the change could not be read from MongoDB, so there is nothing to deliver"
+        if route is None:
+            return f"there is no pipeline {pointer.pipeline!r} any more; there are: {_listed(self._routes)}"
+        if self._whole or pointer.step in route.names:
+            return None
+        return (
+            f"pipeline {pointer.pipeline!r} has no step {pointer.step!r} any more; it has: {_listed(route.names)} "
+            "(--whole-pipeline begins at the first one)"
+        )
+
+    async def run(self, pointers: Sequence[Pointer], told: Told = lambda count: None) -> Report:
+        """Replay these letters, in this order within a pipeline; one pipeline after another.
+
+        A pipeline whose sink is down is left at once, with its letters as they were. Raises StateError when the letters
+        cannot be read or written, ConfigError or another MessError when a step cannot be opened.
+        """
+        report = Report()
+        queues: dict[str, list[Pointer]] = {}
+        for pointer in pointers:
+            if (obstacle := self.obstacle(pointer)) is None:
+                queues.setdefault(pointer.pipeline, []).append(pointer)
+            else:
+                report.kept[obstacle] += 1
+                told(1)
+        for name, queue in queues.items():
+            if self.stopping:
+                report.interrupted += len(queue)
+                continue
+            await self._replay(self._routes[name], queue, report, told)
+        return report
+
+    async def _replay(self, route: Route, queue: Sequence[Pointer], report: Report, told: Told) -> None:
+        done = 0
+        async with route:
+            while done < len(queue) and not self.stopping and route.down is None:
+                chunk, looked_at = await self._chunk(route, queue[done:], report)
+                await route.take(chunk, lambda: self.stopping)
+                finished = looked_at - len(chunk) + await self._settle(route, chunk, report)
+                told(finished)
+                done += finished
+        if left := len(queue) - done:
+            if route.down is not None:
+                report.down[route.name] = (str(route.down), left)
+            else:
+                report.interrupted += left
+
+    async def _chunk(self, route: Route, queue: Sequence[Pointer], report: Report) -> tuple[list[Traveller], int]:
+        """The next letters, as many as a step is given at a time; and how many pointers that took."""
+        chunk: list[Traveller] = []
+        size = looked_at = 0
+        for pointer in queue[:MINI_BATCH_EVENTS]:
+            if size >= MINI_BATCH_BYTES:
+                break
+            looked_at += 1
+            try:
+                letter = await self._store.dead_letter(pointer.id)
+            except DamagedLetter as error:
+                report.kept[str(error)] += 1
+                continue
+            if letter is None or (letter.pipeline, letter.step) != pointer[1:]:
+                report.changed += 1
+            elif (obstacle := self._unfit(letter)) is not None:
+                report.kept[obstacle] += 1
+            else:
+                size += letter.size
+                chunk.append(Traveller(letter, _event(letter, whole=self._whole), self._start(route, letter)))
+        return chunk, looked_at
+
+    def _start(self, route: Route, letter: DeadLetter) -> int:
+        return 0 if self._whole else route.names.index(letter.step)
+
+    def _unfit(self, letter: DeadLetter) -> str | None:
+        if "operationType" not in letter.event:
+            return "the change could not be read from MongoDB, so there is nothing to deliver"
+        if not self._whole and not isinstance(letter.body, dict):
+            return (
+                "the body held what cannot be stored, so that it was kept only as Python shows it "
+                "(--whole-pipeline makes it anew from the change)"
+            )
+        return None
+
+    async def _settle(self, route: Route, chunk: Sequence[Traveller], report: Report) -> int:
+        """Write down what became of the chunk; returns how many it is through with."""
+        delivered = [each.letter for each in chunk if each.done]
+        failed = [_again(each, route) for each in chunk if each.error is not None]
+        gone = await self._store.delete_unchanged(delivered)
+        replaced = await self._store.replace_unchanged(failed)
+        report.delivered += len(delivered)
+        report.failed += len(failed)
+        report.changed += len(delivered) - gone + len(failed) - replaced
+        if failed and not report.first_failure:
+            report.first_failure = failed[0].reason
+        return len(delivered) + len(failed)
+
+
+def _event(letter: DeadLetter, *, whole: bool) -> Event:
+    event = Event(letter.event, letter.namespace, letter.size)
+    # By name rather than from the token: a large event that MongoDB had split has the token of its last part.
+    event._id = letter.id
+    event.replay = True
+    if not whole:
+        event.body = letter.body
+    return event
+
+
+def _again(traveller: Traveller, route: Route) -> DeadLetter:
+    """The letter with a later word: the step that failed now, the body as it entered that, one more attempt."""
+    letter, error = traveller.letter, traveller.error
+    assert error is not None
+    return replace(
+        letter,
+        step=route.names[traveller.at],
+        reason=str(error),
+        error=type(error).__name__,
+        attempts=letter.attempts + 1,
+        body=traveller.event.body,
+        history=(*letter.history, Attempt.failed(error))[-HISTORY:],
+    )
+
+
+def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
+    return ", ".join(map(repr, names)) or "none"

@@ -1,0 +1,329 @@
+"""`mess dead-letters` as a user types it, beside a relay that runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from bson import ObjectId, json_util
+from pymongo import MongoClient
+from pymongo.database import Database
+
+from mess.demo.mongod import free_port
+from mess.demo.replica_set import ReplicaSet
+from tests.acceptance.commands import Running, command, environment, mess, running, write
+from tests.receiver import Answer, Receiver, Request
+
+Db = Database[dict[str, Any]]
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """An HTTP receiver that refuses everything."""
+    async with Receiver(Answer(422, body=b"no such customer")) as found:
+        yield found
+
+
+@pytest.fixture
+def db(mongo: MongoClient[dict[str, Any]], database: str) -> Iterator[Db]:
+    """A database that only this test uses."""
+    yield mongo[database]
+    mongo.drop_database(f"{database}-state")
+
+
+@pytest.fixture(params=["mongodb", "sqlite"])
+def config(request: pytest.FixtureRequest, tmp_path: Path, replica_set: ReplicaSet, db: Db, receiver: Receiver) -> Path:
+    """A config that sends every change of that database to the receiver, with its state in either place."""
+    state = {"database": f"{db.name}-state"}
+    if request.param == "sqlite":
+        state = {"url": f"sqlite:///{tmp_path}/state.db"}
+    options = {
+        "name": db.name,
+        "mongodb": {"url": replica_set.url},
+        "state": state,
+        "databases": {db.name: {}},
+        "pipeline": [{"name": "http", "config": {"endpoint": receiver.url}}],
+        "admin": {"port": free_port()},
+    }
+    return write(tmp_path, options)
+
+
+mongodb_only = pytest.mark.parametrize("config", ["mongodb"], indirect=True)
+
+
+def read(config: Path) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(config.read_text())
+    return found
+
+
+async def letters(config: Path, subcommand: str, *arguments: Any) -> subprocess.CompletedProcess[str]:
+    done = await mess("dead-letters", subcommand, *arguments, "--config", config, folder=config.parent)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
+async def listed(config: Path, *arguments: Any) -> dict[str, Any]:
+    done = await letters(config, "list", "--json", *arguments)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def refused(relay: Running, receiver: Receiver, db: Db, count: int, first: int = 0) -> list[Request]:
+    """So many events that the receiver refused and that lie in the dead letters, in the order of their commits."""
+    await relay.connected()
+    before = len(receiver.requests)
+    db.orders.insert_many({"_id": number, "total": 5} for number in range(first, first + count))
+    await relay.until(lambda: given_up(relay) >= first + count, "the dead letters")
+    return sorted(receiver.requests[before:], key=lambda each: each.json["documentKey"]["_id"])
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def given_up(relay: Running) -> int:
+    return sum(line["count"] for line in relay.said("events given up"))
+
+
+async def test_replay_beside_a_running_relay(config: Path, db: Db, receiver: Receiver) -> None:
+    """Listed, shown, and, once the receiver is mended, delivered with the same id and said to be replayed."""
+    async with running(config) as relay:
+        first = await refused(relay, receiver, db, 3)
+        ids = [request.headers["webhook-id"] for request in first]
+        assert all("mess-replay" not in request.headers for request in first)
+        found = await listed(config)
+        assert (found["total"], found["matching"]) == (3, 3)
+        assert {each["id"] for each in found["letters"]} == set(ids)
+        shown = json.loads((await letters(config, "show", ids[0])).stdout)
+        assert shown["id"] == ids[0]
+        assert "422" in shown["reason"]
+        assert shown["body"]["fullDocument"] == {"_id": 0, "total": 5}
+
+        receiver.answer = Answer()
+        done = await letters(config, "replay", "--all")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "3 of 3 dead letters delivered" in done.stdout
+        assert "replaying 3 dead letters" in done.stderr
+        again = receiver.requests[len(first) :]
+        assert [request.headers["webhook-id"] for request in again] == ids
+        assert [request.body for request in again] == [request.body for request in first]
+        assert {request.headers["mess-replay"] for request in again} == {"true"}
+        assert (await listed(config))["total"] == 0
+
+        db.orders.insert_one({"_id": "new"})
+        await receiver.wait_for(len(first) + len(again) + 1)
+        assert "mess-replay" not in receiver.requests[-1].headers
+        assert await relay.stop() == 0
+
+
+async def test_a_replay_that_fails_again_keeps_its_letter(config: Path, db: Db, receiver: Receiver) -> None:
+    """With the new reason, and the attempt beside the earlier ones."""
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 2)
+        before = {each["id"]: each for each in (await listed(config))["letters"]}
+        receiver.respond = lambda request: (
+            Answer(400, body=b"still no") if request.json["documentKey"]["_id"] else Answer()
+        )
+        done = await letters(config, "replay", "--reason", "422")
+        assert done.returncode == 1
+        assert "1 of 2 dead letters delivered" in done.stdout
+        assert "1 failed again" in done.stdout
+        assert "still no" in done.stdout
+        [left] = (await listed(config))["letters"]
+        assert left["key"] == {"_id": 1}
+        assert "400" in left["reason"]
+        assert left["attempts"] == 2
+        assert left["time"] == before[left["id"]]["time"]
+        shown = json.loads((await letters(config, "show", left["id"])).stdout)
+        latest = shown["history"][-1]
+        assert "400" in latest["reason"]
+        assert latest["error"] == "Refused"
+        assert latest["time"] > shown["time"]
+        assert await relay.stop() == 0
+
+
+async def test_an_endpoint_that_is_down_ends_the_replay(config: Path, db: Db, receiver: Receiver) -> None:
+    """Nothing changes, and the user is told how many are left."""
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 3)
+        assert await relay.stop() == 0
+    before = await listed(config)
+    receiver.play([Answer()])
+    receiver.answer = Answer(503)
+    done = await letters(config, "replay", "--all")
+    assert done.returncode == 1
+    assert "1 of 3 dead letters delivered" in done.stdout
+    assert "the sink is down" in done.stdout
+    assert "2 left" in done.stdout
+    after = await listed(config)
+    assert after["letters"] == [each for each in before["letters"] if each["key"]["_id"] != 0]
+    await receiver.stop()
+    nobody = await letters(config, "replay", "--all")
+    assert nobody.returncode == 1
+    assert "0 of 2 dead letters delivered" in nobody.stdout
+
+
+async def test_discarding(config: Path, db: Db, receiver: Receiver) -> None:
+    """Only what was asked for, only when it was meant, and with word of how many."""
+    async with running(config) as relay:
+        first = await refused(relay, receiver, db, 3)
+        ids = [request.headers["webhook-id"] for request in first]
+        unsaid = await letters(config, "discard")
+        assert unsaid.returncode == 2
+        assert "--all" in unsaid.stderr
+        unasked = await letters(config, "discard", "--all")
+        assert unasked.returncode == 2
+        assert "--yes" in unasked.stderr
+        foretold = await letters(config, "discard", "--all", "--dry-run")
+        assert "3 dead letters would be discarded" in foretold.stdout
+        unknown = await letters(config, "discard", ids[0], "msg_NONE", "--yes")
+        assert unknown.returncode == 2
+        assert "msg_NONE" in unknown.stderr
+        assert (await listed(config))["total"] == 3
+        one = await letters(config, "discard", ids[0], "--yes")
+        assert "1 dead letter discarded" in one.stdout
+        rest = await letters(config, "discard", "--namespace", f"{db.name}.ord*", "--until", "0s", "--yes")
+        assert "2 dead letters discarded" in rest.stdout
+        assert (await listed(config))["total"] == 0
+        assert await relay.stop() == 0
+    assert len(receiver.requests) == 3
+
+
+async def test_dry_run_says_what_replay_would_do(config: Path, db: Db, receiver: Receiver) -> None:
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 2)
+        assert await relay.stop() == 0
+    assert (await letters(config, "replay")).returncode == 2
+    done = await letters(config, "replay", "--all", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "2 dead letters: would be replayed through pipeline 'top level' from step 'http' on" in done.stdout
+    none = await letters(config, "replay", "--dry-run", "--since", "0s")
+    assert "no dead letter matches" in none.stdout
+    wrong = await letters(config, "replay", "--since", "yesterday")
+    assert wrong.returncode == 2
+    assert "2h" in wrong.stderr
+    assert len(receiver.requests) == 2
+    assert (await listed(config))["total"] == 2
+
+
+async def test_a_pipeline_that_is_gone(config: Path, db: Db, receiver: Receiver) -> None:
+    """The letters stay, and the user is told what there is instead."""
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 2)
+        assert await relay.stop() == 0
+    options = read(config)
+    moved = {key: value for key, value in options.items() if key != "pipeline"}
+    write(config.parent, {**moved, "databases": {db.name: {"pipeline": options["pipeline"]}}})
+    done = await letters(config, "replay", "--all")
+    assert done.returncode == 1
+    assert f"2 cannot be replayed: there is no pipeline 'top level' any more; there are: '{db.name}'" in done.stdout
+    write(config.parent, {**options, "pipeline": ["log"]})
+    other = await letters(config, "replay", "--all")
+    assert "pipeline 'top level' has no step 'http' any more; it has: 'log'" in other.stdout
+    assert (await listed(config))["total"] == 2
+    whole = await letters(config, "replay", "--all", "--whole-pipeline")
+    assert whole.returncode == 0, whole.stdout
+    assert (await listed(config))["total"] == 0
+
+
+async def test_exporting(config: Path, db: Db, receiver: Receiver) -> None:
+    """Whole letters with every BSON type, oldest change first, to a file or a pipe; they stay."""
+    async with running(config) as relay:
+        await relay.connected()
+        documents = [{"_id": ObjectId(), "long": 2**40, "number": number} for number in range(3)]
+        for document in documents:
+            db.orders.insert_one(document)
+        await relay.until(lambda: given_up(relay) == 3, "the dead letters")
+        assert await relay.stop() == 0
+    piped = await letters(config, "export")
+    exported = [json_util.loads(line) for line in piped.stdout.splitlines()]
+    assert [each["event"]["fullDocument"] for each in exported] == documents
+    assert "$numberLong" in piped.stdout
+    assert "3 dead letters exported" in piped.stderr
+    output = config.parent / "letters.jsonl"
+    chosen = await letters(config, "export", exported[1]["id"], "--json", "relaxed", "--output", output)
+    assert chosen.returncode == 0, chosen.stderr
+    assert chosen.stdout == ""
+    [one] = map(json.loads, lines(output))
+    assert one["body"]["fullDocument"]["number"] == 1
+    assert (await listed(config))["total"] == 3
+
+
+async def test_filters(config: Path, db: Db, receiver: Receiver) -> None:
+    """The list says how many match and how many there are."""
+    async with running(config) as relay:
+        first = await refused(relay, receiver, db, 2)
+        assert await relay.stop() == 0
+    id_ = first[0].headers["webhook-id"]
+    for arguments, count in (
+        (["--pipeline", "top level", "--step", "http"], 2),
+        (["--namespace", db.name], 2),
+        (["--namespace", f"{db.name}.other"], 0),
+        (["--since", "1h", "--reason", "NO SUCH"], 2),
+        (["--until", "1h"], 0),
+        (["--since", "2020-01-01", "--until", "2021-01-01T00:00:00Z"], 0),
+        ([id_], 1),
+    ):
+        assert (await listed(config, *arguments))["matching"] == count, arguments
+    text = await letters(config, "list", "--namespace", db.name, "--limit", "1")
+    assert "1 shown of 2, 2 matching" in text.stdout
+
+
+@asynccontextmanager
+async def replaying(config: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    """`mess dead-letters replay --all` as a process; killed in the end, should it still run."""
+    process = await asyncio.create_subprocess_exec(
+        *command("dead-letters", "replay", "--all", "--config", config),
+        cwd=config.parent,
+        env=environment(),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+@mongodb_only
+async def test_interrupting_a_replay(config: Path, db: Db, receiver: Receiver) -> None:
+    """Ctrl-C ends it in order: what was delivered is gone, the rest is there, and the user is told."""
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 5)
+        assert await relay.stop() == 0
+    receiver.answer = Answer(delay=0.5)
+    async with replaying(config) as process:
+        await receiver.wait_for(7, timeout=30)
+        process.send_signal(signal.SIGINT)
+        output, _ = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == 1
+    assert "2 of 5 dead letters delivered" in output.decode()
+    assert "interrupted; 3 left" in output.decode()
+    assert {each["key"]["_id"] for each in (await listed(config))["letters"]} == {2, 3, 4}
+
+
+async def test_a_replay_that_is_killed_loses_nothing(config: Path, db: Db, receiver: Receiver) -> None:
+    """What was delivered before it died is delivered again at the most, with the same id."""
+    async with running(config) as relay:
+        first = await refused(relay, receiver, db, 5)
+        assert await relay.stop() == 0
+    receiver.play([Answer(), Answer(), Answer(hang=True)])
+    async with replaying(config) as process:
+        await receiver.wait_for(8, timeout=30)
+        process.kill()
+        await process.wait()
+    receiver.answer = Answer()
+    assert (await letters(config, "replay", "--all")).returncode == 0
+    assert {event.id for event in receiver.accepted} == {request.headers["webhook-id"] for request in first}
+    assert (await listed(config))["total"] == 0

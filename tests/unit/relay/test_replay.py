@@ -1,0 +1,284 @@
+"""Replaying dead letters: who is delivered, who is kept, and in which order. The store is a real one, in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mess.errors import Ambiguous, BatchError, EndpointDown, Refused, Response
+from mess.event import Event
+from mess.relay.passage import Route
+from mess.relay.replay import Replayer, Report
+from mess.state import DeadLetter, Wanted
+from mess.state.sqlite import SqliteStore
+from mess.step import Sink, Step, Transform
+from tests.unit.fakes import Recorder, make_event
+
+NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "state.db", "mess")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def letter(number: int = 0, **changed: Any) -> DeadLetter:
+    """Of the `number`-th event of a stream, refused by the step `http`."""
+    event = make_event(number)
+    return replace(
+        DeadLetter(
+            id=event.id,
+            pipeline="shop",
+            step="http",
+            namespace=event.namespace,
+            operation=event.operation,
+            key=event.key,
+            reason="answered 422",
+            error="Refused",
+            attempts=1,
+            time=NOW,
+            event=event.change,
+            body={"number": number},
+        ),
+        **changed,
+    )
+
+
+def numbers(events: Sequence[Event]) -> list[int]:
+    return [event.body["number"] for event in events]
+
+
+async def replay(store: SqliteStore, steps: dict[str, Step], *, whole: bool = False) -> Report:
+    """Replay everything through the pipeline `shop`."""
+    return await Replayer(store, {"shop": Route("shop", list(steps), list(steps.values()))}, whole=whole).run(
+        await store.pointers()
+    )
+
+
+class Mark(Transform):
+    """Adds a field to the body; drops what `drop` says."""
+
+    def __init__(self, drop: Callable[[Event], bool] = lambda event: False) -> None:
+        self._drop = drop
+
+    def apply(self, event: Event) -> Event | None:
+        if self._drop(event):
+            return None
+        event.body = {**event.body, "marked": True}
+        return event
+
+
+class Picky(Sink):
+    """Refuses batches that hold one of these numbers; as one, with a bare error, or by a BatchError for all."""
+
+    def __init__(self, *bad: int, bare: bool = True) -> None:
+        self._bad, self._bare = set(bad), bare
+        self.delivered: list[Event] = []
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        if self._bad & set(numbers(events)):
+            error = Refused(f"refused {len(events)}", response=Response(400, "bad"))
+            raise error if self._bare else BatchError(dict.fromkeys(range(len(events)), error))
+        self.delivered.extend(events)
+
+
+async def test_oldest_change_first_with_the_same_id_and_said_to_be_a_replay(store: SqliteStore) -> None:
+    """Through the rest of the pipeline only; then the letters are gone."""
+    sent = [letter(number) for number in (2, 0, 1)]
+    await store.add_dead_letters(sent)
+    sink = Recorder()
+    report = await replay(store, {"mark": Mark(), "http": sink})
+    assert report.complete
+    assert report.delivered == 3
+    assert numbers(sink.delivered) == [0, 1, 2]
+    assert {event.id for event in sink.delivered} == {each.id for each in sent}
+    assert all(event.replay and "marked" not in event.body for event in sink.delivered)
+    assert await store.count_dead_letters() == 0
+
+
+async def test_the_whole_pipeline_when_asked_for(store: SqliteStore) -> None:
+    """With the change as it came, as when a step before the one that failed was mended."""
+    await store.add_dead_letters([letter(3, step="gone", body="<odd>")])
+    sink = Recorder()
+    assert (await replay(store, {"mark": Mark(), "http": sink}, whole=True)).complete
+    assert sink.delivered[0].body["fullDocument"]["n"] == 3
+    assert sink.delivered[0].body["marked"]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+async def test_a_batch_refused_as_one_is_halved(store: SqliteStore, bare: bool) -> None:
+    """Until those that are to blame are found; they keep their letters with what the sink answered."""
+    await store.add_dead_letters([letter(number) for number in range(9)])
+    sink = Picky(2, 7, bare=bare)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed) == (7, 2)
+    assert numbers(sink.delivered) == [0, 1, 3, 4, 5, 6, 8]
+    kept = [await store.dead_letter(make_event(number).id) for number in (2, 7)]
+    assert [each.body["number"] for each in kept if each] == [2, 7]
+    assert kept[0] is not None
+    assert (kept[0].reason, kept[0].attempts, kept[0].time) == ("refused 1", 2, NOW)
+    [attempt] = kept[0].history
+    assert (attempt.error, attempt.reason, attempt.status, attempt.response) == ("Refused", "refused 1", 400, "bad")
+
+
+async def test_some_fail_each_for_itself_and_some_are_untried(store: SqliteStore) -> None:
+    """The untried are given to the step again; all else is settled."""
+    await store.add_dead_letters([letter(number) for number in range(4)])
+
+    class Stumbling(Sink):
+        calls = 0
+
+        async def deliver(self, events: Sequence[Event]) -> None:
+            self.calls += 1
+            if self.calls == 1:
+                raise BatchError({1: Ambiguous("answered 500")}, untried=events[2:])
+            assert numbers(events) == [2, 3]
+
+    report = await replay(store, {"http": Stumbling()})
+    assert (report.delivered, report.failed, report.first_failure) == (3, 1, "answered 500")
+    assert [pointer.id for pointer in await store.pointers()] == [make_event(1).id]
+
+
+async def test_any_other_exception_is_the_events_fault(store: SqliteStore) -> None:
+    """As it is to the relay."""
+    await store.add_dead_letters([letter()])
+    report = await replay(store, {"http": Recorder(RuntimeError("oops"))})
+    assert (report.failed, report.first_failure) == (1, "RuntimeError: oops")
+
+
+async def test_failing_at_a_later_step(store: SqliteStore) -> None:
+    """The letter moves there with the body that the step was given, so that the next replay begins there."""
+    await store.add_dead_letters([letter()])
+    first, second = Recorder(), Recorder(Refused("no"))
+    steps: dict[str, Step] = {"http": first, "mark": Mark(), "http 2": second}
+    assert (await replay(store, steps)).failed == 1
+    [pointer] = await store.pointers()
+    assert pointer.step == "http 2"
+    assert (await replay(store, steps)).complete
+    assert len(first.delivered) == 1
+    assert second.delivered[0].body == {"number": 0, "marked": True}
+
+
+async def test_dropped_on_the_way_is_done(store: SqliteStore) -> None:
+    """The pipeline wants nothing more of it."""
+    await store.add_dead_letters([letter(0, step="mark"), letter(1, step="mark")])
+    sink = Recorder()
+    report = await replay(store, {"mark": Mark(lambda event: event.body["number"] == 0), "http": sink})
+    assert report.delivered == 2
+    assert numbers(sink.delivered) == [1]
+    assert await store.count_dead_letters() == 0
+
+
+async def test_letters_of_different_steps_keep_their_order(store: SqliteStore) -> None:
+    """At each step, those that come from before it and those that begin there."""
+    await store.add_dead_letters([letter(0, step="mark"), letter(1), letter(2, step="mark")])
+    sink = Recorder()
+    assert (await replay(store, {"mark": Mark(), "http": sink})).complete
+    assert numbers(sink.delivered) == [0, 1, 2]
+
+
+async def test_a_sink_that_is_down_ends_its_pipeline_and_no_other(store: SqliteStore) -> None:
+    """Letters that were not delivered stay as they were."""
+    await store.add_dead_letters([letter(number) for number in range(3)])
+    await store.add_dead_letters([letter(9, pipeline="crm")])
+    down, up = Recorder(max_events=1), Recorder()
+    down.failures = [EndpointDown("answered 503")]
+    routes = {"shop": Route("shop", ["http"], [down]), "crm": Route("crm", ["http"], [up])}
+    report = await Replayer(store, routes).run(await store.pointers())
+    assert report.down == {"shop": ("answered 503", 3)}
+    assert report.delivered == 1
+    left = await store.dead_letter(make_event(0).id)
+    assert left is not None
+    assert (left.reason, left.attempts, left.history) == ("answered 422", 1, ())
+
+
+async def test_a_sink_that_cannot_be_opened_is_down(store: SqliteStore) -> None:
+    """A broker that is away says so when it is connected to."""
+
+    class Away(Recorder):
+        async def open(self) -> None:
+            raise EndpointDown("no broker")
+
+    await store.add_dead_letters([letter()])
+    assert (await replay(store, {"http": Away()})).down == {"shop": ("no broker", 1)}
+
+
+async def test_stopping_in_order(store: SqliteStore) -> None:
+    """What is on its way is finished and settled; the rest is left, that of other pipelines too."""
+    await store.add_dead_letters([letter(number) for number in range(5)] + [letter(9, pipeline="crm")])
+
+    class Stopping(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await super().deliver(events)
+            if len(self.delivered) == 2:
+                replayer.stop()
+
+    told: list[int] = []
+    routes = {"shop": Route("shop", ["http"], [Stopping(max_events=1)]), "crm": Route("crm", ["http"], [Recorder()])}
+    replayer = Replayer(store, routes)
+    report = await replayer.run(await store.pointers(), told.append)
+    assert (report.delivered, report.interrupted, report.complete) == (2, 4, False)
+    assert sum(told) == 2
+    assert await store.count_dead_letters() == 4
+
+
+async def test_an_event_that_mongodb_had_split_keeps_its_id(store: SqliteStore) -> None:
+    """Its id is its first part's, while the change as it is kept has the token of its last."""
+    await store.add_dead_letters([letter(id="msg_FIRST")])
+    sink = Recorder()
+    assert (await replay(store, {"http": sink})).complete
+    assert sink.delivered[0].id == "msg_FIRST"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"pipeline": "crm"}, "there is no pipeline 'crm' any more; there are: 'shop'"),
+        ({"step": "http 2"}, "pipeline 'shop' has no step 'http 2' any more; it has: 'http'"),
+        ({"pipeline": "", "step": "capture", "event": {"_id": {}}}, "could not be read from MongoDB"),
+        ({"event": {"_id": {"_data": "82"}}}, "could not be read from MongoDB"),
+        ({"body": {1, 2}}, "kept only as Python shows it"),
+    ],
+)
+async def test_what_cannot_be_replayed_is_kept_and_told(store: SqliteStore, changed: dict[str, Any], told: str) -> None:
+    """Beside others that can."""
+    await store.add_dead_letters([letter(0, **changed), letter(1)])
+    report = await replay(store, {"http": Recorder()})
+    [(reason, count)] = report.kept.items()
+    assert told in reason
+    assert (count, report.delivered, report.complete) == (1, 1, False)
+    assert [pointer.id for pointer in await store.pointers()] == [make_event(0).id]
+
+
+async def test_beside_a_relay_that_gives_up_again(store: SqliteStore) -> None:
+    """At another step, while the event is being delivered: that letter is not this one's to delete."""
+
+    class Meanwhile(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await super().deliver(events)
+            await store.add_dead_letters([letter(0, step="http 2")])
+            await store.delete_dead_letters(Wanted(ids=(make_event(1).id,)))
+
+    await store.add_dead_letters([letter(0), letter(1)])
+    report = await replay(store, {"http": Meanwhile()})
+    assert (report.delivered, report.changed) == (2, 2)
+    [pointer] = await store.pointers()
+    assert pointer == (make_event(0).id, "shop", "http 2")
+
+
+async def test_more_than_a_chunk(store: SqliteStore) -> None:
+    """By as many as a step is given at a time, each settled before the next is read."""
+    await store.add_dead_letters([letter(number) for number in range(1100)])
+    sink = Recorder()
+    report = await replay(store, {"http": sink})
+    assert report.delivered == 1100
+    assert [len(call) for call in sink.calls] == [500, 500, 100]
+    assert numbers(sink.delivered) == list(range(1100))

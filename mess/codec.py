@@ -3,6 +3,8 @@
 `plain` is what a reader of the Node.js tool's webhooks expects: ObjectId as hex, dates as ISO 8601 with milliseconds
 and Z, binary as base64, 64-bit integers as numbers, all as `JSON.stringify` gives them; decimals as strings. The
 types that are rare in documents are described in docs/formats.md.
+
+`relaxed` and `canonical` are MongoDB Extended JSON v2, written by PyMongo's own `bson.json_util`.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import orjson
-from bson import DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
-from bson.binary import Binary
+from bson import DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp, json_util
+from bson.binary import Binary, UuidRepresentation
 from bson.code import Code
 
 _PLAIN_OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_NON_STR_KEYS
@@ -97,6 +99,29 @@ def plain(value: Any) -> bytes:
     Raises TypeError for a value that is neither BSON's nor JSON's.
     """
     return orjson.dumps(value, default=_plain, option=_PLAIN_OPTIONS)
+
+
+# A Python UUID can only come from a user's function; MongoDB's are Binary.
+_UUID = {"uuid_representation": UuidRepresentation.STANDARD}
+_RELAXED = json_util.RELAXED_JSON_OPTIONS.with_options(**_UUID)
+_CANONICAL = json_util.CANONICAL_JSON_OPTIONS.with_options(**_UUID)
+
+
+def relaxed(value: Any) -> bytes:
+    """`value` as relaxed Extended JSON; dates without a time zone are taken to be UTC.
+
+    Raises TypeError or ValueError for a value that is neither BSON's nor JSON's.
+    """
+    return _extended(value, _RELAXED)
+
+
+def canonical(value: Any) -> bytes:
+    """`value` as canonical Extended JSON; the same otherwise as `relaxed`."""
+    return _extended(value, _CANONICAL)
+
+
+def _extended(value: Any, options: json_util.JSONOptions) -> bytes:
+    return json_util.dumps(value, json_options=options, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def copy(value: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import cache
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mess import codec
+from mess import cloudevents, codec
 from mess.event import Encoder, Event, hashed_id
 
 Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
@@ -28,18 +30,59 @@ class Envelope:
     batch_content_type: str = "application/json"
 
 
+def _source(value: str) -> str:
+    text = value.replace("{db}", "").replace("{collection}", "")
+    # The characters of a URI reference (RFC 3986, 2).
+    if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
+        raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")
+    return value
+
+
+def _type_prefix(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]*", value, re.ASCII):
+        raise ValueError("must hold only letters, digits and . _ -, as in com.example")
+    return value
+
+
+class CloudEvents(BaseModel):
+    """What CloudEvents say of where they come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: Annotated[str, AfterValidator(_source)] = "/mongodb/{db}/{collection}"
+    """The attribute `source`, a URI reference; `{db}` and `{collection}` stand for the event's, percent-encoded."""
+    type_prefix: Annotated[str, AfterValidator(_type_prefix)] = ""
+    """What the attribute `type` begins with, often a domain of yours in reverse: `com.example` makes `mongodb.insert`
+    `com.example.mongodb.insert`."""
+
+
 class Format(BaseModel):
     """The options that choose what a sink sends; a base of the sinks' options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    format: Literal["event"] = "event"
-    """What a body holds: the event's body as the steps before have left it."""
+    format: Literal["event", "cloudevents"] = "event"
+    """What a body holds: `event` is the event's body as the steps before have left it, `cloudevents` that body as the
+    data of a CloudEvent (1.0, structured)."""
+    json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
+    """How BSON is written: `plain` as receivers in any language expect it, `relaxed` and `canonical` as MongoDB
+    Extended JSON v2, from which the types can be told again."""
+    cloudevents: CloudEvents | None = None
+    """What CloudEvents say of where they come from."""
+
+    @field_validator("cloudevents")
+    @classmethod
+    def _only_for_cloudevents(cls, value: CloudEvents | None, info: ValidationInfo) -> CloudEvents | None:
+        if value is not None and info.data.get("format") == "event":
+            raise ValueError("is of no use without format: cloudevents; add that, or leave this out")
+        return value
 
     def envelope(self) -> Envelope:
         """The envelope that the options ask for; the same object for the same options, so that an event that goes to
         several sinks is written once."""
-        return _EVENT
+        if self.format == "cloudevents":
+            return _cloudevents(self.json_, self.cloudevents or CloudEvents())
+        return _EVENTS[self.json_]
 
 
 def event(event: Event) -> bytes:
@@ -57,4 +100,15 @@ def batch(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
     return identity, b'{"id":"%b","events":[%b]}' % (identity.encode(), members)
 
 
-_EVENT = Envelope(event, batch)
+_EVENTS = {
+    "plain": Envelope(event, batch),
+    "relaxed": Envelope(lambda event: codec.relaxed(event.body), batch),
+    "canonical": Envelope(lambda event: codec.canonical(event.body), batch),
+}
+_WRITERS = {"plain": codec.plain, "relaxed": codec.relaxed, "canonical": codec.canonical}
+
+
+@cache
+def _cloudevents(json: str, options: CloudEvents) -> Envelope:
+    encode = cloudevents.encoder(_WRITERS[json], options.source, options.type_prefix)
+    return Envelope(encode, cloudevents.join, cloudevents.CONTENT_TYPE, cloudevents.BATCH_CONTENT_TYPE)

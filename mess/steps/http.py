@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import aiohttp
 from multidict import CIMultiDict, istr
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
 import mess
-from mess import answers, envelope
-from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.envelope import Format
+from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
 from mess.values import Duration, Size
+from mess.webhook import connection, tls
+from mess.webhook.answers import Answers, failure
+from mess.webhook.auth import Auth, authorization
+from mess.webhook.signing import Sign
+from mess.webhook.tls import ClientCertificate
 
 # Names that aiohttp need not fold again for every request.
-_ID, _TIMESTAMP, _REPLAY = istr("webhook-id"), istr("webhook-timestamp"), istr("mess-replay")
+_ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
+_REPLAY = istr("mess-replay")
 _BODY_READ = 64 * 1024
-_BODY_SHOWN = 300
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
 
 
@@ -35,6 +40,15 @@ def _http_url(value: str) -> str:
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError("not an http or https URL; write it like https://example.com/hook")
     return value
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 9110, 5.6.2
+            raise ValueError("a header's name holds only letters, digits and - _ . and the like, and no spaces")
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            raise ValueError(f"the value of {name} holds a line break or another control character; take it out")
+    return headers
 
 
 class Batch(BaseModel):
@@ -49,40 +63,12 @@ class Batch(BaseModel):
     """How many bytes the events of a request have together at the most; a larger event goes alone."""
 
 
-class Basic(BaseModel):
-    """Name and password."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    username: str
-    """The name."""
-    password: SecretStr
-    """The password."""
-
-
-class Auth(BaseModel):
-    """Credentials, one kind of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    basic: Basic | None = None
-    """HTTP basic authentication."""
-    bearer: SecretStr | None = None
-    """A token, sent as `Authorization: Bearer …`."""
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Auth:
-        if (self.basic is None) == (self.bearer is None):
-            raise ValueError("give either basic or bearer")
-        return self
-
-
-class HttpConfig(StepConfig):
+class HttpConfig(StepConfig, Format):
     """Sends each event to an endpoint as JSON, and hands it on unchanged when the endpoint has taken it (any 2xx).
 
     Every request carries the headers of Standard Webhooks: `webhook-id`, the same on every attempt, and
-    `webhook-timestamp`. An endpoint that is down holds the events back until it returns; one that refuses an event
-    (400, 413, 422 and other 4xx) leaves it to `on_failure`.
+    `webhook-timestamp`; with `sign` also `webhook-signature`. An endpoint that is down holds the events back until it
+    returns; one that refuses an event (400, 413, 422 and other 4xx) leaves it to `on_failure`.
     """
 
     name: ClassVar[str] = "http"
@@ -91,18 +77,24 @@ class HttpConfig(StepConfig):
     """The URL to send to."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
     """More headers. Their values are never shown."""
     timeout: Duration = 30.0
     """How long a request may take, from connecting to the answer's last byte."""
     batch: Batch | None = None
     """Several events in one request. Default: a request for each event."""
-    ca: str | None = None
-    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
-    verify: bool = True
-    """Whether the endpoint's certificate is checked. Turn it off for tests only."""
+    sign: Sign | None = None
+    """Signatures of Standard Webhooks. Default: none."""
+    answers: Answers = Answers()
+    """What the endpoint's answers mean."""
     auth: Auth | None = None
     """Credentials."""
+    ca: str | None = None
+    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    client_certificate: ClientCertificate | None = None
+    """A certificate that the endpoint knows this relay by."""
+    verify: bool = True
+    """Whether the endpoint's certificate is checked. Turn it off for tests only."""
 
     def describe(self) -> str:
         """The step and the endpoint's host; paths and queries of webhooks often are secrets."""
@@ -110,54 +102,49 @@ class HttpConfig(StepConfig):
         return f"http {url.origin()}{'/…' if url.path_qs not in ('', '/') else ''}"
 
     def build(self, context: Context) -> Http:
-        """Make the step. Raises ConfigError when `ca` cannot be read."""
-        return Http(self, self._ssl(context.directory))
-
-    def _ssl(self, directory: Path) -> ssl.SSLContext | bool:
-        if not self.verify:
-            return False
-        if self.ca is None:
-            return True
-        path = directory / self.ca
-        try:
-            return ssl.create_default_context(cafile=path)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError([Problem(f"no certificates can be read from {path}: {error}", "ca")]) from error
+        """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used."""
+        made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        return Http(self, made)
 
 
 class Http(Sink):
     """See `HttpConfig`."""
 
-    def __init__(self, config: HttpConfig, ssl_context: ssl.SSLContext | bool) -> None:
+    def __init__(self, config: HttpConfig, tls: ssl.SSLContext) -> None:
         self.max_events = config.batch.max_events if config.batch else 1
         # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
         self.lanes = 4 if config.batch else DEFAULT_LANES
         self._config = config
-        self._ssl = ssl_context
+        self._batch = config.batch
+        self._envelope = config.envelope()
+        self._meaning = config.answers.meaning()
+        self._sign = config.sign.signer() if config.sign else None
+        self._url = URL(config.endpoint)
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Make the session; connections are made when they are needed."""
-        config = self._config
-        headers = CIMultiDict({"Content-Type": "application/json", "User-Agent": f"mess/{mess.__version__}"})
+        config, envelope = self._config, self._envelope
+        content_type = envelope.batch_content_type if self._batch else envelope.content_type
+        headers = CIMultiDict({"Content-Type": content_type, "User-Agent": f"mess/{mess.__version__}"})
         headers.update(config.headers)
-        auth: aiohttp.BasicAuth | None = None
-        if config.auth and config.auth.basic:
-            basic = config.auth.basic
-            auth = aiohttp.BasicAuth(basic.username, basic.password.get_secret_value(), encoding="utf-8")
-        elif config.auth and config.auth.bearer:
-            headers["Authorization"] = f"Bearer {config.auth.bearer.get_secret_value()}"
-        self._url = URL(config.endpoint)
+        if credentials := authorization(config.auth, self._url):
+            headers["Authorization"] = credentials
+        self._url = self._url.with_user(None)
         # Lanes bound how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._ssl),
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=config.timeout),
             headers=headers,
-            auth=auth,
             auto_decompress=False,
             skip_auto_headers=("Accept-Encoding",),
         )
+
+    async def check(self) -> str:
+        """Connect to the endpoint, and send nothing."""
+        return await connection.attempt(self._url, self._tls, self._config.timeout)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -166,111 +153,104 @@ class Http(Sink):
 
     def prepare(self, events: Sequence[Event]) -> None:
         """Work out ids and bodies."""
+        encode = self._envelope.encode
         for event in events:
             try:
-                event.encode(envelope.event)
+                event.encode(encode)
                 event.id  # noqa: B018 - worked out when first asked for
             except Exception:  # `deliver` refuses what cannot be written, and tells why
                 continue
 
     async def deliver(self, events: Sequence[Event]) -> None:
-        """Send the events, in as few requests as `batch` allows, one request after another."""
-        if self._config.batch is None:
-            for index, event in enumerate(events):
-                try:
-                    await self._send(event.id, event.encode(envelope.event), event.replay)
-                except DeliveryError as error:
-                    raise BatchError(dict.fromkeys(range(index, len(events)), error)) from error
-            return
-        bodies = [event.encode(envelope.event) for event in events]
-        errors: dict[int, Exception] = {}
-        for start, end in _parts(bodies, self._config.batch.max_bytes):
-            try:
-                errors.update(await self._send_batch(events, bodies, start, end))
-            except DeliveryError as error:
-                # What comes later waits behind it, or a retry would invert the order.
-                errors.update(dict.fromkeys(range(start, len(events)), error))
-                break
-        if errors:
-            raise BatchError(errors)
+        """Send the events, in as few requests as `batch` allows, one request after another.
 
-    async def _send_batch(
-        self, events: Sequence[Event], bodies: Sequence[bytes], start: int, end: int
-    ) -> dict[int, Exception]:
-        """Send `events[start:end]` as one batch; one that is refused is halved until the refused events are found.
-
-        Returns the refused ones.
+        What comes behind a request that failed is not tried: a retry would invert the order.
         """
-        identity, body = envelope.batch([event.id for event in events[start:end]], bodies[start:end])
-        try:
-            await self._send(identity, body, events[start].replay)
-        except Refused as error:
-            if end - start == 1:
-                return {start: error}
-            middle = (start + end) // 2
-            refused = await self._send_batch(events, bodies, start, middle)
+        start = 0
+        while start < len(events):
+            end = start + 1
             try:
-                return refused | await self._send_batch(events, bodies, middle, end)
-            except DeliveryError as later:
-                return refused | dict.fromkeys(range(middle, len(events)), later)
-        return {}
+                bodies = self._bodies(events[start : start + self.max_events])
+                end = start + len(bodies)
+                await self._send(events[start:end], bodies)
+            except DeliveryError as error:
+                if end - start == len(events):
+                    raise
+                raise BatchError(dict.fromkeys(range(start, end), error), untried=events[end:]) from error
+            start = end
 
-    async def _send(self, identity: str, body: bytes, replay: bool) -> None:
-        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: str(int(time.time()))}
-        if replay:
-            headers[_REPLAY] = "true"
+    def _bodies(self, events: Sequence[Event]) -> list[bytes]:
+        """The bodies of as many of the first events as go into one request."""
+        encode = self._envelope.encode
+        bodies: list[bytes] = []
+        room = self._batch.max_bytes if self._batch else 0
+        for event in events:
+            try:
+                body = event.encode(encode)
+            except Exception as error:
+                if bodies:
+                    break  # it is the next request's first
+                raise Refused(f"the body cannot be written as JSON: {error}") from error
+            room -= len(body)
+            if room < 0 and bodies:
+                break
+            bodies.append(body)
+        return bodies
+
+    async def _send(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+        """Send events, which share a request when there are several."""
+        first = events[0]
+        if self._batch:
+            identity, body = self._envelope.join([event.id for event in events], bodies)
+        else:
+            identity, body = first.id, bodies[0]
         try:
             try:
-                status, answer, text = await self._request(headers, body)
+                status, headers, answer = await self._request(identity, body, first.replay)
             except aiohttp.ClientConnectorError:
                 raise
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
                 # The endpoint closed a kept-alive connection just as it was used again.
-                status, answer, text = await self._request(headers, body)
+                status, headers, answer = await self._request(identity, body, first.replay)
         except aiohttp.ConnectionTimeoutError as error:
             raise EndpointDown("the connection could not be made in time") from error
         except TimeoutError as error:
             raise Ambiguous(f"no answer within {self._config.timeout:g} s") from error
         except aiohttp.ClientError as error:
-            raise EndpointDown(f"{type(error).__name__}: {error}") from error
-        if 200 <= status < 300:
-            return
-        raise answers.failure(status, answer, text)
+            raise EndpointDown(connection.trouble(error, self._url)) from error
+        meaning = self._meaning(status)
+        if meaning != "done":
+            raise failure(meaning, status, headers, answer)
 
-    async def _request(self, headers: dict[str, str], body: bytes) -> tuple[int, Any, str]:
+    async def _request(self, identity: str, body: bytes, replay: bool) -> tuple[int, Mapping[str, str], bytes]:
+        """One attempt: the answer's status, headers, and the beginning of its body."""
         if self._session is None:
             raise AssertionError("the step is not open")
+        timestamp = str(int(time.time()))
+        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: timestamp}
+        if self._sign is not None:
+            headers[_SIGNATURE] = self._sign(identity, timestamp, body)
+        if replay:
+            headers[_REPLAY] = "true"
         response = await self._session.request(
             self._config.method, self._url, data=body, headers=headers, allow_redirects=False
         )
         # Without a body, which is the rule, the connection has gone back to the pool by itself.
         if response.content.at_eof():
-            return response.status, response.headers, ""
+            return response.status, response.headers, b""
         async with response:
-            answer = await self._read(response)
-        return response.status, response.headers, answer[:_BODY_SHOWN].decode("utf-8", "replace").strip()
-
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        """The beginning of the answer. The status is what counts: an answer that breaks off behind it is no failure."""
-        answer = b""
-        try:
-            while chunk := await response.content.readany():
-                answer += chunk
-                if len(answer) > _BODY_READ:
-                    response.close()  # a connection with so much left to read is of no further use
-                    break
-        except (aiohttp.ClientError, TimeoutError):
-            response.close()
-        return answer
+            return response.status, response.headers, await _beginning(response)
 
 
-def _parts(bodies: Sequence[bytes], max_bytes: int) -> list[tuple[int, int]]:
-    """Where to cut so that no part is larger than `max_bytes`, unless it is a single body."""
-    parts: list[tuple[int, int]] = []
-    start = size = 0
-    for index, length in enumerate(map(len, bodies)):
-        if size + length > max_bytes and index > start:
-            parts.append((start, index))
-            start, size = index, 0
-        size += length
-    return [*parts, (start, len(bodies))]
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of an answer. The status is what counts: an answer that breaks off behind it is no failure."""
+    answer = b""
+    try:
+        while chunk := await response.content.readany():
+            answer += chunk
+            if len(answer) > _BODY_READ:
+                response.close()  # a connection with so much left to read is of no further use
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        response.close()
+    return answer

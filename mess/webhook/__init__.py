@@ -1,0 +1,1 @@
+"""What the http step is made of: what answers mean, signatures, credentials, certificates, connections."""

@@ -1,0 +1,129 @@
+"""What an HTTP endpoint's answer means: is it down, does it refuse the event, or may it be either?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from yarl import URL
+
+from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused, Response
+
+Meaning = Literal["done", "down", "ambiguous", "refused"]
+
+_DOWN = frozenset({401, 403, 404, 407, 410, 429, 502, 503, 504})
+_AMBIGUOUS = frozenset({408, 425})
+_SHOWN = 300  # characters of an answer that a message holds
+_KEPT = 1024  # bytes of an answer that are kept with a dead letter
+_STATUS = re.compile(r"[1-5](\d\d|xx)")
+
+
+def parse_status(value: Any) -> str:
+    """`503` from 503 or "503"; `5xx` as it is."""
+    text = str(value).strip().lower()
+    if isinstance(value, (bool, float)) or not _STATUS.fullmatch(text):
+        raise ValueError("must be a status such as 503, or a class of them such as 5xx")
+    return text
+
+
+Status = Annotated[
+    str,
+    BeforeValidator(parse_status),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 100, "maximum": 599},
+                {"type": "string", "pattern": r"^[1-5](\d\d|[xX][xX])$"},
+            ]
+        }
+    ),
+]
+
+
+class Answers(BaseModel):
+    """What the endpoint's answers mean, where it is not the usual: statuses (`503`) and classes of them (`5xx`). A
+    status weighs more than its class; what is not listed keeps its usual meaning."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    done: tuple[Status, ...] = ()
+    """The event is delivered. Default: 2xx."""
+    down: tuple[Status, ...] = ()
+    """The endpoint is the trouble: its events wait until it is back. Default: 3xx, 401, 403, 404, 407, 410, 429, 502,
+    503, 504."""
+    ambiguous: tuple[Status, ...] = ()
+    """It may be either: the event is tried again. Default: 408, 425, and all other 5xx."""
+    refused: tuple[Status, ...] = ()
+    """The event is the trouble: `on_failure` decides. Default: all other 4xx."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> Answers:
+        places: dict[str, str] = {}
+        for meaning, statuses in self._listed().items():
+            for status in statuses:
+                if places.setdefault(status, meaning) != meaning:
+                    raise ValueError(
+                        f"{status} stands under {places[status]} and under {meaning}; it can mean one only"
+                    )
+        return self
+
+    def meaning(self) -> Callable[[int], Meaning]:
+        """What tells the meaning of a status."""
+        listed = {status: meaning for meaning, statuses in self._listed().items() for status in statuses}
+
+        def of(status: int) -> Meaning:
+            return listed.get(str(status)) or listed.get(f"{status // 100}xx") or usual(status)
+
+        return of
+
+    def _listed(self) -> dict[Meaning, tuple[str, ...]]:
+        return {"done": self.done, "down": self.down, "ambiguous": self.ambiguous, "refused": self.refused}
+
+
+def usual(status: int) -> Meaning:
+    """What a status means unless the config says otherwise."""
+    if 200 <= status < 300:
+        return "done"
+    if 300 <= status < 400 or status in _DOWN:
+        return "down"
+    if status in _AMBIGUOUS or not 400 <= status < 500:
+        return "ambiguous"
+    return "refused"
+
+
+def failure(meaning: Meaning, status: int, headers: Mapping[str, str], body: bytes) -> DeliveryError:
+    """The error for an answer that does not mean `done`; `body` is the answer's beginning."""
+    text = body[: 4 * _SHOWN].decode("utf-8", "replace")[:_SHOWN].strip()
+    reason = f"answered {status}" + (f": {text}" if text else "")
+    response = Response(status, body[:_KEPT].decode("utf-8", "replace"))
+    if 300 <= status < 400:
+        reason += f" (a redirect to {_host(headers.get('Location', ''))}; name the final URL)"
+    if meaning == "down":
+        return EndpointDown(reason, _retry_after(headers.get("Retry-After")), response=response)
+    return (Ambiguous if meaning == "ambiguous" else Refused)(reason, response=response)
+
+
+def _host(location: str) -> str:
+    try:
+        return URL(location).host or "another path"
+    except ValueError:
+        return "somewhere unreadable"
+
+
+def _retry_after(value: str | None) -> float | None:
+    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

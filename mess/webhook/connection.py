@@ -1,0 +1,104 @@
+"""Connections to an endpoint: whether one can be made, and why it cannot, in words that say how to mend it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from contextlib import suppress
+
+import aiohttp
+from yarl import URL
+
+from mess.errors import EndpointDown
+
+_ALERT = 0.5
+"""Seconds that an endpoint has to say that it does not like our certificate: with TLS 1.3 it looks at it only after the
+handshake is over for us."""
+
+# OpenSSL's codes of X509_verify_cert (x509_vfy.h).
+_NOT_YET, _EXPIRED, _HOSTNAME, _ADDRESS = 9, 10, 62, 64
+_UNKNOWN = frozenset({2, 18, 19, 20, 21})
+
+# What the other side says, by what OpenSSL calls it.
+_ALERTS = {
+    "CERTIFICATE_REQUIRED": "it asks for a client certificate; give it one with client_certificate",
+    "ALERT_UNKNOWN_CA": "it does not trust the client certificate's authority; give client_certificate another one",
+    "ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired; renew it",
+    "ALERT_BAD_CERTIFICATE": "it does not accept the client certificate; give client_certificate another one",
+    "ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate; give client_certificate another one",
+    "HANDSHAKE_FAILURE": "it breaks off the TLS handshake; it may ask for a client certificate (client_certificate), "
+    "or for another version of TLS",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS at this port; is it http:// that is meant, or another port?",
+    "ALERT_PROTOCOL_VERSION": "it speaks no version of TLS that is still safe; it needs TLS 1.2 or newer",
+}
+
+
+async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
+    """Make a connection to a URL's host, with TLS where it is https, and close it again; nothing is sent.
+
+    Returns what was found in a few words. Raises EndpointDown when none can be made within `timeout` seconds.
+    """
+    secure = url.scheme == "https"
+    host, port = url.raw_host or "", url.port or 0
+    try:
+        async with asyncio.timeout(timeout):
+            reader, writer = await asyncio.open_connection(
+                host, port, ssl=tls if secure else None, server_hostname=host if secure else None
+            )
+            try:
+                if secure:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(reader.read(1), _ALERT)
+            finally:
+                writer.transport.abort()
+                with suppress(OSError):
+                    await writer.wait_closed()
+    except TimeoutError as error:
+        raise EndpointDown(f"no connection to {host}:{port} within {timeout:g} s; is it the right host?") from error
+    except OSError as error:
+        raise EndpointDown(trouble(error, url)) from error
+    return f"{url.origin()} accepts connections"
+
+
+def trouble(error: Exception, url: URL) -> str:
+    """Why no connection to a URL's host can be made, or why it broke, and what to do about it."""
+    host = url.host
+    inner = _inner(error)
+    if isinstance(inner, ssl.SSLCertVerificationError):
+        return _untrusted(inner, host or "")
+    text = str(inner)
+    for name, words in _ALERTS.items():
+        if name in text.replace(" ", "_").upper():
+            return f"{host}: {words}"
+    if isinstance(inner, (socket.gaierror, aiohttp.ClientConnectorDNSError)):
+        return f"no address is known for {host}; is the endpoint's host right?"
+    if isinstance(inner, ConnectionRefusedError):
+        return f"nothing listens at {host}:{url.port}; is the endpoint running?"
+    if isinstance(inner, ssl.SSLError):
+        return f"no TLS connection to {host}: {inner.reason or inner}"
+    return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
+
+
+def _inner(error: BaseException) -> BaseException:
+    """The error of the system or of OpenSSL behind aiohttp's."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return error.certificate_error
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error
+    if isinstance(error, aiohttp.ClientError) and isinstance(error.__cause__, OSError):
+        return error.__cause__
+    return error
+
+
+def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> str:
+    code = error.verify_code
+    if code == _EXPIRED:
+        return f"the certificate of {host} has expired; it must be renewed there"
+    if code == _NOT_YET:
+        return f"the certificate of {host} is not valid yet; is the clock right, here and there?"
+    if code in (_HOSTNAME, _ADDRESS):
+        return f"the certificate of {host} is for another host; name in the endpoint the host that it was issued for"
+    if code in _UNKNOWN:
+        return f"the certificate of {host} is from an unknown authority; name that authority's certificate with ca"
+    return f"the certificate of {host} cannot be trusted: {error.verify_message}"

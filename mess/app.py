@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -12,8 +11,10 @@ from typing import Any, TypeVar
 
 from mess import __version__
 from mess.admin.server import AdminServer
+from mess.backoff import backoff
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
+from mess.capture.client import LacksPrivilege
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.source import Batch
 from mess.capture.start import fresh_time
@@ -24,7 +25,7 @@ from mess.config.model import Window as Bounds
 from mess.config.scope import HOOK, PipelineSpec, pipelines
 from mess.errors import NotPermitted, SourceUnavailable
 from mess.event import Event
-from mess.relay.build import build_hook, build_step, describe_step
+from mess.relay.build import build_hook, build_step, describe_step, stage_names
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.dispatch import Dispatcher, line
 from mess.relay.engine import Engine
@@ -47,9 +48,9 @@ log = get_logger("mess.relay")
 
 T = TypeVar("T")
 
+_PAUSE_FIRST = 0.5
 _PAUSE_CAP = 10.0
 _DRAIN = 2.0
-_UNAUTHORIZED = 13
 
 
 class Relay:
@@ -129,9 +130,7 @@ class Relay:
                 await self._relay(client, store)
         except Halted:
             log.info("stopped before it was connected")
-        except NotPermitted as error:
-            if getattr(error.__cause__, "code", None) != _UNAUTHORIZED:
-                raise
+        except LacksPrivilege as error:
             command = preflight.role_command(self.plans, config.state.database)
             raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
         finally:
@@ -147,7 +146,7 @@ class Relay:
                 answer = await self._stopping.unless(ask())
             except SourceUnavailable as error:
                 failures += 1
-                pause = min(_PAUSE_CAP, 0.5 * 2 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)
+                pause = backoff(failures, first=_PAUSE_FIRST, multiplier=2, cap=_PAUSE_CAP)
                 self.starting = f"MongoDB does not answer: {error}"
                 log.warning("MongoDB does not answer, trying again", error=str(error), pause=round(pause, 1))
                 await self._stopping.pause(pause)
@@ -256,15 +255,23 @@ class Relay:
     def _pipeline(self, spec: PipelineSpec, store: StateStore) -> Pipeline:
         context = Context(self.config.name, self.loaded.directory, self.loaded.tree, self.loaded.functions)
         stages: list[Stage] = []
-        for step in spec.steps:
+        for step, name in zip(spec.steps, stage_names(spec.steps), strict=True):
             made = (
                 build_hook(step.name.removeprefix(HOOK), context)
                 if step.name.startswith(HOOK)
                 else build_step(step.name, step.config, self.config.plugins, context)
             )
-            metrics = self.metrics.step(spec.name, step.name)
-            keep = store.add_dead_letters
-            stages.append(Stage(made, step, spec.name, stopping=self._stopping, keep=keep, metrics=metrics))
+            stages.append(
+                Stage(
+                    made,
+                    step,
+                    spec.name,
+                    name=name,
+                    stopping=self._stopping,
+                    keep=store.add_dead_letters,
+                    metrics=self.metrics.step(spec.name, name),
+                )
+            )
         self.stages.extend(stages)
         return Pipeline(spec.name, stages)
 

@@ -29,7 +29,7 @@ def get(value: Any, path: Path) -> Any:
             if part not in value:
                 return MISSING
             value = value[part]
-        elif isinstance(value, list) and part.isdigit() and int(part) < len(value):
+        elif isinstance(value, list) and _within(part, value):
             value = value[int(part)]
         else:
             return MISSING
@@ -52,5 +52,10 @@ def remove(target: Any, path: Path) -> None:
     last = path[-1]
     if isinstance(holder, dict):
         holder.pop(last, None)
-    elif isinstance(holder, list) and last.isdigit() and int(last) < len(holder):
+    elif isinstance(holder, list) and _within(last, holder):
         del holder[int(last)]
+
+
+def _within(part: str, array: list[Any]) -> bool:
+    # `isdigit` holds for ², which is no number, and Python refuses to read one of thousands of digits.
+    return part.isdecimal() and len(part) < 10 and int(part) < len(array)

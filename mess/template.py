@@ -7,10 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
+from bson import Int64, ObjectId
 
 from mess import codec
 from mess.event import Event
 from mess.paths import MISSING, get, parse_path
+
+Read = Callable[[Event], Any]
+"""Gives a value of an event."""
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
@@ -20,6 +24,8 @@ _OWN: dict[str, Callable[[Event], str]] = {
     "collection": lambda event: event.namespace.coll,
     "operation": lambda event: event.operation,
 }
+# What is written as Python writes it; a shortcut for the most frequent types.
+_STRAIGHT = frozenset({str, int, Int64, ObjectId})
 
 
 class Template:
@@ -33,38 +39,78 @@ class Template:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._parts: list[str | Callable[[Event], str]] = []
+        self._reads: list[Callable[[Event], str]] = []
+        form: list[str] = []
         end = 0
         for found in _PART.finditer(text):
-            self._parts.append(text[end : found.start()])
-            self._parts.append(_part(found, text))
+            form.append(_literal(text[end : found.start()]))
+            if found[0] in ("{{", "}}"):
+                form.append(found[0][0])
+            else:
+                form.append("%s")
+                self._reads.append(_place(found[1], text))
             end = found.end()
-        self._parts.append(text[end:])
-        self.constant = all(isinstance(part, str) for part in self._parts)
+        form.append(_literal(text[end:]))
+        self._form = "".join(form)
+        self.constant = not self._reads
         """Whether it gives the same text for every event."""
 
     def __call__(self, event: Event) -> str:
-        """The text for an event."""
-        return "".join([part if part.__class__ is str else part(event) for part in self._parts])  # type: ignore[operator]
+        """The text for an event. Raises TypeError where the body holds at such a place what no JSON can hold."""
+        return self._form % tuple([read(event) for read in self._reads])
 
 
-def _part(found: re.Match[str], text: str) -> str | Callable[[Event], str]:
-    if found[0] in ("{{", "}}"):
-        return found[0][0]
-    name = found[1]
+def _literal(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _place(name: str | None, text: str) -> Callable[[Event], str]:
     if name is None:
         raise ValueError(f"{text!r} has a brace without its other half; write {{{{ and }}}} for braces themselves")
     if name in _OWN:
         return _OWN[name]
-    path = parse_path(name)
-    return lambda event: written(get(event.body, path))
+    read = reader(name)
+    return lambda event: written(read(event))
+
+
+def reader(text: str, default: Any = MISSING) -> Read:
+    """What reads a path in an event's body, `default` where it leads nowhere; `$id` stands for the event's id.
+
+    Raises ValueError for a text that is no path.
+    """
+    if text == "$id":
+        return _OWN["$id"]
+    path = parse_path(text)
+    if len(path) == 1:
+        first = path[0]
+        return lambda event: event.body.get(first, default)
+    if len(path) == 2:
+        # By far the most frequent shape (fullDocument.x, documentKey._id), and this is the hot path.
+        first, second = path
+
+        def read(event: Event) -> Any:
+            inner = event.body.get(first)
+            if inner.__class__ is dict:
+                return inner.get(second, default)
+            value = get(inner, (second,))
+            return default if value is MISSING else value
+
+        return read
+
+    def read_any(event: Event) -> Any:
+        value = get(event.body, path)
+        return default if value is MISSING else value
+
+    return read_any
 
 
 def written(value: Any) -> str:
-    """A value as a template writes it."""
-    if value.__class__ is str:
+    """A value as a template writes it. Raises TypeError for one that no JSON can hold."""
+    if value.__class__ in _STRAIGHT:
         return str(value)
     if value is None or value is MISSING:
         return ""
     data = codec.plain(value)
-    return str(orjson.loads(data)) if data[:1] == b'"' else data.decode()
+    if data[:1] == b'"':
+        return str(orjson.loads(data))
+    return "" if data == b"null" else data.decode()  # null is what JSON has for NaN and infinity

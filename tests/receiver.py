@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+from tests.waiting import until
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -105,8 +107,11 @@ class Receiver:
 
     async def wait_for(self, count: int, timeout: float = 10.0) -> list[Request]:
         """All requests, as soon as there are `count`. Raises AssertionError when there are not in time."""
-        await self._wait(
-            lambda: len(self.requests) >= count, lambda: f"{len(self.requests)} of {count} requests", timeout
+        await until(
+            lambda: len(self.requests) >= count,
+            lambda: f"only {len(self.requests)} of {count} requests",
+            timeout,
+            wake=self._arrived,
         )
         return self.requests
 
@@ -116,7 +121,12 @@ class Receiver:
         def different() -> int:
             return len({event.id for event in self.accepted})
 
-        await self._wait(lambda: different() >= count, lambda: f"{different()} of {count} events", timeout)
+        await until(
+            lambda: different() >= count,
+            lambda: f"only {different()} of {count} events",
+            timeout,
+            wake=self._arrived,
+        )
         return self.accepted
 
     async def start(self) -> None:
@@ -142,15 +152,6 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
-
-    async def _wait(self, enough: Callable[[], bool], count: Callable[[], str], timeout: float) -> None:
-        try:
-            async with asyncio.timeout(timeout):
-                while not enough():
-                    self._arrived.clear()
-                    await self._arrived.wait()
-        except TimeoutError:
-            raise AssertionError(f"only {count()} came in {timeout:g} s") from None
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1

@@ -18,6 +18,10 @@ _CLOSE_SECONDS = 1.0
 ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
 
 
+class LacksPrivilege(NotPermitted):
+    """The MongoDB user lacks a privilege; `mess.capture.preflight.role_command` tells the role that has them all."""
+
+
 class StickyServer:
     """A server selector, for a client that only reads change streams, that keeps to one mongos, or to one secondary.
 
@@ -99,7 +103,7 @@ def explain(error: Exception) -> SourceError:
         if error.code in (18, 8000):
             return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check mongodb.url")
         if error.code == 13:
-            return NotPermitted(f"the MongoDB user lacks a privilege: {_brief(error)}")
+            return LacksPrivilege(f"the MongoDB user lacks a privilege: {_brief(error)}")
     if isinstance(error, ConfigurationError):
         return SourceError(f"{_brief(error)}. Check mongodb.url")
     return SourceUnavailable(_brief(error))

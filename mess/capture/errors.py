@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from mess.capture.client import explain
 from mess.capture.plan import StreamPlan
-from mess.errors import NotAReplicaSet, NotPermitted, SourceError
+from mess.errors import NotAReplicaSet, SourceError
 
 
 class Kind(Enum):
@@ -49,7 +49,8 @@ def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceEr
         return None
     where = f"stream {plan.name}: " if plan else ""
     if error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED):
-        return NotPermitted(where + str(explain(error)))
+        reason = explain(error)
+        return type(reason)(f"{where}{reason}")
     if error.code in _NOT_A_REPLICA_SET:
         return NotAReplicaSet()
     if error.code == _NO_MATCHING_DOCUMENT:

@@ -10,7 +10,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 from pymongo.topology_description import TOPOLOGY_TYPE
 
-from mess.capture.client import explain
+from mess.capture.client import LacksPrivilege, explain
 from mess.capture.errors import stop_reason
 from mess.capture.plan import StreamPlan
 from mess.errors import NotAReplicaSet, SourceError
@@ -103,7 +103,7 @@ async def _stream(client: Any, plan: StreamPlan, state_database: str | None, pla
         await database.command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
     except PyMongoError as error:
         reason = stop_reason(error, plan) or explain(error)
-        mend = role_command(plans, state_database) if getattr(error, "code", None) == 13 else ""
+        mend = role_command(plans, state_database) if isinstance(reason, LacksPrivilege) else ""
         return Finding(False, str(reason), mend)
     return Finding(True, f"change stream {plan.name} opens")
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 from typing import Any
 
 from bson import Int64
 from pymongo.errors import PyMongoError
 
+from mess.backoff import backoff
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
 from mess.capture.errors import Kind, kind_of, stop_reason
@@ -204,7 +204,7 @@ class ChangeStream:
 
     async def _wait(self, error: PyMongoError) -> None:
         self._failures += 1
-        pause = min(_PAUSE_CAP, _PAUSE_FIRST * 2 ** min(self._failures - 1, 16)) * random.uniform(0.5, 1.0)
+        pause = backoff(self._failures, first=_PAUSE_FIRST, multiplier=2, cap=_PAUSE_CAP)
         self.problem = str(explain(error))
         self.connected.clear()
         log.warning("stream not connected, trying again", stream=self.name, error=self.problem, pause=round(pause, 2))

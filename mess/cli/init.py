@@ -27,7 +27,7 @@ def init(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(template())
-        path.with_name("mess.schema.json").write_text(json.dumps(json_schema(), indent=2) + "\n")
+        path.with_name("mess.schema.json").write_text(json.dumps(json_schema(installed=True), indent=2) + "\n")
     except OSError as error:
         raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(path))]) from error
     typer.echo(f"wrote {path}; next: mess validate --config {path}")

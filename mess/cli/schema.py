@@ -11,4 +11,4 @@ def schema() -> None:
     """Print the JSON Schema of the config file, for editors and other tools."""
     from mess.config.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2))
+    typer.echo(json.dumps(json_schema(installed=True), indent=2))

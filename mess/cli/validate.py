@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from mess.cli.common import ConfigOption, load_config
+from mess.errors import ConfigError
 
 
 def validate(config: ConfigOption = None) -> None:
-    """Check the config file, without connecting to anything; every mistake is told at once.
+    """Check the config file, and that its steps have what they need here (files, packages), without connecting to
+    anything; every mistake is told at once.
 
     Exit codes: 0 valid (warnings are told), 2 mistakes.
     """
@@ -16,10 +18,16 @@ def validate(config: ConfigOption = None) -> None:
     from rich.console import Console
 
     from mess.capture.plan import plan
+    from mess.config.pipelines import shadowed
+    from mess.relay.trial import build_all
 
+    _, problems = build_all(loaded)
+    if problems:
+        raise ConfigError(problems)
     out = Console(soft_wrap=True, highlight=False)
-    for warning in loaded.warnings:
-        out.print(f"[yellow]warning:[/] {warning}", markup=True)
+    for warning in (*loaded.warnings, *shadowed(loaded.tree)):
+        out.print("[yellow]warning:[/] ", end="")
+        out.print(str(warning), markup=False)
     streams = plan(loaded.config)
     out.print(f"[green]valid:[/] {loaded.path}: {len(streams)} change stream{'s' if len(streams) != 1 else ''}")
     for stream in streams:

@@ -12,6 +12,7 @@ from typing import Any
 from mess.config.advice import advise, chains, nearest
 from mess.config.checks import check
 from mess.config.document import Document, by_place
+from mess.config.document import Path as DocumentPath
 from mess.config.environment import environment, override
 from mess.config.functions import load_functions
 from mess.config.model import Config, StepSpec
@@ -28,7 +29,7 @@ class Loaded:
 
     `path` is its file and `directory` that file's folder; `tree` is the whole config as the user wrote it, with
     variables expanded, and `functions` the user's own functions by their reference (`module:function`). `warnings` are
-    what is legal but likely wrong.
+    what is legal but likely wrong. `problem` makes a mistake that shows only later, of its message and its path.
     """
 
     config: Config
@@ -36,6 +37,7 @@ class Loaded:
     directory: Path
     tree: dict[str, Any]
     functions: Mapping[str, Callable[..., Any]]
+    problem: Callable[[str, DocumentPath], Problem]
     warnings: tuple[Problem, ...] = ()
 
 
@@ -69,7 +71,7 @@ def load(
     advise(config, data, document)
     config = _with_default_pipeline(config, document)
     warnings = tuple(sorted(document.warnings, key=by_place))
-    return Loaded(config, file, directory, document.data, functions, warnings)
+    return Loaded(config, file, directory, document.data, functions, document.problem, warnings)
 
 
 def _with_default_pipeline(config: Config, document: Document) -> Config:

@@ -9,7 +9,9 @@ from mess import steps
 from mess.config.document import Document, Path
 from mess.config.validate import validate
 from mess.config.wording import did_you_mean, nearest, plain
+from mess.errors import ConfigError
 from mess.step import StepConfig
+from mess.steps import packages
 
 
 def scopes(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -40,28 +42,48 @@ def step_name(entry: Any) -> Any:
 
 
 def check_steps(data: dict[str, Any], document: Document) -> None:
-    """Report steps that nobody knows and options that do not fit; take out options that a step passes over."""
+    """Report steps that nobody knows, steps of packages that are broken, and options that do not fit; take out options
+    that a step passes over."""
     plugins = _mapping(data, "plugins")
+    _warn_of_packages(plugins, document)
     for path, entry in entries(data):
         name = step_name(entry)
         if not isinstance(name, str) or name in plugins:
             continue
         place = (*path, "name") if isinstance(entry, dict) else path
-        if name not in steps.names():
+        try:
+            model = steps.config_class(name)
+        except KeyError:
             document.reject(_unknown(name, plugins, secret=document.is_secret(place)), place)
+            continue
+        except ConfigError as error:
+            document.reject(str(error), place)
             continue
         config = entry.get("config") if isinstance(entry, dict) else None
         if config is None:
             config = {}
         if isinstance(config, dict):
-            model = steps.config_class(name)
             if model.ignores_unknown and isinstance(entry, dict):
                 config = entry["config"] = _known(model, config, document, (*path, "config"))
             validate(model, config, document, (*path, "config"))
 
 
+def shadowed(data: dict[str, Any]) -> Iterator[str]:
+    """Tells of the steps that come with MESS, are used, and have a namesake in an installed package."""
+    used = {name for _, entry in entries(data) if isinstance(name := step_name(entry), str)}
+    for name in sorted(used & set(steps.names()) & set(packages.names()) - _mapping(data, "plugins").keys()):
+        yield f"the {name} step is the one that comes with MESS, never that of the package {packages.origin(name)}"
+
+
+def _warn_of_packages(plugins: dict[str, Any], document: Document) -> None:
+    for name in plugins:
+        if name not in steps.names() and name in packages.names():
+            whose = f"the {name} step of the package {packages.origin(name)}"
+            document.warn(f"takes the place of {whose}", ("plugins", name))
+
+
 def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
-    known = [*steps.names(), *plugins]
+    known = [*dict.fromkeys([*steps.names(), *packages.names(), *plugins])]
     if secret or not plain(name):
         return f"unknown step; known are {', '.join(known)}"
     hint = did_you_mean(name, known) or f"; known are {', '.join(known)}, and what you name under plugins"

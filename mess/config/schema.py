@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from mess import steps
 from mess.config.model import Config
+from mess.step import StepConfig
 
 _VARIABLE = {
     "description": "A value from the environment or a file: `${NAME}`, `${NAME:-default}`, `${file:/path}`.",
@@ -15,18 +19,22 @@ _VARIABLE = {
 _NULL = {"type": "null"}
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema(*, installed: bool = False) -> dict[str, Any]:
     """The schema of the config file, with each step's own options where its name stands.
 
-    It knows no plugins: a step of another name may have any options.
+    With `installed` it also knows the steps of installed packages, but for those that are broken. It knows no plugins:
+    a step of another name may have any options.
     """
     schema = _tidy(Config.model_json_schema(), nullable=True)
     definitions: dict[str, Any] = schema.pop("$defs")
     for scope in (schema, definitions["DatabaseScope"], definitions["CollectionScope"]):
         scope["properties"]["change_hook"] = scope["properties"]["changeHook"]
-    definitions["StepSpec"] = _step(definitions["StepSpec"])
-    for name in steps.names():
-        definitions |= _options(name)
+    models = {name: steps.config_class(name) for name in steps.names()}
+    if installed:
+        models |= steps.installed()
+    definitions["StepSpec"] = _step(definitions["StepSpec"], models)
+    for name, model in models.items():
+        definitions |= _options(name, model)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -34,30 +42,32 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _options(name: str) -> dict[str, Any]:
+def _options(name: str, model: type[StepConfig]) -> dict[str, Any]:
     """A step's options and the definitions that they refer to, all under the step's name."""
-    model = steps.config_class(name)
-    options = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    try:
+        options = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
+    except PydanticInvalidForJsonSchema:
+        return {name: {"type": "object"}}  # a package's options may be of a kind that no schema can tell
     if model.ignores_unknown:
         options["additionalProperties"] = True
     inner = {f"{name}.{key}": _tidy(one) for key, one in options.pop("$defs", {}).items()}
     return {name: _tidy(options), **inner}
 
 
-def _step(spec: dict[str, Any]) -> dict[str, Any]:
+def _step(spec: dict[str, Any], models: Mapping[str, type[StepConfig]]) -> dict[str, Any]:
     """A pipeline's entry: a name, or an object whose `config` is that of the step that it names."""
-    name = {"anyOf": [{"enum": steps.names()}, {"type": "string"}]}
+    name = {"anyOf": [{"enum": list(models)}, {"type": "string"}]}
     spec["properties"]["name"] = {"description": spec["properties"]["name"]["description"], **name}
     spec["allOf"] = [
-        {"if": {"properties": {"name": {"const": step}}, "required": ["name"]}, "then": _config_of(step)}
-        for step in steps.names()
+        {"if": {"properties": {"name": {"const": step}}, "required": ["name"]}, "then": _config_of(step, model)}
+        for step, model in models.items()
     ]
     return {"description": spec.pop("description"), "anyOf": [*name["anyOf"], spec]}
 
 
-def _config_of(step: str) -> dict[str, Any]:
+def _config_of(step: str, model: type[StepConfig]) -> dict[str, Any]:
     reference = {"$ref": f"#/$defs/{step}"}
-    if any(field.is_required() for field in steps.config_class(step).model_fields.values()):
+    if any(field.is_required() for field in model.model_fields.values()):
         return {"properties": {"config": reference}, "required": ["config"]}
     return {"properties": {"config": {"anyOf": [reference, _NULL]}}}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from mess import steps
 from mess.config.document import Path
 from mess.config.wording import did_you_mean, nearest
+from mess.errors import ConfigError
 
 
 def unknown_key(model: type[BaseModel], data: Any, path: Path) -> str:
@@ -35,9 +36,16 @@ def _step_hint(key: str, entry: Any) -> str:
     if key in steps.names():
         return f"write {{name: {key}, config: {{…}}}}"
     name = entry.get("name")
-    if isinstance(name, str) and name in steps.names() and key in steps.config_class(name).model_fields:
+    if isinstance(name, str) and key in _options(name):
         return f"it belongs under config, as in config: {{{key}: …}}"
     return ""
+
+
+def _options(name: str) -> Collection[str]:
+    try:
+        return steps.config_class(name).model_fields
+    except (KeyError, ConfigError):  # which is reported where the step is named
+        return ()
 
 
 def _models(model: type[BaseModel], path: Path) -> Iterator[type[BaseModel]]:

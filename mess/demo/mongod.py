@@ -11,10 +11,9 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from mess.demo.guard import Guard
+from mess.demo.server import Server
 from mess.errors import MessError
 
 _HOST = "127.0.0.1"
@@ -55,7 +54,7 @@ def free_port() -> int:
         return port
 
 
-class Mongod:
+class Mongod(Server):
     """One mongod on a free port of 127.0.0.1, with data in a temporary folder of its own.
 
     Ctrl-C in a terminal does not reach it, and it ends with the process that started it. `oplog_mb` and `cache_gb` size
@@ -146,19 +145,6 @@ class Mongod:
         """End it at once and remove its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _launch(self, port: int) -> None:
         with open(self.folder / "mongod.log", "ab") as log:

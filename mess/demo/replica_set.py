@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from mess.demo.mongod import Mongod
+from mess.demo.server import Server
 from mess.errors import MessError
 
 _NAME = "rs0"
@@ -19,7 +19,7 @@ _WAIT_SECONDS = 60.0
 _ASK_MS = 2000
 
 
-class ReplicaSet:
+class ReplicaSet(Server):
     """`count` servers as one replica set.
 
     `election_ms` is how long the others wait for a silent primary before they elect another. `oplog_mb` and `cache_gb`
@@ -84,19 +84,6 @@ class ReplicaSet:
         """End every server at once and remove its data."""
         for node in self.nodes:
             node.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _config(self) -> dict[str, Any]:
         return {

@@ -5,10 +5,10 @@ Every function here is pure, and the whole table is tested in tests/unit/relay/t
 
 from __future__ import annotations
 
-import random
 from dataclasses import dataclass
 from enum import Enum
 
+from mess.backoff import backoff
 from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
 
@@ -72,12 +72,9 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     return last if expired else Verdict.PARK
 
 
-def pause(retry: Retry, attempt: int, error: DeliveryError) -> float:
-    """Seconds until the next attempt after the `attempt`-th (counted from 1): exponential, capped, with jitter
-    downwards."""
-    # Beyond the 64th attempt the power may overflow, and the cap holds long before.
-    longest = min(retry.cap, retry.first * retry.multiplier ** min(attempt - 1, 64))
-    return longest * random.uniform(0.5, 1.0)
+def pause(retry: Retry, attempt: int) -> float:
+    """Seconds until the next attempt after the `attempt`-th (counted from 1)."""
+    return backoff(attempt, first=retry.first, multiplier=retry.multiplier, cap=retry.cap)
 
 
 def probe_pause(probe: Probe, outage: float, error: DeliveryError) -> float:

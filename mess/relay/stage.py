@@ -203,7 +203,7 @@ class Stage:
                 self._hold(error, probing)
                 held = group if held is None else held.joined(group)
             elif verdict is Verdict.PARK:
-                group.due = time.monotonic() + pause(retry, group.attempts, error)
+                group.due = time.monotonic() + pause(retry, group.attempts)
                 parked.append(group)
                 if known is not None and not witness:
                     endpoint.complain(error)

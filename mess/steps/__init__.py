@@ -1,10 +1,13 @@
-"""The steps that come with MESS, one file each, found by the name that users write in a pipeline."""
+"""The steps, found by the name that users write in a pipeline: those that come with MESS, one file each, and those of
+installed packages."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
+from mess.errors import ConfigError
 from mess.step import StepConfig
+from mess.steps import packages
 
 _HOMES = {
     "log": "mess.steps.log:LogConfig",
@@ -21,8 +24,22 @@ def names() -> list[str]:
 def config_class(name: str) -> type[StepConfig]:
     """The options of the step called `name`; its module is imported only now.
 
-    Raises KeyError for a name that no step has.
+    Raises KeyError for a name that no step has, ConfigError for one whose package is broken.
     """
+    if name not in _HOMES:
+        return packages.config_class(name)
     module, _, attribute = _HOMES[name].partition(":")
     found: type[StepConfig] = getattr(import_module(module), attribute)
+    return found
+
+
+def installed() -> dict[str, type[StepConfig]]:
+    """The steps of installed packages, by name, without those that are broken or have the name of one of MESS's own."""
+    found: dict[str, type[StepConfig]] = {}
+    for name in packages.names():
+        if name not in _HOMES:
+            try:
+                found[name] = packages.config_class(name)
+            except ConfigError:
+                continue  # which is told where the step is used
     return found

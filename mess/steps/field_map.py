@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from mess.codec import copy
 from mess.event import Event
-from mess.paths import MISSING, Path, get, parse_path, put, remove
+from mess.paths import MISSING, Path, parse_path, put, remove
 from mess.step import Context, StepConfig, Transform
+from mess.template import Read, Template, reader
 
 
 def _path(text: str) -> str:
@@ -18,25 +18,40 @@ def _path(text: str) -> str:
     return text
 
 
+def _template(text: str) -> str:
+    Template(text)
+    return text
+
+
 PathText = Annotated[str, AfterValidator(_path)]
+TemplateText = Annotated[str, AfterValidator(_template)]
 
 
 class FieldSource(BaseModel):
-    """Where a field's value comes from: a `path` in the body with an optional `default`, or a constant `value`."""
+    """Where a field's value comes from, one of: a `path` in the body with an optional `default`, a `template`, or a
+    constant `value`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: PathText | None = None
+    """A path in the body."""
     default: Any = None
+    """What the field holds when the path leads nowhere. Without it, the field is left out."""
+    template: TemplateText | None = None
+    """A text with places for values, as in `order {documentKey._id}`: paths in the body, `{$id}`, `{db}`,
+    `{collection}` and `{operation}`. What is not there is written as nothing; `{{` and `}}` are braces themselves."""
     value: Any = None
+    """A constant."""
 
     @model_validator(mode="after")
-    def _one_of_both(self) -> FieldSource:
+    def _one_of_them(self) -> FieldSource:
         given = self.model_fields_set
-        if ("path" in given) == ("value" in given):
-            raise ValueError("give either path (and perhaps default) or value")
-        if "default" in given and "value" in given:
-            raise ValueError("a constant value has no default")
+        # A null is as good as none for a path or a template, and a constant like any other.
+        sources = [self.path is not None, self.template is not None, "value" in given]
+        if sum(sources) != 1:
+            raise ValueError("give one of path (and perhaps default), template or value")
+        if "default" in given and self.path is None:
+            raise ValueError("only a path has a default")
         return self
 
 
@@ -49,7 +64,8 @@ class FieldMapConfig(StepConfig):
     name: ClassVar[str] = "field-map"
 
     fields: dict[PathText, PathText | FieldSource] = Field(default_factory=dict)
-    """Target path: source path, `{path: …, default: …}`, or `{value: …}` for a constant."""
+    """Target path: source path, `{path: …, default: …}`, `{template: "order {documentKey._id}"}` for a text made of
+    values, or `{value: …}` for a constant."""
     keep: Literal["none", "all"] = "none"
     """What the new body begins with: nothing, or all of the old one."""
     drop: tuple[PathText, ...] = ()
@@ -66,9 +82,6 @@ class FieldMapConfig(StepConfig):
     def build(self, context: Context) -> FieldMap:
         """Make the step."""
         return FieldMap(self)
-
-
-Read = Callable[[Event], Any]
 
 
 class FieldMap(Transform):
@@ -110,35 +123,10 @@ class FieldMap(Transform):
 
 def _reader(source: str | FieldSource) -> Read:
     if isinstance(source, str):
-        return _path_reader(source, MISSING)
+        return reader(source)
+    if source.template is not None:
+        return Template(source.template)
     if source.path is None:
         value = source.value
         return lambda event: copy(value)
-    return _path_reader(source.path, source.default if "default" in source.model_fields_set else MISSING)
-
-
-def _path_reader(text: str, default: Any) -> Read:
-    if text == "$id":
-        return lambda event: event.id
-    path = parse_path(text)
-    if len(path) == 1:
-        first = path[0]
-        return lambda event: event.body.get(first, default)
-    if len(path) == 2:
-        # By far the most frequent shape (fullDocument.x, documentKey._id), and this is the hot path.
-        first, second = path
-
-        def read(event: Event) -> Any:
-            inner = event.body.get(first)
-            if inner.__class__ is dict:
-                return inner.get(second, default)
-            value = get(inner, (second,))
-            return default if value is MISSING else value
-
-        return read
-
-    def read_any(event: Event) -> Any:
-        value = get(event.body, path)
-        return default if value is MISSING else value
-
-    return read_any
+    return reader(source.path, source.default if "default" in source.model_fields_set else MISSING)

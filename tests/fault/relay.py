@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,19 +17,10 @@ from typing import Any, Self
 import aiohttp
 
 from mess.demo.mongod import free_port
+from tests.waiting import until
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 20.0
-
-
-async def until(condition: Callable[[], Any], what: str, timeout: float = 20.0) -> Any:
-    """What `condition()` gives, as soon as it is true. Raises AssertionError when it is not in time."""
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what}")
-        await asyncio.sleep(0.01)
-    return found
 
 
 class RelayProcess:
@@ -136,7 +127,7 @@ class RelayProcess:
 
     async def exit_code(self, timeout: float = STOP_SECONDS) -> int:
         """Its exit code, as soon as it has ended."""
-        await until(lambda: not self.running, f"the relay's end\n{self.text[-3000:]}", timeout)
+        await until(lambda: not self.running, lambda: f"the relay's end\n{self.text[-3000:]}", timeout)
         return self.process.returncode
 
     async def stop(self, timeout: float = STOP_SECONDS) -> int:

@@ -11,8 +11,8 @@ import pytest
 
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load, in_order
-from tests.fault.relay import until
 from tests.receiver import Answer, Receiver
+from tests.waiting import until
 
 # Seconds from exec to the kill: some during start-up, which takes about half a second, some in the middle of work, and
 # one after long enough for checkpoints to be fresh.

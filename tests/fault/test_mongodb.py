@@ -12,8 +12,8 @@ import pytest
 from mess.demo.replica_set import ReplicaSet
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load
-from tests.fault.relay import until
 from tests.receiver import Receiver
+from tests.waiting import until
 
 DATABASE = "shop"
 

@@ -12,8 +12,9 @@ from pymongo import MongoClient
 
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger
-from tests.fault.relay import RelayProcess, until
+from tests.fault.relay import RelayProcess
 from tests.receiver import Receiver
+from tests.waiting import until
 
 MODULE = """
 import asyncio

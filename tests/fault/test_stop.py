@@ -13,8 +13,8 @@ from mess.demo.mongod import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load, in_order
-from tests.fault.relay import until
 from tests.receiver import Answer, Receiver
+from tests.waiting import until
 
 BATCH = pytest.mark.parametrize("batch", [{}, {"batch": {"max_events": 50}}], ids=["single", "batch"])
 

@@ -16,8 +16,9 @@ from pymongo import MongoClient
 from mess.demo.mongod import free_port
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load
-from tests.fault.relay import RelayProcess, until
+from tests.fault.relay import RelayProcess
 from tests.receiver import Answer, Receiver, Request
+from tests.waiting import until
 
 HUGE = b"x" * 10_000_000
 

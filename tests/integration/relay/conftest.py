@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,8 @@ from mess.app import store_for
 from mess.demo.replica_set import ReplicaSet
 from mess.state.store import Checkpoint, DeadLetter, Gap
 from tests.receiver import Receiver
+from tests.waiting import PATIENCE
 
-PATIENCE = 20.0
 FAST = {"first": "10ms", "cap": "50ms"}
 
 
@@ -117,11 +116,3 @@ def lab(
     """A lab on the shared replica set."""
     yield Lab(replica_set.url, mongo[database], tmp_path, receiver)
     mongo.drop_database(f"{database}-state")
-
-
-async def until(condition: Callable[[], Any], what: str) -> None:
-    """Return as soon as `condition()` is true. Raises AssertionError when it is not in time."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, f"not in time: {what}"
-        await asyncio.sleep(0.01)

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 
 from mess.errors import Stopped
-from tests.integration.relay.conftest import PATIENCE, Lab, until
+from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer, Request
+from tests.waiting import PATIENCE, until
 
 
 def refuse(key: Any) -> Any:
@@ -133,9 +134,8 @@ async def test_a_drop_waits_for_all_before_it_and_lets_nothing_pass(lab: Lab) ->
 async def test_readiness_says_what_is_wrong_and_when_it_is_over(lab: Lab) -> None:
     await lab.receiver.stop()
     async with lab.running() as relay:
-        assert await lab.get(relay, "/readyz") == (200, '{"ready":true,"reasons":[]}\n')
+        await until(lambda: relay.status.problems(), "a problem, found before there is an event")
         lab.db.orders.insert_one({"_id": 1})
-        await until(lambda: relay.status.problems(), "a problem")
         status, text = await lab.get(relay, "/readyz")
         assert status == 503
         [reason] = json.loads(text)["reasons"]

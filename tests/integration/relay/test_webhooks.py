@@ -10,7 +10,8 @@ import pytest
 from bson import ObjectId
 
 from mess import Relay
-from tests.integration.relay.conftest import Lab, until
+from tests.integration.relay.conftest import Lab
+from tests.waiting import until
 
 SAME_DATABASES = {
     "yaml": """

@@ -74,6 +74,7 @@ BASE = "databases: {a: }\n"
         BASE + "pipeline: [log, enrich, {name: enrich, config: {any: thing}}, {name: log, config: {myvar: 1}}]",
         BASE + "pipeline: [{name: http, config: {endpoint: '${URL}', verify: '${V}', batch: {max_bytes: 1MiB}}}]",
         BASE + "pipeline: [{name: field-map, config: {fields: {a: b, c: {path: d, default: 0}}}}]",
+        BASE + "pipeline: [{name: field-map, config: {fields: {a: {template: 'x {y}'}}}}]",
         BASE + "pipeline: [{name: log, config: , retry: {first: 1s}, on_failure: skip}]",
         BASE
         + "admin: {port: '${PORT}', enabled: '${ON:-true}'}\nconcurrency: ${N}\nshutdown_grace: 7\norder: ${ORDER}",

@@ -45,6 +45,14 @@ BODY = {
         ({"total": {"path": "fullDocument.total", "default": 0}}, {"total": 9.5}),
         ({"source": {"value": "shop"}}, {"source": "shop"}),
         ({"source": {"value": {"a": [1]}}}, {"source": {"a": [1]}}),
+        ({"title": {"template": "order {documentKey._id}: {fullDocument.total}"}}, {"title": "order 7: 9.5"}),
+        (
+            {"title": {"template": "{db}.{collection}{fullDocument.missing}{fullDocument.note}"}},
+            {"title": "shop.orders"},
+        ),
+        ({"a.b": {"template": "{{{operation}}}"}}, {"a": {"b": "{insert}"}}),
+        ({"constant": {"template": "as it is"}}, {"constant": "as it is"}),
+        ({"nothing": {"value": None}}, {"nothing": None}),
         ({"order.id": "documentKey._id", "order.total": "fullDocument.total"}, {"order": {"id": 7, "total": 9.5}}),
     ],
 )
@@ -55,6 +63,21 @@ def test_fields(fields: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_dollar_id_is_the_events_id() -> None:
     body = mapped({"fields": {"id": "$id"}}, BODY)
     assert body["id"].startswith("msg_")
+
+
+def test_dollar_id_in_a_template_is_the_events_id() -> None:
+    plain, written = (mapped({"fields": {"id": source}}, BODY)["id"] for source in ("$id", {"template": "{$id}"}))
+    assert plain == written
+
+
+def test_a_template_that_meets_what_no_json_can_hold_refuses_that_event_alone() -> None:
+    """A user's function may have put it there."""
+    step = FieldMapConfig.model_validate({"fields": {"a": {"template": "{v}"}}}).build(Context())
+    event = Event({"_id": {"_data": "82AA"}, "operationType": "insert"}, Namespace("shop", "orders"))
+    event.body = body = {"v": {1, 2}}
+    with pytest.raises(TypeError, match="JSON"):
+        step.apply(event)
+    assert event.body is body
 
 
 def test_keep_all_begins_with_the_old_body() -> None:
@@ -79,6 +102,13 @@ def test_a_field_within_a_copied_document_does_not_reach_the_original() -> None:
         {},
         {"fields": {"a": {"path": "b", "value": 1}}},
         {"fields": {"a": {}}},
+        {"fields": {"a": {"path": "b", "template": "c"}}},
+        {"fields": {"a": {"template": "b", "value": 1}}},
+        {"fields": {"a": {"template": "b", "default": 1}}},
+        {"fields": {"a": {"template": "b {c"}}},
+        {"fields": {"a": {"template": "{b..c}"}}},
+        {"fields": {"a": {"template": 5}}},
+        {"fields": {"a": {"path": None}}},
         {"fields": {"a": "b..c"}},
         {"fields": {"": "b"}},
         {"fields": {"a": {"value": 1, "default": 2}}},

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
+from tests.servers.redis import RedisMissing, RedisServer, find_redis
 
 
 def server_missing(reason: str) -> NoReturn:
@@ -46,6 +47,17 @@ def three_nodes() -> Iterator[ReplicaSet]:
 def own_replica_set() -> Iterator[ReplicaSet]:
     """A replica set of one server for this test alone, which may kill it, or lose its oplog."""
     yield from _running(1)
+
+
+@pytest.fixture
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server for this test alone, which may kill it."""
+    try:
+        find_redis()
+    except RedisMissing as error:
+        server_missing(str(error))
+    with RedisServer() as server:
+        yield server
 
 
 @pytest.fixture

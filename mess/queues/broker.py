@@ -14,10 +14,9 @@ from mess.errors import DeliveryError
 class Message(NamedTuple):
     """An event on its way to a broker.
 
-    `id` is the event's, for the broker's own field for duplicates where it has one; it is among the headers too.
-    `target` is the topic, stream, queue or subject. `key` is what the broker partitions and orders by, None for events
-    of no document. `body` is what is sent; `deleted` tells that the event was a document's deletion. `headers` are in
-    order.
+    `id` is the event's, for the broker's own field for duplicates, or a header of its own. `target` is the topic,
+    stream, queue or subject. `key` is what the broker partitions and orders by, None for events of no document. `body`
+    is what is sent; `deleted` tells that the event was a document's deletion. `headers` are in order.
     """
 
     id: str

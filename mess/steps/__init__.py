@@ -13,6 +13,7 @@ _HOMES = {
     "log": "mess.steps.log:LogConfig",
     "field-map": "mess.steps.field_map:FieldMapConfig",
     "http": "mess.steps.http:HttpConfig",
+    "queue": "mess.steps.queue:QueueConfig",
 }
 
 

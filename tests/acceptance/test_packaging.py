@@ -85,7 +85,7 @@ def test_make_alone_lists_its_targets() -> None:
     result = make()
     assert result.returncode == 0
     listed = re.findall(r"^  make ([a-z]+) +\S", result.stdout, re.MULTILINE)
-    assert listed == ["help", "demo", "test", "check", "bench", "format", "docs", "clean"]
+    assert listed == ["help", "demo", "test", "services", "check", "bench", "format", "docs", "clean"]
 
 
 @needs_make
@@ -93,7 +93,7 @@ def test_make_alone_lists_its_targets() -> None:
     ("target", "extra", "command"),
     [
         ("demo", "demo", "mess demo --seconds 20"),
-        ("test", "dev", "-m pytest --seconds 20"),
+        ("test", "dev", "-m pytest --numprocesses 2 --seconds 20"),
         ("check", "dev", "mypy"),
         ("bench", "dev", "-m bench --seconds 20"),
     ],

@@ -37,7 +37,8 @@ class Setting:
         retry: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> RelayProcess:
-        """A relay, not yet started, that sends the database's events through `steps` to `endpoint`."""
+        """A relay, not yet started, that sends the database's events through `steps` to `endpoint`; with a `pipeline`
+        among the options, through that."""
         sink = {
             "name": "http",
             "config": {"endpoint": endpoint, **(http or {})},

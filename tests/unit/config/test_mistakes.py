@@ -46,7 +46,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
             'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
-            "http, and what you name under "
+            "http, queue, and what you name under "
             "plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),

@@ -1,0 +1,129 @@
+"""Redis Streams, by redis-py (https://redis.io/docs/latest/develop/data-types/streams/)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.queues.broker import Broker, BrokerOptions, Message
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_CONNECT_SECONDS = 10.0
+# What the first word of an error reply says of the server rather than of the command
+# (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
+_DOWN = frozenset(
+    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"}
+)
+_MENDS = {
+    "OOM": "its memory is full: give it more (maxmemory), or bound the streams (redis: {maxlen: …})",
+    "READONLY": "it is a replica: name the primary",
+    "NOAUTH": "it asks for a password: redis://user:password@host",
+}
+
+
+class RedisOptions(BrokerOptions):
+    """Redis Streams. Each event is an entry with the fields `id`, `key` (where there is one), `body`, and one for each
+    header. A mini-batch is published as one transaction."""
+
+    maxlen: int | None = Field(None, ge=1)
+    """How many entries a stream keeps; older ones are removed as new ones come. Default: all."""
+    approximate: bool = True
+    """Whether `maxlen` may be exceeded a little, which is much cheaper for the server."""
+
+
+class RedisBroker(Broker):
+    """See `RedisOptions`."""
+
+    def __init__(self, url: str, options: RedisOptions, *, timeout: float, ca: str | None, verify: bool) -> None:
+        """Raises ConfigError when the client is not installed or cannot read the url."""
+        try:
+            import redis.asyncio as client
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ImportError as error:
+            raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
+        tls: dict[str, Any] = {}
+        if url.startswith("rediss:"):
+            tls = {"ssl_ca_certs": ca, "ssl_cert_reqs": "required" if verify else "none", "ssl_check_hostname": verify}
+        try:
+            # The pipeline of steps retries; a client that does so too would count and wait twice.
+            retry = Retry(NoBackoff(), 0)
+            self._redis: Redis = client.Redis.from_url(
+                url, socket_timeout=timeout, socket_connect_timeout=min(timeout, _CONNECT_SECONDS), retry=retry, **tls
+            )
+        except ValueError as error:
+            raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
+        parts = urlsplit(url)
+        self._name = f"{parts.hostname}:{parts.port or 6379}"
+        self._options = options
+
+    async def open(self) -> None:
+        """Connections are made when they are needed."""
+
+    async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
+        """See `Broker.publish`.
+
+        One transaction, so that either all entries are added, in order, or none is: a server that runs out of memory
+        half-way refuses the whole. Only a key that holds no stream fails by itself, and it does for every event.
+        """
+        maxlen, approximate = self._options.maxlen, self._options.approximate
+        pipeline = self._redis.pipeline(transaction=True)
+        for message in messages:
+            fields: dict[Any, Any] = {b"id": message.id, b"body": message.body}
+            if message.key is not None:
+                fields[b"key"] = message.key
+            fields.update(message.headers)
+            pipeline.xadd(message.target, fields, maxlen=maxlen, approximate=approximate)
+        results = await self._ask(pipeline.execute(raise_on_error=False))
+        return {index: _refusal(result) for index, result in enumerate(results) if isinstance(result, Exception)}
+
+    async def check(self, targets: Sequence[str]) -> str:
+        """See `Broker.check`."""
+        await self._ask(self._redis.ping())
+        for target in targets:
+            kind = await self._ask(self._redis.type(target))
+            if kind not in (b"stream", b"none"):
+                raise Refused(f"target {target} is a {kind.decode()}, not a stream; choose another target")
+        return f"redis at {self._name} answers"
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        await self._redis.aclose()
+
+    async def _ask(self, work: Any) -> Any:
+        from redis import exceptions
+
+        try:
+            return await work
+        except exceptions.AuthenticationError as error:
+            raise EndpointDown(
+                f"redis at {self._name} does not accept the user or password: {error}; mend the url"
+            ) from error
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            raise EndpointDown(f"redis at {self._name}: {error}") from error
+        except exceptions.RedisError as error:
+            code = _code(error)
+            if code in _DOWN:
+                mend = _MENDS.get(code)
+                raise EndpointDown(f"redis at {self._name}: {error}{f'; {mend}' if mend else ''}") from error
+            raise Refused(f"redis at {self._name}: {error}") from error
+
+
+def _code(error: Exception) -> str:
+    """The first word of an error reply; redis-py has classes for some, and puts a text of its own before others."""
+    name = type(error).__name__
+    by_class = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "BusyLoadingError": "LOADING"}
+    if name in by_class:
+        return by_class[name]
+    text = str(error).partition("caused error: ")
+    return (text[2] or text[0]).partition(" ")[0]
+
+
+def _refusal(error: Exception) -> DeliveryError:
+    return Refused(str(error))

@@ -1,0 +1,191 @@
+"""The queue step: events as messages of a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
+
+from bson import ObjectId
+from pydantic import AfterValidator, Field, model_validator
+
+from mess.envelope import Format
+from mess.errors import Ambiguous, BatchError, ConfigError, Problem, Refused
+from mess.event import Event
+from mess.queues import SECTIONS
+from mess.queues.broker import Broker, Message
+from mess.queues.redis import RedisBroker, RedisOptions
+from mess.step import Context, Sink, StepConfig
+from mess.template import Template, written
+from mess.values import Duration
+
+_TARGETS_KEPT = 10_000
+_REPLAY = ("mess-replay", b"true")
+
+
+def _broker_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        scheme, host = parts.scheme, parts.hostname
+        parts.port  # noqa: B018 - reading it checks it
+    except ValueError as error:
+        raise ValueError("not a URL; write it like redis://host:6379") from error
+    if scheme not in SECTIONS:
+        known = ", ".join(f"{name}://" for name in SECTIONS)
+        raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
+    if not host:
+        raise ValueError(f"names no host; write it like {scheme}://host")
+    return value
+
+
+def _template(value: str) -> str:
+    Template(value)
+    return value
+
+
+TemplateText = Annotated[str, AfterValidator(_template)]
+
+
+class QueueConfig(StepConfig, Format):
+    """Publishes each event to a broker, and hands it on unchanged when the broker has confirmed it.
+
+    The url's scheme picks the broker. A broker that is not there holds the events back until it returns; what it will
+    never take (too large, denied, no such stream) is refused, and `on_failure` decides. In `target`, `key` and
+    `headers`, `{…}` stands for a value of the event: `{db}`, `{collection}`, `{operation}`, `{$id}`, or a path in its
+    body.
+    """
+
+    name: ClassVar[str] = "queue"
+
+    url: Annotated[str, AfterValidator(_broker_url)]
+    """Where the broker is: `redis://host:6379/0`, or `rediss://…` with TLS. User and password may stand in it; they are
+    never shown."""
+    target: TemplateText = "{db}.{collection}"
+    """What to publish to: a stream's name, as a template."""
+    key: TemplateText | None = None
+    """What the broker is to partition and order by, as a template. Default: the document's `_id`."""
+    headers: dict[str, TemplateText] = Field(default_factory=dict)
+    """Further headers, their values as templates."""
+    timeout: Duration = 30.0
+    """How long the broker may take to confirm what it is given at a time."""
+    ca: str | None = None
+    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    verify: bool = True
+    """Whether the broker's certificate is checked. Turn it off for tests only."""
+    redis: RedisOptions | None = None
+    """What only Redis has."""
+
+    @model_validator(mode="after")
+    def _own_section(self) -> Self:
+        own = SECTIONS[urlsplit(self.url).scheme]
+        for section in sorted(set(SECTIONS.values()) - {own}):
+            if getattr(self, section) is not None:
+                raise ValueError(f"{section} is for another broker than the url's; its own section is {own}")
+        return self
+
+    def describe(self) -> str:
+        """The step, the broker's host and the target."""
+        parts = urlsplit(self.url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"queue {parts.scheme}://{parts.hostname}{port} {self.target}"
+
+    def build(self, context: Context) -> Queue:
+        """Make the step. Raises ConfigError when the broker's client is not installed, or `ca` cannot be read."""
+        ca = None if self.ca is None else context.directory / self.ca
+        if ca is not None and not ca.is_file():
+            raise ConfigError([Problem(f"there is no file {ca}; name a PEM file of certificates to trust", "ca")])
+        broker = RedisBroker(
+            self.url,
+            self.redis or RedisOptions(),
+            timeout=self.timeout,
+            ca=None if ca is None else str(ca),
+            verify=self.verify,
+        )
+        return Queue(self, broker)
+
+
+class Queue(Sink):
+    """See `QueueConfig`."""
+
+    def __init__(self, config: QueueConfig, broker: Broker) -> None:
+        self.lanes = broker.lanes
+        self._broker = broker
+        self._timeout = config.timeout
+        self._encode = config.envelope().encode
+        self._target = Template(config.target)
+        # Most targets depend on the namespace alone, and there are few of those.
+        self._by_namespace = config.target == "{db}.{collection}"
+        self._targets: dict[Any, str] = {}
+        self._key: Callable[[Event], str | None] = _document_key if config.key is None else Template(config.key)
+        self._content_type = ("content-type", config.envelope().content_type.encode())
+        self._headers = [(name, Template(text)) for name, text in config.headers.items()]
+
+    async def open(self) -> None:
+        """Get the broker's client ready."""
+        await self._broker.open()
+
+    async def check(self) -> str:
+        """Connect and log in, publish nothing."""
+        targets = [self._target.text] if self._target.constant else []
+        return await self._broker.check(targets)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._broker.close()
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Publish the events in order; return when the broker has confirmed them all."""
+        messages: list[Message] = []
+        places: list[int] = []
+        errors: dict[int, Exception] = {}
+        for index, event in enumerate(events):
+            try:
+                messages.append(self._message(event))
+            except Exception as error:
+                errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}")
+            else:
+                places.append(index)
+        if messages:
+            try:
+                async with asyncio.timeout(self._timeout):
+                    failures = await self._broker.publish(messages)
+            except TimeoutError as error:
+                raise Ambiguous(f"no confirmation within {self._timeout:g} s") from error
+            errors.update({places[index]: failure for index, failure in failures.items()})
+        if errors:
+            raise BatchError(errors)
+
+    def _message(self, event: Event) -> Message:
+        key = self._key(event)
+        headers = [self._content_type]
+        if self._headers:
+            headers += [(name, template(event).encode()) for name, template in self._headers]
+        if event.replay:
+            headers.append(_REPLAY)
+        return Message(
+            event.id,
+            self._target_of(event),
+            None if key is None else key.encode(),
+            event.encode(self._encode),
+            headers,
+            event.operation == "delete",
+        )
+
+    def _target_of(self, event: Event) -> str:
+        if not self._by_namespace:
+            return self._target(event)
+        targets = self._targets
+        target = targets.get(event.namespace)
+        if target is None:
+            if len(targets) >= _TARGETS_KEPT:
+                targets.clear()
+            target = targets[event.namespace] = str(event.namespace)
+        return target
+
+
+def _document_key(event: Event) -> str | None:
+    if event.key is None:
+        return None
+    value = event.key.get("_id")
+    return str(value) if value.__class__ is ObjectId else written(value)

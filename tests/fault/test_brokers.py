@@ -1,0 +1,86 @@
+"""A broker is killed and restarted under load, and the relay in turn with it: nothing is lost, and the order holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from typing import Any
+
+from tests.fault.conftest import Setting
+from tests.fault.load import Load
+from tests.servers.redis import RedisServer
+from tests.waiting import until
+
+STREAM = "changes"
+
+
+def changes(server: RedisServer) -> list[tuple[int, int, str]]:
+    """Document, count and id of every entry, in the stream's order."""
+    with server.client() as client:
+        entries: Any = client.xrange(STREAM)
+    found = []
+    for _, fields in entries:
+        body = json.loads(fields[b"body"])
+        update = body["operationType"] == "update"
+        count = body["updateDescription"]["updatedFields"]["n"] if update else body["fullDocument"]["n"]
+        found.append((body["documentKey"]["_id"], count, fields[b"id"].decode()))
+    return found
+
+
+def check(found: list[tuple[int, int, str]], load: Load) -> None:
+    """Every change is there under one id, and each document's first deliveries are in order."""
+    ids: dict[tuple[int, int], str] = {}
+    first: dict[int, list[int]] = defaultdict(list)
+    for key, count, identity in found:
+        if (key, count) not in ids:
+            first[key].append(count)
+        assert ids.setdefault((key, count), identity) == identity, "a change came under two ids"
+    assert set(ids) == {(key, count) for key in range(load.documents) for count in range(load.rounds)}
+    assert all(counts == sorted(counts) for counts in first.values()), "a document's changes came out of order"
+
+
+async def arrived(server: RedisServer, load: Load, timeout: float = 30) -> list[tuple[int, int, str]]:
+    """All entries, as soon as every change is there."""
+    await until(lambda: not load.running, "the load's end")
+    await until(lambda: len({each[:2] for each in changes(server)}) >= load.total, "every change", timeout)
+    return changes(server)
+
+
+async def test_redis_killed_and_restarted_under_load(setting: Setting, redis_server: RedisServer) -> None:
+    step = {"name": "queue", "config": {"url": redis_server.url, "target": STREAM, "timeout": "5s"}}
+    load = Load(setting.url, setting.database, documents=40, pause=0.02)
+    async with setting.relay("", pipeline=[step]) as relay:
+        load.start()
+        for _ in range(5):
+            seen = len(changes(redis_server))
+            await until(lambda: len(changes(redis_server)) > seen + 200, "more changes")  # noqa: B023
+            redis_server.kill()
+            await asyncio.sleep(0.7)
+            assert await relay.reasons()
+            await asyncio.to_thread(redis_server.start)
+        load.finish()
+        check(await arrived(redis_server, load), load)
+        await relay.ready()
+        assert await relay.stop() == 0
+    assert not setting.dead_letters()
+
+
+async def test_relay_and_redis_killed_in_turn_ten_times(setting: Setting, redis_server: RedisServer) -> None:
+    step = {"name": "queue", "config": {"url": redis_server.url, "target": STREAM, "timeout": "5s"}}
+    load = Load(setting.url, setting.database, documents=40, pause=0.02)
+    async with setting.relay("", pipeline=[step]) as relay:
+        load.start()
+        for turn in range(10):
+            seen = len(changes(redis_server))
+            await until(lambda: len(changes(redis_server)) > seen + 100, "more changes", 30)  # noqa: B023
+            if turn % 2:
+                relay.kill()
+                await relay.start(ready=False)
+            else:
+                redis_server.kill()
+                await asyncio.to_thread(redis_server.start)
+        load.finish()
+        check(await arrived(redis_server, load), load)
+        assert await relay.stop() == 0
+    assert not setting.dead_letters()

@@ -1,0 +1,18 @@
+#!/bin/sh
+# Installs the servers that tests and benchmarks start by themselves. Does nothing where they are there already.
+set -eu
+
+missing=
+command -v redis-server >/dev/null || missing="$missing redis-server"
+
+if [ -n "$missing" ]; then
+    if ! command -v apt-get >/dev/null; then
+        echo "make services installs with apt; here, install$missing yourself" >&2
+        exit 1
+    fi
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    $sudo apt-get update -qq
+    # shellcheck disable=SC2086 - a list of words
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi

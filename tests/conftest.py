@@ -12,6 +12,7 @@ from pymongo import MongoClient
 
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
+from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
 from tests.servers.redis import RedisMissing, RedisServer, find_redis
 
 
@@ -57,6 +58,17 @@ def redis_server() -> Iterator[RedisServer]:
     except RedisMissing as error:
         server_missing(str(error))
     with RedisServer() as server:
+        yield server
+
+
+@pytest.fixture
+def kafka_server() -> Iterator[KafkaServer]:
+    """A Kafka broker for this test alone, which may kill it."""
+    try:
+        find_kafka()
+    except KafkaMissing as error:
+        server_missing(str(error))
+    with KafkaServer(auto_create_topics_enable="true") as server:
         yield server
 
 

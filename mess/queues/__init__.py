@@ -2,5 +2,5 @@
 
 from __future__ import annotations
 
-SECTIONS = {"redis": "redis", "rediss": "redis"}
+SECTIONS = {"kafka": "kafka", "kafkas": "kafka", "redis": "redis", "rediss": "redis"}
 """The schemes that a url may have, each with the name of the broker's own section of options."""

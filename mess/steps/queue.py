@@ -11,10 +11,11 @@ from bson import ObjectId
 from pydantic import AfterValidator, Field, model_validator
 
 from mess.envelope import Format
-from mess.errors import Ambiguous, BatchError, ConfigError, Problem, Refused
+from mess.errors import BatchError, ConfigError, EndpointDown, Problem, Refused
 from mess.event import Event
 from mess.queues import SECTIONS
 from mess.queues.broker import Broker, Message
+from mess.queues.kafka import KafkaBroker, KafkaOptions
 from mess.queues.redis import RedisBroker, RedisOptions
 from mess.step import Context, Sink, StepConfig
 from mess.template import Template, written
@@ -27,14 +28,16 @@ _REPLAY = ("mess-replay", b"true")
 def _broker_url(value: str) -> str:
     try:
         parts = urlsplit(value)
-        scheme, host = parts.scheme, parts.hostname
-        parts.port  # noqa: B018 - reading it checks it
+        scheme = parts.scheme
+        # Kafka has several hosts, with commas between.
+        hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+        named = all(host.hostname for host in hosts) and all(host.port != 0 for host in hosts)
     except ValueError as error:
         raise ValueError("not a URL; write it like redis://host:6379") from error
     if scheme not in SECTIONS:
         known = ", ".join(f"{name}://" for name in SECTIONS)
         raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
-    if not host:
+    if not named:
         raise ValueError(f"names no host; write it like {scheme}://host")
     return value
 
@@ -51,7 +54,7 @@ class QueueConfig(StepConfig, Format):
     """Publishes each event to a broker, and hands it on unchanged when the broker has confirmed it.
 
     The url's scheme picks the broker. A broker that is not there holds the events back until it returns; what it will
-    never take (too large, denied, no such stream) is refused, and `on_failure` decides. In `target`, `key` and
+    never take (too large, denied, no such topic) is refused, and `on_failure` decides. In `target`, `key` and
     `headers`, `{…}` stands for a value of the event: `{db}`, `{collection}`, `{operation}`, `{$id}`, or a path in its
     body.
     """
@@ -59,10 +62,10 @@ class QueueConfig(StepConfig, Format):
     name: ClassVar[str] = "queue"
 
     url: Annotated[str, AfterValidator(_broker_url)]
-    """Where the broker is: `redis://host:6379/0`, or `rediss://…` with TLS. User and password may stand in it; they are
-    never shown."""
+    """Where the broker is: `kafka://host:9092,host2:9092` or `redis://host:6379/0`; with TLS `kafkas://…` or
+    `rediss://…`. User and password may stand in it; they are never shown."""
     target: TemplateText = "{db}.{collection}"
-    """What to publish to: a stream's name, as a template."""
+    """What to publish to: a topic's or stream's name, as a template."""
     key: TemplateText | None = None
     """What the broker is to partition and order by, as a template. Default: the document's `_id`."""
     headers: dict[str, TemplateText] = Field(default_factory=dict)
@@ -73,6 +76,8 @@ class QueueConfig(StepConfig, Format):
     """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
     verify: bool = True
     """Whether the broker's certificate is checked. Turn it off for tests only."""
+    kafka: KafkaOptions | None = None
+    """What only Kafka has."""
     redis: RedisOptions | None = None
     """What only Redis has."""
 
@@ -87,22 +92,19 @@ class QueueConfig(StepConfig, Format):
     def describe(self) -> str:
         """The step, the broker's host and the target."""
         parts = urlsplit(self.url)
-        port = f":{parts.port}" if parts.port else ""
-        return f"queue {parts.scheme}://{parts.hostname}{port} {self.target}"
+        return f"queue {parts.scheme}://{parts.netloc.rpartition('@')[2]} {self.target}"
 
     def build(self, context: Context) -> Queue:
         """Make the step. Raises ConfigError when the broker's client is not installed, or `ca` cannot be read."""
         ca = None if self.ca is None else context.directory / self.ca
         if ca is not None and not ca.is_file():
             raise ConfigError([Problem(f"there is no file {ca}; name a PEM file of certificates to trust", "ca")])
-        broker = RedisBroker(
-            self.url,
-            self.redis or RedisOptions(),
-            timeout=self.timeout,
-            ca=None if ca is None else str(ca),
-            verify=self.verify,
-        )
-        return Queue(self, broker)
+        return Queue(self, self._broker(None if ca is None else str(ca)))
+
+    def _broker(self, ca: str | None) -> Broker:
+        if SECTIONS[urlsplit(self.url).scheme] == "kafka":
+            return KafkaBroker(self.url, self.kafka or KafkaOptions(), ca=ca, verify=self.verify)
+        return RedisBroker(self.url, self.redis or RedisOptions(), timeout=self.timeout, ca=ca, verify=self.verify)
 
 
 class Queue(Sink):
@@ -151,7 +153,7 @@ class Queue(Sink):
                 async with asyncio.timeout(self._timeout):
                     failures = await self._broker.publish(messages)
             except TimeoutError as error:
-                raise Ambiguous(f"no confirmation within {self._timeout:g} s") from error
+                raise EndpointDown(f"no confirmation within {self._timeout:g} s") from error
             errors.update({places[index]: failure for index, failure in failures.items()})
         if errors:
             raise BatchError(errors)

@@ -9,23 +9,27 @@ from typing import Any
 
 from tests.fault.conftest import Setting
 from tests.fault.load import Load
+from tests.servers.kafka import KafkaServer
 from tests.servers.redis import RedisServer
 from tests.waiting import until
 
 STREAM = "changes"
 
 
-def changes(server: RedisServer) -> list[tuple[int, int, str]]:
-    """Document, count and id of every entry, in the stream's order."""
+def changes(server: RedisServer | KafkaServer) -> list[tuple[int, int, str]]:
+    """Document, count and id of every entry, in the stream's order, or in each partition's."""
+    if isinstance(server, KafkaServer):
+        return [_change(record.value(), dict(record.headers())["mess-id"]) for record in server.records(STREAM)]
     with server.client() as client:
         entries: Any = client.xrange(STREAM)
-    found = []
-    for _, fields in entries:
-        body = json.loads(fields[b"body"])
-        update = body["operationType"] == "update"
-        count = body["updateDescription"]["updatedFields"]["n"] if update else body["fullDocument"]["n"]
-        found.append((body["documentKey"]["_id"], count, fields[b"id"].decode()))
-    return found
+    return [_change(fields[b"body"], fields[b"id"]) for _, fields in entries]
+
+
+def _change(data: bytes, identity: bytes) -> tuple[int, int, str]:
+    body = json.loads(data)
+    update = body["operationType"] == "update"
+    count = body["updateDescription"]["updatedFields"]["n"] if update else body["fullDocument"]["n"]
+    return body["documentKey"]["_id"], count, identity.decode()
 
 
 def check(found: list[tuple[int, int, str]], load: Load) -> None:
@@ -40,7 +44,7 @@ def check(found: list[tuple[int, int, str]], load: Load) -> None:
     assert all(counts == sorted(counts) for counts in first.values()), "a document's changes came out of order"
 
 
-async def arrived(server: RedisServer, load: Load, timeout: float = 30) -> list[tuple[int, int, str]]:
+async def arrived(server: RedisServer | KafkaServer, load: Load, timeout: float = 30) -> list[tuple[int, int, str]]:
     """All entries, as soon as every change is there."""
     await until(lambda: not load.running, "the load's end")
     await until(lambda: len({each[:2] for each in changes(server)}) >= load.total, "every change", timeout)
@@ -82,5 +86,26 @@ async def test_relay_and_redis_killed_in_turn_ten_times(setting: Setting, redis_
                 await asyncio.to_thread(redis_server.start)
         load.finish()
         check(await arrived(redis_server, load), load)
+        assert await relay.stop() == 0
+    assert not setting.dead_letters()
+
+
+async def test_kafka_and_relay_killed_in_turn_under_load(setting: Setting, kafka_server: KafkaServer) -> None:
+    step = {"name": "queue", "config": {"url": kafka_server.url, "target": STREAM}}
+    load = Load(setting.url, setting.database, documents=40, pause=0.05)
+    async with setting.relay("", pipeline=[step]) as relay:
+        load.start()
+        for turn in range(6):
+            rounds = load.rounds
+            await until(lambda: load.rounds > rounds + 15, "more writes", 30)  # noqa: B023 - awaited here
+            if turn % 2:
+                relay.kill()
+                await relay.start(ready=False)
+            else:
+                kafka_server.kill()
+                await asyncio.to_thread(kafka_server.start)
+        load.finish()
+        check(await arrived(kafka_server, load, 60), load)
+        await relay.ready()
         assert await relay.stop() == 0
     assert not setting.dead_letters()

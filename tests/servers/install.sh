@@ -4,6 +4,9 @@ set -eu
 
 missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
+command -v java >/dev/null || missing="$missing default-jre-headless"
+jars=$(cd "$(dirname "$0")/../.." && pwd)/.services/kafka
+[ -e "$jars" ] || command -v mvn >/dev/null || missing="$missing maven"
 
 if [ -n "$missing" ]; then
     if ! command -v apt-get >/dev/null; then
@@ -15,4 +18,9 @@ if [ -n "$missing" ]; then
     $sudo apt-get update -qq
     # shellcheck disable=SC2086 - a list of words
     DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends $missing >/dev/null
+fi
+
+if [ ! -e "$jars" ]; then
+    mvn -q -B -f "$(dirname "$0")/kafka/pom.xml" dependency:copy-dependencies -DoutputDirectory="$jars.part"
+    mv "$jars.part" "$jars"
 fi

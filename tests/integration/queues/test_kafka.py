@@ -1,0 +1,187 @@
+"""Events as records of Kafka topics, read by Kafka's own consumer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from bson import Binary
+
+from mess.errors import BatchError, ConfigError, EndpointDown, Refused
+from mess.event import Event
+from mess.step import Context
+from mess.steps.queue import Queue, QueueConfig
+from tests.conftest import server_missing
+from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
+from tests.unit.fakes import make_event, make_events
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaServer]:
+    """A broker that makes no topics by itself, but for `test.…`, which is made here."""
+    try:
+        find_kafka()
+    except KafkaMissing as error:
+        server_missing(str(error))
+    with KafkaServer() as server:
+        yield server
+
+
+@asynccontextmanager
+async def opened(url: str, **options: Any) -> AsyncIterator[Queue]:
+    step = QueueConfig.model_validate({"url": url, "timeout": "20s", **options}).build(Context())
+    await step.open()
+    try:
+        yield step
+    finally:
+        await step.close()
+
+
+def number(record: Any) -> int:
+    found: int = json.loads(record.value())["fullDocument"]["n"]
+    return found
+
+
+async def insisted(step: Queue, events: Sequence[Event]) -> None:
+    """Deliver to a broker that has just come back: as the pipeline does, again and again."""
+    for _ in range(20):
+        try:
+            await step.process(events)
+        except EndpointDown:
+            continue
+        return
+    raise AssertionError("the broker is not found again")
+
+
+async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(kafka: KafkaServer) -> None:
+    events = [make_event(n, key=f"doc-{n % 20}") for n in range(1000)]
+    events[7].replay = True
+    async with opened(
+        kafka.url, target="one", headers={"operation": "{operation}", "odd ☃": "{fullDocument.n} ☃\n"}
+    ) as step:
+        await asyncio.gather(step.process(events[:500]))
+        await step.process(events[500:])
+    records = kafka.records("one")
+    assert {dict(record.headers())["mess-id"].decode() for record in records} == {event.id for event in events}
+    by_key: dict[bytes, list[int]] = defaultdict(list)
+    for record in records:
+        by_key[record.key()].append(number(record))
+    assert by_key == {f"doc-{k}".encode(): list(range(k, 1000, 20)) for k in range(20)}
+    headers = {number(record): dict(record.headers()) for record in records}
+    assert headers[3]["odd ☃"].decode() == "3 ☃\n"
+    assert headers[3]["operation"] == b"insert"
+    assert headers[3]["content-type"] == b"application/json"
+    assert [n for n, found in headers.items() if "mess-replay" in found] == [7]
+
+
+async def test_keys_of_every_kind_and_events_without_one(kafka: KafkaServer) -> None:
+    events = [make_event(0, key={"a": 1}), make_event(1, key=Binary(b"\x00\xff")), make_event(3, operation="drop")]
+    async with opened(kafka.url, target="keys") as step:
+        await step.process(events)
+    assert {record.key() for record in kafka.records("keys")} == {b'{"a":1}', b"AP8=", None}
+
+
+@pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])
+async def test_records_may_be_compressed(kafka: KafkaServer, compression: str) -> None:
+    async with opened(kafka.url, target=compression, kafka={"compression": compression}) as step:
+        await step.process(make_events(100))
+    assert sorted(map(number, kafka.records(compression))) == list(range(100))
+
+
+async def test_a_deletion_may_be_a_tombstone(kafka: KafkaServer) -> None:
+    async with opened(kafka.url, target="tombs", kafka={"tombstones": True}) as step:
+        await step.process([make_event(0, key="a"), make_event(1, key="a", operation="delete")])
+    [first, second] = kafka.records("tombs")
+    assert (second.key(), second.value()) == (b"a", None)
+    assert first.value() is not None
+
+
+async def test_a_record_that_is_too_large_is_refused_and_the_others_arrive(kafka: KafkaServer) -> None:
+    events = make_events(5)
+    events[2].body = {**events[2].body, "big": "x" * 2_000_000}
+    events[4].body = {**events[4].body, "big": "x" * 30_000_000}
+    async with opened(kafka.url, target="large") as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process(events)
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {2: Refused, 4: Refused}
+    assert "MSG_SIZE_TOO_LARGE" in str(caught.value.errors[2])
+    assert sorted(map(number, kafka.records("large"))) == [0, 1, 3]
+
+
+async def test_a_topic_that_cannot_be_is_refused(kafka: KafkaServer) -> None:
+    async with opened(kafka.url, target="no such topic!") as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process(make_events(2))
+        assert {type(error) for error in caught.value.errors.values()} == {Refused}
+        with pytest.raises(Refused, match="no such topic!"):
+            await step.check()
+
+
+async def test_a_check_says_what_it_found(kafka: KafkaServer) -> None:
+    async with opened(kafka.url) as step:
+        assert await step.check() == f"kafka at {kafka.address} answers"
+
+
+async def test_a_broker_that_is_away_is_down_and_found_again_with_nothing_inverted(kafka_server: KafkaServer) -> None:
+    events = make_events(500)
+    async with opened(kafka_server.url) as step:
+        await step.process(events[:10])
+        kafka_server.kill()
+        with pytest.raises(EndpointDown, match=kafka_server.address):
+            await step.process(events[10:])
+        with pytest.raises(EndpointDown, match="see that it runs"):
+            await step.check()
+        kafka_server.start()
+        await insisted(step, events[10:])
+    seen = {number(record) for record in kafka_server.records("shop.orders")}
+    assert seen == set(range(500))
+
+
+async def test_a_delivery_that_is_broken_off_is_not_sent_later(kafka_server: KafkaServer) -> None:
+    """What is given up while no broker is there must not arrive behind what comes next."""
+    async with opened(kafka_server.url, target="late") as step:
+        kafka_server.kill()
+        task = asyncio.create_task(step.process([make_event(1, key="a")]))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        kafka_server.start()
+        await insisted(step, [make_event(2, key="a")])
+    assert [number(record) for record in kafka_server.records("late")] == [2]
+
+
+def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(ConfigError, match=r"pip install 'mess\[kafka\]'"):
+        QueueConfig(url="kafka://localhost").build(Context())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"url": "kafka://a:9092,"}, "names no host"),
+        ({"url": "kafka://host", "redis": {"maxlen": 5}}, "its own section is kafka"),
+        ({"url": "kafka://host", "kafka": {"config": {"acks": 1}}}, "acks cannot be set"),
+    ],
+)
+def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QueueConfig.model_validate(options)
+
+
+def test_a_setting_that_the_client_does_not_know_is_told() -> None:
+    config = QueueConfig.model_validate({"url": "kafka://h", "kafka": {"config": {"no.such.setting": "x"}}})
+    with pytest.raises(ConfigError, match=r"no\.such\.setting"):
+        config.build(Context())
+
+
+def test_several_hosts_and_no_password_are_shown() -> None:
+    config = QueueConfig(url="kafkas://user:secret@a:9092,b:9092")
+    assert config.describe() == "queue kafkas://a:9092,b:9092 {db}.{collection}"

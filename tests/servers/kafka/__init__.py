@@ -1,0 +1,138 @@
+"""A Kafka broker of one's own: one JVM in KRaft mode, on free ports."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from mess.demo.mongod import free_port
+
+JARS = Path(__file__).parents[3] / ".services" / "kafka"
+_READY_SECONDS = 60.0
+_JAVA = ("-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+
+
+class KafkaMissing(Exception):
+    """There is no Java, or no Kafka in .services: make services."""
+
+
+def find_kafka() -> str:
+    """Java's program. Raises KafkaMissing."""
+    java = shutil.which("java")
+    if java is None or not any(JARS.glob("kafka_2*.jar")):
+        raise KafkaMissing(KafkaMissing.__doc__)
+    return java
+
+
+class KafkaServer:
+    """Runs while it is open, and keeps its data over `kill` and `start`. Topics have four partitions."""
+
+    def __init__(self, **options: str) -> None:
+        self.port, controller = free_port(), free_port()
+        self._java = find_kafka()
+        self._folder = tempfile.TemporaryDirectory(prefix="mess-kafka-")
+        self._properties = Path(self._folder.name, "server.properties")
+        settings = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "controller.listener.names": "CONTROLLER",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "log.dirs": str(Path(self._folder.name, "data")),
+            # A broker that was killed is let in again sooner.
+            "broker.session.timeout.ms": "2000",
+            "broker.heartbeat.interval.ms": "500",
+            "num.partitions": "4",
+            "offsets.topic.replication.factor": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            **{name.replace("_", "."): value for name, value in options.items()},
+        }
+        self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        self._run("kafka.tools.StorageTool", "format", "-t", "bWVzc3Rlc3RjbHVzdGVyMQ", "-c")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        """Host and port."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """Its url."""
+        return f"kafka://{self.address}"
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def start(self) -> None:
+        """Start it; return when it answers."""
+        with Path(self._folder.name, "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [*self._command("kafka.Kafka"), str(self._properties)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        deadline = time.monotonic() + _READY_SECONDS
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        while True:
+            try:
+                admin.list_topics(timeout=1)
+            except KafkaException:
+                assert self._process.poll() is None, Path(self._folder.name, "log").read_text()[-3000:]
+                assert time.monotonic() < deadline, "Kafka does not answer"
+            else:
+                return
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def records(self, topic: str, timeout: float = 20.0) -> list[Any]:
+        """All records of a topic, partition after partition, each in order."""
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
+        found: list[Any] = []
+        try:
+            partitions = consumer.list_topics(topic, timeout=timeout).topics[topic].partitions
+            for number in sorted(partitions):
+                _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout)
+                consumer.assign([TopicPartition(topic, number, 0)])
+                count, deadline = 0, time.monotonic() + timeout
+                while count < end:
+                    assert time.monotonic() < deadline, "the records cannot be read"
+                    for record in consumer.consume(1000, timeout=0.2):
+                        assert record.error() is None, record.error()
+                        found.append(record)
+                        count = record.offset() + 1
+        finally:
+            consumer.close()
+        return found
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self._folder.cleanup()
+
+    def _command(self, main: str) -> list[str]:
+        return [self._java, *_JAVA, "-cp", f"{JARS}/*", main]
+
+    def _run(self, main: str, *arguments: str) -> None:
+        subprocess.run([*self._command(main), *arguments, str(self._properties)], check=True, capture_output=True)

@@ -74,7 +74,7 @@ class RelayProcess:
         raise AssertionError("the process tells no VmHWM")
 
     async def start(self, *, ready: bool = True) -> None:
-        """Start it; return when it is ready, or at once."""
+        """Start it; return when it reads MongoDB, whether its endpoint is there or not, or at once."""
         assert not self.running, "it runs already"
         environ = {name: value for name, value in os.environ.items() if not name.startswith(("MESS_", "MONGODB_"))}
         environ.pop("PORT", None)
@@ -88,10 +88,13 @@ class RelayProcess:
                 cwd=self._config.parent,
             )
         if ready:
-            await self.ready()
+            await self.ready(steps=False)
 
-    async def ready(self, timeout: float = READY_SECONDS) -> None:
-        """Return when /readyz says so. Raises AssertionError when it does not in time, or when the process ends."""
+    async def ready(self, timeout: float = READY_SECONDS, *, steps: bool = True) -> None:
+        """Return when /readyz says so, or without `steps`, when it finds no fault but with steps.
+
+        Raises AssertionError when it does not in time, or when the process ends.
+        """
         deadline = time.monotonic() + timeout
         while True:
             assert self.running, f"ended with {self.process.returncode}:\n{self.text[-3000:]}"
@@ -100,6 +103,8 @@ class RelayProcess:
             except (aiohttp.ClientError, TimeoutError) as error:
                 status, answer = 0, repr(error)
             if status == 200:
+                return
+            if status == 503 and not steps and all(reason.startswith("step ") for reason in answer["reasons"]):
                 return
             assert time.monotonic() < deadline, f"not ready within {timeout:g} s: {answer}\n{self.text[-3000:]}"
             await asyncio.sleep(0.05)

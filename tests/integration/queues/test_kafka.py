@@ -150,7 +150,7 @@ async def test_a_delivery_that_is_broken_off_is_not_sent_later(kafka_server: Kaf
         task = asyncio.create_task(step.process([make_event(1, key="a")]))
         await asyncio.sleep(0.05)
         task.cancel()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises((asyncio.CancelledError, EndpointDown)):  # it may just have found out by itself
             await task
         kafka_server.start()
         await insisted(step, [make_event(2, key="a")])

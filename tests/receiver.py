@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -75,13 +76,16 @@ class Receiver:
     be changed at any time. `stop` and `start` close and open the same port.
     """
 
-    def __init__(self, answer: Answer | None = None, *, respond: Respond | None = None) -> None:
+    def __init__(
+        self, answer: Answer | None = None, *, respond: Respond | None = None, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.answer = answer or Answer()
         self.respond = respond
         self.script: deque[Answer] = deque()
         self.requests: list[Request] = []
         self.connections = 0
         self.port = 0
+        self._tls = tls
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Event()
@@ -89,7 +93,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where to send webhooks; the port stays the same after the first `start`."""
-        return f"http://127.0.0.1:{self.port}/hook"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/hook"
 
     @property
     def accepted(self) -> list[Delivered]:
@@ -131,7 +135,7 @@ class Receiver:
 
     async def start(self) -> None:
         """Listen (again)."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:

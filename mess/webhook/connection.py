@@ -47,9 +47,11 @@ async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
                 host, port, ssl=tls if secure else None, server_hostname=host if secure else None
             )
             try:
-                if secure:
-                    with suppress(TimeoutError):
-                        await asyncio.wait_for(reader.read(1), _ALERT)
+                if secure and await _hung_up(reader):
+                    raise EndpointDown(
+                        f"{host}:{port} hangs up after the TLS handshake; "
+                        "it may ask for a client certificate (client_certificate)"
+                    )
             finally:
                 writer.transport.abort()
                 with suppress(OSError):
@@ -59,6 +61,13 @@ async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
     except OSError as error:
         raise EndpointDown(trouble(error, url)) from error
     return f"{url.origin()} accepts connections"
+
+
+async def _hung_up(reader: asyncio.StreamReader) -> bool:
+    """Whether the other side ends the connection, though it has not been asked anything yet."""
+    with suppress(TimeoutError):
+        return not await asyncio.wait_for(reader.read(1), _ALERT)
+    return False
 
 
 def trouble(error: Exception, url: URL) -> str:

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from bench import backlog
+from bench.figures import median, spread, table
 from bench.process import result
 from bench.relay import RelayProcess
-from bench.sink import Sink
 
+LIMIT = "limit: getMore, nothing decoded"
 _runs = itertools.count()
+
+
+class Receiver(Protocol):
+    """Where events go, and what measures them; `bench.sink.Sink` tells what its methods mean."""
+
+    def reset(self, pid: int | None = None, expect: int | None = None) -> None: ...
+    def wait(self, events: int, alive: subprocess.Popen[bytes] | None = None) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)
@@ -39,7 +49,7 @@ def relay(url: str, pipeline: list[dict[str, Any]], **options: Any) -> RelayProc
     return RelayProcess({**config, "pipeline": pipeline, **options})
 
 
-def drain(url: str, pipeline: list[dict[str, Any]], sink: Sink, events: int, **options: Any) -> Run:
+def drain(url: str, pipeline: list[dict[str, Any]], sink: Receiver, events: int, **options: Any) -> Run:
     """Let a relay send the backlog's first `events` to `sink`."""
     with relay(url, pipeline, **options) as process:
         sink.reset(process.pid, events)
@@ -54,3 +64,29 @@ def of(stats: dict[str, Any], peak_mb: float) -> Run:
     seconds, events = stats["seconds"], stats["events"]
     used = stats["receiver_cpu"]
     return Run(events / seconds, stats["cpu"] / events * 1e6, used / events * 1e6, used / seconds, peak_mb)
+
+
+def show(
+    title: str, runs: Mapping[str, list[Run]], ratios: Mapping[str, tuple[str, Collection[str]]], note: str = ""
+) -> None:
+    """Print each row's medians. `ratios` are columns: the row that is 1, and the rows that are compared with it."""
+
+    def ratio(name: str, to: str, among: Collection[str]) -> str:
+        if name not in among:
+            return ""
+        return f"{median(run.rate / base.rate for run, base in zip(runs[name], runs[to], strict=True)):.2f}"
+
+    rows = [
+        [
+            name,
+            spread([run.rate for run in of_row]),
+            *(ratio(name, to, among) for to, among in ratios.values()),
+            f"{median(run.cpu for run in of_row):.1f}",
+            f"{median(run.peak_mb for run in of_row):.0f}",
+            "" if of_row[0].receiver_cpu is None else f"{median(run.receiver_cpu or 0 for run in of_row):.1f}",
+            "" if of_row[0].busy is None else f"{median(run.busy or 0 for run in of_row):.0%}",
+        ]
+        for name, of_row in runs.items()
+    ]
+    columns = ["", "events/s", *ratios, "CPU µs/event", "peak MB", "receiver µs/event", "receiver busy"]
+    table(title, columns, rows, note)

@@ -11,8 +11,8 @@ from typing import Any
 from pymongo import MongoClient
 
 from bench import backlog
-from bench.drain import Run, drain, limit, of
-from bench.figures import median, progress, spread, table
+from bench.drain import LIMIT, Run, drain, limit, of, show
+from bench.figures import progress
 from bench.options import Options
 from bench.process import python
 from bench.relay import FIELD_MAP, http_step
@@ -75,11 +75,10 @@ def _bare(bench: Bench) -> Run:
     return of(bench.sink.wait(bench.events, timeout=10), float(output))
 
 
-_LIMIT = "limit: getMore, nothing decoded"
 _SINGLE = "relay: one POST per event"
 _BARE = "bare aiohttp loop, 16 at a time"
 _ROWS: dict[str, Callable[[Bench], Run]] = {
-    _LIMIT: _limit,
+    LIMIT: _limit,
     "relay: field-map, 500 a POST": _relay("batch", field_map=True),
     "relay: 500 a POST": _relay("batch", field_map=False),
     _SINGLE: _relay("single", field_map=False),
@@ -98,26 +97,9 @@ def _sample(url: str) -> list[bytes]:
 
 
 def _print(runs: dict[str, list[Run]], options: Options, size: int) -> None:
-    def ratio(name: str, to: str) -> str:
-        return f"{median(run.rate / base.rate for run, base in zip(runs[name], runs[to], strict=True)):.2f}"
-
-    rows = [
-        [
-            name,
-            spread([run.rate for run in of_row]),
-            ratio(name, _LIMIT),
-            ratio(name, _BARE) if name in (_SINGLE, _BARE) else "",
-            f"{median(run.cpu for run in of_row):.1f}",
-            f"{median(run.peak_mb for run in of_row):.0f}",
-            "" if of_row[0].receiver_cpu is None else f"{median(run.receiver_cpu or 0 for run in of_row):.1f}",
-            "" if of_row[0].busy is None else f"{median(run.busy or 0 for run in of_row):.0%}",
-        ]
-        for name, of_row in runs.items()
-    ]
-    columns = ["", "events/s", "of limit", "of bare", "CPU µs/event", "peak MB", "receiver µs/event", "receiver busy"]
     title = f"Throughput: {options.events:,} events of {size} bytes, medians of {options.rounds} interleaved rounds"
     note = (
         "Ratios are medians of each round's ratio. The receiver is a process of its own; it is not the bottleneck as "
         "long as it is busy well below 100 % of a core."
     )
-    table(title, columns, rows, note)
+    show(title, runs, {"of limit": (LIMIT, runs), "of bare": (_BARE, (_SINGLE, _BARE))}, note)

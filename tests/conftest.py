@@ -68,7 +68,7 @@ def kafka_server() -> Iterator[KafkaServer]:
         find_kafka()
     except KafkaMissing as error:
         server_missing(str(error))
-    with KafkaServer(auto_create_topics_enable="true") as server:
+    with KafkaServer() as server:
         yield server
 
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refus
 from mess.queues.broker import Broker, BrokerOptions, Message
 
 _CHECK_SECONDS = 10.0
+_CHECK_TURN = 0.5
 _POLL_SECONDS = 0.1
 _PATIENCE = 2.0
 _OURS = ("acks", "bootstrap.servers", "enable.idempotence", "message.timeout.ms")
@@ -213,12 +215,19 @@ class KafkaBroker(Broker):
 
     def _look_for(self, target: str | None) -> None:
         kinds = self._client.KafkaError
-        try:
-            # For one topic this is the question that a producer asks too: it makes the topic where the broker does so.
-            found = self._producer.list_topics(target, timeout=_CHECK_SECONDS)
-        except self._client.KafkaException as error:
-            reason = self._trouble or error.args[0].str()
-            raise EndpointDown(f"kafka at {self._hosts}: {reason}; see that it runs, and mend the url") from error
+        deadline = time.monotonic() + _CHECK_SECONDS
+        while True:
+            try:
+                # For one topic this is the question that a producer asks too: it makes the topic where the broker does
+                # so. In short turns, since the client would not end it for what `_on_error` hears.
+                found = self._producer.list_topics(target, timeout=_CHECK_TURN)
+                break
+            except self._client.KafkaException as error:
+                if self._trouble or time.monotonic() > deadline:
+                    reason = self._trouble or error.args[0].str()
+                    raise EndpointDown(
+                        f"kafka at {self._hosts}: {reason}; see that it runs, and mend the url"
+                    ) from error
         for topic in found.topics.values() if target else ():
             if topic.error is not None and topic.error.code() != kinds.LEADER_NOT_AVAILABLE:
                 raise Refused(

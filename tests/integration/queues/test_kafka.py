@@ -24,12 +24,13 @@ from tests.unit.fakes import make_event, make_events
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[KafkaServer]:
-    """A broker that makes no topics by itself, but for `test.…`, which is made here."""
+    """A broker that makes no topics by itself; these are there."""
     try:
         find_kafka()
     except KafkaMissing as error:
         server_missing(str(error))
-    with KafkaServer() as server:
+    with KafkaServer(auto_create_topics_enable="false") as server:
+        server.create("one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large")
         yield server
 
 
@@ -121,6 +122,15 @@ async def test_a_topic_that_cannot_be_is_refused(kafka: KafkaServer) -> None:
         assert {type(error) for error in caught.value.errors.values()} == {Refused}
         with pytest.raises(Refused, match="no such topic!"):
             await step.check()
+
+
+async def test_a_topic_that_is_missing_is_refused_with_the_mend(kafka: KafkaServer) -> None:
+    async with opened(kafka.url, target="missing") as step:
+        with pytest.raises(Refused, match=r"topic missing: .*; create it, or name another"):
+            await step.check()
+        with pytest.raises(BatchError) as caught:
+            await step.process(make_events(2))
+    assert [type(error) for error in caught.value.errors.values()] == [Refused, Refused]
 
 
 async def test_a_check_says_what_it_found(kafka: KafkaServer) -> None:

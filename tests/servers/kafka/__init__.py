@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from mess.demo.mongod import free_port
 
@@ -33,7 +33,10 @@ def find_kafka() -> str:
 
 
 class KafkaServer:
-    """Runs while it is open, and keeps its data over `kill` and `start`. Topics have four partitions."""
+    """Runs while it is open, and keeps its data over `kill` and `start`; `options` are server.properties'."""
+
+    PARTITIONS = 4
+    """How many partitions its topics have."""
 
     def __init__(self, **options: str) -> None:
         self.port, controller = free_port(), free_port()
@@ -52,7 +55,7 @@ class KafkaServer:
             # A broker that was killed is let in again sooner.
             "broker.session.timeout.ms": "2000",
             "broker.heartbeat.interval.ms": "500",
-            "num.partitions": "4",
+            "num.partitions": str(self.PARTITIONS),
             "offsets.topic.replication.factor": "1",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
@@ -101,25 +104,31 @@ class KafkaServer:
         self._process.kill()
         self._process.wait()
 
+    def create(self, *topics: str) -> None:
+        """Make topics."""
+        admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
+        for made in admin.create_topics([NewTopic(topic, self.PARTITIONS) for topic in topics]).values():
+            made.result(_READY_SECONDS)
+
     def records(self, topic: str, timeout: float = 20.0) -> list[Any]:
         """All records of a topic, partition after partition, each in order."""
-        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
+        settings = {"group.id": "test", "enable.auto.commit": False, "fetch.wait.max.ms": 10, "log_level": 0}
+        consumer = Consumer({"bootstrap.servers": self.address, **settings})
         found: list[Any] = []
         try:
-            partitions = consumer.list_topics(topic, timeout=timeout).topics[topic].partitions
-            for number in sorted(partitions):
-                _, end = consumer.get_watermark_offsets(TopicPartition(topic, number), timeout=timeout)
-                consumer.assign([TopicPartition(topic, number, 0)])
-                count, deadline = 0, time.monotonic() + timeout
-                while count < end:
-                    assert time.monotonic() < deadline, "the records cannot be read"
-                    for record in consumer.consume(1000, timeout=0.2):
-                        assert record.error() is None, record.error()
-                        found.append(record)
-                        count = record.offset() + 1
+            numbers = consumer.list_topics(topic, timeout=timeout).topics[topic].partitions
+            partitions = [TopicPartition(topic, number, 0) for number in numbers]
+            ends = [consumer.get_watermark_offsets(each, timeout=timeout)[1] for each in partitions]
+            consumer.assign(partitions)
+            deadline = time.monotonic() + timeout
+            while len(found) < sum(ends):
+                assert time.monotonic() < deadline, "the records cannot be read"
+                for record in consumer.consume(1000, timeout=0.1):
+                    assert record.error() is None, record.error()
+                    found.append(record)
         finally:
             consumer.close()
-        return found
+        return sorted(found, key=lambda record: (record.partition(), record.offset()))
 
     def __enter__(self) -> Self:
         self.start()

@@ -1,0 +1,131 @@
+"""Draining a backlog into brokers: events per second, as ratios to the limit of the same round."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+from bench import backlog
+from bench.drain import LIMIT, Run, drain, limit, show
+from bench.figures import progress
+from bench.options import Options
+from bench.process import cpu_seconds
+from mess.demo.replica_set import ReplicaSet
+from tests.servers.kafka import KafkaMissing, KafkaServer
+from tests.servers.redis import RedisMissing, RedisServer
+
+_POLL = 0.01
+_targets = (f"bench-{number}" for number in itertools.count())
+
+
+class Counted:
+    """What has come to a broker, found out by asking it again and again; the same face as `bench.sink.Sink`.
+
+    `count` tells how many events there are, `server` is the broker's process id.
+    """
+
+    def __init__(self, server: int, count: Callable[[], int]) -> None:
+        self._server = server
+        self._count = count
+        self._pid = 0
+
+    def reset(self, pid: int | None = None, expect: int | None = None) -> None:
+        """Begin a measurement of the process `pid`."""
+        self._pid = pid or 0
+
+    def wait(self, events: int, alive: subprocess.Popen[bytes] | None = None, timeout: float = 600.0) -> dict[str, Any]:
+        """What it took from the first events seen to the last, see `bench.receiver.Measurement.stats`.
+
+        Raises RuntimeError when they have not come in `timeout` seconds, or when their sender ends before.
+        """
+        deadline = time.monotonic() + timeout
+        while not (first := self._count()):
+            self._go_on(deadline, alive, 0)
+        begun, used = time.monotonic(), self._cpu()
+        while (seen := self._count()) < events:
+            self._go_on(deadline, alive, seen)
+        ended = self._cpu()
+        return {
+            "events": seen - first,
+            "seconds": time.monotonic() - begun,
+            "cpu": ended[0] - used[0],
+            "receiver_cpu": ended[1] - used[1],
+        }
+
+    def _cpu(self) -> tuple[float, float]:
+        return cpu_seconds(self._pid), cpu_seconds(self._server)
+
+    def _go_on(self, deadline: float, alive: subprocess.Popen[bytes] | None, seen: int) -> None:
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"only {seen} events came in time")
+        if alive is not None and alive.poll() is not None:
+            raise RuntimeError(f"the sender ended with exit code {alive.returncode} after {seen} events")
+        time.sleep(_POLL)
+
+
+def run(options: Options) -> None:
+    """Measure and print; a broker that is not installed has no row."""
+    with ExitStack() as stack:
+        oplog = 990 + options.events * 700 // 1_000_000
+        replica_set = stack.enter_context(ReplicaSet(oplog_mb=oplog, cache_gb=1))
+        progress(f"brokers: writing {options.events:,} orders")
+        size = backlog.insert(replica_set.url, options.events)
+        rows: dict[str, Callable[[], Run]] = {LIMIT: lambda: limit(replica_set.url, options.events)}
+        try:
+            redis = stack.enter_context(RedisServer(appendfsync="everysec"))
+            rows["relay: Redis Streams"] = lambda: _redis(redis, replica_set.url, options.events)
+        except RedisMissing as error:
+            progress(f"brokers: no Redis: {error}")
+        try:
+            kafka = stack.enter_context(KafkaServer())
+            rows["relay: Kafka"] = lambda: _kafka(kafka, replica_set.url, options.events)
+        except KafkaMissing as error:
+            progress(f"brokers: no Kafka: {error}")
+        runs: dict[str, list[Run]] = {name: [] for name in rows}
+        for number in range(options.rounds):
+            progress(f"brokers: round {number + 1} of {options.rounds}")
+            for name, measure in rows.items():
+                runs[name].append(measure())
+        title = f"Brokers: {options.events:,} events of {size} bytes, medians of {options.rounds} interleaved rounds"
+        show(title, runs, {"of limit": (LIMIT, runs)}, "The receiver is the broker, on the same machine.")
+
+
+def _redis(server: RedisServer, url: str, events: int) -> Run:
+    target = next(_targets)
+    with server.client() as client:
+
+        def count() -> int:
+            length: Any = client.xlen(target)
+            return int(length)
+
+        run = drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
+        client.delete(target)
+    return run
+
+
+def _kafka(server: KafkaServer, url: str, events: int) -> Run:
+    target = next(_targets)
+    server.create(target)
+    consumer = Consumer({"bootstrap.servers": server.address, "group.id": "bench", "log_level": 0})
+    try:
+        partitions = [TopicPartition(target, number) for number in range(server.PARTITIONS)]
+
+        def count() -> int:
+            try:
+                return sum(consumer.get_watermark_offsets(each, timeout=5)[1] for each in partitions)
+            except KafkaException as error:
+                raise RuntimeError(f"Kafka does not tell how much there is: {error}") from error
+
+        return drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
+    finally:
+        consumer.close()
+
+
+def _step(url: str, target: str) -> dict[str, Any]:
+    return {"name": "queue", "config": {"url": url, "target": target}}

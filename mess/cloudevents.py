@@ -11,7 +11,8 @@ from urllib.parse import quote
 import orjson
 from bson import Timestamp
 
-from mess.event import Event, Namespace, hashed_id
+from mess.event import Event, Namespace
+from mess.ids import hashed_id
 from mess.template import written
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from mess import cloudevents, codec
-from mess.event import Encoder, Event, hashed_id
+from mess.event import Encoder, Event
+from mess.ids import hashed_id
 
 Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
 """Makes one body of several events' ids and bodies; returns the batch's id and its body."""

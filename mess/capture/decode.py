@@ -11,7 +11,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from mess.capture.source import Unreadable
-from mess.event import Event, Namespace, Position
+from mess.event import Event, Namespace, Position, event_ids
 
 # Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable.
 # Dates stay naive (UTC), as that is a quarter of the work; the user's functions get them with their time zone.
@@ -45,13 +45,14 @@ class Decoder:
         size = len(cursor.raw) // len(documents) if documents else 0
         events: list[Event] = []
         namespaces = self._namespaces
-        for change in documents:
+        ids = event_ids([change["_id"] for change in documents])
+        for change, id_ in zip(documents, ids, strict=True):
             ns = change.get("ns")
             if ns is None or "splitEvent" in change:
                 made = self._event(change, size)
             else:
                 key = (ns["db"], ns.get("coll", ""))
-                made = Event(change, namespaces.get(key) or self._namespace(key), size)
+                made = Event(change, namespaces.get(key) or self._namespace(key), size, id=id_)
             if made is not None:
                 events.append(made)
         return events, [], size

@@ -10,6 +10,7 @@ from bson import Int64
 from pymongo.errors import PyMongoError
 
 from mess.backoff import backoff
+from mess.capture.ahead import ReadAhead
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
 from mess.capture.errors import Kind, kind_of, stop_reason
@@ -69,7 +70,7 @@ class ChangeStream:
         self._batch_size = min(_FIRST_REPLY_EVENTS, reply_events)
         self._session: Any = None
         self._cursor: tuple[int, str] | None = None
-        self._ahead: asyncio.Task[Any] | None = None
+        self._ahead: ReadAhead | None = None
         self._token_is_good = position.token is not None
         self._resume_option = "startAfter"
         self._split = True
@@ -94,8 +95,7 @@ class ChangeStream:
         cursor, session, ahead = self._cursor, self._session, self._ahead
         self._cursor = self._session = self._ahead = None
         if ahead is not None:
-            ahead.cancel()
-            await asyncio.gather(ahead, return_exceptions=True)
+            await ahead.close()
         if session is None:
             return
         try:
@@ -126,12 +126,9 @@ class ChangeStream:
 
     async def _next(self) -> Batch:
         if self._ahead is None:
-            self._ahead = self._get_more()
-        reply = await self._ahead
+            self._ahead = ReadAhead(self._get_more, self._reply_bytes)
+        cursor = await self._ahead.next()
         self._failures = 0  # not by opening: a stream that opens may fail to be read each time
-        cursor = reply["cursor"]
-        # MongoDB works on the next reply while this one is decoded and delivered.
-        self._ahead = self._get_more() if cursor["id"] else None
         events, unreadable, size = self._decoder.events(cursor)
         self._connected()
         self._busy = bool(events)
@@ -153,7 +150,7 @@ class ChangeStream:
             await self._reopen_later()
         return Batch(events, position, tuple(unreadable))
 
-    def _get_more(self) -> asyncio.Task[Any]:
+    async def _get_more(self) -> Any:
         if self._cursor is None:
             raise AssertionError("read before it was opened")
         cursor_id, collection = self._cursor
@@ -163,7 +160,7 @@ class ChangeStream:
             "batchSize": self._batch_size if self._too_large is None else 1,
             "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
         }
-        return asyncio.ensure_future(self._command(command, codec_options=RAW))
+        return await self._command(command, codec_options=RAW)
 
     async def _command(self, command: dict[str, Any], **options: Any) -> Any:
         return await self._database.command(

@@ -160,9 +160,8 @@ class Replayer:
 
 
 def _event(letter: DeadLetter, *, whole: bool) -> Event:
-    event = Event(letter.event, letter.namespace, letter.size)
-    # By name rather than from the token: a large event that MongoDB had split has the token of its last part.
-    event._id = letter.id
+    # The id as it was, not from the token: a large event that MongoDB had split has the token of its last part.
+    event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
     event.replay = True
     if not whole:
         event.body = letter.body

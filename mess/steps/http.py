@@ -152,12 +152,11 @@ class Http(Sink):
             await self._session.close()
 
     def prepare(self, events: Sequence[Event]) -> None:
-        """Work out ids and bodies."""
+        """Work out the bodies."""
         encode = self._envelope.encode
         for event in events:
             try:
                 event.encode(encode)
-                event.id  # noqa: B018 - worked out when first asked for
             except Exception:  # `deliver` refuses what cannot be written, and tells why
                 continue
 

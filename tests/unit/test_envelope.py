@@ -12,7 +12,8 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured_event
 from cloudevents.core.v1.event import CloudEvent
 
 from mess.envelope import Format
-from mess.event import Event, Namespace, hashed_id
+from mess.event import Event, Namespace
+from mess.ids import hashed_id
 from tests.unit.fakes import make_event, make_events
 
 

@@ -1,0 +1,61 @@
+"""Replies read ahead: MongoDB works on the next ones while those before are decoded and delivered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+_REPLIES = 4
+
+
+class ReadAhead:
+    """A cursor's replies, in order, asked for before they are wanted: at most four, and no further one while those that
+    wait hold `max_bytes`. `ask` gets one, with RawBSONDocument; after one without a cursor's id there are no more.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Any]], max_bytes: int) -> None:
+        self._ask = ask
+        self._max_bytes = max_bytes
+        self._replies: deque[Any] = deque()
+        self._bytes = 0
+        self._arrived = asyncio.Event()
+        self._taken = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def next(self) -> Any:
+        """The next reply's `cursor`, when it has come. Raises what asking for it raised."""
+        await self._arrived.wait()
+        reply = self._replies.popleft()
+        if not self._replies:
+            self._arrived.clear()
+        self._taken.set()
+        if isinstance(reply, Exception):
+            raise reply
+        self._bytes -= len(reply.raw)
+        return reply
+
+    async def close(self) -> None:
+        """Forget what has not been taken."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        more = True
+        while more:
+            try:
+                cursor = (await self._ask())["cursor"]
+            except Exception as error:  # it is told in its turn, behind the replies before it
+                self._put(error)
+                return
+            more = bool(cursor["id"])
+            self._bytes += len(cursor.raw)
+            self._put(cursor)
+            while len(self._replies) >= _REPLIES or self._bytes >= self._max_bytes:
+                self._taken.clear()
+                await self._taken.wait()
+
+    def _put(self, reply: Any) -> None:
+        self._replies.append(reply)
+        self._arrived.set()

@@ -119,8 +119,8 @@ def _kafka(server: KafkaServer, url: str, events: int) -> Run:
         def count() -> int:
             try:
                 return sum(consumer.get_watermark_offsets(each, timeout=5)[1] for each in partitions)
-            except KafkaException as error:
-                raise RuntimeError(f"Kafka does not tell how much there is: {error}") from error
+            except KafkaException:
+                return 0  # a partition of a new topic has no leader yet
 
         return drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -44,6 +44,7 @@ class RedisBroker(Broker):
         """Raises ConfigError when the client is not installed or cannot read the url."""
         try:
             import redis.asyncio as client
+            from hiredis import pack_command
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
         except ImportError as error:
@@ -52,16 +53,21 @@ class RedisBroker(Broker):
         if url.startswith("rediss:"):
             tls = {"ssl_ca_certs": ca, "ssl_cert_reqs": "required" if verify else "none", "ssl_check_hostname": verify}
         try:
-            # The pipeline of steps retries; a client that does so too would count and wait twice.
+            # The pipeline of steps retries, and the step has one timeout for all: a client that does so too would wait
+            # twice, and it sets a timer for every reply.
             retry = Retry(NoBackoff(), 0)
             self._redis: Redis = client.Redis.from_url(
-                url, socket_timeout=timeout, socket_connect_timeout=min(timeout, _CONNECT_SECONDS), retry=retry, **tls
+                url, socket_timeout=None, socket_connect_timeout=min(timeout, _CONNECT_SECONDS), retry=retry, **tls
             )
         except ValueError as error:
             raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
+        pool = self._redis.connection_pool
+        pool.connection_class = _packing(pool.connection_class, pack_command)
         parts = urlsplit(url)
         self._name = f"{parts.hostname}:{parts.port or 6379}"
-        self._options = options
+        self._bound: tuple[str | int, ...] = ()
+        if options.maxlen is not None:
+            self._bound = ("MAXLEN", "~" if options.approximate else "=", options.maxlen)
 
     async def open(self) -> None:
         """Connections are made when they are needed."""
@@ -72,14 +78,16 @@ class RedisBroker(Broker):
         One transaction, so that either all entries are added, in order, or none is: a server that runs out of memory
         half-way refuses the whole. Only a key that holds no stream fails by itself, and it does for every event.
         """
-        maxlen, approximate = self._options.maxlen, self._options.approximate
         pipeline = self._redis.pipeline(transaction=True)
+        bound = self._bound
         for message in messages:
-            fields: dict[Any, Any] = {b"id": message.id, b"body": message.body}
+            # Not by `xadd`, which takes as long to put the words in order as all else takes.
+            words: list[Any] = ["XADD", message.target, *bound, "*", "id", message.id, "body", message.body]
             if message.key is not None:
-                fields[b"key"] = message.key
-            fields.update(message.headers)
-            pipeline.xadd(message.target, fields, maxlen=maxlen, approximate=approximate)
+                words += ("key", message.key)
+            for header in message.headers:
+                words += header
+            pipeline.execute_command(*words)
         results = await self._ask(pipeline.execute(raise_on_error=False))
         return {index: _refusal(result) for index, result in enumerate(results) if isinstance(result, Exception)}
 
@@ -113,6 +121,17 @@ class RedisBroker(Broker):
                 mend = _MENDS.get(code)
                 raise EndpointDown(f"redis at {self._name}: {error}{f'; {mend}' if mend else ''}") from error
             raise Refused(f"redis at {self._name}: {error}") from error
+
+
+def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) -> type[Any]:
+    """A kind of connection that writes commands by hiredis, in a third of the time that redis-py's asyncio connections
+    take (its others do so by themselves)."""
+
+    class Packing(connection):  # type: ignore[misc]
+        def pack_commands(self, commands: Iterable[Sequence[Any]]) -> list[bytes]:
+            return [b"".join([pack(tuple(command)) for command in commands])]
+
+    return Packing
 
 
 def _code(error: Exception) -> str:

@@ -130,7 +130,11 @@ class Queue(Sink):
     async def check(self) -> str:
         """Connect and log in, publish nothing."""
         targets = [self._target.text] if self._target.constant else []
-        return await self._broker.check(targets)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._broker.check(targets)
+        except TimeoutError as error:
+            raise EndpointDown(f"no answer within {self._timeout:g} s") from error
 
     async def close(self) -> None:
         """Let go of the connection."""

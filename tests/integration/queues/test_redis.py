@@ -156,7 +156,7 @@ async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(redis_server
 async def test_who_may_not_write_a_stream_is_refused(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
         client.execute_command("ACL", "SETUSER", "reader", "on", ">pass", "~*", "+ping", "+type", "+multi", "+exec")
-    async with opened(redis_server.url.replace("127", "reader:pass@127")) as step:
+    async with opened(redis_server.url.replace("//", "//reader:pass@")) as step:
         with pytest.raises(Refused, match="permissions"):
             await step.process(make_events(2))
 

@@ -91,7 +91,7 @@ async def test_every_attempt_is_signed_anew_under_the_same_id(receiver: Receiver
 async def test_credentials_come_from_auth_or_from_the_url(
     receiver: Receiver, options: dict[str, Any], expected: str
 ) -> None:
-    url = receiver.url if options else receiver.url.replace("127", "user:%40secret@127")
+    url = receiver.url if options else receiver.url.replace("//", "//user:%40secret@")
     async with opened(url, **options) as step:
         await step.process([make_event()])
     assert receiver.requests[0].headers["authorization"] == expected

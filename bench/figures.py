@@ -33,7 +33,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], not
         grid.add_row(*row)
     console.print(f"\n[bold]{title}[/bold]", soft_wrap=True)
     # Never cut: a narrow terminal wraps, a pipe has no width at all.
-    wide = Console(highlight=False, width=max(console.width, 150)) if not console.is_terminal else console
+    wide = Console(highlight=False, width=max(console.width, 190)) if not console.is_terminal else console
     wide.print(grid)
     if note:
         console.print(note, style="dim", soft_wrap=True)

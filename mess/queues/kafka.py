@@ -91,6 +91,8 @@ class KafkaBroker(Broker):
     way: everything is purged, and a new producer begins.
     """
 
+    lanes = 2  # its client pipelines by itself
+
     def __init__(self, url: str, options: KafkaOptions, *, ca: str | None, verify: bool) -> None:
         """Raises ConfigError when the client is not installed or does not accept the settings."""
         try:

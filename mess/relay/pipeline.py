@@ -10,7 +10,7 @@ from mess.relay.parking import Parking
 from mess.relay.stage import Stage
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS
 
-_SINGLE_FILE = 32
+_SINGLE_FILE = 8
 
 Done = Callable[[Sequence[Event], bool], None]
 """Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,

@@ -61,7 +61,7 @@ def _cells(runs: list[Run], limits: list[Run]) -> list[str]:
 def _concurrency(options: Options) -> None:
     found: dict[int, list[Run]] = {lanes: [] for lanes in _LANES}
     with ReplicaSet(cache_gb=1) as replica_set, Sink() as sink:
-        backlog.insert(replica_set.url, 50_000)
+        backlog.insert(replica_set.url, max(_LANES) * 50 * _SLOW_EVENTS)
         for number in range(options.rounds):
             progress(f"growth: concurrency, round {number + 1} of {options.rounds}")
             for lanes, runs in found.items():

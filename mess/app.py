@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -11,36 +11,27 @@ from typing import Any, TypeVar
 
 from mess import __version__
 from mess.admin.server import AdminServer
+from mess.assembly import Assembly
 from mess.backoff import backoff
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
 from mess.capture.client import LacksPrivilege
 from mess.capture.plan import StreamPlan, plan
-from mess.capture.source import Batch
 from mess.capture.start import fresh_time
-from mess.capture.stream import REPLY_BYTES, REPLY_EVENTS, ChangeStream
+from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
-from mess.config.model import Window as Bounds
-from mess.config.scope import HOOK, PipelineSpec, pipelines
+from mess.config.scope import pipelines
 from mess.errors import NotPermitted, SourceUnavailable
-from mess.event import Event
-from mess.relay.build import build_hook, build_step, describe_step, stage_names
+from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
-from mess.relay.dispatch import Dispatcher, line
 from mess.relay.engine import Engine
-from mess.relay.lane import Lane
-from mess.relay.losses import record
-from mess.relay.pipeline import Done, Pipeline
-from mess.relay.router import ScopeRouter
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
-from mess.relay.window import Window
 from mess.state.open import open_store
 from mess.state.store import Checkpoint, StateStore
-from mess.step import Context
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
 
@@ -102,7 +93,7 @@ class Relay:
     def describe_pipelines(self) -> dict[str, list[str]]:
         """Each pipeline's steps in a few words, without secrets."""
         return {
-            spec.name: [describe_step(step.name, step.config, self.config.plugins) for step in spec.steps]
+            spec.name: [describe_step(step, self.config.plugins) for step in spec.steps]
             for spec in pipelines(self.config)
         }
 
@@ -119,6 +110,7 @@ class Relay:
     async def run(self) -> None:
         """Relay until `stop` is called. Raises the MessError that it cannot go on with."""
         config = self.config
+        steps = build_pipelines(self.loaded)
         if config.admin.enabled:
             self.admin = AdminServer(config.admin.host, config.admin.port, self.status)
             await self.admin.start()
@@ -127,7 +119,7 @@ class Relay:
             await self._patiently(lambda: preflight.verify(client))
             async with store_for(config) as store:
                 await store.take_over()
-                await self._relay(client, store)
+                await self._relay(client, store, steps)
         except Halted:
             log.info("stopped before it was connected")
         except LacksPrivilege as error:
@@ -154,19 +146,22 @@ class Relay:
                 self.starting = "opening"
                 return answer
 
-    async def _relay(self, client: Any, store: StateStore) -> None:
+    async def _relay(self, client: Any, store: StateStore, steps: Steps) -> None:
         starts = await self._starts(client, store)
+        parts = Assembly(self.config, steps, store, self._stopping, self.metrics)
+        self.sources, self.progress, self.stages = parts.sources, parts.progress, parts.stages
         checkpointer = Checkpointer(
             store,
             self.progress,
             interval=self.config.checkpoint.interval,
             idle_interval=self.config.checkpoint.idle_interval,
         )
-        built = {spec.name: self._pipeline(spec, store) for spec in pipelines(self.config)}
         runners: list[StreamRunner] = []
-        engine = Engine(runners, list(built.values()), checkpointer, self._stopping, self.config.shutdown_grace)
+        engine = Engine(
+            runners, list(parts.pipelines.values()), checkpointer, self._stopping, self.config.shutdown_grace
+        )
         for stream in self.plans:
-            runners.append(self._runner(stream, starts[stream.name], client, store, built, engine))
+            runners.append(parts.runner(client, stream, starts[stream.name], engine, streams=len(self.plans)))
         self.starting = None
         self._running.set()
         retention = asyncio.create_task(_prune(store, self.config.state.retention))
@@ -199,91 +194,6 @@ class Relay:
         for name in delete:
             await store.delete_checkpoint(name)
         return starts
-
-    def _runner(
-        self,
-        stream: StreamPlan,
-        start: resume.Start,
-        client: Any,
-        store: StateStore,
-        built: Mapping[str, Pipeline],
-        engine: Engine,
-    ) -> StreamRunner:
-        room, reply_events, reply_bytes = _share(self.config.window, len(self.plans))
-        window = Window(*room)
-        source = ChangeStream(
-            client,
-            stream,
-            start.position,
-            on_history_lost=self.config.on_history_lost,
-            reply_events=reply_events,
-            reply_bytes=reply_bytes,
-        )
-        finished = {pipeline.name: self._done(window, pipeline.name) for pipeline in built.values()}
-
-        def lane(pipeline: Pipeline, order: str) -> Lane:
-            return Lane(
-                pipeline,
-                finished[pipeline.name],
-                line=lambda event: line(event, order),
-                stopping=self._stopping,
-                hungry=dispatcher.hungry,
-                failed=engine.fail,
-            )
-
-        router = ScopeRouter(self.config, stream, start, built, lane)
-        dispatcher = Dispatcher(window, router)
-        self.sources.append(source)
-        selection = resume.describe(stream.selection, start.rules)
-        self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
-
-        async def report(batch: Batch) -> None:
-            await record(batch, stream, store)
-
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self.metrics.events(stream.name))
-
-    def _done(self, window: Window, pipeline: str) -> Done:
-        count = self.metrics.done(pipeline)
-
-        def done(events: Sequence[Event], delivered: bool) -> None:
-            window.done(events)
-            if delivered:
-                count(len(events))
-
-        return done
-
-    def _pipeline(self, spec: PipelineSpec, store: StateStore) -> Pipeline:
-        context = Context(self.config.name, self.loaded.directory, self.loaded.tree, self.loaded.functions)
-        stages: list[Stage] = []
-        for step, name in zip(spec.steps, stage_names(spec.steps), strict=True):
-            made = (
-                build_hook(step.name.removeprefix(HOOK), context)
-                if step.name.startswith(HOOK)
-                else build_step(step.name, step.config, self.config.plugins, context)
-            )
-            stages.append(
-                Stage(
-                    made,
-                    step,
-                    spec.name,
-                    name=name,
-                    stopping=self._stopping,
-                    keep=store.add_dead_letters,
-                    metrics=self.metrics.step(spec.name, name),
-                )
-            )
-        self.stages.extend(stages)
-        return Pipeline(spec.name, stages)
-
-
-def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
-    """One stream's part of the memory: its window's events and bytes, and a reply's.
-
-    On top of what the window holds come a reply that waits for room, and twice as much that is read ahead.
-    """
-    events, size = bounds.max_events // streams, bounds.max_bytes // streams
-    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 8)), max(1, min(REPLY_BYTES, size // 8))
-    return (max(1, events - 2 * reply_events), max(1, size - 3 * reply_bytes)), reply_events, reply_bytes
 
 
 @asynccontextmanager

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from mess.config.load import Loaded
-from mess.config.model import StepSpec
-from mess.config.scope import HOOK, pipelines
-from mess.relay.build import build_hook, build_step, stage_names
+from mess.relay.build import build_pipelines, stage_names
 from mess.relay.passage import Route
 from mess.relay.replay import Replayer
 from mess.state.store import StateStore
-from mess.step import Context, Step
 
 
 def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False) -> Replayer:
@@ -17,16 +14,8 @@ def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False) -> R
 
     Raises ConfigError when a step's surroundings do not fit.
     """
-    config = loaded.config
-    context = Context(config.name, loaded.directory, loaded.tree, loaded.functions)
-
-    def build(step: StepSpec) -> Step:
-        if step.name.startswith(HOOK):
-            return build_hook(step.name.removeprefix(HOOK), context)
-        return build_step(step.name, step.config, config.plugins, context)
-
     routes = {
-        spec.name: Route(spec.name, stage_names(spec.steps), [build(step) for step in spec.steps])
-        for spec in pipelines(config)
+        name: Route(name, stage_names([spec for spec, _ in entries]), [step for _, step in entries])
+        for name, entries in build_pipelines(loaded).items()
     }
     return Replayer(store, routes, whole=whole)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
+import trustme
+
 from tests.waiting import until
 
 
@@ -203,3 +205,13 @@ class Receiver:
             writer.close()  # in order, so that the answer is read before the end is seen
             await writer.wait_closed()
         return answer.close is None
+
+
+def server_tls(certificate: trustme.LeafCert, clients: trustme.CA | None = None) -> ssl.SSLContext:
+    """A server's TLS with this certificate; it asks for a client certificate where `clients` says whose."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(made)
+    if clients is not None:
+        clients.configure_trust(made)
+        made.verify_mode = ssl.CERT_REQUIRED
+    return made

@@ -33,11 +33,14 @@ def check(config: ConfigOption = None, url: UrlOption = None) -> None:
 
 async def _check(loaded: Loaded) -> set[int]:
     """Tell of everything, one line after another; the exit codes of what is not well."""
-    from mess.relay.trial import build_all, try_all
+    from mess.relay.build import build_all
+    from mess.relay.trial import endpoints, try_all
 
     built, problems = build_all(loaded)
     codes: set[int] = set()
-    trials = asyncio.create_task(try_all(built))  # MongoDB may keep us waiting meanwhile
+    trials = asyncio.create_task(
+        try_all(endpoints(built, loaded.config.plugins))
+    )  # MongoDB may keep us waiting meanwhile
     try:
         async for finding in _mongodb(loaded):
             if not _tell(finding.ok, finding.what, finding.mend):

@@ -19,7 +19,7 @@ def validate(config: ConfigOption = None) -> None:
 
     from mess.capture.plan import plan
     from mess.config.pipelines import shadowed
-    from mess.relay.trial import build_all
+    from mess.relay.build import build_all
 
     _, problems = build_all(loaded)
     if problems:

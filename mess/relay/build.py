@@ -1,39 +1,101 @@
-"""From a pipeline's entry to its step."""
+"""From a config's pipelines to their steps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
-from typing import Any
 
 from mess import steps
-from mess.config.model import StepSpec
-from mess.config.scope import HOOK
+from mess.config.document import Path
+from mess.config.load import Loaded
+from mess.config.model import Config, StepSpec
+from mess.config.scope import HOOK, TOP_LEVEL, pipelines
+from mess.errors import ConfigError, Problem
 from mess.step import Context, Step
 from mess.steps.function import FunctionStep
 
+Steps = dict[str, list[tuple[StepSpec, Step]]]
+"""Pipelines by their name, each entry with the step that was made of it."""
 
-def build_step(name: str, config: Mapping[str, Any], plugins: Mapping[str, str], context: Context) -> Step:
-    """The step called `name`: one of the user's `plugins` (a name and a function's reference), else one of MESS's own,
-    else one of an installed package.
+
+def build_pipelines(loaded: Loaded) -> Steps:
+    """The steps of every pipeline that some namespace may take, in the config's order. Connects to nothing.
+
+    Raises ConfigError with all that is wrong with any of them.
+    """
+    built, problems = build_all(loaded)
+    if problems:
+        raise ConfigError(problems)
+    return built
+
+
+def build_all(loaded: Loaded) -> tuple[Steps, list[Problem]]:
+    """The same, of the steps that can be built; and what is wrong with the others, with file and line."""
+    specs = {spec.name: spec.steps for spec in pipelines(loaded.config)}
+    built: Steps = {}
+    problems: list[Problem] = []
+    for name, path in _places(loaded.config):
+        if name not in specs:
+            continue
+        entries = built[name] = list[tuple[StepSpec, Step]]()
+        for index, spec in enumerate(specs[name]):
+            try:
+                entries.append((spec, build_step(spec, loaded)))
+            except ConfigError as error:
+                problems += [_placed(loaded, problem, (*path, "pipeline", index)) for problem in error.problems]
+            except Exception as error:  # a package's step may fail in any way at all
+                text = f"the step cannot be built: {brief(error)}"
+                problems.append(loaded.problem(text, (*path, "pipeline", index)))
+    return built, problems
+
+
+def _places(config: Config) -> Iterator[tuple[str, Path]]:
+    """Where in the config the pipeline of each name stands."""
+    yield TOP_LEVEL, ()
+    for db, database in config.databases.items():
+        yield db, ("databases", db)
+        for coll in database.collections:
+            yield f"{db}.{coll}", ("databases", db, "collections", coll)
+
+
+def _placed(loaded: Loaded, problem: Problem, path: Path) -> Problem:
+    """A step knows only where in its own options a mistake lies."""
+    if problem.file is not None:
+        return problem
+    inner = ("config", *problem.path.split(".")) if problem.path else ()
+    return loaded.problem(problem.message, (*path, *inner))
+
+
+def brief(error: Exception) -> str:
+    """An unexpected error in one line."""
+    lines = str(error).splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def build_step(spec: StepSpec, loaded: Loaded) -> Step:
+    """The step of a pipeline's entry: one of the user's `plugins` (or the function that takes a pipeline's place), else
+    one of MESS's own, else one of an installed package.
 
     Raises ConfigError when the step's surroundings do not fit, as when a file that it names cannot be read.
     """
-    if name in plugins:
-        return FunctionStep(context.functions[plugins[name]], config, context.config)
-    return steps.config_class(name).model_validate(config).build(context)
+    name, functions = spec.name, loaded.functions
+    if name.startswith(HOOK):
+        return FunctionStep(functions[name.removeprefix(HOOK)], {}, loaded.tree, hook=True)
+    if name in loaded.config.plugins:
+        return FunctionStep(functions[loaded.config.plugins[name]], spec.config, loaded.tree)
+    context = Context(loaded.config.name, loaded.directory, loaded.tree, functions)
+    return steps.config_class(name).model_validate(spec.config).build(context)
 
 
-def build_hook(reference: str, context: Context) -> Step:
-    """The user's function that takes a pipeline's place."""
-    return FunctionStep(context.functions[reference], {}, context.config, hook=True)
-
-
-def describe_step(name: str, config: Mapping[str, Any], plugins: Mapping[str, str]) -> str:
+def describe_step(spec: StepSpec, plugins: Mapping[str, str]) -> str:
     """A pipeline's entry in a few words, without secrets."""
-    if name in plugins:
-        return f"{name} ({plugins[name]})"
-    return name if name.startswith(HOOK) else steps.config_class(name).model_validate(config).describe()
+    if spec.name in plugins:
+        return f"{spec.name} ({plugins[spec.name]})"
+    return (
+        spec.name
+        if spec.name.startswith(HOOK)
+        else steps.config_class(spec.name).model_validate(spec.config).describe()
+    )
 
 
 def stage_names(steps: Sequence[StepSpec]) -> list[str]:

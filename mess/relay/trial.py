@@ -1,21 +1,17 @@
-"""What can be tried of a config's steps before any event flows: whether they can be built, and whether their endpoints
-answer."""
+"""What can be tried of a config's steps before any event flows: whether their endpoints answer."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from mess.capture.preflight import Finding
-from mess.config.document import Path
-from mess.config.load import Loaded
-from mess.config.model import Config, Scope, StepSpec
-from mess.config.scope import HOOK, TOP_LEVEL, pipelines
-from mess.errors import ConfigError, MessError, Problem
-from mess.relay.build import build_step, describe_step
-from mess.step import Context, Step
+from mess.errors import MessError
+from mess.relay.build import Steps, brief, describe_step
+from mess.step import Step
 
 TIMEOUT = 10.0
 """Seconds that an endpoint has to answer."""
@@ -30,51 +26,15 @@ class Built:
     step: Step
 
 
-def build_all(loaded: Loaded) -> tuple[list[Built], list[Problem]]:
-    """Every step of every pipeline that some namespace may take, those with the same options once; and what is wrong
-    with those that cannot be built, with file and line. Connects to nothing."""
+def endpoints(steps: Steps, plugins: Mapping[str, str]) -> list[Built]:
+    """The steps to try: those with the same options once."""
     built: list[Built] = []
-    problems: list[Problem] = []
     seen: list[tuple[str, dict[str, Any]]] = []
-    plugins = loaded.config.plugins
-    context = Context(loaded.config.name, loaded.directory, loaded.tree, loaded.functions)
-    for path, spec in _entries(loaded.config):
-        try:
-            step = build_step(spec.name, spec.config, plugins, context)
-            about = describe_step(spec.name, spec.config, plugins)
-        except ConfigError as error:
-            problems += [_placed(loaded, problem, path) for problem in error.problems]
-        except Exception as error:  # a package's step may fail in any way at all
-            problems.append(loaded.problem(f"the step cannot be built: {_brief(error)}", path))
-        else:
-            if (spec.name, spec.config) not in seen:
-                seen.append((spec.name, spec.config))
-                built.append(Built(about, step))
-    return built, problems
-
-
-def _entries(config: Config) -> Iterator[tuple[Path, StepSpec]]:
-    used = {spec.name for spec in pipelines(config) if not spec.steps[0].name.startswith(HOOK)}
-    for name, path, scope in _scopes(config):
-        if name in used:
-            for index, spec in enumerate(scope.pipeline or ()):
-                yield (*path, "pipeline", index), spec
-
-
-def _scopes(config: Config) -> Iterator[tuple[str, Path, Scope]]:
-    yield TOP_LEVEL, (), config
-    for db, database in config.databases.items():
-        yield db, ("databases", db), database
-        for coll, collection in database.collections.items():
-            yield f"{db}.{coll}", ("databases", db, "collections", coll), collection
-
-
-def _placed(loaded: Loaded, problem: Problem, path: Path) -> Problem:
-    """A step knows only where in its own options a mistake lies."""
-    if problem.file is not None:
-        return problem
-    inner = ("config", *problem.path.split(".")) if problem.path else ()
-    return loaded.problem(problem.message, (*path, *inner))
+    for spec, step in chain.from_iterable(steps.values()):
+        if (spec.name, spec.config) not in seen:
+            seen.append((spec.name, spec.config))
+            built.append(Built(describe_step(spec, plugins), step))
+    return built
 
 
 async def try_all(built: Sequence[Built], timeout: float = TIMEOUT) -> list[Finding]:
@@ -105,11 +65,6 @@ async def _try(candidate: Built, timeout: float) -> Finding | None:
         message, *mend = str(error).splitlines()
         return Finding(False, f"{candidate.about}: {message}", "\n".join(mend))
     except Exception as error:  # whatever happened, it is told in a line, and the others are tried
-        why = f"no answer within {timeout:g} s" if limit.expired() else _brief(error)
+        why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
         return Finding(False, f"{candidate.about}: {why}")
     return None if what is None else Finding(True, what)
-
-
-def _brief(error: Exception) -> str:
-    lines = str(error).splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__

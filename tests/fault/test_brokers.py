@@ -90,12 +90,12 @@ async def test_relay_and_redis_killed_in_turn_ten_times(setting: Setting, redis_
     assert not setting.dead_letters()
 
 
-async def test_kafka_and_relay_killed_in_turn_under_load(setting: Setting, kafka_server: KafkaServer) -> None:
+async def test_relay_and_kafka_killed_in_turn_ten_times(setting: Setting, kafka_server: KafkaServer) -> None:
     step = {"name": "queue", "config": {"url": kafka_server.url, "target": STREAM}}
     load = Load(setting.url, setting.database, documents=40, pause=0.05)
     async with setting.relay("", pipeline=[step]) as relay:
         load.start()
-        for turn in range(6):
+        for turn in range(10):
             rounds = load.rounds
             await until(lambda: load.rounds > rounds + 15, "more writes", 30)  # noqa: B023 - awaited here
             if turn % 2:

@@ -22,7 +22,7 @@ import mess
 from mess.errors import Ambiguous, BatchError, ConfigError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.http import Http, HttpConfig
-from tests.receiver import Answer, Receiver
+from tests.receiver import Answer, Receiver, server_tls
 from tests.unit.fakes import make_event, make_events
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -197,17 +197,6 @@ def authority() -> trustme.CA:
     return trustme.CA()
 
 
-@asynccontextmanager
-async def tls_receiver(certificate: trustme.LeafCert, clients: trustme.CA | None = None) -> AsyncIterator[Receiver]:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    certificate.configure_cert(made)
-    if clients is not None:
-        clients.configure_trust(made)
-        made.verify_mode = ssl.CERT_REQUIRED
-    async with Receiver(tls=made) as found:
-        yield found
-
-
 @pytest.fixture
 def folder(tmp_path: Path, authority: trustme.CA) -> Path:
     """A config's folder with the authority's certificate and a client's."""
@@ -229,7 +218,7 @@ def folder(tmp_path: Path, authority: trustme.CA) -> Path:
 
 
 async def test_a_certificate_of_the_users_own_authority(authority: trustme.CA, folder: Path) -> None:
-    async with tls_receiver(authority.issue_cert("127.0.0.1")) as receiver:
+    async with Receiver(tls=server_tls(authority.issue_cert("127.0.0.1"))) as receiver:
         async with opened(receiver.url, folder, ca="ca.pem") as step:
             assert await step.check() == f"https://127.0.0.1:{receiver.port} accepts connections"
             await step.process([make_event()])
@@ -237,7 +226,7 @@ async def test_a_certificate_of_the_users_own_authority(authority: trustme.CA, f
 
 
 async def test_verification_may_be_turned_off(authority: trustme.CA, folder: Path) -> None:
-    async with tls_receiver(authority.issue_cert("elsewhere.example")) as receiver:
+    async with Receiver(tls=server_tls(authority.issue_cert("elsewhere.example"))) as receiver:
         async with opened(receiver.url, folder, verify=False) as step:
             await step.process([make_event()])
         assert len(receiver.accepted) == 1
@@ -261,7 +250,7 @@ async def test_a_certificate_that_cannot_be_trusted_holds_the_events_and_names_t
 ) -> None:
     dates = {name: value for name, value in issue.items() if name != "host"}
     async with (
-        tls_receiver(authority.issue_cert(issue.get("host", "127.0.0.1"), **dates)) as receiver,
+        Receiver(tls=server_tls(authority.issue_cert(issue.get("host", "127.0.0.1"), **dates))) as receiver,
         opened(receiver.url, folder, **options) as step,
     ):
         for work in (step.check, lambda: step.process([make_event()])):
@@ -282,7 +271,7 @@ async def test_a_certificate_that_cannot_be_trusted_holds_the_events_and_names_t
 async def test_an_endpoint_may_ask_for_a_client_certificate(
     authority: trustme.CA, folder: Path, certificate: dict[str, str]
 ) -> None:
-    async with tls_receiver(authority.issue_cert("127.0.0.1"), clients=authority) as receiver:
+    async with Receiver(tls=server_tls(authority.issue_cert("127.0.0.1"), clients=authority)) as receiver:
         async with opened(receiver.url, folder, ca="ca.pem", client_certificate=certificate) as step:
             await step.check()
             await step.process([make_event()])
@@ -298,10 +287,7 @@ async def test_an_endpoint_may_ask_for_a_client_certificate(
 async def test_what_the_endpoint_says_of_a_missing_client_certificate_is_told(
     authority: trustme.CA, folder: Path
 ) -> None:
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(made)
-    authority.configure_trust(made)
-    made.verify_mode = ssl.CERT_REQUIRED
+    made = server_tls(authority.issue_cert("127.0.0.1"), clients=authority)
 
     def serve(listener: socket.socket) -> None:
         # By hand: asyncio's servers hang up without the alert that others send.

@@ -15,7 +15,8 @@ from mess.capture.preflight import Finding
 from mess.config.load import Loaded, load
 from mess.errors import EndpointDown
 from mess.event import Event
-from mess.relay.trial import Built, build_all, try_all
+from mess.relay.build import build_all
+from mess.relay.trial import Built, endpoints, try_all
 from mess.step import Sink
 
 
@@ -112,33 +113,33 @@ def http(path: str = "", **options: Any) -> dict[str, Any]:
     return {"name": "http", "config": {"endpoint": f"http://localhost:1/{path}", **options}}
 
 
-def test_every_distinct_step_is_built_once() -> None:
-    built, problems = build_all(
+def test_every_distinct_step_is_tried_once() -> None:
+    steps, problems = build_all(
         loaded(
             {"a": {"pipeline": ["log", http("x")]}, "b": {"collections": {"c": {"pipeline": [http("x"), http("y")]}}}},
             pipeline=[http("z")],
         )
     )
     assert problems == []
-    assert [one.about.partition(" ")[0] for one in built] == ["http", "log", "http", "http"]
+    assert [one.about.partition(" ")[0] for one in endpoints(steps, {})] == ["http", "log", "http", "http"]
 
 
 def test_what_no_namespace_takes_is_not_tried() -> None:
     """A pipeline that a hook stands in for, and the top level's when every collection has its own."""
     Path("hooks.py").write_text("def hook(item, context): pass\n")
-    built, _ = build_all(
+    steps, _ = build_all(
         loaded(
             {"a": {"pipeline": ["log"], "changeHook": "hooks:hook"}, "b": {"pipeline": ["log"]}}, pipeline=[http("z")]
         )
     )
-    assert [one.about for one in built] == ["log"]
+    assert [one.about.partition(" ")[0] for one in endpoints(steps, {})] == ["changeHook", "log"]
 
 
 def test_what_cannot_be_built_is_told_all_at_once_with_its_line() -> None:
     config = loaded(
         {"a": {"pipeline": [http(ca="nowhere.pem")]}, "b": {"pipeline": ["log", http("x", ca="config.json")]}}
     )
-    built, problems = build_all(config)
+    steps, problems = build_all(config)
     lines = Path("config.json").read_text().splitlines()
     assert [problem.path for problem in problems] == [
         "databases.a.pipeline[0].config.ca",
@@ -147,7 +148,7 @@ def test_what_cannot_be_built_is_told_all_at_once_with_its_line() -> None:
     assert all('"ca"' in lines[(problem.line or 0) - 1] for problem in problems)
     assert all(problem.file == "config.json" for problem in problems)
     assert "nowhere.pem" in problems[0].message
-    assert [one.about for one in built] == ["log"]
+    assert [one.about for one in endpoints(steps, {})] == ["log"]
 
 
 def test_an_unexpected_exception_while_building_is_a_problem_with_its_type(monkeypatch: pytest.MonkeyPatch) -> None:

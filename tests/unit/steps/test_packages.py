@@ -15,7 +15,6 @@ from mess.config.pipelines import shadowed
 from mess.config.schema import json_schema
 from mess.errors import ConfigError
 from mess.relay.build import build_step, describe_step
-from mess.step import Context
 from mess.steps import packages
 from tests.distribution import install
 
@@ -78,9 +77,9 @@ def test_it_is_built_like_any_other(site: Path) -> None:
     good(site)
     loaded = loads({"name": "tag", "config": {"tag": "new"}})
     assert loaded.warnings == ()
-    step = build_step("tag", {"tag": "new"}, {}, Context())
-    assert type(step).__name__ == "Tag"
-    assert describe_step("tag", {"tag": "new"}, {}) == "tag"
+    [spec] = loaded.config.pipeline or ()
+    assert type(build_step(spec, loaded)).__name__ == "Tag"
+    assert describe_step(spec, {}) == "tag"
 
 
 def test_its_options_are_checked_in_their_place(site: Path) -> None:

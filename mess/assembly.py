@@ -1,0 +1,119 @@
+"""From a config's steps and streams to the parts that an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mess.capture import resume
+from mess.capture.plan import StreamPlan
+from mess.capture.source import Batch
+from mess.capture.stream import REPLY_BYTES, REPLY_EVENTS, ChangeStream
+from mess.config.model import Config, StepSpec
+from mess.config.model import Window as Bounds
+from mess.event import Event
+from mess.relay.build import Steps, stage_names
+from mess.relay.checkpointer import Progress
+from mess.relay.dispatch import Dispatcher, line
+from mess.relay.engine import Engine
+from mess.relay.lane import Lane
+from mess.relay.losses import record
+from mess.relay.pipeline import Done, Pipeline
+from mess.relay.router import ScopeRouter
+from mess.relay.runner import StreamRunner
+from mess.relay.stage import Stage
+from mess.relay.stopping import Stopping
+from mess.relay.window import Window
+from mess.state.store import StateStore
+from mess.step import Step
+from mess.telemetry.metrics import Metrics
+
+
+class Assembly:
+    """Makes a relay's pipelines, and for each stream what reads it and leads its events into them.
+
+    `sources` and `progress` are the streams', in the order in which they were made.
+    """
+
+    def __init__(self, config: Config, steps: Steps, store: StateStore, stopping: Stopping, metrics: Metrics) -> None:
+        self._config = config
+        self._store = store
+        self._stopping = stopping
+        self._metrics = metrics
+        self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
+        self.stages = [stage for pipeline in self.pipelines.values() for stage in pipeline.stages]
+        self.sources: list[ChangeStream] = []
+        self.progress: list[Progress] = []
+
+    def _pipeline(self, pipeline: str, entries: Sequence[tuple[StepSpec, Step]]) -> Pipeline:
+        names = stage_names([spec for spec, _ in entries])
+        stages = [
+            Stage(
+                step,
+                spec,
+                pipeline,
+                name=name,
+                stopping=self._stopping,
+                keep=self._store.add_dead_letters,
+                metrics=self._metrics.step(pipeline, name),
+            )
+            for (spec, step), name in zip(entries, names, strict=True)
+        ]
+        return Pipeline(pipeline, stages)
+
+    def runner(
+        self, client: Any, stream: StreamPlan, start: resume.Start, engine: Engine, *, streams: int
+    ) -> StreamRunner:
+        """What runs one of so many `streams`, from `start` on."""
+        room, reply_events, reply_bytes = _share(self._config.window, streams)
+        window = Window(*room)
+        source = ChangeStream(
+            client,
+            stream,
+            start.position,
+            on_history_lost=self._config.on_history_lost,
+            reply_events=reply_events,
+            reply_bytes=reply_bytes,
+        )
+        finished = {name: self._done(window, name) for name in self.pipelines}
+
+        def lane(pipeline: Pipeline, order: str) -> Lane:
+            return Lane(
+                pipeline,
+                finished[pipeline.name],
+                line=lambda event: line(event, order),
+                stopping=self._stopping,
+                hungry=dispatcher.hungry,
+                failed=engine.fail,
+            )
+
+        router = ScopeRouter(self._config, stream, start, self.pipelines, lane)
+        dispatcher = Dispatcher(window, router)
+        self.sources.append(source)
+        selection = resume.describe(stream.selection, start.rules)
+        self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
+
+        async def report(batch: Batch) -> None:
+            await record(batch, stream, self._store)
+
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self._metrics.events(stream.name))
+
+    def _done(self, window: Window, pipeline: str) -> Done:
+        count = self._metrics.done(pipeline)
+
+        def done(events: Sequence[Event], delivered: bool) -> None:
+            window.done(events)
+            if delivered:
+                count(len(events))
+
+        return done
+
+
+def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
+    """One stream's part of the memory: its window's events and bytes, and a reply's.
+
+    On top of what the window holds come a reply that waits for room, and twice as much that is read ahead.
+    """
+    events, size = bounds.max_events // streams, bounds.max_bytes // streams
+    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 8)), max(1, min(REPLY_BYTES, size // 8))
+    return (max(1, events - 2 * reply_events), max(1, size - 3 * reply_bytes)), reply_events, reply_bytes

@@ -1,0 +1,123 @@
+"""What a user sees of a sink that will not do: one line with the mend, at `mess check` and at the start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from mess.demo.mongod import free_port
+from mess.demo.replica_set import ReplicaSet
+from tests.acceptance.commands import mess, running, write
+from tests.conftest import server_missing
+from tests.receiver import Receiver, server_tls
+from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
+from tests.servers.redis import RedisServer
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[KafkaServer]:
+    try:
+        find_kafka()
+    except KafkaMissing as error:
+        server_missing(str(error))
+    with KafkaServer(auto_create_topics_enable="false") as server:
+        yield server
+
+
+def config(replica_set: ReplicaSet, database: str, step: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "name": database,
+        "mongodb": {"url": replica_set.url},
+        "state": {"database": f"{database}-state"},
+        "databases": {database: {}},
+        "pipeline": [step],
+        "admin": {"port": 0},
+    }
+
+
+def queue(url: str, **options: Any) -> dict[str, Any]:
+    return {"name": "queue", "config": {"url": url, "timeout": "5s", **options}}
+
+
+async def told(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+    """`mess check` ends with 8, and `mess run` warns, both in one line with `words` and without a stack trace."""
+    path = write(tmp_path, options)
+    checked = await mess("check", "--config", path, folder=tmp_path)
+    assert checked.returncode == 8, checked
+    assert [line for line in checked.stdout.splitlines() if line.startswith("no") and words in line], checked.stdout
+    async with running(path) as relay:
+        await relay.until(lambda: relay.said("step cannot do its work yet"), "the warning")
+        [said] = relay.said("step cannot do its work yet")
+    assert words in said["error"]
+    for output in (checked.stdout + checked.stderr, relay.text):
+        assert "Traceback" not in output
+        assert "s3cret" not in output
+
+
+async def test_a_wrong_password(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.config_set("requirepass", "right")
+    url = redis_server.url.replace("//", "//:s3cret@")
+    await told(tmp_path, config(replica_set, database, queue(url)), "does not accept the user or password")
+
+
+async def test_a_target_of_another_kind(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, redis_server: RedisServer
+) -> None:
+    with redis_server.client() as client:
+        client.set("changes", "text")
+    step = queue(redis_server.url, target="changes")
+    await told(tmp_path, config(replica_set, database, step), "target changes is a string, not a stream")
+
+
+async def test_a_topic_that_is_missing(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, kafka: KafkaServer
+) -> None:
+    step = queue(kafka.url, target="no-such-topic")
+    await told(tmp_path, config(replica_set, database, step), "create it, or name another")
+
+
+@pytest.mark.parametrize("scheme", ["kafka", "redis"])
+async def test_a_broker_that_is_not_there(tmp_path: Path, replica_set: ReplicaSet, database: str, scheme: str) -> None:
+    port = free_port()
+    step = queue(f"{scheme}://user:s3cret@127.0.0.1:{port}")
+    await told(tmp_path, config(replica_set, database, step), f"{scheme} at 127.0.0.1:{port}")
+
+
+async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, database: str) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    expired = authority.issue_cert("127.0.0.1", not_after=datetime.now(timezone.utc) - timedelta(days=1))
+    async with Receiver(tls=server_tls(expired)) as receiver:
+        step = {"name": "http", "config": {"endpoint": f"{receiver.url}?token=s3cret", "ca": "ca.pem"}}
+        await told(tmp_path, config(replica_set, database, step), "has expired; it must be renewed")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (queue("kafk://host"), "no broker has urls that begin with kafk://; known are kafka://, kafkas://"),
+        (queue("redis://host", target="{db"), "brace without its other half"),
+        (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
+        (queue("redis://host", maxlen=5), "unknown key"),
+        (queue("rediss://host", ca="none.pem"), "there is no file"),
+    ],
+)
+async def test_a_mistake_in_the_config_is_told_in_its_place(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    path = write(tmp_path, {"databases": {"shop": {}}, "pipeline": [options]})
+    for command in ("validate", "check", "run"):
+        ended = await mess(command, "--config", path, folder=tmp_path)
+        assert ended.returncode == 2, ended
+        output = ended.stdout + ended.stderr
+        assert words in output
+        assert "pipeline[0].config" in output
+        assert "Traceback" not in output

@@ -123,7 +123,8 @@ def _table(
     section: type[BaseModel], leave_out: Sequence[str] = (), titles: dict[type[BaseModel], str] | None = None
 ) -> str:
     rows = ["| option | values | default | meaning |", "|---|---|---|---|"]
-    for name, field in section.model_fields.items():
+    # What must be given comes first, then as it stands in the model.
+    for name, field in sorted(section.model_fields.items(), key=lambda item: not item[1].is_required()):
         if name in leave_out:
             continue
         values = _values(field.annotation, field.metadata, titles or {})
@@ -195,7 +196,7 @@ def _default_and_meaning(field: FieldInfo) -> tuple[str, str]:
 def _written(field: FieldInfo) -> str:
     """The default as a user would write it; empty where there is nothing to write."""
     value = field.get_default(call_default_factory=True) if field.default_factory is None else None
-    if value is None or isinstance(value, (BaseModel, SecretStr)) or value in ((), {}):
+    if value is None or isinstance(value, (BaseModel, SecretStr)) or value in ((), {}, ""):
         return ""
     kind = _values(field.annotation, field.metadata, {})
     if isinstance(value, bool):

@@ -112,8 +112,8 @@ class Assembly:
 def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
     """One stream's part of the memory: its window's events and bytes, and a reply's.
 
-    On top of what the window holds come a reply that waits for room, and twice as much that is read ahead.
+    On top of what the window holds come a reply that waits for room, and about as much that is read ahead.
     """
     events, size = bounds.max_events // streams, bounds.max_bytes // streams
     reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 8)), max(1, min(REPLY_BYTES, size // 8))
-    return (max(1, events - 2 * reply_events), max(1, size - 3 * reply_bytes)), reply_events, reply_bytes
+    return (max(1, events - 2 * reply_events), max(1, size - 2 * reply_bytes)), reply_events, reply_bytes

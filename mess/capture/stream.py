@@ -126,7 +126,7 @@ class ChangeStream:
 
     async def _next(self) -> Batch:
         if self._ahead is None:
-            self._ahead = ReadAhead(self._get_more, self._reply_bytes)
+            self._ahead = ReadAhead(self._get_more, self._reply_bytes // 2)
         cursor = await self._ahead.next()
         self._failures = 0  # not by opening: a stream that opens may fail to be read each time
         events, unreadable, size = self._decoder.events(cursor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import ssl
 import time
@@ -29,6 +30,7 @@ from mess.webhook.tls import ClientCertificate
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
 _REPLAY = istr("mess-replay")
 _BODY_READ = 64 * 1024
+_WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends what is larger from a file, in pieces, so that others get their turn
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
 
 
@@ -231,8 +233,9 @@ class Http(Sink):
             headers[_SIGNATURE] = self._sign(identity, timestamp, body)
         if replay:
             headers[_REPLAY] = "true"
+        data = body if len(body) <= _WRITTEN_AT_ONCE else io.BytesIO(body)
         response = await self._session.request(
-            self._config.method, self._url, data=body, headers=headers, allow_redirects=False
+            self._config.method, self._url, data=data, headers=headers, allow_redirects=False
         )
         # Without a body, which is the rule, the connection has gone back to the pool by itself.
         if response.content.at_eof():

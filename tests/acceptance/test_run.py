@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,6 @@ async def receiver() -> AsyncIterator[Receiver]:
     """An HTTP receiver that takes everything, unless it is told otherwise."""
     async with Receiver() as found:
         yield found
-
-
-@pytest.fixture
-def db(mongo: MongoClient[dict[str, Any]], database: str) -> Iterator[Db]:
-    """A database that only this test uses."""
-    yield mongo[database]
-    mongo.drop_database(f"{database}-state")
 
 
 @pytest.fixture

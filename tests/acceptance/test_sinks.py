@@ -113,7 +113,8 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
 async def test_a_mistake_in_the_config_is_told_in_its_place(
     tmp_path: Path, options: dict[str, Any], words: str
 ) -> None:
-    path = write(tmp_path, {"databases": {"shop": {}}, "pipeline": [options]})
+    nowhere = {"url": "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=200"}
+    path = write(tmp_path, {"mongodb": nowhere, "databases": {"shop": {}}, "pipeline": [options]})
     for command in ("validate", "check", "run"):
         ended = await mess(command, "--config", path, folder=tmp_path)
         assert ended.returncode == 2, ended

@@ -62,23 +62,36 @@ class KafkaOptions(BrokerOptions):
 
 
 class _Batch:
-    """Messages on their way, whose delivery reports come in the polling thread."""
+    """Messages on their way, whose delivery reports come in the polling thread.
 
-    def __init__(self, count: int) -> None:
-        self.loop = asyncio.get_running_loop()
-        self.finished: asyncio.Future[None] = self.loop.create_future()
+    `expected` is how many there will be, None while that is not known yet. `reason` is why no further ones are waited
+    for. Each is written by one thread only.
+    """
+
+    def __init__(self) -> None:
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.errors: dict[int, Any] = {}
-        self.left = count
+        self.expected: int | None = None
+        self.reported = 0
+        self.reason: str | None = None
 
     def report(self, index: int, error: Any, _message: Any) -> None:
         """A message has been confirmed, or has failed."""
         if error is not None:
             self.errors[index] = error
-        self.left -= 1
-        if not self.left:
-            self.loop.call_soon_threadsafe(self._finish)
+        self.reported += 1
+        if self.reported == self.expected:
+            self._finish()
+
+    def abandon(self, reason: str) -> None:
+        """Wait no longer."""
+        self.reason = reason
+        self._finish()
 
     def _finish(self) -> None:
+        self.finished.get_loop().call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
         if not self.finished.done():
             self.finished.set_result(None)
 
@@ -158,11 +171,11 @@ class KafkaBroker(Broker):
             if self._trouble is None or error.code() != self._client.KafkaError._ALL_BROKERS_DOWN:
                 self._trouble = error.str()
             for batch in list(self._batches):
-                batch.loop.call_soon_threadsafe(batch._finish)
+                batch.abandon(self._trouble)
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
-        batch = _Batch(len(messages))
+        batch = _Batch()
         producer, failures = self._producer, dict[int, DeliveryError]()
         self._batches.add(batch)
         try:
@@ -171,16 +184,16 @@ class KafkaBroker(Broker):
                     self._produce(producer, message, partial(batch.report, index))
                 except self._client.KafkaException as error:
                     failures[index] = self._failure(error.args[0])
-                    batch.left -= 1
                 except BufferError:
                     raise EndpointDown(f"kafka at {self._hosts}: too many messages wait to be confirmed") from None
-            if batch.left:
+            batch.expected = len(messages) - len(failures)
+            if batch.reported < batch.expected:
                 # That all brokers are down is told once, and it may have been while nothing was on its way.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_PATIENCE if self._trouble else None):
                         await batch.finished
-            if batch.left > 0:
-                raise EndpointDown(f"kafka at {self._hosts}: {self._trouble}")
+            if batch.reported < batch.expected:
+                raise EndpointDown(f"kafka at {self._hosts}: {batch.reason or self._trouble}")
         except BaseException:
             self._start_anew(producer)
             raise
@@ -198,10 +211,13 @@ class KafkaBroker(Broker):
 
     def _start_anew(self, producer: Any) -> None:
         """Throw away all that is on its way: what a retry sends again must not come behind what followed it."""
-        if self._producer is producer:
-            self._begin()
-            producer.purge(in_queue=True, in_flight=True, blocking=False)
-            producer.poll(0)
+        if self._producer is not producer:
+            return
+        self._begin()
+        producer.purge(in_queue=True, in_flight=True, blocking=False)
+        producer.poll(0)
+        for batch in self._batches:  # those of other lanes, too, whose reports nobody would hear
+            batch.abandon("what was on its way has been thrown away, after another failure")
 
     def _failure(self, error: Any) -> DeliveryError:
         text = f"kafka at {self._hosts}: {error.str()}"

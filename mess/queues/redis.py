@@ -18,9 +18,38 @@ _CONNECT_SECONDS = 10.0
 # What the first word of an error reply says of the server rather than of the command
 # (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
 _DOWN = frozenset(
-    {"BUSY", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "MISCONF", "NOAUTH", "NOREPLICAS", "OOM", "READONLY", "TRYAGAIN"}
+    {
+        "ASK",
+        "BUSY",
+        "CLUSTERDOWN",
+        "CROSSSLOT",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+    }
 )
+_WORDS = {
+    "AskError": "ASK",
+    "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+}
+_CLUSTER = "it is a node of a Redis Cluster, over which one transaction cannot spread: name a server that is none"
 _MENDS = {
+    "ASK": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "MOVED": _CLUSTER,
     "OOM": "its memory is full: give it more (maxmemory), or bound the streams (redis: {maxlen: …})",
     "READONLY": "it is a replica: name the primary",
     "NOAUTH": "it asks for a password: redis://user:password@host",
@@ -135,11 +164,10 @@ def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) ->
 
 
 def _code(error: Exception) -> str:
-    """The first word of an error reply; redis-py has classes for some, and puts a text of its own before others."""
-    name = type(error).__name__
-    by_class = {"OutOfMemoryError": "OOM", "ReadOnlyError": "READONLY", "BusyLoadingError": "LOADING"}
-    if name in by_class:
-        return by_class[name]
+    """The first word of an error reply, which redis-py takes away where it has a class for it; before others it puts a
+    text of its own."""
+    if (word := _WORDS.get(type(error).__name__)) is not None:
+        return word
     text = str(error).partition("caused error: ")
     return (text[2] or text[0]).partition(" ")[0]
 

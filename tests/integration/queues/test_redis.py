@@ -14,8 +14,10 @@ from bson import Binary
 from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.queue import Queue, QueueConfig
-from tests.servers.redis import RedisServer
+from tests.conftest import server_missing
+from tests.servers.redis import RedisMissing, RedisServer, find_redis
 from tests.unit.fakes import make_event, make_events
+from tests.waiting import until
 
 
 @asynccontextmanager
@@ -159,6 +161,22 @@ async def test_who_may_not_write_a_stream_is_refused(redis_server: RedisServer) 
     async with opened(redis_server.url.replace("//", "//reader:pass@")) as step:
         with pytest.raises(Refused, match="permissions"):
             await step.process(make_events(2))
+
+
+async def test_a_cluster_is_told_and_costs_no_event() -> None:
+    try:
+        find_redis()
+    except RedisMissing as error:
+        server_missing(str(error))
+    with RedisServer(cluster_enabled="yes") as server:
+        async with opened(server.url, target="target:{fullDocument.n}") as step:
+            with pytest.raises(EndpointDown, match="slot"):
+                await step.process(make_events(1))
+            with server.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+                await until(lambda: "cluster_state:ok" in str(client.execute_command("CLUSTER", "INFO")), "a cluster")
+            with pytest.raises(EndpointDown, match="node of a Redis Cluster"):
+                await step.process(make_events(3))
 
 
 async def test_a_check_connects_and_looks_at_a_fixed_target(redis_server: RedisServer) -> None:

@@ -41,6 +41,10 @@ class Router(Protocol):
     def lanes(self) -> Sequence[Lane]:
         """All lanes that routes have led to so far."""
 
+    @property
+    def forks(self) -> bool:
+        """Whether there is more than one pipeline that events may take."""
+
     def route(self, namespace: Namespace) -> Route | None:
         """The route for a namespace's events; None when they are not this stream's to deliver."""
 
@@ -77,8 +81,9 @@ class Dispatcher:
     """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in.
 
     It waits while half of the lanes are sated: an event that is worked on soon after it was decoded still lies in the
-    cache, which more than halves the work, and memory stays small. But a lane that has run empty is not left waiting
-    for long, so that lanes that are held up hold up no others before the window is full.
+    cache, which more than halves the work, and memory stays small. But lanes that are held up hold up no others before
+    the window is full: they do not count, a lane that has run empty is not left waiting for long, and where all are
+    held up, others may be made yet by what comes for another pipeline.
     """
 
     def __init__(self, window: Window, router: Router) -> None:
@@ -114,7 +119,7 @@ class Dispatcher:
 
     async def _appetite(self) -> None:
         lanes = self._router.lanes
-        while 2 * sum([lane.sated for lane in lanes]) > len(lanes):
+        while self._sated(lanes):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 async with asyncio.timeout(_PATIENCE):
@@ -122,6 +127,15 @@ class Dispatcher:
             except TimeoutError:
                 if any(lane.idle for lane in lanes):
                     return
+
+    def _sated(self, lanes: Sequence[Lane]) -> bool:
+        sated = sum([lane.sated for lane in lanes])
+        if 2 * sated <= len(lanes):
+            return False
+        held_up = sum([lane.held_up for lane in lanes])
+        if held_up == len(lanes):
+            return not self._router.forks
+        return 2 * (sated - held_up) > len(lanes) - held_up
 
     async def _barrier(self, event: Event) -> None:
         await self._window.drained()

@@ -13,6 +13,8 @@ from mess.relay.pipeline import Done, Pipeline
 from mess.relay.stopping import Halted, Stopping
 from mess.step import MINI_BATCH_BYTES
 
+_LONG = 1.0  # seconds
+
 
 class Lane:
     """Hands the events that wait for it to the pipeline, a mini-batch at a time.
@@ -30,6 +32,7 @@ class Lane:
         "_pipeline",
         "_resting",
         "_stopping",
+        "_taken_at",
         "_woken",
         "events",
         "task",
@@ -55,11 +58,17 @@ class Lane:
         self._parking = Parking(line)
         self._woken = asyncio.Event()
         self._resting = False
+        self._taken_at = 0.0
 
     @property
     def sated(self) -> bool:
         """Whether a further mini-batch waits for it already."""
         return len(self.events) >= self._pipeline.mini_batch
+
+    @property
+    def held_up(self) -> bool:
+        """Whether it is sated and has been at the same mini-batch for long, as while the sink is down."""
+        return self.sated and time.monotonic() - self._taken_at > _LONG
 
     @property
     def idle(self) -> bool:
@@ -104,6 +113,7 @@ class Lane:
 
     def _take(self) -> list[Event]:
         waiting = self.events
+        self._taken_at = time.monotonic()
         if len(waiting) == 1:
             return [waiting.popleft()]
         batch: list[Event] = []

@@ -29,6 +29,7 @@ class ScopeRouter:
         self._pipelines = pipelines
         self._make_lane = make_lane
         self.lanes: list[Lane] = []
+        self.forks = len(pipelines) > 1
         self._groups: dict[tuple[str, str, int], list[Lane]] = {}
 
     def route(self, namespace: Namespace) -> Route | None:

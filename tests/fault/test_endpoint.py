@@ -7,6 +7,7 @@ import random
 import time
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
 from tests.fault.conftest import Setting
@@ -122,8 +123,9 @@ async def test_one_poison_event_among_ten_thousand_costs_only_itself(
     assert sum(moment > poisoned[0] for moment in delivered.values()) > 1_000, "others were not held up"
 
 
+@pytest.mark.parametrize("batch", [None, {}], ids=["single", "batch"])
 async def test_one_bad_destination_does_not_stall_another_pipeline(
-    setting: Setting, mongo: MongoClient[dict[str, Any]]
+    setting: Setting, mongo: MongoClient[dict[str, Any]], batch: dict[str, Any] | None
 ) -> None:
     """Of two collections of one database, one's endpoint is down: the other's events arrive, a window's worth."""
     arrived = 0
@@ -132,18 +134,19 @@ async def test_one_bad_destination_does_not_stall_another_pipeline(
         nonlocal arrived
         if request.path == "/down":
             return Answer(503)
-        arrived += 1
+        arrived += len(request.events)
         return Answer()
 
     async with Receiver(respond=respond) as receiver:
         base = receiver.url.removesuffix("/hook")
         collections = {
-            name: {"pipeline": [{"name": "http", "config": {"endpoint": f"{base}/{name}"}}]} for name in ("up", "down")
+            name: {"pipeline": [{"name": "http", "config": {"endpoint": f"{base}/{name}", "batch": batch}}]}
+            for name in ("up", "down")
         }
         relay = setting.relay(receiver.url, databases={setting.database: {"collections": collections}})
         async with relay:
             database = mongo[setting.database]
-            await asyncio.to_thread(database.down.insert_many, [{"_id": number} for number in range(500)])
+            await asyncio.to_thread(database.down.insert_many, [{"_id": number} for number in range(3_000)])
             await asyncio.to_thread(database.up.insert_many, [{"_id": number} for number in range(5_000)])
             await until(lambda: arrived == 5_000, "the other pipeline's events", 30)
             [reason] = await relay.reasons()

@@ -64,6 +64,7 @@ class Bench:
             )
             for _ in range(lanes)
         ]
+        self.forks = False
         self._route = Route(self.lanes, order, operations, **route)
 
     def _done(self, events: Sequence[Event], delivered: bool) -> None:
@@ -199,6 +200,30 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
         await free.task
     assert bench.pipeline.finished == mine
     held.set()
+    await bench.window.drained()
+
+
+@pytest.mark.parametrize("forks", [False, True])
+async def test_while_all_lanes_are_held_up_more_is_let_in_only_where_another_pipeline_may_take_it(
+    monkeypatch: pytest.MonkeyPatch, forks: bool
+) -> None:
+    monkeypatch.setattr("mess.relay.lane._LONG", 0.01)
+    bench = Bench()
+    bench.forks = forks
+    held = asyncio.Event()
+
+    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
+        await held.wait()
+        done(events, True)
+
+    bench.pipeline.run = run  # type: ignore[method-assign]
+    bench.pipeline.mini_batch = 2
+    await bench.dispatcher.dispatch(Batch(make_events(100), END))
+    more = asyncio.create_task(bench.dispatcher.dispatch(Batch(make_events(100, first=100), END)))
+    done, _ = await asyncio.wait({more}, timeout=0.3)
+    assert bool(done) == forks
+    held.set()
+    await more
     await bench.window.drained()
 
 

@@ -70,7 +70,8 @@ class RedisServer:
                 except redis.AuthenticationError:
                     return
                 except redis.RedisError:
-                    assert time.monotonic() < deadline, Path(self._folder.name, "log").read_text()
+                    gone = self._process.poll() is not None or time.monotonic() > deadline
+                    assert not gone, Path(self._folder.name, "log").read_text()
                     time.sleep(0.02)
                 else:
                     return
@@ -82,7 +83,11 @@ class RedisServer:
         self._process.wait()
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

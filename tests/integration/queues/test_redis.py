@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bson import Binary
 
+from mess.demo.mongod import free_port
 from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.queue import Queue, QueueConfig
@@ -168,7 +169,7 @@ async def test_a_cluster_is_told_and_costs_no_event() -> None:
         find_redis()
     except RedisMissing as error:
         server_missing(str(error))
-    with RedisServer(cluster_enabled="yes") as server:
+    with RedisServer(cluster_enabled="yes", cluster_port=str(free_port())) as server:
         async with opened(server.url, target="target:{fullDocument.n}") as step:
             with pytest.raises(EndpointDown, match="slot"):
                 await step.process(make_events(1))

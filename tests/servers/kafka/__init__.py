@@ -131,7 +131,11 @@ class KafkaServer:
         return sorted(found, key=lambda record: (record.partition(), record.offset()))
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,21 +66,20 @@ def of(stats: dict[str, Any], peak_mb: float) -> Run:
     return Run(events / seconds, stats["cpu"] / events * 1e6, used / events * 1e6, used / seconds, peak_mb)
 
 
+def ratio(runs: Sequence[Run], bases: Sequence[Run]) -> str:
+    """How fast runs were beside others, round by round; the median."""
+    return f"{median(run.rate / base.rate for run, base in zip(runs, bases, strict=True)):.2f}"
+
+
 def show(
     title: str, runs: Mapping[str, list[Run]], ratios: Mapping[str, tuple[str, Collection[str]]], note: str = ""
 ) -> None:
     """Print each row's medians. `ratios` are columns: the row that is 1, and the rows that are compared with it."""
-
-    def ratio(name: str, to: str, among: Collection[str]) -> str:
-        if name not in among:
-            return ""
-        return f"{median(run.rate / base.rate for run, base in zip(runs[name], runs[to], strict=True)):.2f}"
-
     rows = [
         [
             name,
             spread([run.rate for run in of_row]),
-            *(ratio(name, to, among) for to, among in ratios.values()),
+            *(ratio(of_row, runs[to]) if name in among else "" for to, among in ratios.values()),
             f"{median(run.cpu for run in of_row):.1f}",
             f"{median(run.peak_mb for run in of_row):.0f}",
             "" if of_row[0].receiver_cpu is None else f"{median(run.receiver_cpu or 0 for run in of_row):.1f}",

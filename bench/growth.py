@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from bench import backlog
-from bench.drain import Run, drain, limit
+from bench.drain import Run, drain, limit, ratio
 from bench.figures import median, progress, spread, table
 from bench.options import Options
 from bench.relay import http_step
@@ -54,8 +54,7 @@ def _sizes(options: Options) -> None:
 
 
 def _cells(runs: list[Run], limits: list[Run]) -> list[str]:
-    ratio = median(run.rate / base.rate for run, base in zip(runs, limits, strict=True))
-    return [f"{median(run.rate for run in runs):,.0f}", f"{ratio:.2f}", f"{median(run.cpu for run in runs):.1f}"]
+    return [f"{median(run.rate for run in runs):,.0f}", ratio(runs, limits), f"{median(run.cpu for run in runs):.1f}"]
 
 
 def _concurrency(options: Options) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 from bson import Int64, ObjectId
+from pydantic import AfterValidator
 
 from mess import codec
 from mess.event import Event
@@ -58,6 +59,15 @@ class Template:
     def __call__(self, event: Event) -> str:
         """The text for an event. Raises TypeError where the body holds at such a place what no JSON can hold."""
         return self._form % tuple([read(event) for read in self._reads])
+
+
+def _checked(text: str) -> str:
+    Template(text)
+    return text
+
+
+TemplateText = Annotated[str, AfterValidator(_checked)]
+"""An option whose text is a template."""
 
 
 def _literal(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import pytest
@@ -12,8 +13,9 @@ from pymongo import MongoClient
 
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
-from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
-from tests.servers.redis import RedisMissing, RedisServer, find_redis
+from tests.servers.kafka import KafkaServer
+from tests.servers.process import ServerMissing
+from tests.servers.redis import RedisServer
 
 
 def server_missing(reason: str) -> NoReturn:
@@ -23,11 +25,18 @@ def server_missing(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-def _running(count: int, **options: Any) -> Iterator[ReplicaSet]:
+@contextmanager
+def servers_needed() -> Iterator[None]:
+    """Where a server is made: without its program, see `server_missing`."""
     try:
-        find_mongod()
-    except MongodMissing as error:
+        yield
+    except (MongodMissing, ServerMissing) as error:
         server_missing(str(error))
+
+
+def _running(count: int, **options: Any) -> Iterator[ReplicaSet]:
+    with servers_needed():
+        find_mongod()
     with ReplicaSet(count, **options) as replica_set:
         yield replica_set
 
@@ -53,22 +62,18 @@ def own_replica_set() -> Iterator[ReplicaSet]:
 @pytest.fixture
 def redis_server() -> Iterator[RedisServer]:
     """A Redis server for this test alone, which may kill it."""
-    try:
-        find_redis()
-    except RedisMissing as error:
-        server_missing(str(error))
-    with RedisServer() as server:
+    with servers_needed():
+        made = RedisServer()
+    with made as server:
         yield server
 
 
 @pytest.fixture
 def kafka_server() -> Iterator[KafkaServer]:
     """A Kafka broker for this test alone, which may kill it."""
-    try:
-        find_kafka()
-    except KafkaMissing as error:
-        server_missing(str(error))
-    with KafkaServer() as server:
+    with servers_needed():
+        made = KafkaServer()
+    with made as server:
         yield server
 
 

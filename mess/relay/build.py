@@ -89,13 +89,11 @@ def build_step(spec: StepSpec, loaded: Loaded) -> Step:
 
 def describe_step(spec: StepSpec, plugins: Mapping[str, str]) -> str:
     """A pipeline's entry in a few words, without secrets."""
+    if spec.name.startswith(HOOK):
+        return spec.name
     if spec.name in plugins:
         return f"{spec.name} ({plugins[spec.name]})"
-    return (
-        spec.name
-        if spec.name.startswith(HOOK)
-        else steps.config_class(spec.name).model_validate(spec.config).describe()
-    )
+    return steps.config_class(spec.name).model_validate(spec.config).describe()
 
 
 def stage_names(steps: Sequence[StepSpec]) -> list[str]:

@@ -78,6 +78,7 @@ class Lane:
     def wake(self) -> None:
         """See to the events that have been put in; called once after a batch of them."""
         if self.task is None:
+            self._taken_at = time.monotonic()  # it has not been held up by what it did before it was idle
             self.task = asyncio.get_running_loop().create_task(self._work())
         else:
             self._woken.set()

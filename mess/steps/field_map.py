@@ -10,7 +10,7 @@ from mess.codec import copy
 from mess.event import Event
 from mess.paths import MISSING, Path, parse_path, put, remove
 from mess.step import Context, StepConfig, Transform
-from mess.template import Read, Template, reader
+from mess.template import Read, Template, TemplateText, reader
 
 
 def _path(text: str) -> str:
@@ -18,13 +18,7 @@ def _path(text: str) -> str:
     return text
 
 
-def _template(text: str) -> str:
-    Template(text)
-    return text
-
-
 PathText = Annotated[str, AfterValidator(_path)]
-TemplateText = Annotated[str, AfterValidator(_template)]
 
 
 class FieldSource(BaseModel):

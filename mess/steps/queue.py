@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Self
+from functools import lru_cache
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from bson import ObjectId
@@ -12,16 +13,16 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mess.envelope import Format
 from mess.errors import BatchError, ConfigError, EndpointDown, Problem, Refused
-from mess.event import Event
+from mess.event import Event, Namespace
 from mess.queues import SECTIONS
 from mess.queues.broker import Broker, Message
 from mess.queues.kafka import KafkaBroker, KafkaOptions
 from mess.queues.redis import RedisBroker, RedisOptions
 from mess.step import Context, Sink, StepConfig
-from mess.template import Template, written
+from mess.template import Template, TemplateText, written
 from mess.values import Duration
 
-_TARGETS_KEPT = 10_000
+_named: Callable[[Namespace], str] = lru_cache(maxsize=10_000)(str)
 _REPLAY = ("mess-replay", b"true")
 
 
@@ -40,14 +41,6 @@ def _broker_url(value: str) -> str:
     if not named:
         raise ValueError(f"names no host; write it like {scheme}://host")
     return value
-
-
-def _template(value: str) -> str:
-    Template(value)
-    return value
-
-
-TemplateText = Annotated[str, AfterValidator(_template)]
 
 
 class QueueConfig(StepConfig, Format):
@@ -118,7 +111,6 @@ class Queue(Sink):
         self._target = Template(config.target)
         # Most targets depend on the namespace alone, and there are few of those.
         self._by_namespace = config.target == "{db}.{collection}"
-        self._targets: dict[Any, str] = {}
         self._key: Callable[[Event], str | None] = _document_key if config.key is None else Template(config.key)
         self._content_type = ("content-type", config.envelope().content_type.encode())
         self._headers = [(name, Template(text)) for name, text in config.headers.items()]
@@ -179,15 +171,7 @@ class Queue(Sink):
         )
 
     def _target_of(self, event: Event) -> str:
-        if not self._by_namespace:
-            return self._target(event)
-        targets = self._targets
-        target = targets.get(event.namespace)
-        if target is None:
-            if len(targets) >= _TARGETS_KEPT:
-                targets.clear()
-            target = targets[event.namespace] = str(event.namespace)
-        return target
+        return _named(event.namespace) if self._by_namespace else self._target(event)
 
 
 def _document_key(event: Event) -> str | None:

@@ -13,19 +13,17 @@ import trustme
 from mess.demo.mongod import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
-from tests.conftest import server_missing
+from tests.conftest import servers_needed
 from tests.receiver import Receiver, server_tls
-from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
+from tests.servers.kafka import KafkaServer
 from tests.servers.redis import RedisServer
 
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[KafkaServer]:
-    try:
-        find_kafka()
-    except KafkaMissing as error:
-        server_missing(str(error))
-    with KafkaServer(auto_create_topics_enable="false") as server:
+    with servers_needed():
+        made = KafkaServer(auto_create_topics_enable="false")
+    with made as server:
         yield server
 
 

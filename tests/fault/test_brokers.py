@@ -11,7 +11,7 @@ from tests.fault.conftest import Setting
 from tests.fault.load import Load
 from tests.servers.kafka import KafkaServer
 from tests.servers.redis import RedisServer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 STREAM = "changes"
 
@@ -23,6 +23,17 @@ def changes(server: RedisServer | KafkaServer) -> list[tuple[int, int, str]]:
     with server.client() as client:
         entries: Any = client.xrange(STREAM)
     return [_change(fields[b"body"], fields[b"id"]) for _, fields in entries]
+
+
+def publishing(server: RedisServer | KafkaServer, **options: Any) -> dict[str, Any]:
+    """A step that publishes to the broker."""
+    return {"name": "queue", "config": {"url": server.url, "target": STREAM, **options}}
+
+
+async def grown(server: RedisServer | KafkaServer, count: int, timeout: float = PATIENCE) -> None:
+    """Return when so many more entries are there."""
+    seen = len(changes(server))
+    await until(lambda: len(changes(server)) > seen + count, "more changes", timeout)
 
 
 def _change(data: bytes, identity: bytes) -> tuple[int, int, str]:
@@ -52,13 +63,12 @@ async def arrived(server: RedisServer | KafkaServer, load: Load, timeout: float 
 
 
 async def test_redis_killed_and_restarted_under_load(setting: Setting, redis_server: RedisServer) -> None:
-    step = {"name": "queue", "config": {"url": redis_server.url, "target": STREAM, "timeout": "5s"}}
+    step = publishing(redis_server, timeout="5s")
     load = Load(setting.url, setting.database, documents=40, pause=0.02)
     async with setting.relay("", pipeline=[step]) as relay:
         load.start()
         for _ in range(5):
-            seen = len(changes(redis_server))
-            await until(lambda: len(changes(redis_server)) > seen + 200, "more changes")  # noqa: B023
+            await grown(redis_server, 200)
             redis_server.kill()
             await asyncio.sleep(0.7)
             assert await relay.reasons()
@@ -71,13 +81,12 @@ async def test_redis_killed_and_restarted_under_load(setting: Setting, redis_ser
 
 
 async def test_relay_and_redis_killed_in_turn_ten_times(setting: Setting, redis_server: RedisServer) -> None:
-    step = {"name": "queue", "config": {"url": redis_server.url, "target": STREAM, "timeout": "5s"}}
+    step = publishing(redis_server, timeout="5s")
     load = Load(setting.url, setting.database, documents=40, pause=0.02)
     async with setting.relay("", pipeline=[step]) as relay:
         load.start()
         for turn in range(10):
-            seen = len(changes(redis_server))
-            await until(lambda: len(changes(redis_server)) > seen + 100, "more changes", 30)  # noqa: B023
+            await grown(redis_server, 100, 30)
             if turn % 2:
                 relay.kill()
                 await relay.start(ready=False)
@@ -91,7 +100,7 @@ async def test_relay_and_redis_killed_in_turn_ten_times(setting: Setting, redis_
 
 
 async def test_relay_and_kafka_killed_in_turn_ten_times(setting: Setting, kafka_server: KafkaServer) -> None:
-    step = {"name": "queue", "config": {"url": kafka_server.url, "target": STREAM}}
+    step = publishing(kafka_server)
     load = Load(setting.url, setting.database, documents=40, pause=0.05)
     async with setting.relay("", pipeline=[step]) as relay:
         load.start()

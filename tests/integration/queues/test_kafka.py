@@ -17,19 +17,17 @@ from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.event import Event
 from mess.step import Context
 from mess.steps.queue import Queue, QueueConfig
-from tests.conftest import server_missing
-from tests.servers.kafka import KafkaMissing, KafkaServer, find_kafka
+from tests.conftest import servers_needed
+from tests.servers.kafka import KafkaServer
 from tests.unit.fakes import make_event, make_events
 
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[KafkaServer]:
     """A broker that makes no topics by itself; these are there."""
-    try:
-        find_kafka()
-    except KafkaMissing as error:
-        server_missing(str(error))
-    with KafkaServer(auto_create_topics_enable="false") as server:
+    with servers_needed():
+        made = KafkaServer(auto_create_topics_enable="false")
+    with made as server:
         server.create("one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large")
         yield server
 

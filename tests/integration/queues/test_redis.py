@@ -15,8 +15,8 @@ from mess.demo.mongod import free_port
 from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.queue import Queue, QueueConfig
-from tests.conftest import server_missing
-from tests.servers.redis import RedisMissing, RedisServer, find_redis
+from tests.conftest import servers_needed
+from tests.servers.redis import RedisServer
 from tests.unit.fakes import make_event, make_events
 from tests.waiting import until
 
@@ -165,11 +165,9 @@ async def test_who_may_not_write_a_stream_is_refused(redis_server: RedisServer) 
 
 
 async def test_a_cluster_is_told_and_costs_no_event() -> None:
-    try:
-        find_redis()
-    except RedisMissing as error:
-        server_missing(str(error))
-    with RedisServer(cluster_enabled="yes", cluster_port=str(free_port())) as server:
+    with servers_needed():
+        made = RedisServer(cluster_enabled="yes", cluster_port=str(free_port()))
+    with made as server:
         async with opened(server.url, target="target:{fullDocument.n}") as step:
             with pytest.raises(EndpointDown, match="slot"):
                 await step.process(make_events(1))

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from mess.demo.mongod import free_port
+from tests.servers.process import BrokerProcess, ServerMissing
 
 JARS = Path(__file__).parents[3] / ".services" / "kafka"
 _READY_SECONDS = 60.0
 _JAVA = ("-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 
-class KafkaMissing(Exception):
+class KafkaMissing(ServerMissing):
     """There is no Java, or no Kafka in .services: make services."""
 
 
@@ -32,16 +31,16 @@ def find_kafka() -> str:
     return java
 
 
-class KafkaServer:
-    """Runs while it is open, and keeps its data over `kill` and `start`; `options` are server.properties'."""
+class KafkaServer(BrokerProcess):
+    """A Kafka broker; `options` are server.properties'."""
 
     PARTITIONS = 4
     """How many partitions its topics have."""
 
     def __init__(self, **options: str) -> None:
-        self.port, controller = free_port(), free_port()
         self._java = find_kafka()
-        self._folder = tempfile.TemporaryDirectory(prefix="mess-kafka-")
+        super().__init__("kafka")
+        self.port, controller = free_port(), free_port()
         self._properties = Path(self._folder.name, "server.properties")
         settings = {
             "process.roles": "broker,controller",
@@ -63,7 +62,6 @@ class KafkaServer:
         }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._run("kafka.tools.StorageTool", "format", "-t", "bWVzc3Rlc3RjbHVzdGVyMQ", "-c")
-        self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def address(self) -> str:
@@ -75,34 +73,19 @@ class KafkaServer:
         """Its url."""
         return f"kafka://{self.address}"
 
-    @property
-    def pid(self) -> int:
-        """The process's id."""
-        assert self._process is not None
-        return self._process.pid
-
     def start(self) -> None:
         """Start it; return when it answers."""
-        with Path(self._folder.name, "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [*self._command("kafka.Kafka"), str(self._properties)], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
+        process = self._launch([*self._command("kafka.Kafka"), str(self._properties)])
         deadline = time.monotonic() + _READY_SECONDS
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         while True:
             try:
                 admin.list_topics(timeout=1)
             except KafkaException:
-                assert self._process.poll() is None, Path(self._folder.name, "log").read_text()[-3000:]
+                assert process.poll() is None, self.log[-3000:]
                 assert time.monotonic() < deadline, "Kafka does not answer"
             else:
                 return
-
-    def kill(self) -> None:
-        """End it as a crash would."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
 
     def create(self, *topics: str) -> None:
         """Make topics."""
@@ -129,20 +112,6 @@ class KafkaServer:
         finally:
             consumer.close()
         return sorted(found, key=lambda record: (record.partition(), record.offset()))
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.__exit__(None, None, None)
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.kill()
-        self._folder.cleanup()
 
     def _command(self, main: str) -> list[str]:
         return [self._java, *_JAVA, "-cp", f"{JARS}/*", main]

@@ -70,6 +70,18 @@ class Bench:
     def _done(self, events: Sequence[Event], delivered: bool) -> None:
         self.window.done(events)
 
+    def stuck(self) -> asyncio.Event:
+        """Let the pipeline, given two events at a time, finish with none before the event that this returns."""
+        released = asyncio.Event()
+
+        async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
+            await released.wait()
+            done(events, True)
+
+        self.pipeline.run = run  # type: ignore[method-assign]
+        self.pipeline.mini_batch = 2
+        return released
+
     def route(self, namespace: Namespace) -> Route | None:
         return self._route if namespace.db == ORDERS.db else None
 
@@ -210,14 +222,7 @@ async def test_while_all_lanes_are_held_up_more_is_let_in_only_where_another_pip
     monkeypatch.setattr("mess.relay.lane._LONG", 0.01)
     bench = Bench()
     bench.forks = forks
-    held = asyncio.Event()
-
-    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
-        await held.wait()
-        done(events, True)
-
-    bench.pipeline.run = run  # type: ignore[method-assign]
-    bench.pipeline.mini_batch = 2
+    held = bench.stuck()
     await bench.dispatcher.dispatch(Batch(make_events(100), END))
     more = asyncio.create_task(bench.dispatcher.dispatch(Batch(make_events(100, first=100), END)))
     done, _ = await asyncio.wait({more}, timeout=0.3)
@@ -229,14 +234,7 @@ async def test_while_all_lanes_are_held_up_more_is_let_in_only_where_another_pip
 
 async def test_while_most_lanes_are_sated_nothing_more_is_let_in() -> None:
     bench = Bench()
-    held = asyncio.Event()
-
-    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
-        await held.wait()
-        done(events, True)
-
-    bench.pipeline.run = run  # type: ignore[method-assign]
-    bench.pipeline.mini_batch = 2
+    held = bench.stuck()
     await bench.dispatcher.dispatch(Batch(make_events(100), END))
     more = asyncio.create_task(bench.dispatcher.dispatch(Batch(make_events(100, first=100), END)))
     done, _ = await asyncio.wait({more}, timeout=0.2)

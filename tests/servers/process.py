@@ -1,0 +1,56 @@
+"""What the brokers that tests start have in common: one process, and a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from mess.demo.server import Server
+
+
+class ServerMissing(Exception):
+    """A server's program is not installed: make services."""
+
+
+class BrokerProcess(Server):
+    """Runs while it is open, and keeps what it confirmed over `kill` and `start`."""
+
+    def __init__(self, name: str) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix=f"mess-{name}-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Its url."""
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it has said."""
+        return Path(self._folder.name, "log").read_text()
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def close(self) -> None:
+        """See `Server.close`."""
+        if self._process is not None:
+            self.kill()
+        self._folder.cleanup()
+
+    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with Path(self._folder.name, "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        return self._process

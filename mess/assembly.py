@@ -14,7 +14,7 @@ from mess.config.model import Window as Bounds
 from mess.event import Event
 from mess.relay.build import Steps, stage_names
 from mess.relay.checkpointer import Progress
-from mess.relay.dispatch import Dispatcher, line
+from mess.relay.dispatch import Dispatcher
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
 from mess.relay.losses import record
@@ -77,11 +77,10 @@ class Assembly:
         )
         finished = {name: self._done(window, name) for name in self.pipelines}
 
-        def lane(pipeline: Pipeline, order: str) -> Lane:
+        def lane(pipeline: Pipeline) -> Lane:
             return Lane(
                 pipeline,
                 finished[pipeline.name],
-                line=lambda event: line(event, order),
                 stopping=self._stopping,
                 hungry=dispatcher.hungry,
                 failed=engine.fail,

@@ -157,6 +157,7 @@ class Dispatcher:
             if route is None or event.operation not in route.operations or not self._wanted(event, route):
                 left_out.append(event)
                 continue
+            event.line = line(event, route.order)
             lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
@@ -175,7 +176,7 @@ class Dispatcher:
         if route.order == "none":
             self._turn += 1
             return route.lanes[self._turn % len(route.lanes)]
-        return route.lanes[line(event, route.order) % len(route.lanes)]
+        return route.lanes[event.line % len(route.lanes)]
 
     @staticmethod
     def _wanted(event: Event, route: Route) -> bool:

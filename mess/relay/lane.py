@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from mess.event import Event
 from mess.relay.parking import Parking
@@ -20,8 +20,8 @@ class Lane:
     """Hands the events that wait for it to the pipeline, a mini-batch at a time.
 
     It has a task only while events wait: under load mini-batches are large by themselves, when quiet they are single
-    events. An event that is to be tried again later lets those pass that `line` gives another key. `hungry` is called
-    when less than a further mini-batch waits, `failed` with what ends a lane for good.
+    events. An event that is to be tried again later lets those of other lines pass. `hungry` is called when less than
+    a further mini-batch waits, `failed` with what ends a lane for good.
     """
 
     __slots__ = (
@@ -43,7 +43,6 @@ class Lane:
         pipeline: Pipeline,
         done: Done,
         *,
-        line: Callable[[Event], Hashable],
         stopping: Stopping,
         hungry: Callable[[], None],
         failed: Callable[[BaseException], None],
@@ -55,7 +54,7 @@ class Lane:
         self._stopping = stopping
         self._hungry = hungry
         self._failed = failed
-        self._parking = Parking(line)
+        self._parking = Parking()
         self._woken = asyncio.Event()
         self._resting = False
         self._taken_at = 0.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from itertools import count
 
 from mess.event import Event
@@ -11,16 +11,12 @@ from mess.relay.group import Group
 
 
 class Parking:
-    """Keeps order while events wait: what has the key of a waiting event waits behind it, all else goes on.
+    """Keeps order while events wait: what is in line with a waiting event waits behind it, all else goes on."""
 
-    `line` gives an event's key: events with equal keys keep their order.
-    """
-
-    def __init__(self, line: Callable[[Event], Hashable]) -> None:
-        self._line = line
+    def __init__(self) -> None:
         self._groups: list[tuple[float, int, Group]] = []
         self._numbers = count()
-        self._behind: dict[Hashable, list[tuple[int, Event]]] = {}
+        self._behind: dict[int, list[tuple[int, Event]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -39,12 +35,12 @@ class Parking:
         group_of = {id(event): group for group in groups for event in group.events}
         for group in groups:
             group.events = []
-        first: dict[Hashable, Group] = {}
+        first: dict[int, Group] = {}
         for event in events:
             if id(event) not in group_of:
                 continue
             group = group_of[id(event)]
-            key = self._line(event)
+            key = event.line
             if key not in self._behind:
                 self._behind[key] = []
                 first[key] = group
@@ -60,7 +56,7 @@ class Parking:
         """Those of `events`, on their way into the stage at `position`, that may go on; the others wait from now on."""
         free: list[Event] = []
         for event in events:
-            behind = self._behind.get(self._line(event))
+            behind = self._behind.get(event.line)
             if behind is None:
                 free.append(event)
             else:
@@ -76,19 +72,19 @@ class Parking:
         through = {id(event) for event in passed}
         early: list[Event] = []
         late: list[Event] = []
-        keys: set[Hashable] = set()
+        keys: set[int] = set()
         for event in events:
             if id(event) in failed:
-                keys.add(self._line(event))
+                keys.add(event.line)
             elif id(event) in through:
-                (late if self._line(event) in keys else early).append(event)
+                (late if event.line in keys else early).append(event)
         return early, late
 
     def take(self) -> tuple[Group, list[tuple[int, list[Event]]]]:
         """The group that is due next, and what has waited behind it: runs of events, each with its next stage."""
         _, _, group = heapq.heappop(self._groups)
         behind: list[tuple[int, list[Event]]] = []
-        for key in dict.fromkeys(map(self._line, group.events)):
+        for key in dict.fromkeys([event.line for event in group.events]):
             for position, event in self._behind.pop(key):
                 if not behind or behind[-1][0] != position:
                     behind.append((position, []))

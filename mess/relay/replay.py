@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mess.event import Event
+from mess.relay.dispatch import line
 from mess.relay.passage import Route, Traveller
 from mess.state.letters import DamagedLetter
 from mess.state.records import HISTORY, Attempt, DeadLetter, Pointer
@@ -163,6 +164,7 @@ def _event(letter: DeadLetter, *, whole: bool) -> Event:
     # The id as it was, not from the token: a large event that MongoDB had split has the token of its last part.
     event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
     event.replay = True
+    event.line = line(event, "document")
     if not whole:
         event.body = letter.body
     return event

@@ -13,8 +13,8 @@ from mess.relay.dispatch import Route
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 
-MakeLane = Callable[[Pipeline, str], Lane]
-"""Makes a lane of a pipeline that keeps an order."""
+MakeLane = Callable[[Pipeline], Lane]
+"""Makes a lane of a pipeline."""
 
 
 class ScopeRouter:
@@ -45,7 +45,7 @@ class ScopeRouter:
         count = options.concurrency or pipeline.lanes
         key = (pipeline.name, options.order, count)
         if key not in self._groups:
-            self._groups[key] = [self._make_lane(pipeline, options.order) for _ in range(count)]
+            self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
             self.lanes += self._groups[key]
         return Route(self._groups[key], options.order, frozenset(options.operations), self._start.since(namespace))
 

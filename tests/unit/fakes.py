@@ -8,6 +8,7 @@ from typing import Any
 from bson import ObjectId, Timestamp
 
 from mess.event import Event, Namespace
+from mess.relay.dispatch import line
 from mess.state.store import DeadLetter
 from mess.step import Sink
 
@@ -35,7 +36,9 @@ def make_event(
     if operation in ("insert", "update", "replace", "delete"):
         change["documentKey"] = document_key
         change["fullDocument"] = {**document_key, "n": number}
-    return Event(change, namespace, size)
+    event = Event(change, namespace, size)
+    event.line = line(event, "document")
+    return event
 
 
 def make_events(count: int, *, first: int = 0, **more: Any) -> list[Event]:

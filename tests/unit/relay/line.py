@@ -45,7 +45,6 @@ class Line:
             Lane(
                 pipeline,
                 self._done,
-                line=lambda event: line(event, order),
                 stopping=self.stopping,
                 hungry=lambda: None,
                 failed=self._failed,
@@ -56,7 +55,8 @@ class Line:
     def feed(self, events: Sequence[Event]) -> None:
         """Hand events to their lanes."""
         for event in events:
-            lane = self.lanes[line(event, self.order) % len(self.lanes)]
+            event.line = line(event, self.order)
+            lane = self.lanes[event.line % len(self.lanes)]
             lane.events.append(event)
             lane.wake()
 

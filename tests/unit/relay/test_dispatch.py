@@ -54,15 +54,7 @@ class Bench:
         self.dispatcher = Dispatcher(self.window, self)
         hungry, failed = self.dispatcher.hungry, self.errors.append
         self.lanes = [
-            Lane(
-                self.pipeline,
-                self._done,
-                line=lambda event: line(event, order),
-                stopping=Stopping(),
-                hungry=hungry,
-                failed=failed,
-            )
-            for _ in range(lanes)
+            Lane(self.pipeline, self._done, stopping=Stopping(), hungry=hungry, failed=failed) for _ in range(lanes)
         ]
         self.forks = False
         self._route = Route(self.lanes, order, operations, **route)

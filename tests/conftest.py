@@ -14,7 +14,10 @@ from pymongo import MongoClient
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
 from tests.servers.kafka import KafkaServer
+from tests.servers.mosquitto import MosquittoServer
+from tests.servers.nats import NatsServer
 from tests.servers.process import ServerMissing
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 
 
@@ -64,6 +67,33 @@ def redis_server() -> Iterator[RedisServer]:
     """A Redis server for this test alone, which may kill it."""
     with servers_needed():
         made = RedisServer()
+    with made as server:
+        yield server
+
+
+@pytest.fixture
+def rabbitmq_server() -> Iterator[RabbitServer]:
+    """A RabbitMQ server for this test alone, which may kill it."""
+    with servers_needed():
+        made = RabbitServer()
+    with made as server:
+        yield server
+
+
+@pytest.fixture
+def nats_server() -> Iterator[NatsServer]:
+    """A NATS server with JetStream for this test alone, which may kill it."""
+    with servers_needed():
+        made = NatsServer()
+    with made as server:
+        yield server
+
+
+@pytest.fixture
+def mosquitto_server() -> Iterator[MosquittoServer]:
+    """An MQTT broker for this test alone, which may kill it."""
+    with servers_needed():
+        made = MosquittoServer()
     with made as server:
         yield server
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
 from mess.errors import DeliveryError
+from mess.tls import Tls
 
 
 class Message(NamedTuple):
@@ -34,6 +36,17 @@ class BrokerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+class Surroundings(NamedTuple):
+    """What a broker's client may need besides its url and its own options.
+
+    Relative paths start at `directory`. `timeout` is how many seconds a publication may take.
+    """
+
+    directory: Path
+    timeout: float
+    tls: Tls
+
+
 class Broker(ABC):
     """A connection to a broker, used by all lanes of a step at a time.
 
@@ -41,8 +54,19 @@ class Broker(ABC):
     confirmed is done.
     """
 
+    schemes: ClassVar[tuple[str, ...]]
+    """What its urls begin with."""
+    options: ClassVar[type[BrokerOptions]]
+    """Its own options."""
     lanes: ClassVar[int] = 4
     """How many lanes serve it best: fewer lanes fill their mini-batches better."""
+    keeps_order: ClassVar[bool] = False
+    """Whether it makes sure by itself that of messages published together none is confirmed behind one that failed."""
+
+    @abstractmethod
+    def __init__(self, url: str, options: Any, around: Surroundings) -> None:
+        """Connects to nothing. Raises ConfigError when the client is not installed, or does not accept the url or the
+        options."""
 
     @abstractmethod
     async def open(self) -> None:
@@ -52,9 +76,9 @@ class Broker(ABC):
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """Send the messages, pipelined and in order, and wait until each is confirmed or has failed.
 
-        Returns the failures by the messages' index; raises DeliveryError when it is the same for all. Of messages with
-        one key, none may be confirmed that comes behind a failed one, unless that one was refused: a retry would
-        invert them. The caller cancels what takes too long.
+        Returns the failures by the messages' index; raises DeliveryError when it is the same for all. Unless
+        `keeps_order`, no two of the messages, nor any that another lane publishes at the same time, have to keep their
+        order: else a retry might invert them. The caller cancels what takes too long.
         """
 
     @abstractmethod

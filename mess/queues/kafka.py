@@ -15,7 +15,8 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
-from mess.queues.broker import Broker, BrokerOptions, Message
+from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.tls import Tls
 
 _CHECK_SECONDS = 10.0
 _CHECK_TURN = 0.5
@@ -104,10 +105,13 @@ class KafkaBroker(Broker):
     way: everything is purged, and a new producer begins.
     """
 
+    schemes = ("kafka", "kafkas")
+    options = KafkaOptions
     lanes = 2  # its client pipelines by itself
+    keeps_order = True
 
-    def __init__(self, url: str, options: KafkaOptions, *, ca: str | None, verify: bool) -> None:
-        """Raises ConfigError when the client is not installed or does not accept the settings."""
+    def __init__(self, url: str, options: KafkaOptions, around: Surroundings) -> None:
+        """See `Broker`."""
         try:
             import confluent_kafka
         except ImportError as error:
@@ -115,7 +119,7 @@ class KafkaBroker(Broker):
         self._client = confluent_kafka
         self._options = options
         credentials, _, self._hosts = urlsplit(url).netloc.rpartition("@")
-        self._config = self._settings(url.startswith("kafkas:"), credentials, ca, verify)
+        self._config = self._settings(credentials, around.tls if url.startswith("kafkas:") else None)
         kinds = confluent_kafka.KafkaError
         self._refusals = frozenset(getattr(kinds, name) for name in _REFUSALS)
         self._down = frozenset({kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL})
@@ -128,7 +132,7 @@ class KafkaBroker(Broker):
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
             raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
 
-    def _settings(self, tls: bool, credentials: str, ca: str | None, verify: bool) -> dict[str, Any]:
+    def _settings(self, credentials: str, tls: Tls | None) -> dict[str, Any]:
         config: dict[str, Any] = {
             "bootstrap.servers": self._hosts,
             "client.id": "mess",
@@ -147,8 +151,8 @@ class KafkaBroker(Broker):
             user, _, password = credentials.partition(":")
             mechanism = self._options.sasl_mechanism
             config |= {"sasl.mechanism": mechanism, "sasl.username": unquote(user), "sasl.password": unquote(password)}
-        if tls:
-            config |= {"enable.ssl.certificate.verification": verify, **({"ssl.ca.location": ca} if ca else {})}
+        if tls is not None:
+            config |= _tls(tls)
         protocol = ("SASL_" if credentials else "") + ("SSL" if tls else "PLAINTEXT")
         return {**config, "security.protocol": protocol, **self._options.config}
 
@@ -257,3 +261,14 @@ class KafkaBroker(Broker):
         self._open = False
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         await asyncio.to_thread(self._producer.flush, 1)
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    files = {
+        "ssl.ca.location": tls.ca,
+        "ssl.certificate.location": tls.certificate,
+        "ssl.key.location": tls.key,
+        "ssl.key.password": tls.password,
+    }
+    given = {name: value for name, value in files.items() if value is not None}
+    return {"enable.ssl.certificate.verification": tls.verify, **given}

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
-from mess.queues.broker import Broker, BrokerOptions, Message
+from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.tls import Tls
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -69,8 +70,12 @@ class RedisOptions(BrokerOptions):
 class RedisBroker(Broker):
     """See `RedisOptions`."""
 
-    def __init__(self, url: str, options: RedisOptions, *, timeout: float, ca: str | None, verify: bool) -> None:
-        """Raises ConfigError when the client is not installed or cannot read the url."""
+    schemes = ("redis", "rediss")
+    options = RedisOptions
+    keeps_order = True
+
+    def __init__(self, url: str, options: RedisOptions, around: Surroundings) -> None:
+        """See `Broker`."""
         try:
             import redis.asyncio as client
             from hiredis import pack_command
@@ -78,15 +83,17 @@ class RedisBroker(Broker):
             from redis.backoff import NoBackoff
         except ImportError as error:
             raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
-        tls: dict[str, Any] = {}
-        if url.startswith("rediss:"):
-            tls = {"ssl_ca_certs": ca, "ssl_cert_reqs": "required" if verify else "none", "ssl_check_hostname": verify}
+        tls = _tls(around.tls) if url.startswith("rediss:") else {}
         try:
             # The pipeline of steps retries, and the step has one timeout for all: a client that does so too would wait
             # twice, and it sets a timer for every reply.
             retry = Retry(NoBackoff(), 0)
             self._redis: Redis = client.Redis.from_url(
-                url, socket_timeout=None, socket_connect_timeout=min(timeout, _CONNECT_SECONDS), retry=retry, **tls
+                url,
+                socket_timeout=None,
+                socket_connect_timeout=min(around.timeout, _CONNECT_SECONDS),
+                retry=retry,
+                **tls,
             )
         except ValueError as error:
             raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
@@ -150,6 +157,17 @@ class RedisBroker(Broker):
                 mend = _MENDS.get(code)
                 raise EndpointDown(f"redis at {self._name}: {error}{f'; {mend}' if mend else ''}") from error
             raise Refused(f"redis at {self._name}: {error}") from error
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    return {
+        "ssl_ca_certs": tls.ca,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+        "ssl_certfile": tls.certificate,
+        "ssl_keyfile": tls.key,
+        "ssl_password": tls.password,
+    }
 
 
 def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) -> type[Any]:

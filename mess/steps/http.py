@@ -15,16 +15,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
 import mess
+from mess import tls
 from mess.envelope import Format
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
+from mess.tls import ClientCertificate
 from mess.values import Duration, Size
-from mess.webhook import connection, tls
+from mess.webhook import connection
 from mess.webhook.answers import Answers, failure
 from mess.webhook.auth import Auth, authorization
 from mess.webhook.signing import Sign
-from mess.webhook.tls import ClientCertificate
 
 # Names that aiohttp need not fold again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
@@ -11,17 +12,30 @@ from urllib.parse import urlsplit
 from bson import ObjectId
 from pydantic import AfterValidator, Field, model_validator
 
+from mess import tls
 from mess.envelope import Format
-from mess.errors import BatchError, ConfigError, EndpointDown, Problem, Refused
+from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event, Namespace
-from mess.queues import SECTIONS
-from mess.queues.broker import Broker, Message
+from mess.queues.broker import Broker, Message, Surroundings
 from mess.queues.kafka import KafkaBroker, KafkaOptions
+from mess.queues.mqtt import MqttBroker, MqttOptions
+from mess.queues.nats import NatsBroker, NatsOptions
+from mess.queues.rabbitmq import RabbitBroker, RabbitOptions
 from mess.queues.redis import RedisBroker, RedisOptions
 from mess.step import Context, Sink, StepConfig
 from mess.template import Template, TemplateText, written
+from mess.tls import ClientCertificate
 from mess.values import Duration
 
+_BROKERS: dict[str, type[Broker]] = {
+    "kafka": KafkaBroker,
+    "mqtt": MqttBroker,
+    "nats": NatsBroker,
+    "rabbitmq": RabbitBroker,
+    "redis": RedisBroker,
+}
+"""By the name of the broker's own section of options."""
+_SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
 _named: Callable[[Namespace], str] = lru_cache(maxsize=10_000)(str)
 _REPLAY = ("mess-replay", b"true")
 
@@ -30,13 +44,13 @@ def _broker_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         scheme = parts.scheme
-        # Kafka has several hosts, with commas between.
+        # Clusters have several hosts, with commas between.
         hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
         named = all(host.hostname for host in hosts) and all(host.port != 0 for host in hosts)
     except ValueError as error:
         raise ValueError("not a URL; write it like redis://host:6379") from error
-    if scheme not in SECTIONS:
-        known = ", ".join(f"{name}://" for name in SECTIONS)
+    if scheme not in _SECTIONS:
+        known = ", ".join(f"{name}://" for name in _SECTIONS)
         raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
     if not named:
         raise ValueError(f"names no host; write it like {scheme}://host")
@@ -55,10 +69,11 @@ class QueueConfig(StepConfig, Format):
     name: ClassVar[str] = "queue"
 
     url: Annotated[str, AfterValidator(_broker_url)]
-    """Where the broker is: `kafka://host:9092,host2:9092` or `redis://host:6379/0`; with TLS `kafkas://…` or
-    `rediss://…`. User and password may stand in it; they are never shown."""
+    """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
+    `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
+    `mqtts://…`. User and password may stand in it; they are never shown."""
     target: TemplateText = "{db}.{collection}"
-    """What to publish to: a topic's or stream's name, as a template."""
+    """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject."""
     key: TemplateText | None = None
     """What the broker is to partition and order by, as a template. Default: the document's `_id`."""
     headers: dict[str, TemplateText] = Field(default_factory=dict)
@@ -67,20 +82,31 @@ class QueueConfig(StepConfig, Format):
     """How long the broker may take to confirm what it is given at a time."""
     ca: str | None = None
     """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    client_certificate: ClientCertificate | None = None
+    """A certificate that the broker knows this relay by."""
     verify: bool = True
     """Whether the broker's certificate is checked. Turn it off for tests only."""
     kafka: KafkaOptions | None = None
     """What only Kafka has."""
+    mqtt: MqttOptions | None = None
+    """What only MQTT has."""
+    nats: NatsOptions | None = None
+    """What only NATS has."""
+    rabbitmq: RabbitOptions | None = None
+    """What only RabbitMQ has."""
     redis: RedisOptions | None = None
     """What only Redis has."""
 
     @model_validator(mode="after")
     def _own_section(self) -> Self:
-        own = SECTIONS[urlsplit(self.url).scheme]
-        for section in sorted(set(SECTIONS.values()) - {own}):
-            if getattr(self, section) is not None:
-                raise ValueError(f"{section} is for another broker than the url's; its own section is {own}")
+        for section in _BROKERS:
+            if section != self._section and getattr(self, section) is not None:
+                raise ValueError(f"{section} is for another broker than the url's; its own section is {self._section}")
         return self
+
+    @property
+    def _section(self) -> str:
+        return _SECTIONS[urlsplit(self.url).scheme]
 
     def describe(self) -> str:
         """The step, the broker's host and the target."""
@@ -88,16 +114,11 @@ class QueueConfig(StepConfig, Format):
         return f"queue {parts.scheme}://{parts.netloc.rpartition('@')[2]} {self.target}"
 
     def build(self, context: Context) -> Queue:
-        """Make the step. Raises ConfigError when the broker's client is not installed, or `ca` cannot be read."""
-        ca = None if self.ca is None else context.directory / self.ca
-        if ca is not None and not ca.is_file():
-            raise ConfigError([Problem(f"there is no file {ca}; name a PEM file of certificates to trust", "ca")])
-        return Queue(self, self._broker(None if ca is None else str(ca)))
-
-    def _broker(self, ca: str | None) -> Broker:
-        if SECTIONS[urlsplit(self.url).scheme] == "kafka":
-            return KafkaBroker(self.url, self.kafka or KafkaOptions(), ca=ca, verify=self.verify)
-        return RedisBroker(self.url, self.redis or RedisOptions(), timeout=self.timeout, ca=ca, verify=self.verify)
+        """Make the step. Raises ConfigError when the broker's client is not installed, or a file cannot be used."""
+        made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        kind = _BROKERS[self._section]
+        options = getattr(self, self._section) or kind.options()
+        return Queue(self, kind(self.url, options, Surroundings(context.directory, self.timeout, made)))
 
 
 class Queue(Sink):
@@ -134,25 +155,54 @@ class Queue(Sink):
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Publish the events in order; return when the broker has confirmed them all."""
-        messages: list[Message] = []
-        places: list[int] = []
+        messages: dict[int, Message] = {}
         errors: dict[int, Exception] = {}
         for index, event in enumerate(events):
             try:
-                messages.append(self._message(event))
+                messages[index] = self._message(event)
             except Exception as error:
                 errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}")
-            else:
-                places.append(index)
-        if messages:
-            try:
-                async with asyncio.timeout(self._timeout):
-                    failures = await self._broker.publish(messages)
-            except TimeoutError as error:
-                raise EndpointDown(f"no confirmation within {self._timeout:g} s") from error
-            errors.update({places[index]: failure for index, failure in failures.items()})
+        untried: list[int] = []
+        if self._broker.keeps_order:
+            errors |= await self._publish(messages)
+        else:
+            untried = await self._in_turns(events, messages, errors)
+        causes = list(errors.values())
+        if len(causes) == len(events) and all(cause is causes[0] for cause in causes):
+            raise causes[0]
         if errors:
-            raise BatchError(errors)
+            raise BatchError(errors, untried=[events[index] for index in sorted(untried)])
+
+    async def _in_turns(
+        self, events: Sequence[Event], messages: Mapping[int, Message], errors: dict[int, Exception]
+    ) -> list[int]:
+        """Publish, of each line, one message at a time; returns those not tried, since they come behind a failed one.
+
+        Adds to `errors`.
+        """
+        untried: list[int] = []
+        stuck: set[int] = set()
+        for turn in _turns(events, messages):
+            ready = {index: messages[index] for index in turn if events[index].line not in stuck}
+            untried += [index for index in turn if index not in ready]
+            failures = await self._publish(ready)
+            errors |= failures
+            stuck.update(events[index].line for index, error in failures.items() if not isinstance(error, Refused))
+        return untried
+
+    async def _publish(self, messages: Mapping[int, Message]) -> Mapping[int, DeliveryError]:
+        """What became of messages: the failures, by the messages' numbers."""
+        if not messages:
+            return {}
+        places = list(messages)
+        try:
+            async with asyncio.timeout(self._timeout):
+                failures = await self._broker.publish(list(messages.values()))
+        except TimeoutError:
+            return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s"))
+        except DeliveryError as error:
+            return dict.fromkeys(places, error)
+        return {places[index]: failure for index, failure in failures.items()}
 
     def _message(self, event: Event) -> Message:
         key = self._key(event)
@@ -172,6 +222,22 @@ class Queue(Sink):
 
     def _target_of(self, event: Event) -> str:
         return _named(event.namespace) if self._by_namespace else self._target(event)
+
+
+def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:
+    """Events, by index, in turns that hold none twice that must keep their order: the first of each line, the second of
+    each, and so on."""
+    lines = [events[index].line for index in indexes]
+    if len(set(lines)) == len(lines):
+        return [list(indexes)]
+    turns: list[list[int]] = []
+    seen: Counter[int] = Counter()
+    for index, line in zip(indexes, lines, strict=True):
+        if seen[line] == len(turns):
+            turns.append([])
+        turns[seen[line]].append(index)
+        seen[line] += 1
+    return turns
 
 
 def _document_key(event: Event) -> str | None:

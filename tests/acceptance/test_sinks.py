@@ -105,7 +105,7 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
         (queue("redis://host", target="{db"), "brace without its other half"),
         (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
         (queue("redis://host", maxlen=5), "unknown key"),
-        (queue("rediss://host", ca="none.pem"), "there is no file"),
+        (queue("rediss://host", ca="none.pem"), "no certificates can be read"),
     ],
 )
 async def test_a_mistake_in_the_config_is_told_in_its_place(

@@ -4,6 +4,9 @@ set -eu
 
 missing=
 command -v redis-server >/dev/null || missing="$missing redis-server"
+command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+command -v nats-server >/dev/null || missing="$missing nats-server"
+command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v java >/dev/null || missing="$missing default-jre-headless"
 jars=$(cd "$(dirname "$0")/../.." && pwd)/.services/kafka
 [ -e "$jars" ] || command -v mvn >/dev/null || missing="$missing maven"

@@ -7,6 +7,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mess.demo.server import Server
 
@@ -50,7 +51,7 @@ class BrokerProcess(Server):
             self.kill()
         self._folder.cleanup()
 
-    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    def _launch(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         with Path(self._folder.name, "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, **options)
         return self._process

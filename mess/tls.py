@@ -1,9 +1,10 @@
-"""What is needed to trust an endpoint, and to be trusted by it."""
+"""What is needed to trust an endpoint or a broker, and to be trusted by it."""
 
 from __future__ import annotations
 
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
@@ -11,17 +12,46 @@ from mess.errors import ConfigError, Problem
 
 
 class ClientCertificate(BaseModel):
-    """A certificate that the endpoint knows this relay by. Paths start at the config file."""
+    """A certificate that the other side knows this relay by. Paths start at the config file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     certificate: str
-    """A file (PEM) with the certificate, and those of the authorities between it and the one that the endpoint
+    """A file (PEM) with the certificate, and those of the authorities between it and the one that the other side
     trusts."""
     key: str | None = None
     """A file (PEM) with the certificate's private key. Default: it stands in the certificate's file."""
     password: SecretStr | None = None
     """What the key is encrypted with, when it is."""
+
+
+class Tls(NamedTuple):
+    """The same settings twice: as Python takes them, and as files for clients that read those by themselves.
+
+    `ca` is the file of certificates to trust, None for the system's; `certificate` and `key` are files too, None
+    without a client certificate.
+    """
+
+    context: ssl.SSLContext
+    ca: str | None
+    verify: bool
+    certificate: str | None = None
+    key: str | None = None
+    password: str | None = None
+
+
+def settings(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> Tls:
+    """The TLS settings for a broker. Raises what `context` raises."""
+    made = Tls(
+        context(directory, ca=ca, verify=verify, client=client), None if ca is None else str(directory / ca), verify
+    )
+    if client is None:
+        return made
+    return made._replace(
+        certificate=str(directory / client.certificate),
+        key=str(directory / (client.key or client.certificate)),
+        password=client.password.get_secret_value() if client.password else None,
+    )
 
 
 def context(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> ssl.SSLContext:

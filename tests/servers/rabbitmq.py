@@ -1,0 +1,132 @@
+"""A RabbitMQ server of one's own, on free ports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+from pika.exceptions import AMQPError
+
+from mess.demo.mongod import free_port
+from tests.servers.process import BrokerProcess, ServerMissing
+
+_READY_SECONDS = 60.0
+_FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
+
+
+class RabbitMissing(ServerMissing):
+    """There is no rabbitmq-server: apt install rabbitmq-server, or make services."""
+
+
+def find_rabbitmq() -> str:
+    """The server's program. Raises RabbitMissing."""
+    # Not the one on PATH, which on Debian is for root alone.
+    found = shutil.which("rabbitmq-server", path=os.pathsep.join([*_FOLDERS, os.environ.get("PATH", "")]))
+    if found is None or shutil.which("epmd") is None:
+        raise RabbitMissing(RabbitMissing.__doc__)
+    return found
+
+
+class RabbitServer(BrokerProcess):
+    """A RabbitMQ server; `options` are rabbitmq.conf's."""
+
+    def __init__(self, **options: str) -> None:
+        self._program = find_rabbitmq()
+        super().__init__("rabbitmq")
+        self.port, self._names_port, distribution = free_port(), free_port(), free_port()
+        self._names: subprocess.Popen[bytes] | None = None
+        folder = Path(self._folder.name)
+        settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}", "loopback_users": "none", **options}
+        Path(folder, "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
+        Path(folder, "enabled_plugins").write_text("[].\n")
+        self._environment = {
+            **os.environ,
+            "HOME": str(folder),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_PORT": str(self._names_port),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_NODENAME": f"mess{self.port}@localhost",
+            "RABBITMQ_DIST_PORT": str(distribution),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +sbwtdcpu none +sbwtdio none",
+        }
+
+    @property
+    def url(self) -> str:
+        """Its url."""
+        return f"amqp://127.0.0.1:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        """The server's own process id, not its script's."""
+        group = os.getpgid(super().pid)
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                if (entry / "comm").read_text().startswith("beam") and os.getpgid(int(entry.name)) == group:
+                    return int(entry.name)
+        raise AssertionError("it does not run")
+
+    def start(self) -> None:
+        """Start it; return when it answers."""
+        if self._names is None:
+            # Erlang would start one by itself that outlives it.
+            self._names = subprocess.Popen(["epmd"], env=self._environment, stdin=subprocess.DEVNULL)
+        process = self._launch([self._program], env=self._environment, start_new_session=True)
+        deadline = time.monotonic() + _READY_SECONDS
+        while True:
+            try:
+                with self.channel():
+                    return
+            except (AMQPError, OSError):
+                assert process.poll() is None, self.log[-3000:]
+                assert time.monotonic() < deadline, "RabbitMQ does not answer"
+                time.sleep(0.05)
+
+    def kill(self) -> None:
+        """End it as a crash would: it is a group of processes."""
+        with suppress(ProcessLookupError):
+            os.killpg(super().pid, signal.SIGKILL)
+        super().kill()
+
+    def close(self) -> None:
+        """See `Server.close`."""
+        super().close()
+        if self._names is not None:
+            self._names.kill()
+            self._names.wait()
+
+    @contextmanager
+    def channel(self) -> Iterator[BlockingChannel]:
+        """A channel of a client of it."""
+        connection = pika.BlockingConnection(pika.ConnectionParameters("127.0.0.1", self.port))
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+    def declare(self, *queues: str, **arguments: Any) -> None:
+        """Make durable queues."""
+        with self.channel() as channel:
+            for queue in queues:
+                channel.queue_declare(queue, durable=True, arguments=arguments)
+
+    def messages(self, queue: str) -> list[tuple[Any, bytes]]:
+        """Properties and bodies of all messages that are in a queue, in order; they stay there."""
+        found: list[tuple[Any, bytes]] = []
+        with self.channel() as channel:
+            while True:
+                method, properties, body = channel.basic_get(queue)
+                if method is None:
+                    return found
+                found.append((properties, body or b""))

@@ -32,7 +32,7 @@ class Context:
 
     relay: str = "mess"
     directory: Path = field(default_factory=Path.cwd)
-    config: Mapping[str, Any] = field(default_factory=dict)
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     functions: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from bson import Regex, json_util
 
 from mess.capture.selection import Entry, Selection
+from mess.config.match import parsed
 from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope
 from mess.config.scope import Resolved, is_glob, resolve
 
@@ -161,7 +162,7 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
     if set(options.operations) != set(ALL_OPERATIONS):
         conditions.append({"operationType": {"$in": list(options.operations)}})
     if options.match:
-        conditions.append(json_util.loads(json.dumps(options.match)))
+        conditions.append(parsed(options.match))
     if not conditions:
         return None
     return conditions[0] if len(conditions) == 1 else {"$and": conditions}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from mess.config.match import normal, utc
+from mess.config.match import checked, utc
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -53,6 +53,6 @@ OffForFalse = BeforeValidator(_off_for_false)
 Named = Annotated[dict[str, _T], BeforeValidator(empty_for_none)]
 Integer = Annotated[int, NotBool]
 Number = Annotated[float, NotBool]
-Query = Annotated[dict[str, Any], AfterValidator(normal)]
+Query = Annotated[dict[str, Any], AfterValidator(checked)]
 RelayName = Annotated[str, AfterValidator(_is_relay_name), Field(json_schema_extra={"pattern": _NAME})]
 Start = Annotated[Literal["now", "oldest"] | datetime, BeforeValidator(_start)]

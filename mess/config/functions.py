@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -70,7 +71,8 @@ def _function(module: str, name: str, directory: FilePath) -> Callable[..., Any]
 
 def _module(name: str, directory: FilePath) -> ModuleType:
     top = name.partition(".")[0]
-    beside = [file for file in (directory / f"{top}.py", directory / top / "__init__.py") if file.is_file()]
+    # Path.is_file raises for names that are too long.
+    beside = [file for file in (directory / f"{top}.py", directory / top / "__init__.py") if os.path.isfile(file)]
     if beside and top in sys.stdlib_module_names:
         raise _Unusable(f"{beside[0].name} has the name of one of Python's own modules; give it another")
     if beside and not _is_from(sys.modules.get(top), directory):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,9 @@ class Loaded:
     config: Config
     path: Path
     directory: Path
-    tree: dict[str, Any]
+    tree: dict[str, Any] = field(repr=False)
     functions: Mapping[str, Callable[..., Any]]
-    problem: Callable[[str, DocumentPath], Problem]
+    problem: Callable[[str, DocumentPath], Problem] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
 

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date, datetime, timezone
 from typing import Any
 
+import bson
 from bson import json_util
 
 _TYPES = frozenset({
     "$binary", "$code", "$date", "$dbPointer", "$maxKey", "$minKey", "$numberDecimal", "$numberDouble", "$numberInt",
     "$numberLong", "$oid", "$ref", "$regularExpression", "$symbol", "$timestamp", "$undefined", "$uuid",
 })  # fmt: skip
+
+
+def checked(query: dict[str, Any]) -> dict[str, Any]:
+    """A query as `normal` gives it. Raises ValueError also for one that MongoDB cannot be asked."""
+    found: dict[str, Any] = normal(query)
+    try:
+        bson.encode(parsed(found))
+    except Exception as error:  # bson and json_util raise many kinds; their texts may hold the query's values
+        raise ValueError(
+            "cannot be sent to MongoDB; look for a number of more than 64 bits, a NUL in a key or a pattern, text that "
+            "is not Unicode, and for what is not Extended JSON"
+        ) from error
+    return found
+
+
+def parsed(query: dict[str, Any]) -> dict[str, Any]:
+    """A query as MongoDB is asked it, of what `checked` gave."""
+    found: dict[str, Any] = json_util.loads(json.dumps(query))
+    return found
 
 
 def normal(query: Any) -> Any:

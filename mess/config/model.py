@@ -73,7 +73,7 @@ class StepSpec(Section):
 
     name: str
     """The step's name: `log`, `field-map`, `http`, or one of `plugins`."""
-    config: Named[Any] = Field(default_factory=dict)
+    config: Named[Any] = Field(default_factory=dict, repr=False)
     """The step's own options."""
     retry: Retry = Retry()
     """Attempts and the pauses between them."""
@@ -124,7 +124,7 @@ class DatabaseScope(Scope):
 class MongoDB(Section):
     """The deployment to watch."""
 
-    url: MongoURL = Field("mongodb://localhost:27017/?replicaSet=rs0", validate_default=True)
+    url: MongoURL = Field("mongodb://localhost:27017/?replicaSet=rs0", validate_default=True, repr=False)
     """MongoDB's connection string. Default: the environment's `MONGODB_URL`."""
     driver: Literal["pymongo", "motor"] = "pymongo"
     """PyMongo's async API, or Motor (past its end of life; needs `pip install 'mess[motor]'`)."""
@@ -142,7 +142,7 @@ class Retention(Section):
 class State(Section):
     """Where the relay records its progress and its dead letters."""
 
-    url: StateURL | None = None
+    url: StateURL | None = Field(None, repr=False)
     """`mongodb://…`, or `sqlite:///path`. Default: the watched deployment itself."""
     database: str = "mess"
     """The MongoDB database that holds the state. It cannot be watched."""

@@ -92,6 +92,9 @@ class _Expansion:
             raise _Undefined(
                 f"the variable {name} is not set; set it in the environment or in .env, or write ${{{name}:-default}}"
             )
+        if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
+            # Bytes of the environment that are no UTF-8: nothing could be sent that holds them.
+            raise _Undefined(f"the variable {name} does not hold text in UTF-8")
         self._document.secret.add(path)
         return value, end + 1
 

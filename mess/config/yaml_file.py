@@ -9,23 +9,40 @@ import yaml
 from mess.config.document import MAX_DEPTH, MAX_NODES, Document, Path
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_MERGE = "tag:yaml.org,2002:merge"
+_YAML_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_YAML_TAG}merge"
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+
+_Entries = dict[str, tuple[yaml.ScalarNode, yaml.Node]]
 
 
 def read_yaml(text: str, document: Document) -> None:
     """Fill a document from YAML. Mistakes become the document's problems; without a tree its data stays None."""
     try:
-        root = yaml.compose(text, Loader=_Loader)
+        line = _too_deep(text)
+        root = None if line else yaml.compose(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         document.report(*_syntax(error, text))
-    except (yaml.YAMLError, RecursionError) as error:
+    except yaml.YAMLError as error:
         # An unprintable character has an offset and no line.
         place = getattr(error, "position", None)
         line = None if place is None else text.count("\n", 0, place) + 1
         document.report("not valid YAML: it holds a character that cannot be printed", line=line)
     else:
-        if root is not None:
+        if line:
+            document.report(_TOO_DEEP, line=line)
+        elif root is not None:
             _Reader(document).read(root)
+
+
+def _too_deep(text: str) -> int | None:
+    """The line on which a text is nested too deeply, if it is: libyaml's composer would end the process there."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            return event.start_mark.line + 1 if event.start_mark else 1
+    return None
 
 
 def _syntax(error: yaml.MarkedYAMLError, text: str) -> tuple[str, Path, int | None]:
@@ -48,6 +65,8 @@ class _Reader:
         self._constructor = yaml.constructor.SafeConstructor()
         self._count = 0
         self._open: set[int] = set()
+        self._merging: set[int] = set()
+        self._flat: dict[int, _Entries] = {}
 
     def read(self, root: yaml.Node) -> None:
         try:
@@ -56,11 +75,9 @@ class _Reader:
             self._document.report(str(error))
 
     def _value(self, node: yaml.Node, path: Path) -> Any:
-        self._count += 1
-        if self._count > MAX_NODES:
-            raise _TooMuch("too large to be a config file: aliases (*name) may repeat too much")
+        self._grow(1)
         if len(path) > MAX_DEPTH:
-            raise _TooMuch(f"nested more than {MAX_DEPTH} levels deep")
+            raise _TooMuch(_TOO_DEEP)
         self._document.values[path] = node.start_mark.line + 1
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -80,8 +97,10 @@ class _Reader:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
             # PyYAML's constructors fail in as many ways as there are tags.
-            kind = node.tag.removeprefix("tag:yaml.org,2002:")
-            self._document.reject(f"cannot be read as YAML's {kind}; put text in quotes", path)
+            # A tag of one's own may be text that begins with an exclamation mark, a password say.
+            known = node.tag.startswith(_YAML_TAG)
+            kind = f"YAML's {node.tag.removeprefix(_YAML_TAG)}" if known else "a tag"
+            self._document.reject(f"cannot be read as {kind}; put text in quotes", path)
             return None
         if isinstance(value, bytes):
             self._document.reject("is binary; write it as text", path)
@@ -94,28 +113,60 @@ class _Reader:
     def _mapping(self, node: yaml.MappingNode, path: Path) -> dict[str, Any]:
         seen: dict[str, int] = {}
         for key, _ in node.value:
-            if key.tag == _MERGE or not isinstance(key, yaml.ScalarNode):
-                continue
             line = key.start_mark.line + 1
+            if key.tag == _MERGE:
+                continue
+            if not isinstance(key, yaml.ScalarNode):
+                self._document.report("a key must be text; quote a value that begins with { or [", path, line)
+                continue
             if key.value in seen:
                 self._document.report(f"is written twice, first on line {seen[key.value]}", (*path, key.value), line)
             seen.setdefault(key.value, line)
         try:
-            self._constructor.flatten_mapping(node)
-        except (yaml.YAMLError, RecursionError):
-            self._document.report("<< takes a mapping or a list of mappings, such as *name", path)
+            entries = self._entries(node)
+        except (_BadMerge, RecursionError):
+            self._document.reject("<< takes a mapping or a list of mappings, such as *name", path)
+            return {}
         found: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                message = "a key must be text; quote a value that begins with { or ["
-                self._document.report(message, path, key.start_mark.line + 1)
-                continue
-            # As written: YAML would turn a database called `on` into true, and `123` into a number.
-            name = key.value
+        for name, (key, value) in entries.items():
             self._document.keys[*path, name] = key.start_mark.line + 1
             found[name] = self._value(value, (*path, name))
         return found
 
+    def _entries(self, node: yaml.Node) -> _Entries:
+        """A mapping's keys and values, with those that `<<` brings in: each mapping is worked out once, since PyYAML's
+        own way doubles with every level that names another twice.
+
+        Keys are as written: YAML would turn a database called `on` into true, and `123` into a number.
+        """
+        if not isinstance(node, yaml.MappingNode) or id(node) in self._merging:
+            raise _BadMerge
+        if (known := self._flat.get(id(node))) is not None:
+            return known
+        self._merging.add(id(node))
+        merged: _Entries = {}
+        own: _Entries = {}
+        for key, value in node.value:
+            if key.tag == _MERGE:
+                for other in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    entries = self._entries(other)
+                    self._grow(len(entries))
+                    merged = entries | merged
+            elif isinstance(key, yaml.ScalarNode):
+                own[key.value] = (key, value)
+        self._merging.discard(id(node))
+        found = self._flat[id(node)] = merged | own
+        return found
+
+    def _grow(self, nodes: int) -> None:
+        self._count += nodes
+        if self._count > MAX_NODES:
+            raise _TooMuch("too large to be a config file: aliases (*name) may repeat too much")
+
 
 class _TooMuch(Exception):
+    pass
+
+
+class _BadMerge(Exception):
     pass

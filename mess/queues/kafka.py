@@ -51,7 +51,7 @@ class KafkaOptions(BrokerOptions):
     """How the url's user and password are given to the broker."""
     message_max_bytes: int = Field(20_000_000, ge=1000)
     """The largest record to send. The broker has a limit of its own (`message.max.bytes`, 1 MB by default)."""
-    config: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    config: dict[str, str | int | float | bool] = Field(default_factory=dict, repr=False)
     """Further settings of librdkafka, by its own names."""
 
     @field_validator("config")

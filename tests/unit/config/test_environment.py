@@ -8,6 +8,8 @@ import pytest
 
 from mess.config.load import load
 from mess.errors import ConfigError
+from mess.relay.build import build_pipelines
+from mess.steps.http import HttpConfig
 from tests.unit.config.conftest import Load, Problems
 
 BASE = "databases: {a: }\npipeline: [log]\n"
@@ -205,3 +207,20 @@ def test_secrets_of_the_environment_are_never_shown(problems: Problems, name: st
 def test_what_looks_like_credentials_is_never_shown(problems: Problems, text: str) -> None:
     base = "" if text.startswith("databases") else "databases: {a: }\n"
     assert SECRET not in str(problems(base + text))
+
+
+def test_a_config_that_loads_shows_no_secret_where_it_is_printed(loads: Load) -> None:
+    """As in a traceback, or by a user's function."""
+    loaded = loads(
+        f"databases: {{a: }}\nmongodb: {{url: 'mongodb://u:{SECRET}@h'}}\nstate: {{url: 'mongodb://u:{SECRET}@h'}}\n"
+        f"pipeline: [{{name: http, config: {{endpoint: 'http://x/{SECRET}', headers: {{a: {SECRET}}}}}}}]"
+    )
+    assert SECRET not in repr(loaded)
+    assert SECRET not in repr(build_pipelines(loaded))
+    assert SECRET not in repr(HttpConfig.model_validate(loaded.tree["pipeline"][0]["config"]))
+
+
+def test_a_variable_that_is_no_text_is_told(problems: Problems) -> None:
+    """As bytes of the environment are that are no UTF-8."""
+    found = problems(BASE + "match: {x: '${BYTES}'}", environ={"BYTES": "caf\udce9"})
+    assert found == ["config.yml:3: match.x: the variable BYTES does not hold text in UTF-8"]

@@ -57,6 +57,7 @@ def test_a_module_that_is_installed_works(loads: Load) -> None:
             "there is no module my_plugin: neither my_plugin.py beside the config file, nor a "
             "package that is installed",
         ),
+        (GOOD, f"{'a' * 300}:f", f"there is no module {'a' * 300}: neither"),
         (GOOD, "my_plugins:enrch", 'my_plugins has no function enrch; did you mean "enrich"?'),
         (GOOD, "my_plugins:enrich.x", "my_plugins has no function enrich.x"),
         ("enrich = 3", "my_plugins:enrich", "my_plugins:enrich is not a function"),

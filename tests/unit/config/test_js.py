@@ -56,8 +56,9 @@ def test_every_way_to_export_an_object_is_read(loads: Load, name: str, text: str
     ],
 )
 def test_values_are_what_javascript_means_by_them(loads: Load, written: str, value: object) -> None:
-    loaded = loads(f"module.exports = {{ {DATA}, match: {{ x: {written} }} }}", "config.js")
-    assert loaded.tree["match"] == {"x": value}
+    step = f"{{ name: 'log', config: {{ x: {written} }} }}"
+    loaded = loads(f"module.exports = {{ databases: {{ a: {{}} }}, pipeline: [{step}] }}", "config.js")
+    assert loaded.tree["pipeline"][0]["config"] == {"x": value}
 
 
 def test_any_word_may_be_a_key(loads: Load) -> None:

@@ -56,6 +56,10 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
             "config.yml:4: pipeline[0].config.endpoint: not an http or https URL; write it like "
             "https://example.com/hook",
         ),
+        (
+            "databases: {a: }\npipeline:\n - name: http\n   config: {endpoint: 'http://two..dots/'}",
+            "config.yml:4: pipeline[0].config.endpoint: not a URL; write it like https://example.com/hook",
+        ),
         ("databases: {a: }\npipeline: log", "config.yml:2: pipeline: must be a list"),
         (
             "databases: {a: }\npipeline: {name: log}",
@@ -131,6 +135,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
             "databases: {a: }\nmatch: {x: {$oid: 12}}",
             "config.yml:2: match: $oid here is not Extended JSON; look at its form in MongoDB's manual",
         ),
+        ("databases: {a: }\nmatch:\n  x: {$gt: 9223372036854775808}", "config.yml:2: match: cannot be sent to MongoDB"),
+        ('databases: {a: }\nmatch: {x: {"a\\0b": 1}}', "config.yml:2: match: cannot be sent to MongoDB"),
         (
             "databases:\n  admin: {}",
             "config.yml:2: databases.admin: is MongoDB's own database and cannot be watched",
@@ -230,6 +236,12 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems:
         ("databases: {a: }\n? {x: 1}\n: y", "config.yml:2: a key must be text"),
         ("databases:\n  <<: 3", "config.yml:1: databases: << takes a mapping"),
         ("x: " + "[" * 100 + "]" * 100, "nested more than 64 levels deep"),
+        # So deep that libyaml's composer would overflow the stack.
+        ("a: 1\nx: " + "[" * 100_000, "config.yml:2: nested more than 64 levels deep"),
+        ("- " * 100_000, "config.yml:1: nested more than 64 levels deep"),
+        ("databases: {a: }\nname: !pa55word", "config.yml:2: name: cannot be read as a tag; put text in quotes"),
+        ("databases: &a\n  x: {<<: *a}", "contains itself"),
+        ("databases: &a\n  <<: *a", "config.yml:1: databases: << takes a mapping"),
         ("a: \x01", "config.yml:1: not valid YAML: it holds a character that cannot be printed"),
     ],
 )
@@ -242,6 +254,13 @@ def test_aliases_that_multiply_are_refused_quickly(problems: Problems) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
     assert "too large to be a config file" in problems("\n".join(lines))[0]
+
+
+def test_merges_that_multiply_cost_no_more_than_they_say(problems: Problems) -> None:
+    merges = [f"&a{n} {{<<: [*a{n - 1}, *a{n - 1}], k{n}: {n}}}" for n in range(1, 100)]
+    found = problems(f"databases: {{a: }}\nadmin: {{<<: [&a0 {{port: 80}}, {', '.join(merges)}]}}")
+    assert len(found) == 99
+    assert all("unknown key" in line for line in found)
 
 
 def test_a_file_that_is_not_utf8_is_named_with_its_line() -> None:

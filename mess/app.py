@@ -15,14 +15,13 @@ from mess.assembly import Assembly
 from mess.backoff import backoff
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
-from mess.capture.client import LacksPrivilege
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.start import fresh_time
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
-from mess.errors import NotPermitted, SourceUnavailable
+from mess.errors import SourceUnavailable
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
@@ -41,7 +40,6 @@ T = TypeVar("T")
 
 _PAUSE_FIRST = 0.5
 _PAUSE_CAP = 10.0
-_DRAIN = 2.0
 
 
 class Relay:
@@ -99,7 +97,7 @@ class Relay:
 
     def stop(self) -> None:
         """Ask the relay to stop in order: `run` returns when it has. May be called again, and before `run`."""
-        self._stopping.set(drain=min(_DRAIN, self.config.shutdown_grace / 2))
+        self._stopping.in_order(self.config.shutdown_grace)
 
     async def ready(self) -> None:
         """Return when every stream is connected for the first time."""
@@ -116,15 +114,13 @@ class Relay:
             await self.admin.start()
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
-            await self._patiently(lambda: preflight.verify(client))
-            async with store_for(config) as store:
-                await store.take_over()
-                await self._relay(client, store, steps)
+            with preflight.telling_the_role(self.plans, config.state.database):
+                await self._patiently(lambda: preflight.verify(client))
+                async with store_for(config) as store:
+                    await store.take_over()
+                    await self._relay(client, store, steps)
         except Halted:
             log.info("stopped before it was connected")
-        except LacksPrivilege as error:
-            command = preflight.role_command(self.plans, config.state.database)
-            raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
         finally:
             await mongodb.close(client)
             if self.admin is not None:

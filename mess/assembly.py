@@ -5,48 +5,49 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from bson import Timestamp
+
 from mess.capture import resume
+from mess.capture.excerpt import Excerpt
 from mess.capture.plan import StreamPlan
-from mess.capture.source import Batch
-from mess.capture.stream import REPLY_BYTES, REPLY_EVENTS, ChangeStream
-from mess.config.model import Config, StepSpec
+from mess.capture.source import Batch, Source
+from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
+from mess.config.model import Config
 from mess.config.model import Window as Bounds
 from mess.event import Event
-from mess.relay.build import Steps, stage_names
+from mess.relay.build import BuiltStep, Steps
 from mess.relay.checkpointer import Progress
 from mess.relay.dispatch import Dispatcher
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
-from mess.relay.losses import record
-from mess.relay.pipeline import Done, Pipeline
+from mess.relay.losses import Keeper, record
+from mess.relay.pipeline import Pipeline
 from mess.relay.router import ScopeRouter
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
-from mess.state.store import StateStore
-from mess.step import Step
-from mess.telemetry.metrics import Metrics
+from mess.telemetry.metrics import Done, Meters
 
 
 class Assembly:
     """Makes a relay's pipelines, and for each stream what reads it and leads its events into them.
 
-    `sources` and `progress` are the streams', in the order in which they were made.
+    What is given up on goes to `keeper`, what becomes of all others is told to `meters`. `sources` and `progress` are
+    the streams', in the order in which they were made.
     """
 
-    def __init__(self, config: Config, steps: Steps, store: StateStore, stopping: Stopping, metrics: Metrics) -> None:
+    def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, meters: Meters) -> None:
         self._config = config
-        self._store = store
+        self._keeper = keeper
         self._stopping = stopping
-        self._metrics = metrics
+        self._meters = meters
         self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
         self.stages = [stage for pipeline in self.pipelines.values() for stage in pipeline.stages]
         self.sources: list[ChangeStream] = []
         self.progress: list[Progress] = []
 
-    def _pipeline(self, pipeline: str, entries: Sequence[tuple[StepSpec, Step]]) -> Pipeline:
-        names = stage_names([spec for spec, _ in entries])
+    def _pipeline(self, pipeline: str, steps: Sequence[BuiltStep]) -> Pipeline:
         stages = [
             Stage(
                 step,
@@ -54,27 +55,36 @@ class Assembly:
                 pipeline,
                 name=name,
                 stopping=self._stopping,
-                keep=self._store.add_dead_letters,
-                metrics=self._metrics.step(pipeline, name),
+                keep=self._keeper.add_dead_letters,
+                metrics=self._meters.step(pipeline, name),
             )
-            for (spec, step), name in zip(entries, names, strict=True)
+            for name, spec, step in steps
         ]
         return Pipeline(pipeline, stages)
 
     def runner(
-        self, client: Any, stream: StreamPlan, start: resume.Start, engine: Engine, *, streams: int
+        self,
+        client: Any,
+        stream: StreamPlan,
+        start: resume.Start,
+        engine: Engine,
+        *,
+        streams: int,
+        until: Timestamp | None = None,
     ) -> StreamRunner:
-        """What runs one of so many `streams`, from `start` on."""
+        """What runs one of so many `streams`, from `start` on; for ever, or to replay it `until` a cluster time."""
         room, reply_events, reply_bytes = _share(self._config.window, streams)
         window = Window(*room)
-        source = ChangeStream(
+        changes = ChangeStream(
             client,
             stream,
             start.position,
             on_history_lost=self._config.on_history_lost,
             reply_events=reply_events,
             reply_bytes=reply_bytes,
+            wait_ms=IDLE_WAIT_MS if until is None else BRIEF_WAIT_MS,
         )
+        source: Source = changes if until is None else Excerpt(changes, until)
         finished = {name: self._done(window, name) for name in self.pipelines}
 
         def lane(pipeline: Pipeline) -> Lane:
@@ -88,22 +98,21 @@ class Assembly:
 
         router = ScopeRouter(self._config, stream, start, self.pipelines, lane)
         dispatcher = Dispatcher(window, router)
-        self.sources.append(source)
+        self.sources.append(changes)
         selection = resume.describe(stream.selection, start.rules)
         self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
 
         async def report(batch: Batch) -> None:
-            await record(batch, stream, self._store)
+            await record(batch, stream, self._keeper)
 
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self._metrics.events(stream.name))
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self._meters.events(stream.name))
 
     def _done(self, window: Window, pipeline: str) -> Done:
-        count = self._metrics.done(pipeline)
+        tell = self._meters.done(pipeline)
 
         def done(events: Sequence[Event], delivered: bool) -> None:
             window.done(events)
-            if delivered:
-                count(len(events))
+            tell(events, delivered)
 
         return done
 

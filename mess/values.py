@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timezone
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -23,6 +24,11 @@ def parse_duration(value: Any) -> float:
     if seconds is None or seconds > _LONGEST:
         raise ValueError(f"{value!r} is not a duration; write it like 250ms, 10s, 5m, 2h or 30d")
     return seconds
+
+
+def written_time(time: datetime) -> str:
+    """A time in ISO 8601, UTC, to the second: `2026-11-23T10:00:00Z`, which users may give back."""
+    return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def parse_size(value: Any) -> int:

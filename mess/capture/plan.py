@@ -18,7 +18,8 @@ from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseS
 from mess.config.scope import Resolved, is_glob, resolve
 
 _NEVER_WATCHED = ("admin", "local", "config")
-_ALWAYS_SEEN = ["dropDatabase", "invalidate"]  # they close the stream, so it must learn of them
+ALWAYS_SEEN = ["dropDatabase", "invalidate"]
+"""Operations that close a stream, so that it must learn of them whatever is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class StreamPlan:
 
     `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
     deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. Of several streams
-    over one database, only the one with `database_events` hands on the events of the whole database.
+    over one database, only the one with `database_events` hands on the events of the whole database. `fields` are those
+    of a change event that are wanted, None for all.
     """
 
     name: str
@@ -37,6 +39,7 @@ class StreamPlan:
     full_document: str
     full_document_before_change: str
     database_events: bool = True
+    fields: tuple[str, ...] | None = None
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,6 +57,8 @@ class StreamPlan:
         stages: list[dict[str, Any]] = [{"$changeStream": options}]
         if self.match is not None:
             stages.append({"$match": self.match})
+        if self.fields is not None:
+            stages.append({"$project": dict.fromkeys(self.fields, 1)})
         return stages
 
 
@@ -143,7 +148,7 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
         if condition is None:
             return None
         alternatives.append(condition)
-    return {"$or": [{"operationType": {"$in": _ALWAYS_SEEN}}, *alternatives]}
+    return {"$or": [{"operationType": {"$in": ALWAYS_SEEN}}, *alternatives]}
 
 
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
@@ -171,8 +176,8 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
 def _names(wanted: list[str], apart: Iterable[str]) -> Any:
     """The condition for a name to be one of `wanted` and none of `apart`, which may be globs; None when any will do."""
     apart = list(apart)
-    names = [_pattern(name) if is_glob(name) else name for name in wanted if name != "*"]
-    excluded = [_pattern(name) if is_glob(name) else name for name in apart]
+    names = [exact_or_glob(name) for name in wanted if name != "*"]
+    excluded = [exact_or_glob(name) for name in apart]
     condition: dict[str, Any] = {}
     if "*" not in wanted:
         condition["$in"] = names
@@ -181,6 +186,7 @@ def _names(wanted: list[str], apart: Iterable[str]) -> Any:
     return condition or None
 
 
-def _pattern(glob: str) -> Regex[str]:
+def exact_or_glob(name: str) -> str | Regex[str]:
+    """What a name is to match in a query, which takes either in `$in`."""
     # Python writes `(?s:…)\\Z`, and PCRE knows both; the flags that re.compile would add are not MongoDB's.
-    return Regex("^" + translate(glob))
+    return Regex("^" + translate(name)) if is_glob(name) else name

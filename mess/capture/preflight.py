@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from pymongo.topology_description import TOPOLOGY_TYPE
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.errors import stop_reason
 from mess.capture.plan import StreamPlan
-from mess.errors import NotAReplicaSet, SourceError
+from mess.errors import NotAReplicaSet, NotPermitted, SourceError
 
 
 async def verify(client: Any) -> dict[str, Any]:
@@ -61,6 +62,16 @@ def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, A
 def role_command(plans: Sequence[StreamPlan], state_database: str | None) -> str:
     """The same, as it is typed in mongosh."""
     return f"db.getSiblingDB('admin').runCommand({json.dumps(role(plans, state_database))})"
+
+
+@contextmanager
+def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) -> Iterator[None]:
+    """Tells, with the word of a privilege that is lacking, the role that has all. Raises NotPermitted with both."""
+    try:
+        yield
+    except LacksPrivilege as error:
+        command = role_command(plans, state_database)
+        raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
 
 
 @dataclass(frozen=True, slots=True)

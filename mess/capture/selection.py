@@ -47,14 +47,34 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class Narrowing:
+    """A choice among what streams select, by names or globs; what is left empty does not narrow.
+
+    A collection is chosen by its own name, or by its database's and its own (`shop.orders`). Events of a whole database
+    are no collection's.
+    """
+
+    databases: tuple[str, ...] = ()
+    collections: tuple[str, ...] = ()
+
+    def selects(self, namespace: Namespace) -> bool:
+        """Whether a namespace is chosen."""
+        db, coll = namespace
+        if self.databases and not any(fnmatchcase(db, pattern) for pattern in self.databases):
+            return False
+        return not self.collections or any(_of_collection(db, coll, pattern) for pattern in self.collections)
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
-    """All entries of a stream."""
+    """All entries of a stream, and what it has been narrowed to."""
 
     entries: tuple[Entry, ...]
+    within: Narrowing = Narrowing()
 
     def selects(self, namespace: Namespace) -> bool:
         """Whether the stream is the one for this namespace."""
-        return any(entry.selects(namespace) for entry in self.entries)
+        return self.within.selects(namespace) and any(entry.selects(namespace) for entry in self.entries)
 
     def __str__(self) -> str:
         return ", ".join(f"{entry.db}.{entry.coll}" for entry in self.entries)
@@ -70,6 +90,12 @@ class Selection:
     def from_json(cls, entries: list[Mapping[str, Any]]) -> Selection:
         """From what `to_json` gave."""
         return cls(tuple(Entry(e["db"], e["coll"], tuple(e["apart_dbs"]), tuple(e["apart_colls"])) for e in entries))
+
+
+def _of_collection(db: str, coll: str, pattern: str) -> bool:
+    of_db, dot, of_coll = pattern.partition(".")
+    whole = bool(dot) and fnmatchcase(db, of_db) and fnmatchcase(coll, of_coll)
+    return bool(coll) and (whole or fnmatchcase(coll, pattern))
 
 
 def _selects(name: str, pattern: str, apart: tuple[str, ...]) -> bool:

@@ -50,8 +50,8 @@ class Source(Protocol):
     def problem(self) -> str | None:
         """Why it is not connected at present; None while it is."""
 
-    async def read(self) -> Batch:
-        """The next batch, empty when nothing happened for a while.
+    async def read(self) -> Batch | None:
+        """The next batch, empty when nothing happened for a while; None at the end, where the stream is to have one.
 
         Passing troubles are its own affair: it tries again for ever. Raises SourceError for what cannot pass.
         """

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from bson import Timestamp
 from pymongo.errors import PyMongoError
@@ -11,14 +12,22 @@ from pymongo.errors import PyMongoError
 from mess.capture.client import explain
 from mess.errors import SourceError
 
+T = TypeVar("T")
 
-async def time_now(client: Any) -> Timestamp:
-    """A tick behind everything that has been committed so far."""
+
+async def time_latest(client: Any) -> Timestamp:
+    """That of the latest change so far."""
     reply = await client.get_database("admin").command("ping")
     time = reply.get("operationTime")
     if not isinstance(time, Timestamp):
         raise SourceError("MongoDB does not tell its cluster time; a change stream cannot begin at `now`")
-    return Timestamp(time.time, time.inc + 1)
+    return time
+
+
+async def time_now(client: Any) -> Timestamp:
+    """A tick behind everything that has been committed so far."""
+    latest = await time_latest(client)
+    return Timestamp(latest.time, latest.inc + 1)
 
 
 async def time_oldest(client: Any) -> Timestamp:
@@ -39,7 +48,12 @@ async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) ->
     """
     if isinstance(start, datetime):
         return Timestamp(int(start.timestamp()), 1)
+    return await explained(time_now(client) if start == "now" else time_oldest(client))
+
+
+async def explained(answer: Awaitable[T]) -> T:
+    """What MongoDB answers. Raises a SourceError for what the driver raises."""
     try:
-        return await (time_now(client) if start == "now" else time_oldest(client))
+        return await answer
     except PyMongoError as error:
         raise explain(error) from error

@@ -30,7 +30,10 @@ REPLY_EVENTS = 400
 which matters more than fewer round trips: with 1,250 an event took half as long again."""
 _FIRST_REPLY_EVENTS = 64  # nothing is known of the events' size yet
 _WAIT_BUSY_MS = 1_000
-_WAIT_IDLE_MS = 5_000
+IDLE_WAIT_MS = 5_000
+"""How long MongoDB may wait before it gives an empty reply, while nothing happens."""
+BRIEF_WAIT_MS = 50
+"""For a stream that is read to an end, which is seen by an empty reply."""
 _PAUSE_FIRST = 0.1
 _PAUSE_CAP = 10.0
 _TOKEN = re.compile(r'_data: "([0-9A-F]+)"')
@@ -42,7 +45,7 @@ class ChangeStream:
     The public commands `aggregate` and `getMore` are used instead of the drivers' own iteration, which costs several
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
     see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
-    size of the events before.
+    size of the events before; MongoDB waits at most `wait_ms` for something to happen before it gives an empty one.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ChangeStream:
         on_history_lost: str = "stop",
         reply_events: int = REPLY_EVENTS,
         reply_bytes: int = REPLY_BYTES,
+        wait_ms: int = IDLE_WAIT_MS,
     ) -> None:
         self.name = plan.name
         self.problem: str | None = "not connected yet"
@@ -67,6 +71,7 @@ class ChangeStream:
         self._read_preference = client.read_preference
         self._reply_events = reply_events
         self._reply_bytes = reply_bytes
+        self._wait_ms = wait_ms
         self._batch_size = min(_FIRST_REPLY_EVENTS, reply_events)
         self._session: Any = None
         self._cursor: tuple[int, str] | None = None
@@ -84,11 +89,14 @@ class ChangeStream:
             try:
                 if self._cursor is None:
                     await self._open()
-                return await self._next()
-            except PyMongoError as error:
-                batch = await self._recover(error)
-                if batch is not None:
+                batch = await self._next()
+                # A part of an event that MongoDB has split is nothing yet, and does not mean that nothing happens.
+                if batch.events or batch.unreadable or not self._decoder.pending:
                     return batch
+            except PyMongoError as error:
+                recovered = await self._recover(error)
+                if recovered is not None:
+                    return recovered
 
     async def close(self) -> None:
         """Let go of the cursor and its session; what MongoDB answers to that is of no interest."""
@@ -158,7 +166,7 @@ class ChangeStream:
             "getMore": Int64(cursor_id),
             "collection": collection,
             "batchSize": self._batch_size if self._too_large is None else 1,
-            "maxTimeMS": _WAIT_BUSY_MS if self._busy else _WAIT_IDLE_MS,
+            "maxTimeMS": min(self._wait_ms, _WAIT_BUSY_MS if self._busy else IDLE_WAIT_MS),
         }
         return await self._command(command, codec_options=RAW)
 

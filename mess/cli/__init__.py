@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from mess.cli import check, checkpoints, dead_letters, demo, init, run, schema, validate
+from mess.cli import check, checkpoints, dead_letters, demo, init, replay, run, schema, validate
 from mess.cli.common import report
 from mess.errors import MessError
 
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(validate.validate)
 app.command()(check.check)
+app.command()(replay.replay)
 app.command()(init.init)
 app.command()(schema.schema)
 app.command()(demo.demo)

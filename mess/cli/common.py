@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -57,3 +58,14 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     except ImportError:
         return asyncio.run(work)
     return uvloop.run(work)
+
+
+def settle() -> None:
+    """Have the interpreter do with as little housekeeping as a process does best with that moves many events."""
+    # What start-up made lives as long as the process; the collector need not look at it again, nor so often at
+    # batches, which hold many objects and no cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+    # A user's function that computes in a thread is to give way soon, or health checks wait for it.
+    sys.setswitchinterval(0.001)

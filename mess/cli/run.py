@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import os
 import signal
-import sys
-import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
+from mess.cli.ending import leave, stop_on_signals
 from mess.errors import MessError
 
 if TYPE_CHECKING:
     from mess.app import Relay
     from mess.config.load import Loaded
-
-_KILLED_TWICE = 130
 
 
 def run(
@@ -47,11 +42,7 @@ def run(
     except MessError as error:
         report(error)
         code = error.exit_code
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if any(thread.name.startswith("mess-function") for thread in threading.enumerate()):
-        os._exit(code)  # a user's function that hangs must not keep the process alive
-    raise typer.Exit(code)
+    leave(code)
 
 
 async def _run(loaded: Loaded) -> None:
@@ -63,24 +54,10 @@ async def _run(loaded: Loaded) -> None:
         log.warning("config", problem=str(warning))
     relay = Relay(loaded)
     _announce(relay)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, relay)
-    # What start-up made lives as long as the process; the collector need not look at it again, nor so often at
-    # batches, which hold many objects and no cycles.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 50)
-    # A user's function that computes in a thread is to give way soon, or health checks wait for it.
-    sys.setswitchinterval(0.001)
+    stop_on_signals(relay)
+    settle()
     await relay.run()
     log.info("stopped", changed=relay.metrics.changed)
-
-
-def _on_signal(relay: Relay) -> None:
-    if relay.stopping:
-        os._exit(_KILLED_TWICE)
-    relay.stop()
 
 
 def _announce(relay: Relay) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
+from typing import NamedTuple
 
 from mess import steps
 from mess.config.document import Path
@@ -14,8 +15,17 @@ from mess.errors import ConfigError, Problem
 from mess.step import Context, Step
 from mess.steps.function import FunctionStep
 
-Steps = dict[str, list[tuple[StepSpec, Step]]]
-"""Pipelines by their name, each entry with the step that was made of it."""
+
+class BuiltStep(NamedTuple):
+    """A pipeline's entry, the step that was made of it, and the name that dead letters and metrics know it by."""
+
+    name: str
+    spec: StepSpec
+    step: Step
+
+
+Steps = dict[str, list[BuiltStep]]
+"""Pipelines by their name."""
 
 
 def build_pipelines(loaded: Loaded) -> Steps:
@@ -37,10 +47,10 @@ def build_all(loaded: Loaded) -> tuple[Steps, list[Problem]]:
     for name, path in _places(loaded.config):
         if name not in specs:
             continue
-        entries = built[name] = list[tuple[StepSpec, Step]]()
-        for index, spec in enumerate(specs[name]):
+        entries = built[name] = list[BuiltStep]()
+        for index, (spec, step_name) in enumerate(zip(specs[name], stage_names(specs[name]), strict=True)):
             try:
-                entries.append((spec, build_step(spec, loaded)))
+                entries.append(BuiltStep(step_name, spec, build_step(spec, loaded)))
             except ConfigError as error:
                 problems += [_placed(loaded, problem, (*path, "pipeline", index)) for problem in error.problems]
             except Exception as error:  # a package's step may fail in any way at all

@@ -19,13 +19,15 @@ _LAST_CHECKPOINT_SECONDS = 4.0
 
 
 class Engine:
-    """Runs the streams' runners and the checkpointer until it is told to stop, or until something cannot go on."""
+    """Runs the streams' runners and the checkpointer until it is told to stop, until something cannot go on, or until
+    all streams have come to their ends. Without a checkpointer, no progress is recorded.
+    """
 
     def __init__(
         self,
         runners: Sequence[StreamRunner],
         pipelines: Sequence[Pipeline],
-        checkpointer: Checkpointer,
+        checkpointer: Checkpointer | None,
         stopping: Stopping,
         grace: float,
     ) -> None:
@@ -50,10 +52,12 @@ class Engine:
             for pipeline in self._pipelines:
                 opened.append(pipeline)
                 await pipeline.open()
-            tasks = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
+            readers = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
+            tasks = [*readers, asyncio.create_task(self._stop_after(readers))]
             for pipeline in self._pipelines:
                 tasks += [asyncio.create_task(self._guard(stage.check())) for stage in pipeline.stages]
-            tasks.append(asyncio.create_task(self._guard(self._checkpoint())))
+            if self._checkpointer is not None:
+                tasks.append(asyncio.create_task(self._guard(self._checkpoint(self._checkpointer))))
             await self._stopping.wait()
         finally:
             if not self._stopping.is_set():
@@ -73,10 +77,14 @@ class Engine:
         except Exception as error:
             self.fail(error)
 
-    async def _checkpoint(self) -> None:
+    async def _stop_after(self, readers: Sequence[asyncio.Task[None]]) -> None:
+        await asyncio.wait(readers)
+        self._stopping.set()
+
+    async def _checkpoint(self, checkpointer: Checkpointer) -> None:
         while True:
             try:
-                await self._checkpointer.run()
+                await checkpointer.run()
             except Superseded:
                 raise
             except StateError as error:
@@ -95,7 +103,7 @@ class Engine:
             await _cancel(list(late))
 
     async def _last_checkpoint(self) -> None:
-        if isinstance(self._failure, StateError):
+        if self._checkpointer is None or isinstance(self._failure, StateError):
             return
         try:
             async with asyncio.timeout(_LAST_CHECKPOINT_SECONDS):

@@ -9,9 +9,10 @@ from collections.abc import Callable
 
 from mess.event import Event
 from mess.relay.parking import Parking
-from mess.relay.pipeline import Done, Pipeline
+from mess.relay.pipeline import Pipeline
 from mess.relay.stopping import Halted, Stopping
 from mess.step import MINI_BATCH_BYTES
+from mess.telemetry.metrics import Done
 
 _LONG = 1.0  # seconds
 

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timezone
+from typing import Protocol
 
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch
 from mess.event import Namespace, event_id
-from mess.state.store import DeadLetter, Gap, StateStore
+from mess.state.store import DeadLetter, Gap
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
 
-async def record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
+class Keeper(Protocol):
+    """Where word is kept of what was not delivered, as a `StateStore` does."""
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Keep these dead letters. Raises StateError."""
+
+    async def record_gap(self, gap: Gap) -> None:
+        """Keep word of a gap. Raises StateError."""
+
+
+async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
     """Keep what a batch could not deliver, before the position behind it counts."""
     now = datetime.now(timezone.utc)
     letters = [
@@ -34,11 +46,11 @@ async def record(batch: Batch, stream: StreamPlan, store: StateStore) -> None:
         for unreadable in batch.unreadable
     ]
     if letters:
-        await store.add_dead_letters(letters)
+        await keeper.add_dead_letters(letters)
         for letter in letters:
             log.error(
                 "change cannot be read, kept as a dead letter", stream=stream.name, id=letter.id, error=letter.reason
             )
     if batch.lost is not None:
         since, until = batch.lost.since.time, batch.lost.until.time
-        await store.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))
+        await keeper.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))

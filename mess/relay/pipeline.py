@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from mess.event import Event
 from mess.relay.group import Group
 from mess.relay.parking import Parking
 from mess.relay.stage import Stage
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS
+from mess.telemetry.metrics import Done
 
 _SINGLE_FILE = 8
-
-Done = Callable[[Sequence[Event], bool], None]
-"""Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
-skipped, or lie in the dead letters)."""
 
 
 class Pipeline:

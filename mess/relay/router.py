@@ -18,7 +18,10 @@ MakeLane = Callable[[Pipeline], Lane]
 
 
 class ScopeRouter:
-    """The routes of one stream. Lanes belong to a stream and a pipeline, and are made when first needed."""
+    """The routes of one stream. Lanes belong to a stream and a pipeline, and are made when first needed.
+
+    Events that would take another pipeline than one of `pipelines` go nowhere.
+    """
 
     def __init__(
         self, config: Config, plan: StreamPlan, start: Start, pipelines: Mapping[str, Pipeline], make_lane: MakeLane
@@ -39,7 +42,7 @@ class ScopeRouter:
         if not self._plan.selection.selects(namespace):
             return None
         options = resolve(self._config, *namespace)
-        if options is None:
+        if options is None or options.pipeline.name not in self._pipelines:
             return None
         pipeline = self._pipelines[options.pipeline.name]
         count = options.concurrency or pipeline.lanes

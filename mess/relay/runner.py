@@ -13,7 +13,8 @@ from mess.relay.window import Window
 class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
-    `report` records what a batch has to tell besides its events, before the position behind it counts.
+    `report` records what a batch has to tell besides its events, before the position behind it counts. `finished` is
+    set when the source has come to its end, and all that it gave is done.
     """
 
     def __init__(
@@ -31,12 +32,14 @@ class StreamRunner:
         self._dispatcher = dispatcher
         self._report = report
         self._counted = counted
+        self.finished = False
 
     async def run(self) -> None:
-        """Go on until cancelled. Raises SourceError when the stream cannot be read any more."""
-        while True:
-            batch = await self.source.read()
+        """Go on until cancelled, or to the source's end. Raises SourceError when it cannot be read any more."""
+        while (batch := await self.source.read()) is not None:
             if batch.unreadable or batch.lost:
                 await self._report(batch)
             self._counted(len(batch.events))
             await self._dispatcher.dispatch(batch)
+        await self.window.drained()
+        self.finished = True

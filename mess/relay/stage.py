@@ -243,8 +243,8 @@ class Stage:
         if self._spec.on_failure == "stop":
             raise Stopped(
                 f"step {self.name} of pipeline {self.pipeline} refused event {first.events[0].id} of "
-                f"{first.events[0].namespace}: {first.error}. The relay stops, as `on_failure: stop` asks; when it is "
-                "started again it begins with this event. To go on, mend what refuses it, or go past it with "
+                f"{first.events[0].namespace}: {first.error}. Here it stops, as `on_failure: stop` asks, and here it "
+                "begins when it is started again. To go on, mend what refuses the event, or go past it with "
                 "`on_failure: dead_letter` (`mess dead-letters replay` delivers it later) or `skip`"
             )
         events = [(event, group) for group in groups for event in group.events]

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+_DRAIN = 2.0  # seconds
+
 
 class Halted(Exception):
     """The relay is stopping: leave the events at hand unfinished."""
@@ -30,6 +32,10 @@ class Stopping:
         """Stop; deliveries are still begun for `drain` seconds."""
         self._until = min(self._until, time.monotonic() + drain)
         self._event.set()
+
+    def in_order(self, grace: float) -> None:
+        """Stop; of the `grace` that deliveries under way get, some may go to those that wait."""
+        self.set(drain=min(_DRAIN, grace / 2))
 
     def is_set(self) -> bool:
         """Whether the relay is stopping."""

@@ -57,10 +57,8 @@ class MongoStore(StateStore):
 
     async def open(self) -> None:
         async def prove_writable() -> None:
-            await self._relays.update_one({"_id": self.relay}, {"$setOnInsert": {"epoch": 0}}, upsert=True)
-            await self._checkpoints.update_one(
-                {"_id": self.relay}, {"$setOnInsert": {"relay": self.relay, "fence": True, "epoch": 0}}, upsert=True
-            )
+            # Of a write that changes nothing a command leaves nothing behind, which only looks or runs beside a relay.
+            await self._relays.update_one({"_id": self.relay, "epoch": {"$lt": 0}}, {"$set": {"epoch": 0}})
 
         try:
             await self._persist("write state", prove_writable)

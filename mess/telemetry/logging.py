@@ -1,4 +1,4 @@
-"""What the relay says of itself: structured lines on standard output.
+"""What the relay says of itself: structured lines on standard output (or error).
 
 `log.error("…", error=exception)` and `exc_info=exception` are for errors that were expected: they are shown as one
 field, `Type: message`. `log.exception("…")` is for those that were not, and shows the traceback. At level debug every
@@ -12,7 +12,8 @@ import logging
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Any, cast
+from functools import partial
+from typing import Any, Literal, cast
 
 import orjson
 import structlog
@@ -31,13 +32,19 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
-def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 - the option's name
-    """Log to standard output from `level` (debug, info, warning, error) on, as `format`: console, json, or auto.
+def configure(
+    level: str = "info",
+    format: str = "auto",  # noqa: A002 - the option's name
+    *,
+    to: Literal["stdout", "stderr"] = "stdout",
+) -> None:
+    """Log from `level` (debug, info, warning, error) on, as `format`: console, json, or auto.
 
     `auto` is console on a terminal and JSON lines elsewhere. What libraries say by the standard library's logging, and
     Python's warnings, come out the same way from level warning on.
     """
-    terminal = sys.stdout is not None and sys.stdout.isatty()
+    stream = getattr(sys, to)
+    terminal = stream is not None and stream.isatty()
     if format == "auto":
         format = "console" if terminal else "json"  # noqa: A001
     structlog.configure(
@@ -50,7 +57,7 @@ def configure(level: str = "info", format: str = "auto") -> None:  # noqa: A002 
             _to_json if format == "json" else _console(colors=terminal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=LineLogger,
+        logger_factory=partial(LineLogger, to=to),
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

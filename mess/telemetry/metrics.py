@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
+from mess.event import Event
 from mess.telemetry.tallies import Count, StreamStatus, Timing
 
-__all__ = ["CONTENT_TYPE", "Count", "Metrics", "StepMetrics", "StreamStatus"]
+__all__ = ["CONTENT_TYPE", "Count", "Done", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
+
+Done = Callable[[Sequence[Event], bool], None]
+"""Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
+skipped, or lie in the dead letters)."""
 
 
 class StepMetrics:
@@ -31,6 +37,19 @@ class StepMetrics:
         """They were given up on and kept."""
         self.took = timing.observe
         """A mini-batch took so many seconds."""
+
+
+class Meters(Protocol):
+    """Whoever counts what becomes of events."""
+
+    def step(self, pipeline: str, step: str) -> StepMetrics:
+        """The counters of a step."""
+
+    def events(self, stream: str) -> Count:
+        """Counts events read by a stream."""
+
+    def done(self, pipeline: str) -> Done:
+        """Counts events that a pipeline is done with."""
 
 
 class Metrics:
@@ -69,13 +88,14 @@ class Metrics:
         """Counts events read by a stream."""
         return self._tallies.counter("mess_events", stream)
 
-    def done(self, pipeline: str) -> Count:
-        """Counts events that a pipeline is done with."""
+    def done(self, pipeline: str) -> Done:
+        """Counts events that have gone through all of a pipeline."""
         count = self._tallies.counter("mess_events_done", pipeline)
 
-        def done(events: int) -> None:
-            self.changed += events
-            count(events)
+        def done(events: Sequence[Event], delivered: bool) -> None:
+            if delivered:
+                self.changed += len(events)
+                count(len(events))
 
         return done
 

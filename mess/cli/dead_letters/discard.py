@@ -24,7 +24,7 @@ from mess.cli.dead_letters.choice import (
     demand,
     letters,
 )
-from mess.cli.dead_letters.progress import progress
+from mess.cli.progress import progress
 from mess.cli.state import with_store
 from mess.errors import ConfigError
 
@@ -67,12 +67,12 @@ def discard(
 
     async def delete(store: StateStore) -> int:
         deleted = 0
-        with progress("discarding", len(pointers)) as told:
+        with progress("discarding", letters(len(pointers)), len(pointers)) as bar:
             for start in range(0, len(pointers), _AT_A_TIME):
                 # Those that were asked for, and none that came since.
                 part = tuple(pointer.id for pointer in pointers[start : start + _AT_A_TIME])
                 deleted += await store.delete_dead_letters(replace(wanted, ids=part))
-                told(len(part))
+                bar.advance(len(part))
         return deleted
 
     typer.echo(f"{letters(run_async(with_store(loaded, delete)))} discarded")

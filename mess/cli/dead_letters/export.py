@@ -24,7 +24,7 @@ from mess.cli.dead_letters.choice import (
     letters,
 )
 from mess.cli.dead_letters.listing import shape
-from mess.cli.dead_letters.progress import progress
+from mess.cli.progress import progress
 from mess.cli.state import with_store
 from mess.errors import ConfigError
 
@@ -71,7 +71,7 @@ def export(
         pointers = await store.pointers(wanted)
         all_found(wanted, pointers)
         written, damaged = 0, []
-        with _opened(output) as file, progress("exporting", len(pointers)) as told:
+        with _opened(output) as file, progress("exporting", letters(len(pointers)), len(pointers)) as bar:
             for pointer in pointers:
                 try:
                     letter = await store.dead_letter(pointer.id)
@@ -81,7 +81,7 @@ def export(
                     if letter is not None:
                         file.write(json_util.dumps(shape(letter), json_options=options) + "\n")
                         written += 1
-                told(1)
+                bar.advance(1)
         return written, damaged
 
     written, damaged = run_async(with_store(loaded, write))

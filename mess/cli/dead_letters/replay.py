@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import sys
-import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,17 +23,16 @@ from mess.cli.dead_letters.choice import (
     demand,
     letters,
 )
-from mess.cli.dead_letters.progress import progress
+from mess.cli.ending import leave, stop_on_signals
+from mess.cli.progress import progress
 from mess.cli.state import with_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mess.relay.replay import Replayer, Report
+    from mess.relay.dead_letter_replay import Replayer, Report
     from mess.state.records import Pointer
     from mess.state.store import StateStore
-
-_KILLED_TWICE = 130
 
 
 def replay(
@@ -67,10 +61,10 @@ def replay(
     wanted = choose(ids, pipeline, step, namespace, since, until, reason)
     demand(wanted, all_)
     loaded = load_config(config, mongodb__url=url)
-    from mess.replaying import replayer_for
+    from mess.dead_letter_replay import replayer_for
     from mess.telemetry.logging import configure
 
-    configure(loaded.config.log.level, loaded.config.log.format)
+    configure(loaded.config.log.level, loaded.config.log.format, to="stderr")
 
     async def work(store: StateStore) -> bool:
         replayer = replayer_for(loaded, store, whole=whole_pipeline)
@@ -79,26 +73,13 @@ def replay(
         if dry_run:
             _foretell(replayer, pointers, whole_pipeline)
             return True
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, _on_signal, replayer)
-        with progress("replaying", len(pointers)) as told:
-            report = await replayer.run(pointers, told)
+        stop_on_signals(replayer)
+        with progress("replaying", letters(len(pointers)), len(pointers)) as bar:
+            report = await replayer.run(pointers, bar.advance)
         _tell(report, len(pointers))
         return report.complete
 
-    complete = run_async(with_store(loaded, work))
-    sys.stdout.flush()
-    sys.stderr.flush()
-    code = 0 if complete else 1
-    if any(thread.name.startswith("mess-function") for thread in threading.enumerate()):
-        os._exit(code)  # a user's function that hangs must not keep the process alive
-    raise typer.Exit(code)
-
-
-def _on_signal(replayer: Replayer) -> None:
-    if replayer.stopping:
-        os._exit(_KILLED_TWICE)
-    replayer.stop()
+    leave(0 if run_async(with_store(loaded, work)) else 1)
 
 
 def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> None:

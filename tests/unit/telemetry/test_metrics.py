@@ -8,6 +8,7 @@ import sys
 from prometheus_client.parser import text_string_to_metric_families
 
 from mess.telemetry.metrics import Metrics, StreamStatus
+from tests.unit.fakes import make_events
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
@@ -67,11 +68,12 @@ def test_how_long_steps_take() -> None:
 
 
 def test_events_read_and_done() -> None:
-    """By stream and by pipeline; all those done together are the count that the admin server shows."""
+    """By stream and by pipeline; all that went through are the count that the admin server shows."""
     metrics = Metrics("1.0")
     metrics.events("shop")(3)
-    metrics.done("a")(2)
-    metrics.done("b")(1)
+    metrics.done("a")(make_events(2), True)
+    metrics.done("b")(make_events(1), True)
+    metrics.done("b")(make_events(1), False)
     assert metrics.changed == 3
     assert value(metrics, "mess_events_total", stream="shop") == 3
     assert value(metrics, "mess_events_done_total", pipeline="a") == 2

@@ -12,8 +12,8 @@ import pytest
 
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused, Response
 from mess.event import Event
+from mess.relay.dead_letter_replay import Replayer, Report
 from mess.relay.passage import Route
-from mess.relay.replay import Replayer, Report
 from mess.state import DeadLetter, Wanted
 from mess.state.sqlite import SqliteStore
 from mess.step import Sink, Step, Transform

@@ -6,8 +6,8 @@ from typing import Any
 
 from mess.app import store_for
 from mess.config.load import load
-from mess.relay.replay import Report
-from mess.replaying import replayer_for
+from mess.dead_letter_replay import replayer_for
+from mess.relay.dead_letter_replay import Report
 from tests.integration.relay.conftest import Lab
 from tests.integration.state.samples import EVERY_TYPE
 from tests.receiver import Answer, Request

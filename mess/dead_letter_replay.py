@@ -1,11 +1,11 @@
-"""Wires what replays dead letters: from a config and its state to a `Replayer`."""
+"""Wires what replays dead letters (`mess dead-letters replay`): from a config and its state to a `Replayer`."""
 
 from __future__ import annotations
 
 from mess.config.load import Loaded
-from mess.relay.build import build_pipelines, stage_names
+from mess.relay.build import build_pipelines
+from mess.relay.dead_letter_replay import Replayer
 from mess.relay.passage import Route
-from mess.relay.replay import Replayer
 from mess.state.store import StateStore
 
 
@@ -15,7 +15,7 @@ def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False) -> R
     Raises ConfigError when a step's surroundings do not fit.
     """
     routes = {
-        name: Route(name, stage_names([spec for spec, _ in entries]), [step for _, step in entries])
+        name: Route(name, [entry.name for entry in entries], [entry.step for entry in entries])
         for name, entries in build_pipelines(loaded).items()
     }
     return Replayer(store, routes, whole=whole)

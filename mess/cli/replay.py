@@ -1,0 +1,175 @@
+"""`mess replay`: a stretch of MongoDB's oplog, delivered again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
+from mess.cli.ending import leave, stop_on_signals
+from mess.cli.progress import Bar, progress
+from mess.cli.times import moment
+from mess.errors import ConfigError, MessError
+
+if TYPE_CHECKING:
+    from mess.config.load import Loaded
+    from mess.oplog_replay import Extent, OplogReplay, Survey
+
+T = TypeVar("T")
+
+_LOOK = 0.25  # seconds
+_ROWS = 20
+
+
+def replay(
+    from_: Annotated[
+        datetime,
+        typer.Option(
+            "--from", help="The oldest change: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"
+        ),
+    ],
+    to: Annotated[
+        datetime | None,
+        typer.Option(
+            help="The newest change, likewise. Default: now.", parser=moment, metavar="TIME", show_default=False
+        ),
+    ] = None,
+    database: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this database, or those of a glob. May be given several times.", show_default=False),
+    ] = None,
+    collection: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this collection: its name, or database.name; likewise.", show_default=False),
+    ] = None,
+    step: Annotated[
+        str | None,
+        typer.Option(help="Only this step's deliveries: no other http or queue step.", show_default=False),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many events there are.")] = False,
+    config: ConfigOption = None,
+    url: UrlOption = None,
+) -> None:
+    """Deliver the changes between two times again, read from MongoDB's oplog.
+
+    First it says how far back the oplog reaches, and how many events there are. They go through the pipelines as the
+    config is now, keep their ids, and say that they are replayed (a webhook: `mess-replay: true`). Checkpoints stay as
+    they are; the relay may run meanwhile.
+
+    Exit codes: 0 all delivered, 1 some were given up on, or it was interrupted, 2 config, 3 MongoDB cannot be read, 4
+    the oplog does not reach back so far, 5 a dead letter cannot be recorded, 7 an event was refused and `on_failure` is
+    `stop`.
+    """
+    now = datetime.now(timezone.utc)
+    if from_ > now:
+        raise ConfigError(f"--from {_written(from_)} lies in the future")
+    if to is not None and to < from_:
+        raise ConfigError(f"--from {_written(from_)} is later than --to {_written(to)}")
+    loaded = load_config(config, mongodb__url=url)
+    from mess.capture.selection import Narrowing
+    from mess.oplog_replay import Extent
+    from mess.telemetry.logging import configure
+
+    # What a replay waits for, the log tells.
+    level = loaded.config.log.level
+    configure("warning" if level == "error" else level, loaded.config.log.format, to="stderr")
+    extent = Extent(from_, to or now, Narrowing(tuple(database or ()), tuple(collection or ())), step)
+    try:
+        code = run_async(_replay(loaded, extent, dry_run))
+    except MessError as error:
+        report(error)
+        code = error.exit_code
+    leave(code)
+
+
+async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
+    from mess.app import store_for
+    from mess.oplog_replay import replaying
+    from mess.relay.stopping import Halted
+
+    async with replaying(loaded, extent) as work:
+        stop_on_signals(work)
+        settle()
+        try:
+            with progress("counting", "the events") as bar:
+                survey = await _shown(work, work.survey(), bar)
+        except Halted:
+            typer.echo("interrupted; nothing was delivered")
+            return 1
+        _foretell(survey, extent)
+        total = survey.events.total()
+        if dry_run or not total:
+            return 0
+        async with store_for(loaded.config) as store:
+            began = time.monotonic()
+            try:
+                with progress("replaying", _events(total), total) as bar:
+                    await _shown(work, work.deliver(store), bar)
+            finally:
+                _tell(work, extent, time.monotonic() - began)
+        return 0 if work.complete and not (work.outcome.kept or work.outcome.skipped) else 1
+
+
+async def _shown(work: OplogReplay, doing: Coroutine[None, None, T], bar: Bar) -> T:
+    """Do it, and move the bar meanwhile."""
+
+    async def move() -> None:
+        shown = 0
+        while True:
+            await asyncio.sleep(_LOOK)
+            handled = work.outcome.handled
+            bar.advance(handled - shown)
+            shown = handled
+
+    moving = asyncio.create_task(move())
+    try:
+        return await doing
+    finally:
+        moving.cancel()
+
+
+def _foretell(survey: Survey, extent: Extent) -> None:
+    if survey.oldest is not None:
+        typer.echo(f"MongoDB's oplog reaches back to {_written(survey.oldest)}")
+    typer.echo(f"{_events(survey.events.total())} from {_written(extent.since)} to {_written(extent.until)}")
+    rows = survey.events.most_common()
+    width = max((len(str(namespace)) for (_, namespace), _ in rows[:_ROWS]), default=0)
+    for (pipeline, namespace), count in rows[:_ROWS]:
+        typer.echo(f"{count:>12,}  {namespace!s:{width}}  pipeline {pipeline!r}")
+    if rest := rows[_ROWS:]:
+        typer.echo(f"{sum(count for _, count in rest):>12,}  of {len(rest)} other namespaces")
+
+
+def _tell(work: OplogReplay, extent: Extent, seconds: float) -> None:
+    outcome = work.outcome
+    counts = {
+        "delivered": outcome.delivered,
+        "dropped by steps": outcome.dropped,
+        "dead-lettered": outcome.kept,
+        "skipped": outcome.skipped,
+    }
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
+    typer.echo(f"{outcome.read:,} read: {told}; {seconds:.1f} s, {outcome.handled / seconds:,.0f} a second")
+    if outcome.kept:
+        typer.echo("`mess dead-letters list` shows what was given up on")
+    if not work.complete:
+        reached = _written(work.reached)
+        typer.echo(
+            f"{'interrupted' if work.stopping else 'ended early'}: every change before {reached} is done with; go on "
+            f"with --from {reached} --to {_written(extent.until)}"
+        )
+
+
+def _events(count: int) -> str:
+    return f"{count:,} event{'' if count == 1 else 's'}"
+
+
+def _written(time: datetime) -> str:
+    from mess.values import written_time
+
+    return written_time(time)

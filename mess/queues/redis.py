@@ -98,6 +98,11 @@ class RedisBroker(Broker):
         except ValueError as error:
             raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
         pool = self._redis.connection_pool
+        try:
+            pool.connection_class(**pool.connection_kwargs)  # the url's parameters are looked at only here
+        except TypeError as error:
+            text = "Redis's client does not know a parameter of the url; leave it out"
+            raise ConfigError([Problem(text, "url")]) from error
         pool.connection_class = _packing(pool.connection_class, pack_command)
         parts = urlsplit(url)
         self._name = f"{parts.hostname}:{parts.port or 6379}"

@@ -79,21 +79,24 @@ class Stage:
 
     async def check(self) -> None:
         """Say at the start whether the step can do its work, and why not, until it can."""
-        while True:
-            try:
-                async with asyncio.timeout(_CHECK_SECONDS):
-                    await self.step.check()
-            except (DeliveryError, TimeoutError) as error:
-                reason = str(error) or f"no answer within {_CHECK_SECONDS:g} s"
-                if self._unchecked != reason:
-                    log.warning("step cannot do its work yet", pipeline=self.pipeline, step=self.name, error=reason)
-                self._unchecked = reason
-            else:
-                break
+        while (reason := await self._why_not()) is not None:
+            if self._unchecked != reason:
+                log.warning("step cannot do its work yet", pipeline=self.pipeline, step=self.name, error=reason)
+            self._unchecked = reason
             await asyncio.sleep(_CHECK_AGAIN)
             if self._endpoint.accepted:
                 break
         self._unchecked = None
+
+    async def _why_not(self) -> str | None:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS):
+                await self.step.check()
+        except TimeoutError:
+            return f"no answer within {_CHECK_SECONDS:g} s"
+        except Exception as error:  # what a step did not foresee is no reason to end the relay either
+            return str(classify(error))
+        return None
 
     async def process(self, events: Sequence[Event], group: Group | None = None) -> Outcome:
         """Put `events` through the step, waiting for as long as its sink is down; `group` is what is known of them when

@@ -38,9 +38,10 @@ _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
 def _http_url(value: str) -> str:
     try:
         url = URL(value)
+        host = (url.host or "").encode("idna")  # or it could never be looked up
     except ValueError as error:
         raise ValueError("not a URL; write it like https://example.com/hook") from error
-    if url.scheme not in ("http", "https") or not url.host:
+    if url.scheme not in ("http", "https") or not host:
         raise ValueError("not an http or https URL; write it like https://example.com/hook")
     return value
 
@@ -76,11 +77,11 @@ class HttpConfig(StepConfig, Format):
 
     name: ClassVar[str] = "http"
 
-    endpoint: Annotated[str, AfterValidator(_http_url)]
+    endpoint: Annotated[str, AfterValidator(_http_url), Field(repr=False)]
     """The URL to send to."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict)
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict, repr=False)
     """More headers. Their values are never shown."""
     timeout: Duration = 30.0
     """How long a request may take, from connecting to the answer's last byte."""

@@ -46,7 +46,8 @@ def _broker_url(value: str) -> str:
         scheme = parts.scheme
         # Clusters have several hosts, with commas between.
         hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
-        named = all(host.hostname for host in hosts) and all(host.port != 0 for host in hosts)
+        # A name that IDNA cannot write could never be looked up.
+        named = all((host.hostname or "").encode("idna") for host in hosts) and all(host.port != 0 for host in hosts)
     except ValueError as error:
         raise ValueError("not a URL; write it like redis://host:6379") from error
     if scheme not in _SECTIONS:
@@ -68,7 +69,7 @@ class QueueConfig(StepConfig, Format):
 
     name: ClassVar[str] = "queue"
 
-    url: Annotated[str, AfterValidator(_broker_url)]
+    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False)]
     """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
     `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
     `mqtts://…`. User and password may stand in it; they are never shown."""

@@ -207,6 +207,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"url": "kafkaesque://host"}, "redis://"),
         ({"url": "redis://"}, "names no host"),
         ({"url": "redis://host:port"}, "not a URL"),
+        ({"url": "redis://two..dots"}, "not a URL"),
         ({"url": "redis://host", "target": "{db"}, "brace"),
         ({"url": "redis://host", "headers": {"a": "{x..y}"}}, "path"),
     ],
@@ -214,3 +215,8 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
 def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueConfig.model_validate(options)
+
+
+def test_a_parameter_of_the_url_that_the_client_does_not_know_is_told() -> None:
+    with pytest.raises(ConfigError, match="parameter of the url"):
+        QueueConfig(url="redis://host/0?no_such=1").build(Context())

@@ -437,15 +437,23 @@ async def test_no_more_deliveries_run_at_a_time_than_the_step_asks_for() -> None
 # Health at the start
 
 
-async def test_what_a_check_finds_at_the_start_is_known_until_the_step_works() -> None:
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (EndpointDown("the certificate has expired; renew it"), "the certificate has expired; renew it"),
+        (KeyError("what no step foresees"), "KeyError: 'what no step foresees'"),
+        (TimeoutError(), "no answer within 30 s"),
+    ],
+)
+async def test_what_a_check_finds_at_the_start_is_known_until_the_step_works(error: Exception, trouble: str) -> None:
     class Unwell(Recorder):
         async def check(self) -> str | None:
-            raise EndpointDown("the certificate has expired; renew it")
+            raise error
 
     bench = Line(Unwell())
     work = asyncio.create_task(bench.stage.check())
     await asyncio.sleep(0)
-    assert bench.stage.trouble == "the certificate has expired; renew it"
+    assert bench.stage.trouble == trouble
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work

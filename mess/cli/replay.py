@@ -111,7 +111,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
                 with progress("replaying", _events(total), total) as bar:
                     await _shown(work, work.deliver(store), bar)
             finally:
-                _tell(work, extent, time.monotonic() - began)
+                _tell(work, extent, total, time.monotonic() - began)
         return 0 if work.complete and not (work.outcome.kept or work.outcome.skipped) else 1
 
 
@@ -145,7 +145,7 @@ def _foretell(survey: Survey, extent: Extent) -> None:
         typer.echo(f"{sum(count for _, count in rest):>12,}  of {len(rest)} other namespaces")
 
 
-def _tell(work: OplogReplay, extent: Extent, seconds: float) -> None:
+def _tell(work: OplogReplay, extent: Extent, total: int, seconds: float) -> None:
     outcome = work.outcome
     counts = {
         "delivered": outcome.delivered,
@@ -154,7 +154,8 @@ def _tell(work: OplogReplay, extent: Extent, seconds: float) -> None:
         "skipped": outcome.skipped,
     }
     told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
-    typer.echo(f"{outcome.read:,} read: {told}; {seconds:.1f} s, {outcome.handled / seconds:,.0f} a second")
+    rate = f"{seconds:.1f} s, {outcome.handled / seconds:,.0f} a second"
+    typer.echo(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
     if outcome.kept:
         typer.echo("`mess dead-letters list` shows what was given up on")
     if not work.complete:

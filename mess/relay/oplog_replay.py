@@ -37,13 +37,12 @@ def _up_to(built: Sequence[BuiltStep], name: str) -> list[BuiltStep]:
 class Outcome:
     """Counts what becomes of a replay's events: it is the `Meters` of the replay's parts, and stands before `keeper`.
 
-    `read` is how many events the streams gave; some of them no pipeline may want. `routed` counts those of each
-    pipeline that are done, by namespace: `delivered` went through all steps, `dropped` were dropped by one. Without a
-    keeper, where events are only counted, nothing is kept; `kept` is how many dead letters were.
+    `routed` counts the events that each pipeline is done with, by namespace: `delivered` went through all steps,
+    `dropped` were dropped by one. `kept` is how many dead letters were; there are none without a keeper, where events
+    are only counted.
     """
 
     def __init__(self, keeper: Keeper | None = None) -> None:
-        self.read = 0
         self.delivered = 0
         self.dropped = 0
         self.kept = 0
@@ -69,8 +68,8 @@ class Outcome:
         return StepMetrics(lambda outcome: counts.get(outcome, _ignore), _ignore, self._give_up, Timing())
 
     def events(self, stream: str) -> Count:
-        """See `Meters`."""
-        return self._count
+        """See `Meters`. What no pipeline takes does not count."""
+        return _ignore
 
     def done(self, pipeline: str) -> Done:
         """See `Meters`."""
@@ -95,9 +94,6 @@ class Outcome:
         """See `Keeper`."""
         if self._keeper is not None:
             await self._keeper.record_gap(gap)
-
-    def _count(self, events: int) -> None:
-        self.read += events
 
     def _drop(self, events: int) -> None:
         self.dropped += events

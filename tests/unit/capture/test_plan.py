@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -98,3 +99,11 @@ def test_extended_json_in_a_query_becomes_bson() -> None:
     [stream] = plans({"shop": {"match": {"fullDocument.at": {"$gte": {"$date": "2026-01-01T00:00:00Z"}}}}})
     assert stream.match is not None
     assert stream.match["$or"][1]["fullDocument.at"]["$gte"].year == 2026
+
+
+def test_a_stream_that_is_to_give_fewer_fields_is_the_same_stream() -> None:
+    """MongoDB leaves the others out, last of all."""
+    [stream] = plans({"shop": {"match": {"fullDocument.total": 1}}})
+    smaller = replace(stream, fields=("ns", "operationType"))
+    assert smaller.stages() == [*stream.stages(), {"$project": {"ns": 1, "operationType": 1}}]
+    assert smaller.hash == stream.hash

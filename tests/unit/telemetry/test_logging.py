@@ -172,3 +172,24 @@ def test_without_standard_output() -> None:
     run("sys.stdout = None\nlog.info('a')")
     run("sys.stdout.close()\nlog.info('a')")
     run("import io; sys.stdout = io.StringIO()\nlog.info('a')\nassert 'event' in sys.stdout.getvalue()")
+
+
+def test_standard_error() -> None:
+    """For commands that have something to say on standard output."""
+    code = f"{PRELUDE}configure('info', 'json', to='stderr')\nlog.info('a')\nwarnings.warn('b')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, timeout=30)
+    assert done.stdout == b""
+    assert [json.loads(line)["level"] for line in done.stderr.splitlines()] == ["info", "warning"]
+
+
+def test_what_stands_in_for_a_stream_gets_the_lines() -> None:
+    """Though it has the stream's own buffer, as what keeps lines above a progress bar has."""
+    program = (
+        "class Above:\n"
+        "    def __init__(self, file): self.file = file\n"
+        "    def __getattr__(self, name): return getattr(self.file, name)\n"
+        "    def write(self, text): self.file.write('above ' + text)\n"
+        "sys.stdout = Above(sys.stdout)\n"
+        "log.info('a')"
+    )
+    assert run(program).startswith("above {")

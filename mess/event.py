@@ -36,8 +36,10 @@ class Position(NamedTuple):
 
         A token's `_data` is a hex key string that begins with 0x82 and the cluster time as two big-endian 32-bit
         numbers (MongoDB's `ResumeToken`). Where it is not, as on servers that only speak MongoDB's protocol, `time`
-        is taken.
+        is taken, if it is one.
         """
+        if not isinstance(time, Timestamp):
+            time = None
         data = token.get("_data")
         if isinstance(data, str) and data.startswith("82"):
             with suppress(ValueError):

@@ -11,6 +11,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from mess.capture.source import Unreadable
+from mess.errors import SourceError
 from mess.event import Event, Namespace, Position, event_ids
 
 # Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable.
@@ -19,7 +20,11 @@ _VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
 )
-RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
+RAW: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 """For commands whose reply is to be handed to `Decoder.events`."""
 
 
@@ -37,11 +42,19 @@ class Decoder:
         self._namespaces: dict[tuple[str, str], Namespace] = {}
 
     def events(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
-        """The events of a reply's `cursor`, those that cannot be read, and their mean size in bytes of BSON."""
+        """The events of a reply's `cursor`, those that cannot be read, and their mean size in bytes of BSON.
+
+        Raises SourceError for a change that does not even say where to go on behind it.
+        """
+        pending = list(self.pending)
         try:
-            documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, _VALUES)["nextBatch"]
-        except Exception:  # bson raises many kinds; each document by itself tells which one is the trouble
+            return self._together(cursor)
+        except Exception:  # bson raises many kinds, and a change may lack anything: each by itself tells which it is
+            self.pending = pending
             return self._one_by_one(cursor["nextBatch"])
+
+    def _together(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
+        documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, _VALUES)["nextBatch"]
         size = len(cursor.raw) // len(documents) if documents else 0
         events: list[Event] = []
         namespaces = self._namespaces
@@ -52,7 +65,7 @@ class Decoder:
                 made = self._event(change, size)
             else:
                 key = (ns["db"], ns.get("coll", ""))
-                made = Event(change, namespaces.get(key) or self._namespace(key), size, id=id_)
+                made = _checked(Event(change, namespaces.get(key) or self._namespace(key), size, id=id_))
             if made is not None:
                 events.append(made)
         return events, [], size
@@ -64,9 +77,9 @@ class Decoder:
             try:
                 made = self._event(bson.decode(document.raw, _VALUES), len(document.raw))
             except Exception as error:
-                token = bson.decode(document["_id"].raw)
+                self.pending = []
                 reason = f"the change event cannot be decoded: {type(error).__name__}: {error}"
-                unreadable.append(Unreadable(Position.of(token, document.get("clusterTime")), reason))
+                unreadable.append(Unreadable(_position(document), reason))
             else:
                 if made is not None:
                     events.append(made)
@@ -79,6 +92,8 @@ class Decoder:
             self.pending.append(change)
             if change["splitEvent"]["fragment"] < change["splitEvent"]["of"]:
                 return None
+            if len(self.pending) < change["splitEvent"]["of"]:
+                raise ValueError("it has been split, and not all of its fragments are there")
             # The id is the first fragment's, the position behind the event the last one's.
             token = self.pending[0]["_id"]
             change = _joined(self.pending)
@@ -86,13 +101,37 @@ class Decoder:
             self.pending = []
         if change["operationType"] == "invalidate":
             return None  # it tells of the stream, not of data: the stream reopens behind it
-        ns = change.get("ns", {})
-        return Event(change, self._namespace((ns.get("db", ""), ns.get("coll", ""))), size, token=token)
+        ns = change["ns"]
+        return _checked(Event(change, self._namespace((ns["db"], ns.get("coll", ""))), size, token=token))
 
     def _namespace(self, key: tuple[str, str]) -> Namespace:
+        if not all(isinstance(name, str) for name in key):
+            raise TypeError("ns holds what is no name")
         if len(self._namespaces) >= _NAMESPACES_KEPT:
             self._namespaces.clear()
         return self._namespaces.setdefault(key, Namespace(*key))
+
+
+def _checked(event: Event) -> Event:
+    """An event by which the relay can go; raises TypeError for one that MongoDB would not make."""
+    if event.operation.__class__ is not str or not (event.key is None or event.key.__class__ is dict):
+        raise TypeError("operationType must be text, and documentKey a document")
+    if event.operation == "rename":
+        target = event.change.get("to", {})
+        if not all(isinstance(target.get(name, ""), str) for name in ("db", "coll")):
+            raise TypeError("to holds what is no name")
+    return event
+
+
+def _position(document: RawBSONDocument) -> Position:
+    try:
+        token: dict[str, Any] = bson.decode(document["_id"].raw, _VALUES)
+        return Position.of(token, document.get("clusterTime"))
+    except Exception as error:  # see above
+        raise SourceError(
+            "MongoDB sends a change without a resume token (_id), so nothing tells where to go on behind it; is it "
+            "MongoDB, or a server that speaks its protocol?"
+        ) from error
 
 
 def _joined(fragments: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Coroutine
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_as
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
 from mess.cli.times import moment
-from mess.errors import ConfigError, MessError
+from mess.errors import ConfigError, HistoryLost, MessError
 
 if TYPE_CHECKING:
     from mess.config.load import Loaded
@@ -111,7 +112,9 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
                 with progress("replaying", _events(total), total) as bar:
                     await _shown(work, work.deliver(store), bar)
             finally:
-                _tell(work, extent, total, time.monotonic() - began)
+                _tell(work, total, time.monotonic() - began)
+                if not (work.complete or isinstance(sys.exception(), HistoryLost)):
+                    _tell_how_to_go_on(work, extent)
         return 0 if work.complete and not (work.outcome.kept or work.outcome.skipped) else 1
 
 
@@ -134,7 +137,9 @@ async def _shown(work: OplogReplay, doing: Coroutine[None, None, T], bar: Bar) -
 
 
 def _foretell(survey: Survey, extent: Extent) -> None:
-    if survey.oldest is not None:
+    if survey.oldest is None:
+        typer.echo("MongoDB does not tell how far back its oplog reaches")
+    else:
         typer.echo(f"MongoDB's oplog reaches back to {_written(survey.oldest)}")
     typer.echo(f"{_events(survey.events.total())} from {_written(extent.since)} to {_written(extent.until)}")
     rows = survey.events.most_common()
@@ -145,7 +150,7 @@ def _foretell(survey: Survey, extent: Extent) -> None:
         typer.echo(f"{sum(count for _, count in rest):>12,}  of {len(rest)} other namespaces")
 
 
-def _tell(work: OplogReplay, extent: Extent, total: int, seconds: float) -> None:
+def _tell(work: OplogReplay, total: int, seconds: float) -> None:
     outcome = work.outcome
     counts = {
         "delivered": outcome.delivered,
@@ -158,12 +163,12 @@ def _tell(work: OplogReplay, extent: Extent, total: int, seconds: float) -> None
     typer.echo(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
     if outcome.kept:
         typer.echo("`mess dead-letters list` shows what was given up on")
-    if not work.complete:
-        reached = _written(work.reached)
-        typer.echo(
-            f"{'interrupted' if work.stopping else 'ended early'}: every change before {reached} is done with; go on "
-            f"with --from {reached} --to {_written(extent.until)}"
-        )
+
+
+def _tell_how_to_go_on(work: OplogReplay, extent: Extent) -> None:
+    ended = "interrupted" if work.stopping else "ended early"
+    reached, until = _written(work.reached), _written(extent.until)
+    typer.echo(f"{ended}: every change before {reached} is done with; go on with --from {reached} --to {until}")
 
 
 def _events(count: int) -> str:

@@ -211,6 +211,8 @@ async def test_wrong_password_and_missing_privileges_are_told_and_how_to_mend_th
             done = await mess("run", "--config", poor, folder=tmp_path)
             assert done.returncode == 3, done.stderr
             assert "Traceback" not in done.stdout + done.stderr
+            again = await mess("replay", "--from", "1h", "--config", poor, folder=tmp_path)
+            assert (again.returncode, "createRole" in again.stderr) == (3, True), again.stderr
             # The command that it names is enough.
             role = json.loads(done.stderr.partition("runCommand(")[2].strip().removesuffix(")"))
             client.admin.command(role)
@@ -218,6 +220,9 @@ async def test_wrong_password_and_missing_privileges_are_told_and_how_to_mend_th
         async with running(poor) as relay:
             await relay.connected()
             assert await relay.stop() == 0, relay.text
+        again = await mess("replay", "--from", "1h", "--config", poor, folder=tmp_path)
+        assert again.returncode == 0, again.stderr
+        assert "oplog reaches back to 2" in again.stdout
 
 
 async def test_of_two_with_one_name_the_older_ends_with_6(tmp_path: Path, config: dict[str, Any], db: Db) -> None:

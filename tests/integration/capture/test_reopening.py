@@ -139,7 +139,7 @@ async def test_a_cursor_killed_from_outside_is_opened_anew(watch: Watching, db: 
 async def test_the_position_moves_while_nothing_matches(
     watch: Watching, db: Db, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("_WAIT_BUSY_MS", "_WAIT_IDLE_MS"):
+    for name in ("_WAIT_BUSY_MS", "IDLE_WAIT_MS"):
         monkeypatch.setattr(f"mess.capture.stream.{name}", 200)
     async with watch.open({db.name: {"collections": {"orders": {}}}}) as reader:
         first = (await reader.read()).position

@@ -139,8 +139,13 @@ class Http(Sink):
         # Lanes bound how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
+            request_class=connection.Request,
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=config.timeout),
+            # What is left after so long would be of no use, and this way it is known which of the two took it. Rounded
+            # up to whole seconds, as aiohttp would, they might be the same.
+            timeout=aiohttp.ClientTimeout(
+                total=config.timeout, connect=0.95 * config.timeout, ceil_threshold=config.timeout
+            ),
             headers=headers,
             auto_decompress=False,
             skip_auto_headers=("Accept-Encoding",),

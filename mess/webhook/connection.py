@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Coroutine
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
+from aiohttp.connector import Connection
 from yarl import URL
 
 from mess.errors import EndpointDown
@@ -32,6 +35,17 @@ _ALERTS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS at this port; is it http:// that is meant, or another port?",
     "ALERT_PROTOCOL_VERSION": "it speaks no version of TLS that is still safe; it needs TLS 1.2 or newer",
 }
+
+
+class Request(aiohttp.ClientRequest):
+    """A request that does not go over a connection on which an answer lies already, which nobody asked for: it would be
+    taken for this one's."""
+
+    def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        """See `aiohttp.ClientRequest.send`. Raises ServerDisconnectedError."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("the endpoint sends answers that nobody asked for")
+        return super().send(conn)
 
 
 async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
@@ -73,6 +87,9 @@ async def _hung_up(reader: asyncio.StreamReader) -> bool:
 def trouble(error: Exception, url: URL) -> str:
     """Why no connection to a URL's host can be made, or why it broke, and what to do about it."""
     host = url.host
+    if isinstance(error, aiohttp.ClientResponseError):
+        # Its text holds the whole URL, whose path often is a secret.
+        return f"what {host}:{url.port} answers is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
     inner = _inner(error)
     if isinstance(inner, ssl.SSLCertVerificationError):
         return _untrusted(inner, host or "")

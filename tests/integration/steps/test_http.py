@@ -189,6 +189,56 @@ async def test_an_endless_answer_is_not_read_to_its_end(receiver: Receiver) -> N
     assert len(caught.value.response.body) == 1024
 
 
+@asynccontextmanager
+async def saying(*texts: bytes) -> AsyncIterator[str]:
+    """The URL of a server that says these one after another, 50 ms apart, to each request, whatever it is."""
+
+    served: list[asyncio.Task[None]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        served.append(asyncio.current_task())  # type: ignore[arg-type]
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                for text in texts:
+                    writer.write(text)
+                    await asyncio.sleep(0.05)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret-path?secret-query"
+    async with asyncio.timeout(5):
+        await asyncio.gather(*served)  # they end with the step's connections
+
+
+async def test_an_answer_that_nobody_asked_for_is_not_taken_for_the_next_requests() -> None:
+    """A receiver that answers twice must not make an event count as delivered that it has not seen."""
+    ok, no = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"HTTP/1.1 422 No\r\nContent-Length: 0\r\n\r\n"
+    async with saying(ok, no) as url, opened(url) as step:
+        for event in make_events(3):
+            await step.process([event])
+            await asyncio.sleep(0.1)
+
+
+async def test_what_is_not_http_is_told_without_the_urls_secrets() -> None:
+    async with saying(b"SSH-2.0-OpenSSH_9.2\r\n") as url, opened(url) as step:
+        with pytest.raises(EndpointDown, match=r"127\.0\.0\.1:\d+ answers is not HTTP: ") as caught:
+            await step.process([make_event()])
+    assert "secret" not in str(caught.value)
+
+
+async def test_a_connection_that_is_not_made_in_time_is_no_answer_in_time() -> None:
+    """It means that the endpoint is down, as when a firewall drops what is sent."""
+    with socket.socket() as listener, socket.socket() as one, socket.socket() as other:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)  # whose queue the two fill
+        for filling in (one, other):
+            filling.setblocking(False)
+            filling.connect_ex(listener.getsockname())
+        async with opened(f"http://127.0.0.1:{listener.getsockname()[1]}", timeout="200ms") as step:
+            with pytest.raises(EndpointDown, match="could not be made in time"):
+                await step.process([make_event()])
+
+
 # ---- TLS -------------------------------------------------------------------------------------------------------------
 
 

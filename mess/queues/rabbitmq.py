@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Literal
@@ -95,36 +95,22 @@ class RabbitBroker(Broker):
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
-        channel = await self._channel()
-        try:
-            if self._blocked is not None:
-                raise EndpointDown(f"{self._about} takes nothing at present: {self._blocked}; see to its alarms")
+        async with self._using_a_channel() as channel:
             if self._options.declare is not None:
                 await self._declare(channel, {message.target for message in messages})
             failures = await channel.publish(messages)
-        except asyncio.CancelledError:
-            # What hangs is not used again. But who is told to wait must stay, to hear when it may go on.
-            if self._blocked is None:
-                self._hang_up()
-            channel.close()
-            raise
-        except BaseException:
-            channel.close()
-            raise
         self._free.append(channel)
         return failures
 
     async def check(self, targets: Sequence[str]) -> str:
         """See `Broker.check`."""
-        channel = await self._channel()
-        try:
+        async with self._using_a_channel() as channel:
             if self._options.exchange:
                 await channel.find_exchange(self._options.exchange)
             elif self._options.mandatory and self._options.declare is None:
                 for target in targets:
                     await channel.find_queue(target)
-        finally:
-            channel.close()
+        channel.close()
         return f"{self._about} answers"
 
     async def close(self) -> None:
@@ -142,7 +128,24 @@ class RabbitBroker(Broker):
     def _about(self) -> str:
         return f"rabbitmq at {self._hosts}"
 
+    @asynccontextmanager
+    async def _using_a_channel(self) -> AsyncIterator[_Channel]:
+        """A channel, which is closed when what it is used for fails."""
+        channel = None
+        try:
+            channel = await self._channel()
+            yield channel
+        except BaseException as error:
+            # What hangs is not used again. But who is told to wait must stay, to hear when it may go on.
+            if isinstance(error, asyncio.CancelledError) and self._blocked is None:
+                self._hang_up()
+            if channel is not None:
+                channel.close()
+            raise
+
     async def _channel(self) -> _Channel:
+        if self._blocked is not None:
+            raise EndpointDown(f"{self._about} takes nothing at present: {self._blocked}; see to its alarms")
         while self._free:
             if (channel := self._free.pop()).is_open:
                 return channel
@@ -154,7 +157,6 @@ class RabbitBroker(Broker):
     async def _connect(self) -> AsyncioConnection:
         from pika.adapters.asyncio_connection import AsyncioConnection
 
-        self._blocked = None
         self._declared.clear()
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         work = AsyncioConnection.create_connection(self._parameters, on_done=partial(resolve, done))
@@ -166,7 +168,8 @@ class RabbitBroker(Broker):
         if not isinstance(made, AsyncioConnection):
             raise EndpointDown(f"{self._about}: {_why(made)}")
         made.add_on_connection_blocked_callback(self._on_blocked)
-        made.add_on_connection_unblocked_callback(self._on_unblocked)
+        for no_longer in (made.add_on_connection_unblocked_callback, made.add_on_close_callback):
+            no_longer(self._on_unblocked)
         return made
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:

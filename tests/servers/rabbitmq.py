@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
@@ -17,9 +18,11 @@ from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
 from mess.demo.mongod import free_port
+from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 60.0
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # it has much to say of a server that is only starting
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
 
 
@@ -37,14 +40,25 @@ def find_rabbitmq() -> str:
 
 
 class RabbitServer(BrokerProcess):
-    """A RabbitMQ server; `options` are rabbitmq.conf's."""
+    """A RabbitMQ server; `options` are rabbitmq.conf's. With `tls`, it listens for that too, and asks for a client's
+    certificate."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, tls: Certificates | None = None, **options: str) -> None:
         self._program = find_rabbitmq()
         super().__init__("rabbitmq")
         self.port, self._names_port, distribution = free_port(), free_port(), free_port()
         self._names: subprocess.Popen[bytes] | None = None
+        self._tls_port = free_port()
         folder = Path(self._folder.name)
+        if tls is not None:
+            options |= {
+                "listeners.ssl.1": f"127.0.0.1:{self._tls_port}",
+                "ssl_options.cacertfile": tls.ca,
+                "ssl_options.certfile": tls.server,
+                "ssl_options.keyfile": tls.server,
+                "ssl_options.verify": "verify_peer",
+                "ssl_options.fail_if_no_peer_cert": "true",
+            }
         settings = {"listeners.tcp.1": f"127.0.0.1:{self.port}", "loopback_users": "none", **options}
         Path(folder, "rabbitmq.conf").write_text("".join(f"{name} = {value}\n" for name, value in settings.items()))
         Path(folder, "enabled_plugins").write_text("[].\n")
@@ -66,6 +80,11 @@ class RabbitServer(BrokerProcess):
     def url(self) -> str:
         """Its url."""
         return f"amqp://127.0.0.1:{self.port}"
+
+    @property
+    def tls_url(self) -> str:
+        """Its url with TLS."""
+        return f"amqps://127.0.0.1:{self._tls_port}"
 
     @property
     def pid(self) -> int:
@@ -105,6 +124,11 @@ class RabbitServer(BrokerProcess):
         if self._names is not None:
             self._names.kill()
             self._names.wait()
+
+    def control(self, *arguments: str) -> None:
+        """Run rabbitmqctl."""
+        program = str(Path(self._program).with_name("rabbitmqctl"))
+        subprocess.run([program, *arguments], env=self._environment, check=True, capture_output=True)
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:

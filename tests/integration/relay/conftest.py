@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Lab:
         self.db = db
         self.folder = folder
         self.receiver = receiver
+        self.began: datetime = db.client.admin.command("ping")["operationTime"].as_datetime()
 
     @property
     def http(self) -> dict[str, Any]:

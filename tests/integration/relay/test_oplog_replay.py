@@ -46,9 +46,10 @@ async def opened(
     step: str | None = None,
     **options: Any,
 ) -> AsyncIterator[OplogReplay]:
-    """A replay of the last hour, unless the arguments say otherwise, with the config as `options` make it."""
+    """A replay of what came since the lab is there, unless the arguments say otherwise, with the config as `options`
+    make it."""
     loaded = load(lab.relay(**options).loaded.path, environ={})
-    extent = Extent(since or now() - timedelta(hours=1), to or now(), within, step)
+    extent = Extent(since or lab.began, to or now(), within, step)
     async with replaying(loaded, extent) as work:
         yield work
 

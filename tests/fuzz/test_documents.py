@@ -1,0 +1,218 @@
+"""Whatever a document holds: it is written in every format, or refused; its key has a line; its dead letter is kept."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any, get_args
+
+import bson
+from bson import Code, DatetimeConversion, DBRef, json_util
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from mess.envelope import Format
+from mess.errors import BatchError, Refused
+from mess.event import Event
+from mess.relay.dispatch import key_hash, line
+from mess.state.letters import pack, unpack
+from mess.state.store import DeadLetter
+from mess.step import Context, Step
+from mess.steps.field_map import FieldMapConfig
+from mess.steps.http import HttpConfig
+from mess.steps.log import LogConfig
+from mess.steps.queue import Queue, QueueConfig
+from tests.fuzz.profiles import examples
+from tests.fuzz.sinks import Recorded
+from tests.fuzz.strategies import LENIENT, documents, events, ids
+from tests.receiver import Receiver
+from tests.unit.fakes import make_event
+
+FORMATS = [
+    Format.model_validate({"format": format_, "json": json_})
+    for format_, json_ in itertools.product(
+        *(get_args(Format.model_fields[name].annotation) for name in ("format", "json_"))
+    )
+]
+PATHS = ["documentKey._id", "fullDocument", "fullDocument.a", "fullDocument.0", "ns", "updateDescription.updatedFields"]
+TEMPLATES = [
+    "{db}.{collection}",
+    "{documentKey._id}",
+    "{fullDocument}",
+    "{fullDocument.a}-{$id}",
+    "{ns}",
+    "x",
+    "{wallTime}",
+]
+templates = st.sampled_from(TEMPLATES)
+
+
+def strictly(text: bytes) -> Any:
+    """JSON as the standard has it: Python's own parser also takes NaN and Infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(text.decode("utf-8"), parse_constant=refuse)
+
+
+@examples(150)
+@given(events)
+def test_every_event_is_written_as_valid_json_in_every_format(event: Event) -> None:
+    for options in FORMATS:
+        envelope = options.envelope()
+        body = envelope.encode(event)
+        found = strictly(body)
+        if options.format != "debezium":
+            assert (found["data"] if options.format == "cloudevents" else found)["operationType"] == event.operation
+        _, batch = envelope.join([event.id, event.id], [body, body])
+        assert json.dumps(strictly(batch)).count(json.dumps(found)) == 2
+
+
+@examples(150)
+@given(documents)
+def test_canonical_json_can_be_read_back_as_what_mongodb_sent(document: dict[str, Any]) -> None:
+    """All of it, to the bit, unless a document has keys that Extended JSON gives a meaning to."""
+    assume(not any(key.startswith("$") for key in keys_of(document)))
+    event = make_event(value=bson.decode(bson.encode(document), LENIENT))
+    written = Format.model_validate({"json": "canonical"}).envelope().encode(event).decode()
+    options = json_util.CANONICAL_JSON_OPTIONS.with_options(datetime_conversion=DatetimeConversion.DATETIME_MS)
+    assert bson.encode(json_util.loads(written, json_options=options)) == bson.encode(event.change)
+
+
+def keys_of(value: Any) -> list[str]:
+    """The keys at every depth; those that Extended JSON itself writes for a reference or for code's scope are among
+    them, where it cannot tell them from a document's own."""
+    if isinstance(value, DBRef):
+        return ["$ref"]
+    if isinstance(value, Code):
+        return keys_of(dict(value.scope or {}))
+    if isinstance(value, dict):
+        return [*value, *(key for inner in value.values() for key in keys_of(inner))]
+    return [key for inner in value for key in keys_of(inner)] if isinstance(value, list) else []
+
+
+@examples(150)
+@given(events)
+def test_an_event_has_a_line_in_every_order_and_the_same_one_when_it_is_read_again(event: Event) -> None:
+    again = Event(bson.decode(bson.encode(event.change), LENIENT), event.namespace)
+    for order in ("document", "collection"):
+        assert line(event, order) == line(again, order)
+    line(event, "none")
+
+
+@examples(150)
+@given(ids)
+def test_equal_ids_share_a_line(value: Any) -> None:
+    """As MongoDB sends an id, however often it is decoded; also where Python holds it for unequal to itself."""
+    raw = bson.encode({"_id": value})
+    one, other = (bson.decode(raw, LENIENT) for _ in range(2))
+    assert key_hash(one) == key_hash(other)
+
+
+@examples(100)
+@given(events, st.lists(st.tuples(st.sampled_from(PATHS), st.sampled_from(PATHS)), max_size=2), st.sampled_from(PATHS))
+async def test_steps_before_the_sink_pass_or_refuse_it(event: Event, fields: Any, drop: str) -> None:
+    """And what field-map makes of it can be written, too; what MongoDB sent stays as it was."""
+    sent = bson.encode(event.change)
+    field_map = FieldMapConfig.model_validate(
+        {
+            "fields": {**dict(fields), "t": {"template": "{fullDocument}{documentKey._id}"}},
+            "keep": "all",
+            "drop": [drop],
+        }
+    ).build(Context())
+    for step in (LogConfig().build(Context()), LogConfig(fields=tuple(PATHS)).build(Context()), field_map):
+        assert await only_refuses(step, [event])
+    for options in FORMATS:
+        strictly(options.envelope().encode(event))
+    assert bson.encode(event.change) == sent
+
+
+async def only_refuses(step: Step, events: Sequence[Event]) -> bool:
+    """Put events through a step; whether they passed. Raises what would be more than the events' own trouble."""
+    try:
+        await step.process(events)
+    except BatchError as failed:
+        others = [error for error in failed.errors.values() if not isinstance(error, Refused)]
+        if others:
+            raise others[0] from failed
+    except Refused:
+        pass
+    else:
+        return True
+    return False
+
+
+@examples(150)
+@given(events, st.none() | st.sampled_from([{1, 2}, "\ud800", 10**400, object]))
+def test_a_dead_letter_of_it_can_be_kept_and_gives_back_the_event(event: Event, odd: Any) -> None:
+    if odd is not None:
+        event.body = {"odd": odd, **event.body}
+    now = datetime.now(timezone.utc)
+    letter = DeadLetter(
+        id=event.id,
+        pipeline="p",
+        step="s",
+        namespace=event.namespace,
+        operation=event.operation,
+        key=event.key,
+        reason="r",
+        error="Refused",
+        attempts=1,
+        time=now,
+        event=event.change,
+        body=event.body,
+    )
+    packed = pack(letter)
+    again = unpack(packed.head, packed.chunks)
+    assert bson.encode(again.event) == bson.encode(event.change)
+    assert again.body is not None
+
+
+@examples(150)
+@given(st.lists(events, min_size=1, max_size=3), st.sampled_from(FORMATS), templates, templates | st.none(), templates)
+async def test_the_queue_step_makes_a_message_of_it_or_refuses_it(
+    given: list[Event], options: Format, target: str, key: str | None, header: str
+) -> None:
+    config = QueueConfig.model_validate(
+        {
+            "url": "redis://h",
+            "target": target,
+            "key": key,
+            "headers": {"x": header},
+            "format": options.format,
+            "json": options.json_,
+        }
+    )
+    broker = Recorded()
+    if await only_refuses(Queue(config, broker), given):
+        assert sorted(message.id for message in broker.messages) == sorted(event.id for event in given)
+        for message in broker.messages:
+            assert isinstance(message.target, str)
+            assert message.key is None or isinstance(message.key, bytes)
+            assert [name for name, _ in message.headers] == ["content-type", "x"]
+            strictly(message.body)
+
+
+@examples(60)
+@given(st.lists(events, min_size=1, max_size=3), st.sampled_from(FORMATS), st.booleans())
+async def test_the_http_step_delivers_it_whole(
+    receiver: Receiver, given: list[Event], options: Format, batch: bool
+) -> None:
+    config: dict[str, Any] = {"endpoint": receiver.url, "format": options.format, "json": options.json_}
+    config["batch"] = {} if batch else None
+    step = HttpConfig.model_validate(config).build(Context())
+    await step.open()
+    receiver.requests.clear()
+    for start in range(0, len(given), step.max_events):
+        await step.process(given[start : start + step.max_events])
+    await step.close()
+    encode = options.envelope().encode
+    assert len(receiver.requests) == (1 if batch else len(given))
+    for request in receiver.requests:
+        strictly(request.body)
+    for event in given:
+        assert any(encode(event) in request.body for request in receiver.requests)

@@ -60,6 +60,8 @@ class Broker(ABC):
     """Its own options."""
     lanes: ClassVar[int] = 4
     """How many lanes serve it best: fewer lanes fill their mini-batches better."""
+    header_name: ClassVar[str] = r"[^\0]{1,255}"
+    """The pattern of what may be a header's name."""
     keeps_order: ClassVar[bool] = False
     """Whether it makes sure by itself that of messages published together none is confirmed behind one that failed."""
 

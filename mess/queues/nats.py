@@ -23,11 +23,14 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 _CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
 _PING_SECONDS = 20
 _NO_RESPONDERS = "503"
 _SUBJECT = re.compile(r"[^\s.*>\0]+(\.[^\s.*>\0]+)*")
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
-_LINE = 4  # what stands around a header's name and value: a colon, a space, the end of the line
+# What stands around all headers, and around each: a colon, a space, the end of the line.
+_FRAME, _LINE = 16, 4
+_OVERHEAD, _MOST_BYTES = 300, 4  # of a header besides its value, and of a character of it, at most
 _log = logging.getLogger("nats")
 _log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
 _log.propagate = False
@@ -64,8 +67,8 @@ class NatsOptions(BrokerOptions):
     stream: NatsStream | None = None
     """A stream to make where it is missing. Default: streams are yours to make."""
     credentials: str | None = None
-    """A file with a JWT and its seed (`.creds`), instead of user and password or a token in the url; a relative path
-    starts at the config file."""
+    """A file with a JWT and its seed (`.creds`), or with a seed alone (`.nk`), instead of user and password or a token
+    in the url; a relative path starts at the config file."""
     tls_first: bool = False
     """Whether the server expects TLS before it says anything (its `handshake_first`)."""
 
@@ -79,6 +82,7 @@ class NatsBroker(Broker):
 
     schemes = ("nats", "tls")
     options = NatsOptions
+    header_name = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # ADR-4 refers to RFC 7230, 3.2.6
 
     def __init__(self, url: str, options: NatsOptions, around: Surroundings) -> None:
         """See `Broker`."""
@@ -142,7 +146,7 @@ class NatsBroker(Broker):
     async def check(self, targets: Sequence[str]) -> str:
         """See `Broker.check`."""
         from nats import errors
-        from nats.js.errors import NotFoundError
+        from nats.js.errors import NotFoundError, ServiceUnavailableError
 
         client = await self._connected()
         jetstream = client.jetstream(timeout=self._timeout)
@@ -153,7 +157,7 @@ class NatsBroker(Broker):
             raise Refused(
                 f"{self._about} has no stream that takes the subject {target}; make one, or see nats: {{stream: …}}"
             ) from error
-        except errors.NoRespondersError as error:
+        except (errors.NoRespondersError, ServiceUnavailableError) as error:
             raise EndpointDown(f"{self._about} has no JetStream; turn it on (-js), or for this account") from error
         except errors.TimeoutError:
             pass  # who may publish need not be allowed to ask
@@ -183,11 +187,11 @@ class NatsBroker(Broker):
                 self._inbox = client.new_inbox()
                 await client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
             except asyncio.CancelledError:
-                await client.close()
+                await _close(client)
                 raise
             except Exception as error:
                 trouble = error
-                await client.close()
+                await _close(client)
             else:
                 return client
         if isinstance(trouble, DeliveryError):
@@ -195,12 +199,14 @@ class NatsBroker(Broker):
         raise EndpointDown(f"{self._about}: {_why(trouble)}") from trouble
 
     async def _log_in(self, client: Client, host: str) -> None:
-        def lost() -> None:
+        async def on_closed() -> None:
             if self._client is client:
                 self._fail(EndpointDown(f"{self._about}: the connection is lost"))
 
-        async def on_closed() -> None:
-            lost()
+        async def on_error(error: Exception) -> None:
+            if logging_in:
+                raise error  # or it would try again and again
+            self._on_error(error)
 
         def secret() -> str:
             # Asked for just before it is sent: the client goes on without TLS where the server does not ask for it.
@@ -208,26 +214,31 @@ class NatsBroker(Broker):
                 raise EndpointDown(f"{self._about} does not ask for TLS, as its url says that it does")
             return self._password or self._user
 
+        logging_in = True
         login: dict[str, Any] = {}
         if self._credentials is not None:
-            login = {"user_credentials": str(self._credentials)}
+            kind = "user_credentials" if b"JWT" in self._credentials.read_bytes() else "nkeys_seed"
+            login = {kind: str(self._credentials)}
         elif self._password is not None:
             login = {"user": self._user, "password": secret}
         elif self._user:
             login = {"token": secret}
-        await client.connect(
-            f"{'tls' if self._secure else 'nats'}://{host}",
-            name="mess",
-            allow_reconnect=False,
-            connect_timeout=self._timeout,  # type: ignore[arg-type] # seconds, of any kind
-            ping_interval=_PING_SECONDS,
-            tls=self._tls,
-            tls_handshake_first=self._options.tls_first,
-            error_cb=self._on_error,
-            disconnected_cb=on_closed,
-            closed_cb=on_closed,
-            **login,
-        )
+        try:
+            await client.connect(
+                f"{'tls' if self._secure else 'nats'}://{host}",
+                name="mess",
+                allow_reconnect=False,
+                connect_timeout=self._timeout,  # type: ignore[arg-type] # seconds, of any kind
+                ping_interval=_PING_SECONDS,
+                tls=self._tls,
+                tls_handshake_first=self._options.tls_first,
+                error_cb=on_error,
+                disconnected_cb=on_closed,
+                closed_cb=on_closed,
+                **login,
+            )
+        finally:
+            logging_in = False
 
     async def _make_stream(self, client: Client) -> None:
         from nats.js.api import StorageType, StreamConfig
@@ -273,7 +284,7 @@ class NatsBroker(Broker):
         text = f"{self._about}: {error.get('description')} ({error.get('err_code')})"
         return EndpointDown(text) if error.get("code", 500) >= 500 else Refused(text)
 
-    async def _on_error(self, error: Exception) -> None:
+    def _on_error(self, error: Exception) -> None:
         """Told of what is no single message's answer."""
         found = _VIOLATION.search(str(error))
         if found is None:
@@ -298,8 +309,13 @@ class NatsBroker(Broker):
         client, self._client = self._client, None
         if client is not None:
             self._fail(EndpointDown(f"{self._about}: the connection was given up, after no answer in time"))
-            with suppress(Exception):  # what a broken connection says on its end is of no interest
-                await client.close()
+            await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with suppress(Exception):  # what a broken connection says at its end is of no interest
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await client.close()
 
 
 def _headers(message: Message) -> dict[str, str]:
@@ -313,11 +329,13 @@ def _headers(message: Message) -> dict[str, str]:
 
 def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | None:
     """Why NATS will never take a message."""
-    size = len(message.body) + 16
-    if size > most // 2:  # the server counts the headers too, and ends the connection over it
+    # The server counts the headers too, and ends the connection over it.
+    size = len(message.body) + _OVERHEAD * len(headers) + _MOST_BYTES * sum(map(len, headers.values()))
+    if size > most:
+        size = len(message.body) + _FRAME
         size += sum(len(name.encode()) + len(value.encode()) + _LINE for name, value in headers.items())
-        if size > most:
-            return f"the message is larger than its max_payload, {most} bytes; raise that (to 64MB at the most)"
+    if size > most:
+        return f"the message is larger than its max_payload, {most} bytes; raise that (to 64MB at the most)"
     if _SUBJECT.fullmatch(message.target) is None:
         return f"{message.target!r} is no subject: it is made of tokens with dots between, without spaces, * and >"
     return None
@@ -327,4 +345,6 @@ def _why(error: Exception | None) -> str:
     text = str(error) or type(error).__name__
     if "Authorization" in text:
         return f"{text}; mend the user and password, or the token, in the url, or nats: {{credentials: …}}"
+    if isinstance(error, ConnectionResetError):
+        return f"{text}; does the server ask for a client's certificate? See client_certificate"
     return text

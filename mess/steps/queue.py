@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
@@ -99,10 +100,13 @@ class QueueConfig(StepConfig, Format):
     """What only Redis has."""
 
     @model_validator(mode="after")
-    def _own_section(self) -> Self:
+    def _fits_the_broker(self) -> Self:
         for section in _BROKERS:
             if section != self._section and getattr(self, section) is not None:
                 raise ValueError(f"{section} is for another broker than the url's; its own section is {self._section}")
+        for name in self.headers:
+            if not re.fullmatch(_BROKERS[self._section].header_name, name):
+                raise ValueError(f"{self._section} has no headers with names like {name!r}; write it like order-total")
         return self
 
     @property

@@ -16,6 +16,7 @@ from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from mess.demo.mongod import free_port
+from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 20.0
@@ -36,19 +37,24 @@ def find_nats() -> str:
 
 
 class NatsServer(BrokerProcess):
-    """A NATS server; `config` is more of its config file's lines."""
+    """A NATS server; `config` is more of its config file's lines. With `tls` it asks for a client's certificate."""
 
-    def __init__(self, config: str = "", *, user: str = "") -> None:
+    def __init__(
+        self, config: str = "", *, user: str = "", jetstream: bool = True, tls: Certificates | None = None
+    ) -> None:
         self._program = find_nats()
         super().__init__("nats")
         self.port = free_port()
         self._at = f"{user}@" if user else ""
-        # What has been confirmed is on the disk.
+        lines = [f'listen: "127.0.0.1:{self.port}"', "max_payload: 32MB", "max_pending: 128MB"]
+        if jetstream:
+            lines.append(f'jetstream {{ store_dir: "{self._folder.name}/data" }}')
+        if tls is not None:
+            lines.append(
+                f'tls {{ cert_file: "{tls.server}", key_file: "{tls.server}", ca_file: "{tls.ca}", verify: true }}'
+            )
         self._config = Path(self._folder.name, "nats.conf")
-        self._config.write_text(
-            f'listen: "127.0.0.1:{self.port}"\nmax_payload: 32MB\nmax_pending: 128MB\n'
-            f'jetstream {{ store_dir: "{self._folder.name}/data" }}\n{config}\n'
-        )
+        self._config.write_text("\n".join([*lines, config, ""]))
 
     @property
     def url(self) -> str:

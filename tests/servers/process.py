@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import tempfile
+import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +47,17 @@ class BrokerProcess(Server):
         assert self._process is not None
         self._process.kill()
         self._process.wait()
+
+    def pause(self) -> None:
+        """Make it hang."""
+        os.kill(self.pid, signal.SIGSTOP)
+        for thread in Path(f"/proc/{self.pid}/task").iterdir():
+            while (thread / "stat").read_text().rpartition(")")[2].split()[0] != "T":
+                time.sleep(0.001)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def close(self) -> None:
         """See `Server.close`."""

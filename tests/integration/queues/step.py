@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from mess.errors import EndpointDown
@@ -16,9 +17,9 @@ from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[Queue]:
-    """A step that publishes to the broker at `url`."""
-    step = QueueConfig.model_validate({"url": url, "timeout": "5s", **options}).build(Context())
+async def opened(url: str, *, folder: Path = Path(), **options: Any) -> AsyncIterator[Queue]:
+    """A step that publishes to the broker at `url`, with its config in `folder`."""
+    step = QueueConfig.model_validate({"url": url, "timeout": "5s", **options}).build(Context(directory=folder))
     await step.open()
     try:
         yield step

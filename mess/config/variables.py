@@ -85,9 +85,10 @@ class _Expansion:
                 default, end = "", _closing(text, end)
             value = value or default
         if end >= len(text):
-            raise _Undefined(f"${{{name} is not closed with }}")
+            # What follows is not told: it need not be a name, but may be the rest of a password with ${ in it.
+            raise _Undefined(f"${{… is not closed with }}; {_FORMS}")
         if text[end] != "}":
-            raise _Undefined(f"${{{name}…}} is not understood; {_FORMS}")
+            raise _Undefined(f"${{…}} is not understood here; {_FORMS}")
         if value is None:
             raise _Undefined(
                 f"the variable {name} is not set; set it in the environment or in .env, or write ${{{name}:-default}}"

@@ -69,11 +69,11 @@ def test_values_from_variables_may_be_numbers_and_truth_values(loads: Load) -> N
             "the variable NONE is not set; set it in the environment or in .env, or write ${NONE:-default}",
         ),
         ("${NONE:-${NEITHER}}", "the variable NEITHER is not set"),
-        ("${A", "${A is not closed with }"),
-        ("${A:-x", "${A is not closed with }"),
+        ("${A", "${… is not closed with }; write ${NAME}"),
+        ("${A:-x", "${… is not closed with }; write ${NAME}"),
         ("${file:none", "${file:… is not closed with }"),
         ("${}", "${…} is not understood here; write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itself"),
-        ("${a.b}", "${a…} is not understood; write ${NAME}"),
+        ("${a.b}", "${…} is not understood here; write ${NAME}"),
         ("${file:none}", "the file none cannot be read: No such file or directory"),
         ("${file:.}", "the file . cannot be read: Is a directory"),
         ("${file:latin}", "the file latin does not hold text in UTF-8"),
@@ -87,6 +87,12 @@ def test_a_variable_that_cannot_be_had_is_a_problem_with_its_place(
     found = problems(BASE + f"state:\n  url: '{written}'", environ={"A": "one"})
     assert len(found) == 1
     assert found[0].startswith(f"config.yml:4: state.url: {problem}")
+
+
+@pytest.mark.parametrize("password", ["pa${xyzzy", "pa${xyzzy:-xyzzy", "pa${xyzzy!}", "pa${xyzzy/xyzzy}"])
+def test_a_password_with_a_brace_in_it_is_not_shown(problems: Problems, password: str) -> None:
+    [found] = problems(BASE + f"state:\n  url: 'mongodb://u:{password}@h'")
+    assert "xyzzy" not in found
 
 
 def test_the_command_line_goes_before_the_environment_and_that_before_the_file(loads: Load) -> None:

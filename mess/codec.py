@@ -42,9 +42,14 @@ def _iso_ms(value: DatetimeMS) -> str:
     return f"{'-' if year < 0 else '+'}{abs(year):06d}{_iso(near)[4:]}"
 
 
-def _regex(value: Regex[Any]) -> str:
+def regex_parts(value: Regex[Any]) -> tuple[str, str]:
+    """A regular expression's pattern and its options, in MongoDB's letters and their order."""
     pattern = value.pattern if isinstance(value.pattern, str) else value.pattern.decode("utf-8", "replace")
-    return f"/{pattern}/" + "".join(letter for flag, letter in _REGEX_FLAGS.items() if value.flags & flag)
+    return pattern, "".join([letter for flag, letter in _REGEX_FLAGS.items() if value.flags & flag])
+
+
+def _regex(value: Regex[Any]) -> str:
+    return "/{}/{}".format(*regex_parts(value))
 
 
 def _code(value: Code) -> Any:

@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from mess import cloudevents, codec
+from mess import cloudevents, codec, debezium
 from mess.event import Encoder, Event
 from mess.ids import hashed_id
+from mess.template import document_key
 
 Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
 """Makes one body of several events' ids and bodies; returns the batch's id and its body."""
@@ -22,13 +23,17 @@ Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
 class Envelope:
     """How events become bodies.
 
-    `encode` writes one event, `join` several into one body. The two media types are of what they give.
+    `encode` writes one event, `join` several into one body. The two media types are of what they give. `key` is what a
+    broker is to partition by, None for an event of no document. `carries` tells which events there is a body for; None
+    where there is one for each.
     """
 
     encode: Encoder
     join: Join
     content_type: str = "application/json"
     batch_content_type: str = "application/json"
+    key: Callable[[Event], str | None] = document_key
+    carries: Callable[[Event], bool] | None = None
 
 
 def _source(value: str) -> str:
@@ -57,32 +62,53 @@ class CloudEvents(BaseModel):
     `com.example.mongodb.insert`."""
 
 
+class Debezium(BaseModel):
+    """What Debezium's events say of where they come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str | None = Field(None, min_length=1)
+    """`source.name`, which is `topic.prefix` in Debezium's own config. Default: the relay's name."""
+
+
 class Format(BaseModel):
     """The options that choose what a sink sends; a base of the sinks' options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    format: Literal["event", "cloudevents"] = "event"
+    format: Literal["event", "cloudevents", "debezium"] = "event"
     """What a body holds: `event` is the event's body as the steps before have left it, `cloudevents` that body as the
-    data of a CloudEvent (1.0, structured)."""
+    data of a CloudEvent (1.0, structured), `debezium` what Debezium's connector for MongoDB writes."""
     json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
     """How BSON is written: `plain` as receivers in any language expect it, `relaxed` and `canonical` as MongoDB
     Extended JSON v2, from which the types can be told again."""
     cloudevents: CloudEvents | None = None
     """What CloudEvents say of where they come from."""
 
-    @field_validator("cloudevents")
+    debezium: Debezium | None = None
+    """What Debezium's events say of where they come from."""
+
+    @field_validator("json_")
     @classmethod
-    def _only_for_cloudevents(cls, value: CloudEvents | None, info: ValidationInfo) -> CloudEvents | None:
-        if value is not None and info.data.get("format") == "event":
-            raise ValueError("is of no use without format: cloudevents; add that, or leave this out")
+    def _not_for_debezium(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("format") == "debezium":
+            raise ValueError("format: debezium has an Extended JSON of its own; leave this out")
         return value
 
-    def envelope(self) -> Envelope:
-        """The envelope that the options ask for; the same object for the same options, so that an event that goes to
-        several sinks is written once."""
+    @field_validator("cloudevents", "debezium")
+    @classmethod
+    def _only_for_its_format(cls, value: BaseModel | None, info: ValidationInfo) -> BaseModel | None:
+        if value is not None and info.data.get("format") not in (info.field_name, None):
+            raise ValueError(f"is of no use without format: {info.field_name}; add that, or leave this out")
+        return value
+
+    def envelope(self, relay: str) -> Envelope:
+        """The envelope that the options ask for, in the relay of that name; the same object for the same options, so
+        that an event that goes to several sinks is written once."""
         if self.format == "cloudevents":
             return _cloudevents(self.json_, self.cloudevents or CloudEvents())
+        if self.format == "debezium":
+            return _debezium((self.debezium and self.debezium.name) or relay)
         return _EVENTS[self.json_]
 
 
@@ -113,3 +139,8 @@ _WRITERS = {"plain": codec.plain, "relaxed": codec.relaxed, "canonical": codec.c
 def _cloudevents(json: str, options: CloudEvents) -> Envelope:
     encode = cloudevents.encoder(_WRITERS[json], options.source, options.type_prefix)
     return Envelope(encode, cloudevents.join, cloudevents.CONTENT_TYPE, cloudevents.BATCH_CONTENT_TYPE)
+
+
+@cache
+def _debezium(name: str) -> Envelope:
+    return Envelope(debezium.encoder(name), batch, key=debezium.key, carries=debezium.carries)

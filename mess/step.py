@@ -48,6 +48,8 @@ class Step(ABC):
     """How many events `process` wants at a time, at the most."""
     lanes: int | None = None
     """How many lanes serve the step best, unless the config says otherwise; None where it makes no difference."""
+    carries: Callable[[Event], bool] | None = None
+    """Tells which events the step has anything to do for; the others are led past it. None where it has for each."""
 
     async def open(self) -> None:  # noqa: B027 - most steps need nothing
         """Get ready to work; called once, before the first `process`."""

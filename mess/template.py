@@ -124,3 +124,11 @@ def written(value: Any) -> str:
     if data[:1] == b'"':
         return str(orjson.loads(data))
     return "" if data == b"null" else data.decode()  # null is what JSON has for NaN and infinity
+
+
+def document_key(event: Event) -> str | None:
+    """The document's `_id` as a template writes it; None for an event of no document."""
+    if event.key is None:
+        return None
+    value = event.key.get("_id")
+    return str(value) if value.__class__ is ObjectId else written(value)

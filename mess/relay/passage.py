@@ -73,14 +73,18 @@ class Route:
         for each in travellers:
             each.done = each.at >= len(self.steps)
         for index, step in enumerate(self.steps):
+            last = index + 1 == len(self.steps)
             here = [each for each in travellers if each.at == index and each.error is None and not each.done]
+            if step.carries is not None:
+                _go_on([each for each in here if not step.carries(each.event)], last)
+                here = [each for each in here if each.at == index]
             most = max(1, step.max_events)
             if len(here) > most:
                 step.prepare([each.event for each in here])
             for start in range(0, len(here), most):
                 if self.down is not None or stopping():
                     return
-                await self._attempt(step, here[start : start + most], last=index + 1 == len(self.steps))
+                await self._attempt(step, here[start : start + most], last=last)
 
     async def _attempt(self, step: Step, travellers: Sequence[Traveller], *, last: bool) -> None:
         waiting = [list(travellers)]
@@ -88,9 +92,7 @@ class Route:
             part = waiting.pop(0)
             again, passed = await self._process(step, part)
             waiting[:0] = again
-            for each in passed:
-                each.at += 1
-                each.done = last
+            _go_on(passed, last)
 
     async def _process(self, step: Step, part: list[Traveller]) -> tuple[list[list[Traveller]], list[Traveller]]:
         """One call of the step; returns those to try again, in parts, and those that go on."""
@@ -128,6 +130,12 @@ class Route:
                 for each in group:
                     each.error = error
         return again
+
+
+def _go_on(travellers: Sequence[Traveller], last: bool) -> None:
+    for each in travellers:
+        each.at += 1
+        each.done = last
 
 
 def _going_on(part: Sequence[Traveller], passed: Sequence[Event] | None) -> list[Traveller]:

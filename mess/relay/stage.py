@@ -105,6 +105,9 @@ class Stage:
         Raises Halted when the relay stops meanwhile, Stopped when a refusal is to stop it, StateError when a dead
         letter cannot be kept.
         """
+        carries = self.step.carries
+        if carries is not None and not all(map(carries, events)):
+            return await self._lead_past([event for event in events if carries(event)], events, group)
         passed, failures, untried, probing = await self._attempt(events, group)
         if not failures:
             return Outcome(passed, (), untried)
@@ -122,6 +125,13 @@ class Stage:
             parked.append(held)
         kept = {id(event) for event in going_on}
         return Outcome([event for event in events if id(event) in kept], parked, later)
+
+    async def _lead_past(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> Outcome:
+        """Put `own` through the step, and hand on the others of `events` as if they had been."""
+        self._metrics.passed_over(len(events) - len(own))
+        outcome = await self.process(own, group) if own else Outcome(())
+        ended = {id(event) for event in own}.difference(map(id, outcome.passed))
+        return outcome._replace(passed=[event for event in events if id(event) not in ended])
 
     async def _attempt(
         self, events: Sequence[Event], group: Group | None

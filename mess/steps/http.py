@@ -16,7 +16,7 @@ from yarl import URL
 
 import mess
 from mess import tls
-from mess.envelope import Format
+from mess.envelope import Envelope, Format
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
@@ -108,19 +108,20 @@ class HttpConfig(StepConfig, Format):
     def build(self, context: Context) -> Http:
         """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used."""
         made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
-        return Http(self, made)
+        return Http(self, self.envelope(context.relay), made)
 
 
 class Http(Sink):
     """See `HttpConfig`."""
 
-    def __init__(self, config: HttpConfig, tls: ssl.SSLContext) -> None:
+    def __init__(self, config: HttpConfig, envelope: Envelope, tls: ssl.SSLContext) -> None:
+        self.carries = envelope.carries
         self.max_events = config.batch.max_events if config.batch else 1
         # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
         self.lanes = 4 if config.batch else DEFAULT_LANES
         self._config = config
         self._batch = config.batch
-        self._envelope = config.envelope()
+        self._envelope = envelope
         self._meaning = config.answers.meaning()
         self._sign = config.sign.signer() if config.sign else None
         self._url = URL(config.endpoint)

@@ -10,11 +10,10 @@ from functools import lru_cache
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
-from bson import ObjectId
 from pydantic import AfterValidator, Field, model_validator
 
 from mess import tls
-from mess.envelope import Format
+from mess.envelope import Envelope, Format
 from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event, Namespace
 from mess.queues.broker import Broker, Message, Surroundings
@@ -24,7 +23,7 @@ from mess.queues.nats import NatsBroker, NatsOptions
 from mess.queues.rabbitmq import RabbitBroker, RabbitOptions
 from mess.queues.redis import RedisBroker, RedisOptions
 from mess.step import Context, Sink, StepConfig
-from mess.template import Template, TemplateText, written
+from mess.template import Template, TemplateText
 from mess.tls import ClientCertificate
 from mess.values import Duration
 
@@ -77,7 +76,8 @@ class QueueConfig(StepConfig, Format):
     target: TemplateText = "{db}.{collection}"
     """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject."""
     key: TemplateText | None = None
-    """What the broker is to partition and order by, as a template. Default: the document's `_id`."""
+    """What the broker is to partition and order by, as a template. Default: the document's `_id`, as the format has
+    it."""
     headers: dict[str, TemplateText] = Field(default_factory=dict)
     """Further headers, their values as templates."""
     timeout: Duration = 30.0
@@ -123,22 +123,24 @@ class QueueConfig(StepConfig, Format):
         made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
         kind = _BROKERS[self._section]
         options = getattr(self, self._section) or kind.options()
-        return Queue(self, kind(self.url, options, Surroundings(context.directory, self.timeout, made)))
+        broker = kind(self.url, options, Surroundings(context.directory, self.timeout, made))
+        return Queue(self, self.envelope(context.relay), broker)
 
 
 class Queue(Sink):
     """See `QueueConfig`."""
 
-    def __init__(self, config: QueueConfig, broker: Broker) -> None:
+    def __init__(self, config: QueueConfig, envelope: Envelope, broker: Broker) -> None:
         self.lanes = broker.lanes
+        self.carries = envelope.carries
         self._broker = broker
         self._timeout = config.timeout
-        self._encode = config.envelope().encode
+        self._encode = envelope.encode
         self._target = Template(config.target)
         # Most targets depend on the namespace alone, and there are few of those.
         self._by_namespace = config.target == "{db}.{collection}"
-        self._key: Callable[[Event], str | None] = _document_key if config.key is None else Template(config.key)
-        self._content_type = ("content-type", config.envelope().content_type.encode())
+        self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
+        self._content_type = ("content-type", envelope.content_type.encode())
         self._headers = [(name, Template(text)) for name, text in config.headers.items()]
 
     async def open(self) -> None:
@@ -243,10 +245,3 @@ def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]
         turns[seen[line]].append(index)
         seen[line] += 1
     return turns
-
-
-def _document_key(event: Event) -> str | None:
-    if event.key is None:
-        return None
-    value = event.key.get("_id")
-    return str(value) if value.__class__ is ObjectId else written(value)

@@ -45,7 +45,7 @@ _STEP = ["pipeline", "step"]
 _COUNTERS = {
     "mess_events": ("Events read.", ["stream"]),
     "mess_deliveries": (
-        "What came of each attempt of a step at an event: delivered, refused, down, ambiguous or dropped.",
+        "What came of each attempt of a step at an event: delivered, refused, down, ambiguous, dropped or passed_over.",
         [*_STEP, "outcome"],
     ),
     "mess_retries": ("Events tried again.", _STEP),

@@ -18,7 +18,17 @@ skipped, or lie in the dead letters)."""
 class StepMetrics:
     """The counters of one step of one pipeline; each method takes how many events."""
 
-    __slots__ = ("ambiguous", "dead_lettered", "delivered", "down", "dropped", "refused", "retried", "took")
+    __slots__ = (
+        "ambiguous",
+        "dead_lettered",
+        "delivered",
+        "down",
+        "dropped",
+        "passed_over",
+        "refused",
+        "retried",
+        "took",
+    )
 
     def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, timing: Timing) -> None:
         self.delivered = outcome("delivered")
@@ -31,6 +41,8 @@ class StepMetrics:
         """Either the events or the sink were the trouble."""
         self.dropped = outcome("dropped")
         """The step let them go no further."""
+        self.passed_over = outcome("passed_over")
+        """The step had nothing to do for them, and they went on past it."""
         self.retried: Count = retried
         """They are tried again."""
         self.dead_lettered: Count = dead_lettered

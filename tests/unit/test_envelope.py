@@ -19,13 +19,13 @@ from tests.unit.fakes import make_event, make_events
 
 def parsed(event: Event, **options: Any) -> Any:
     """An event as the CloudEvents SDK reads it."""
-    envelope = Format.model_validate({"format": "cloudevents", **options}).envelope()
+    envelope = Format.model_validate({"format": "cloudevents", **options}).envelope("test")
     return from_structured_event(HTTPMessage({"content-type": envelope.content_type}, envelope.encode(event)))
 
 
 def test_an_event_is_its_body() -> None:
     event = make_event(7)
-    envelope = Format().envelope()
+    envelope = Format().envelope("test")
     assert envelope.content_type == envelope.batch_content_type == "application/json"
     body = json.loads(envelope.encode(event))
     assert body["fullDocument"] == {"_id": "000000000000000000000007", "n": 7}
@@ -34,7 +34,7 @@ def test_an_event_is_its_body() -> None:
 
 def test_a_batch_holds_ids_and_bodies_in_order_under_an_id_of_its_own() -> None:
     events = make_events(3)
-    envelope = Format().envelope()
+    envelope = Format().envelope("test")
     ids = [event.id for event in events]
     identity, body = envelope.join(ids, [envelope.encode(event) for event in events])
     assert json.loads(body) == {
@@ -48,7 +48,7 @@ def test_a_batch_holds_ids_and_bodies_in_order_under_an_id_of_its_own() -> None:
 @pytest.mark.parametrize("style", ["relaxed", "canonical"])
 def test_extended_json_keeps_the_types(style: str) -> None:
     event = make_event(1, value=Int64(2**53 + 1), data=Binary(b"\x00", 128))
-    envelope = Format.model_validate({"json": style}).envelope()
+    envelope = Format.model_validate({"json": style}).envelope("test")
     assert json_util.loads(envelope.encode(event).decode())["data"] == Binary(b"\x00", 128)
     assert json.loads(envelope.encode(event))["documentKey"] == {"_id": {"$oid": "000000000000000000000001"}}
 
@@ -109,7 +109,7 @@ def test_a_cloudevents_data_is_what_the_steps_before_have_made() -> None:
 
 def test_a_batch_of_cloudevents_is_an_array_of_them() -> None:
     events = make_events(3)
-    envelope = Format.model_validate({"format": "cloudevents"}).envelope()
+    envelope = Format.model_validate({"format": "cloudevents"}).envelope("test")
     assert envelope.batch_content_type.startswith("application/cloudevents-batch+json")
     ids = [event.id for event in events]
     identity, body = envelope.join(ids, [envelope.encode(event) for event in events])
@@ -124,8 +124,8 @@ def test_a_batch_of_cloudevents_is_an_array_of_them() -> None:
 
 def test_the_same_options_give_the_same_envelope_so_that_a_body_is_written_once() -> None:
     options = {"format": "cloudevents", "cloudevents": {"type_prefix": "x"}}
-    assert Format.model_validate(options).envelope() is Format.model_validate(options).envelope()
-    assert Format().envelope() is Format().envelope()
+    for one in (options, {"format": "debezium"}, {}):
+        assert Format.model_validate(one).envelope("test") is Format.model_validate(one).envelope("test")
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,10 @@ def test_the_same_options_give_the_same_envelope_so_that_a_body_is_written_once(
         ({"format": "cloudevent"}, "cloudevents"),
         ({"json": "extended"}, "canonical"),
         ({"cloudevents": {"type_prefix": "x"}}, "format: cloudevents"),
+        ({"format": "debezium", "cloudevents": {"type_prefix": "x"}}, "format: cloudevents"),
+        ({"format": "cloudevents", "debezium": {"name": "x"}}, "format: debezium"),
+        ({"format": "debezium", "debezium": {"name": ""}}, "at least 1"),
+        ({"format": "debezium", "json": "plain"}, "of its own; leave this out"),
         ({"format": "cloudevents", "cloudevents": {"source": "/a b"}}, "URI reference"),
         ({"format": "cloudevents", "cloudevents": {"source": ""}}, "URI reference"),
         ({"format": "cloudevents", "cloudevents": {"type_prefix": "a b"}}, "letters"),

@@ -1,0 +1,93 @@
+"""Events that a step has nothing to do for are led past it, in the relay and in a replay of dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mess.errors import EndpointDown, Refused
+from mess.event import Event
+from mess.relay.passage import Route, Traveller
+from mess.state.store import DeadLetter
+from tests.unit.fakes import Recorder, make_event
+from tests.unit.relay.line import Line
+
+
+class Inserts(Recorder):
+    """Has something to do for inserts only."""
+
+    def carries(self, event: Event) -> bool:
+        return event.operation == "insert"
+
+
+def mixed() -> list[Event]:
+    return [make_event(number, operation="drop" if number % 2 else "insert", key=1) for number in range(5)]
+
+
+def metric(line: Line, outcome: str) -> str:
+    wanted = f'outcome="{outcome}"'
+    return next((row.split()[-1] for row in line.metrics.render().decode().splitlines() if wanted in row), "none")
+
+
+async def test_they_go_on_in_their_order_without_having_been_given_to_the_step() -> None:
+    sink, behind = Inserts(), Recorder()
+    line = Line(sink, behind)
+    events = mixed()
+    line.feed(events)
+    await line.until(5)
+    assert sink.delivered == events[::2]
+    assert behind.delivered == line.delivered == events
+    await line.stop()
+
+
+async def test_they_say_nothing_of_how_the_sink_is() -> None:
+    """Nor do they wait for one that is down."""
+    sink = Inserts(*[EndpointDown("down")] * 3)
+    line = Line(sink)
+    events = mixed()
+    line.feed(events)
+    await line.until(5)
+    assert all(event.operation == "insert" for call in sink.calls for event in call)
+    assert sorted(line.delivered, key=events.index) == events
+    assert (metric(line, "passed_over"), metric(line, "delivered")) == ("2.0", "3.0")
+    await line.stop()
+
+
+async def test_what_is_refused_beside_them_is_given_up_and_they_are_not() -> None:
+    sink = Inserts(Refused("no"))
+    line = Line(sink, retry={"max_attempts": 1})
+    events = [make_event(0), make_event(1, operation="drop")]
+    line.feed(events)
+    await line.until(2)
+    assert [letter.id for letter in line.letters.kept] == [events[0].id]
+    assert line.delivered == events[1:]
+    await line.stop()
+
+
+def travellers(events: Sequence[Event]) -> list[Traveller]:
+    def letter(event: Event) -> DeadLetter:
+        return DeadLetter(
+            id=event.id,
+            pipeline="default",
+            step="sink",
+            namespace=event.namespace,
+            operation=event.operation,
+            key=event.key,
+            reason="",
+            error="Refused",
+            attempts=1,
+            time=event.change["clusterTime"].as_datetime(),
+            event=event.change,
+            body=event.body,
+        )
+
+    return [Traveller(letter(event), event, 0) for event in events]
+
+
+async def test_a_replayed_one_is_led_past_too() -> None:
+    sink, behind = Inserts(), Recorder()
+    taken = travellers(mixed())
+    async with Route("default", ["sink", "behind"], [sink, behind]) as route:
+        await route.take(taken, lambda: False)
+    assert sink.delivered == [each.event for each in taken[::2]]
+    assert behind.delivered == [each.event for each in taken]
+    assert all(each.done and each.error is None for each in taken)

@@ -35,6 +35,10 @@ class BrokerOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    def unfit_header(self, name: str) -> str | None:
+        """Why no message can have a header of this name, and the mend; None when it can."""
+        return None if name else "a header needs a name"
+
 
 class Surroundings(NamedTuple):
     """What a broker's client may need besides its url and its own options.
@@ -60,8 +64,6 @@ class Broker(ABC):
     """Its own options."""
     lanes: ClassVar[int] = 4
     """How many lanes serve it best: fewer lanes fill their mini-batches better."""
-    header_name: ClassVar[str] = r"[^\0]{1,255}"
-    """The pattern of what may be a header's name."""
     keeps_order: ClassVar[bool] = False
     """Whether it makes sure by itself that of messages published together none is confirmed behind one that failed."""
 

@@ -19,28 +19,29 @@ def resolve(future: asyncio.Future[Any], value: Any = None) -> None:
 class Confirms:
     """The `messages` of one call of `Broker.publish`, by their index. For use in the event loop's own thread."""
 
-    __slots__ = ("_failures", "_finished", "_left", "messages")
+    __slots__ = ("_failures", "_finished", "_open", "messages")
 
     def __init__(self, messages: Sequence[Message]) -> None:
         self.messages = messages
-        self._left = len(messages)
+        self._open = set(range(len(messages)))
         self._failures: dict[int, DeliveryError] = {}
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def settle(self, index: int, failure: DeliveryError | None = None) -> None:
-        """The broker has confirmed a message, or it has failed; called once for each."""
+        """The broker has confirmed a message, or it has failed."""
         if failure is not None:
             self._failures[index] = failure
-        self._left -= 1
-        if not self._left:
+        self._open.discard(index)
+        if not self._open:
             resolve(self._finished)
 
     def fail(self, failure: DeliveryError) -> None:
-        """No more will be heard of any of them."""
-        if not self._finished.done():
-            self._finished.set_exception(failure)
+        """No more will be heard of those that are not settled."""
+        self._failures.update(dict.fromkeys(self._open, failure))
+        self._open.clear()
+        resolve(self._finished)
 
     async def all(self) -> Mapping[int, DeliveryError]:
-        """Wait until all are settled. Returns the failures; raises what `fail` was told."""
+        """Wait until all are settled; returns the failures."""
         await self._finished
         return self._failures

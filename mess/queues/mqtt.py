@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,20 @@ if TYPE_CHECKING:
     from paho.mqtt.client import Client
 
 _CONNECT_SECONDS = 10.0
-_MISC_SECONDS = 1.0
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 _AT_LEAST_ONCE = 1
 _ROOM = 1000
+_MOST_BYTES = 65_535  # of a string
+_LONG = _MOST_BYTES // 3
 _OVERHEAD = 1000  # bytes of a packet besides topic and body, more than our headers take
 # Reason codes of PUBACK (MQTT 5, 3.4.2.1).
 _NOT_AUTHORIZED, _BAD_TOPIC, _TOO_LARGE, _QUOTA, _BAD_PAYLOAD = 0x87, 0x90, 0x95, 0x97, 0x99
+# Characters for which brokers may hang up (MQTT 5, 1.5.4): control characters, and those that are none.
+_UNFIT = re.compile(
+    r"[\0-\x1f\x7f-\x9f\ufdd0-\ufdef"
+    + "".join(chr(plane * 0x10000 + n) for plane in range(17) for n in (0xFFFE, 0xFFFF))
+    + "]"
+)
 _log = logging.getLogger("mess.mqtt")
 _log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
 _log.propagate = False
@@ -50,6 +58,14 @@ class MqttOptions(BrokerOptions):
     """After how many seconds of silence the connection is tried."""
     max_inflight: int = Field(_ROOM, ge=1, le=65535)
     """How many messages wait for their acknowledgement at a time. MQTT 5 brokers say themselves how many they take."""
+
+    def unfit_header(self, name: str) -> str | None:
+        """See `BrokerOptions`."""
+        if self.version != "5":
+            return "MQTT 3.1.1 has no headers; leave them out, or take version 5"
+        if _UNFIT.search(name):
+            return f"MQTT has no header {name!r}: a name holds no control characters"
+        return super().unfit_header(name)
 
 
 class MqttBroker(Broker):
@@ -80,7 +96,6 @@ class MqttBroker(Broker):
         self._room = options.max_inflight
         self._most: int | None = None
         self._client: Client | None = None
-        self._greeting: asyncio.Future[tuple[Any, Any]] | None = None
         self._connecting = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._waiting: dict[int, tuple[Confirms, int]] = {}
@@ -106,7 +121,7 @@ class MqttBroker(Broker):
                     numbers.append(sent.mid)
                     self._waiting[sent.mid] = (confirms, index)
             if client is not self._client or not client.is_connected():
-                raise EndpointDown(f"{self._about}: the connection is lost")
+                confirms.fail(EndpointDown(f"{self._about}: the connection is lost"))
             return await confirms.all()
         except asyncio.CancelledError:
             self._hang_up("it was given up, after no answer in time")  # what hangs is not used again
@@ -148,12 +163,13 @@ class MqttBroker(Broker):
     async def _log_in(self) -> tuple[Client, Any]:
         """A client that the broker has greeted, and the properties of the greeting."""
         loop: Any = asyncio.get_running_loop()
-        client = self._make()
-        greeting = self._greeting = loop.create_future()
+        greeting: asyncio.Future[tuple[Any, Any]] = loop.create_future()
+        client = self._make(greeting)
         dialling = loop.run_in_executor(None, client.connect, self._host, self._port, self._options.keepalive)
         try:
             await asyncio.shield(dialling)
-            sock: Any = client.socket()
+            if (sock := client.socket()) is None:
+                raise ConnectionResetError("connection lost; does the broker ask for a client_certificate?")
             loop.add_reader(sock.fileno(), _read, client, sock)
             client.on_socket_register_write = lambda *_: loop.add_writer(sock.fileno(), client.loop_write)
             client.on_socket_unregister_write = lambda *_: loop.remove_writer(sock.fileno())
@@ -173,7 +189,7 @@ class MqttBroker(Broker):
             raise EndpointDown(f"{self._about} does not let us in: {reason}; mend the user and password in the url")
         return client, properties
 
-    def _make(self) -> Client:
+    def _make(self, greeting: asyncio.Future[tuple[Any, Any]]) -> Client:
         from paho.mqtt.client import Client, MQTTv5, MQTTv311
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -190,8 +206,11 @@ class MqttBroker(Broker):
             client.username_pw_set(self._user, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
-        client.on_connect = self._on_connect
-        client.on_disconnect = self._on_disconnect
+            client.tls_insecure_set(not self._tls.check_hostname)  # else it would check by itself
+        client.on_connect = lambda client, data, flags, reason, properties: resolve(greeting, (reason, properties))
+        client.on_disconnect = lambda client, data, flags, reason, properties: self._on_disconnect(
+            client, reason, greeting
+        )
         client.on_publish = self._on_publish
         return client
 
@@ -199,18 +218,12 @@ class MqttBroker(Broker):
         client = self._client
         if client is not None and client.is_connected():
             client.loop_misc()
-            self._timer = asyncio.get_running_loop().call_later(_MISC_SECONDS, self._keep_alive)
+            self._timer = asyncio.get_running_loop().call_later(self._options.keepalive / 8, self._keep_alive)
 
-    def _on_connect(self, _client: Any, _data: Any, _flags: Any, reason: Any, properties: Any) -> None:
-        if self._greeting is not None:
-            resolve(self._greeting, (reason, properties))
-
-    def _on_disconnect(self, client: Any, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
-        failure = EndpointDown(f"{self._about}: the connection is lost ({reason})")
+    def _on_disconnect(self, client: Client, reason: Any, greeting: asyncio.Future[tuple[Any, Any]]) -> None:
+        resolve(greeting, (reason, None))
         if client is self._client:
-            self._fail(failure)
-        elif self._greeting is not None and not self._greeting.done():
-            self._greeting.set_exception(failure)
+            self._fail(EndpointDown(f"{self._about}: the connection is lost ({reason})"))
 
     def _on_publish(self, _client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
         confirms, index = self._waiting.pop(number, (None, 0))
@@ -226,8 +239,8 @@ class MqttBroker(Broker):
 
     def _unfit(self, message: Message) -> str | None:
         """Why the broker will never take a message."""
-        if "\0" in message.target:
-            return "a topic cannot hold a null character"
+        if not message.target or _UNFIT.search(message.target):
+            return f"{message.target[:100]!r} is no topic: it is not empty, and holds no control characters"
         if self._most is not None and (size := len(message.body) + len(message.target) + _OVERHEAD) > self._most:
             return f"with its {size} bytes it is larger than the broker's limit, {self._most}; raise that"
         return None
@@ -243,8 +256,8 @@ class MqttBroker(Broker):
         properties.ContentType = headers.pop("content-type").decode()
         pairs = [("mess-id", message.id)]
         if message.key is not None:
-            pairs.append(("mess-key", message.key.decode()))
-        properties.UserProperty = pairs + [(name, value.decode()) for name, value in headers.items()]
+            pairs.append(("mess-key", _fit(message.key)))
+        properties.UserProperty = pairs + [(name, _fit(value)) for name, value in headers.items()]
         return properties
 
     def _fail(self, failure: DeliveryError) -> None:
@@ -260,6 +273,13 @@ class MqttBroker(Broker):
         if client is not None:
             self._fail(EndpointDown(f"{self._about}: the connection is lost ({why})"))
             _end(client)
+
+
+def _fit(value: bytes) -> str:
+    text = _UNFIT.sub("\N{REPLACEMENT CHARACTER}", value.decode())
+    if len(value) > _LONG and len(text.encode()) > _MOST_BYTES:
+        raise ValueError(f"a header or key of more than {_MOST_BYTES} bytes")
+    return text
 
 
 def _read(client: Client, sock: Any) -> None:

@@ -72,6 +72,12 @@ class NatsOptions(BrokerOptions):
     tls_first: bool = False
     """Whether the server expects TLS before it says anything (its `handshake_first`)."""
 
+    def unfit_header(self, name: str) -> str | None:
+        """See `BrokerOptions`; the rule is HTTP's (RFC 9110, 5.6.2)."""
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            return None
+        return f"NATS has no header {name!r}: a name holds only letters, digits and - _ . and the like"
+
 
 class NatsBroker(Broker):
     """See `NatsOptions`.
@@ -82,7 +88,6 @@ class NatsBroker(Broker):
 
     schemes = ("nats", "tls")
     options = NatsOptions
-    header_name = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # ADR-4 refers to RFC 7230, 3.2.6
 
     def __init__(self, url: str, options: NatsOptions, around: Surroundings) -> None:
         """See `Broker`."""
@@ -130,7 +135,7 @@ class NatsBroker(Broker):
                 waiting[number] = (confirms, index)
                 await publish(message.target, message.body, f"{inbox}.{number}", headers)
             if client is not self._client:
-                raise EndpointDown(f"{self._about}: the connection is lost")
+                confirms.fail(EndpointDown(f"{self._about}: the connection is lost"))
             return await confirms.all()
         except asyncio.CancelledError:
             await self._hang_up()  # what hangs is not used again

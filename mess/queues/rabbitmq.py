@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _PERSISTENT = 2
+_SHORT_STRING = 255
+_PROPERTIES = 1000  # bytes of a frame besides key and headers, at most
 # https://www.rabbitmq.com/amqp-0-9-1-reference, Constants
 _ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED = 403, 404, 406
 _log = logging.getLogger("pika")
@@ -48,6 +50,12 @@ class RabbitOptions(BrokerOptions):
     declare: Literal["quorum", "classic", "stream"] | None = None
     """Declares a durable queue of this type for each `target`, by its name, before anything is published to it, and
     binds it to the exchange with `target` as the routing key. Default: queues are yours to make."""
+
+    def unfit_header(self, name: str) -> str | None:
+        """See `BrokerOptions`; the limit is that of AMQP's short strings."""
+        if len(name.encode()) > _SHORT_STRING:
+            return f"RabbitMQ has no header {name[:20]!r}…: a name has 255 bytes at the most"
+        return super().unfit_header(name)
 
 
 class RabbitBroker(Broker):
@@ -254,6 +262,7 @@ class _Channel:
             if not self._pika.is_open:
                 break
             try:
+                self._measure(message)
                 publish(exchange, message.target, message.body, self._properties(message), mandatory)
             except (AMQPError, ValueError) as error:  # nothing of it has been sent
                 confirms.settle(index, Refused(f"{self._about} cannot be sent it: {type(error).__name__}: {error}"))
@@ -266,6 +275,15 @@ class _Channel:
             return await confirms.all()
         finally:
             self._confirms = None
+
+    def _measure(self, message: Message) -> None:
+        """Raises ValueError when a message's properties do not fit into a frame, over which RabbitMQ would hang up."""
+        most = self._pika.connection.params.frame_max
+        size = _PROPERTIES + len(message.key or b"") + sum(len(value) for _, value in message.headers)
+        if size + _SHORT_STRING * len(message.headers) > most:
+            size += sum(len(name.encode()) for name, _ in message.headers)
+        if size > most:
+            raise ValueError(f"key and headers are larger than a frame, {most} bytes")
 
     def _properties(self, message: Message) -> Any:
         from pika import BasicProperties

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
@@ -104,9 +103,10 @@ class QueueConfig(StepConfig, Format):
         for section in _BROKERS:
             if section != self._section and getattr(self, section) is not None:
                 raise ValueError(f"{section} is for another broker than the url's; its own section is {self._section}")
+        options = getattr(self, self._section) or _BROKERS[self._section].options()
         for name in self.headers:
-            if not re.fullmatch(_BROKERS[self._section].header_name, name):
-                raise ValueError(f"{self._section} has no headers with names like {name!r}; write it like order-total")
+            if (unfit := options.unfit_header(name)) is not None:
+                raise ValueError(unfit)
         return self
 
     @property

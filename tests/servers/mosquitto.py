@@ -16,6 +16,7 @@ from paho.mqtt.client import Client, MQTTMessage, MQTTv5
 from paho.mqtt.enums import CallbackAPIVersion
 
 from mess.demo.mongod import free_port
+from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 20.0
@@ -39,7 +40,7 @@ class MosquittoServer(BrokerProcess):
     def __init__(self, config: str = "allow_anonymous true") -> None:
         self._program = find_mosquitto()
         super().__init__("mosquitto")
-        self.port = free_port()
+        self.port, self._tls_port = free_port(), free_port()
         self._config = Path(self._folder.name, "mosquitto.conf")
         self.configure(config)
 
@@ -53,13 +54,25 @@ class MosquittoServer(BrokerProcess):
         """Its url."""
         return f"mqtt://127.0.0.1:{self.port}"
 
-    def configure(self, config: str) -> None:
-        """Take other lines for its config file, from the next start on."""
+    @property
+    def tls_url(self) -> str:
+        """Its url with TLS."""
+        return f"mqtts://127.0.0.1:{self._tls_port}"
+
+    def configure(self, config: str, tls: Certificates | None = None) -> None:
+        """Take other lines for its config file, from the next start on. With `tls`, it listens for that too, and asks
+        for a client's certificate."""
         user = "user root\n" if os.geteuid() == 0 else ""
         self._config.write_text(
             f"listener {self.port} 127.0.0.1\n{user}persistence true\npersistence_location {self._folder.name}/\n"
-            f"max_queued_messages 0\n{config}\n"
+            f"max_queued_messages 0\nlog_type all\n{config}\n"
         )
+        if tls is not None:
+            with self._config.open("a") as file:
+                file.write(
+                    f"listener {self._tls_port} 127.0.0.1\ncafile {tls.ca}\ncertfile {tls.server}\n"
+                    f"keyfile {tls.server}\nrequire_certificate true\n"
+                )
 
     def start(self) -> None:
         """Start it; return when it answers."""

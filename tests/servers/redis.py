@@ -9,6 +9,7 @@ from typing import Any
 import redis
 
 from mess.demo.mongod import free_port
+from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 20.0
@@ -27,12 +28,20 @@ def find_redis() -> str:
 
 
 class RedisServer(BrokerProcess):
-    """A Redis server; `options` are redis.conf's."""
+    """A Redis server; `options` are redis.conf's. With `tls`, it listens for that too, and asks for a client's
+    certificate."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, tls: Certificates | None = None, **options: str) -> None:
         self._program = find_redis()
         super().__init__("redis")
-        self.port = free_port()
+        self.port, self._tls_port = free_port(), free_port()
+        if tls is not None:
+            options |= {
+                "tls_port": str(self._tls_port),
+                "tls_cert_file": tls.server,
+                "tls_key_file": tls.server,
+                "tls_ca_cert_file": tls.ca,
+            }
         # What has been confirmed is on the disk.
         self._options = {"appendonly": "yes", "appendfsync": "always", "save": "", "bind": "127.0.0.1", **options}
 
@@ -40,6 +49,11 @@ class RedisServer(BrokerProcess):
     def url(self) -> str:
         """Its url."""
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def tls_url(self) -> str:
+        """Its url with TLS."""
+        return f"rediss://127.0.0.1:{self._tls_port}/0"
 
     def client(self, **options: Any) -> redis.Redis:
         """A client of it."""

@@ -3,59 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from bson import Binary
 
 from mess.errors import BatchError, ConfigError, EndpointDown, Refused
-from mess.event import Event
 from mess.step import Context
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.queue import QueueConfig
 from tests.conftest import servers_needed
+from tests.integration.queues import step as queue_step
+from tests.integration.queues.step import insisted, number
+from tests.servers.certificates import Certificates
 from tests.servers.kafka import KafkaServer
 from tests.unit.fakes import make_event, make_events
 
+opened = partial(queue_step.opened, timeout="20s")
+
 
 @pytest.fixture(scope="module")
-def kafka() -> Iterator[KafkaServer]:
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.made(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def kafka(certificates: Certificates) -> Iterator[KafkaServer]:
     """A broker that makes no topics by itself; these are there."""
     with servers_needed():
-        made = KafkaServer(auto_create_topics_enable="false")
+        made = KafkaServer(tls=certificates, auto_create_topics_enable="false")
     with made as server:
-        server.create("one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large")
+        server.create("secure", "one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large")
         yield server
-
-
-@asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[Queue]:
-    step = QueueConfig.model_validate({"url": url, "timeout": "20s", **options}).build(Context())
-    await step.open()
-    try:
-        yield step
-    finally:
-        await step.close()
-
-
-def number(record: Any) -> int:
-    found: int = json.loads(record.value())["fullDocument"]["n"]
-    return found
-
-
-async def insisted(step: Queue, events: Sequence[Event]) -> None:
-    """Deliver to a broker that has just come back: as the pipeline does, again and again."""
-    for _ in range(20):
-        try:
-            await step.process(events)
-        except EndpointDown:
-            continue
-        return
-    raise AssertionError("the broker is not found again")
 
 
 async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(kafka: KafkaServer) -> None:
@@ -70,9 +52,9 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
     assert {dict(record.headers())["mess-id"].decode() for record in records} == {event.id for event in events}
     by_key: dict[bytes, list[int]] = defaultdict(list)
     for record in records:
-        by_key[record.key()].append(number(record))
+        by_key[record.key()].append(number(record.value()))
     assert by_key == {f"doc-{k}".encode(): list(range(k, 1000, 20)) for k in range(20)}
-    headers = {number(record): dict(record.headers()) for record in records}
+    headers = {number(record.value()): dict(record.headers()) for record in records}
     assert headers[3]["odd ☃"].decode() == "3 ☃\n"
     assert headers[3]["operation"] == b"insert"
     assert headers[3]["content-type"] == b"application/json"
@@ -90,7 +72,7 @@ async def test_keys_of_every_kind_and_events_without_one(kafka: KafkaServer) -> 
 async def test_records_may_be_compressed(kafka: KafkaServer, compression: str) -> None:
     async with opened(kafka.url, target=compression, kafka={"compression": compression}) as step:
         await step.process(make_events(100))
-    assert sorted(map(number, kafka.records(compression))) == list(range(100))
+    assert sorted(number(each.value()) for each in kafka.records(compression)) == list(range(100))
 
 
 async def test_a_deletion_may_be_a_tombstone(kafka: KafkaServer) -> None:
@@ -110,7 +92,7 @@ async def test_a_record_that_is_too_large_is_refused_and_the_others_arrive(kafka
             await step.process(events)
     assert {index: type(error) for index, error in caught.value.errors.items()} == {2: Refused, 4: Refused}
     assert "MSG_SIZE_TOO_LARGE" in str(caught.value.errors[2])
-    assert sorted(map(number, kafka.records("large"))) == [0, 1, 3]
+    assert sorted(number(each.value()) for each in kafka.records("large")) == [0, 1, 3]
 
 
 async def test_a_topic_that_cannot_be_is_refused(kafka: KafkaServer) -> None:
@@ -147,7 +129,7 @@ async def test_a_broker_that_is_away_is_down_and_found_again_with_nothing_invert
             await step.check()
         kafka_server.start()
         await insisted(step, events[10:])
-    seen = {number(record) for record in kafka_server.records("shop.orders")}
+    seen = {number(record.value()) for record in kafka_server.records("shop.orders")}
     assert seen == set(range(500))
 
 
@@ -162,7 +144,17 @@ async def test_a_delivery_that_is_broken_off_is_not_sent_later(kafka_server: Kaf
             await task
         kafka_server.start()
         await insisted(step, [make_event(2, key="a")])
-    assert [number(record) for record in kafka_server.records("late")] == [2]
+    assert [number(record.value()) for record in kafka_server.records("late")] == [2]
+
+
+async def test_tls_with_a_client_certificate(kafka: KafkaServer, certificates: Certificates) -> None:
+    async with opened(kafka.tls_url, target="secure", **certificates.options) as step:
+        await step.process(make_events(2))
+    for options in ({"ca": certificates.ca}, {}):
+        async with opened(kafka.tls_url, target="secure", timeout="3s", **options) as step:
+            with pytest.raises(EndpointDown):
+                await step.check()
+    assert len(kafka.records("secure")) == 2
 
 
 def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

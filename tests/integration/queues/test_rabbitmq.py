@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +21,15 @@ from tests.unit.fakes import make_event, make_events
 
 
 @pytest.fixture(scope="module")
-def rabbit() -> Iterator[RabbitServer]:
-    """A server that the tests share, each with queues of its own."""
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates.made(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="module")
+def rabbit(certificates: Certificates) -> Iterator[RabbitServer]:
+    """A server that the tests share, each with queues of its own: it takes long to start."""
     with servers_needed():
-        made = RabbitServer()
+        made = RabbitServer(tls=certificates, max_message_size="16000000")
     with made as server:
         yield server
 
@@ -140,28 +144,45 @@ async def test_an_event_of_fifteen_megabytes_arrives_whole(rabbit: RabbitServer)
     assert len(body) > 15_000_000
 
 
-async def test_a_message_beyond_the_servers_limit_is_refused_alone(rabbitmq_server: RabbitServer) -> None:
-    rabbitmq_server.close()
-    with RabbitServer(max_message_size="100000") as server:
-        server.declare("limited")
-        async with opened(server.url, target="limited") as step:
-            with pytest.raises(Refused, match="larger than"):
-                await step.process([make_event(0, big="x" * 200_000)])
-            await step.process(make_events(2, first=1))
-        assert numbers(server, "limited") == [1, 2]
+async def test_a_message_beyond_the_servers_limit_is_refused_alone(rabbit: RabbitServer) -> None:
+    rabbit.declare("limited")
+    async with opened(rabbit.url, target="limited") as step:
+        with pytest.raises(Refused, match="larger than"):
+            await step.process([make_event(0, big="x" * 16_500_000)])
+        await step.process(make_events(2, first=1))
+    assert numbers(rabbit, "limited") == [1, 2]
 
 
-async def test_a_server_that_is_away_is_down_and_found_again(rabbitmq_server: RabbitServer) -> None:
-    rabbitmq_server.declare("kept")
-    async with opened(rabbitmq_server.url, target="kept") as step:
+async def test_headers_that_are_too_large_refuse_their_own_event_only(rabbit: RabbitServer) -> None:
+    """All properties of a message are one frame, which RabbitMQ takes up to 128 KiB."""
+    rabbit.declare("headers")
+    async with opened(rabbit.url, target="headers", headers={"long": "{long}"}) as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process([make_event(n, long=long) for n, long in enumerate(["", "☃" * 45_000, "x" * 100_000])])
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
+    assert numbers(rabbit, "headers") == [0, 2]
+
+
+async def test_a_routing_key_that_is_too_long_refuses_its_own_event_only(rabbit: RabbitServer) -> None:
+    rabbit.declare("short")
+    async with opened(rabbit.url, target="{to}") as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process([make_event(n, to=to) for n, to in enumerate(["short", "☃" * 100, "short"])])
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
+    assert numbers(rabbit, "short") == [0, 2]
+
+
+async def test_a_server_that_is_away_is_down_and_found_again(rabbit: RabbitServer) -> None:
+    rabbit.declare("kept")
+    async with opened(rabbit.url, target="kept") as step:
         await step.process(make_events(1))
-        rabbitmq_server.kill()
+        rabbit.kill()
         for _ in range(2):
-            with pytest.raises(EndpointDown, match=f"127.0.0.1:{rabbitmq_server.port}"):
+            with pytest.raises(EndpointDown, match=f"127.0.0.1:{rabbit.port}"):
                 await step.process(make_events(1, first=1))
-        await asyncio.to_thread(rabbitmq_server.start)
+        await asyncio.to_thread(rabbit.start)
         await insisted(step, make_events(1, first=1))
-    assert numbers(rabbitmq_server, "kept") == [0, 1]
+    assert numbers(rabbit, "kept") == [0, 1]
 
 
 async def test_a_server_that_blocks_publishers_is_down_until_it_does_not(rabbit: RabbitServer) -> None:
@@ -224,21 +245,17 @@ async def test_a_check_says_what_it_found(rabbit: RabbitServer) -> None:
             await step.check()
 
 
-async def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
-    files = Certificates.made(tmp_path)
-    with servers_needed():
-        made = RabbitServer(tls=files)
-    with made as server:
-        server.declare("secure")
-        async with opened(server.tls_url, target="secure", **files.options) as step:
-            await step.process(make_events(2))
-        async with opened(server.tls_url, target="secure", ca=files.ca) as step:
-            with pytest.raises(EndpointDown):
-                await step.check()
-        async with opened(server.tls_url) as step:
-            with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
-                await step.check()
-        assert numbers(server, "secure") == [0, 1]
+async def test_tls_with_a_client_certificate(rabbit: RabbitServer, certificates: Certificates) -> None:
+    rabbit.declare("secure")
+    async with opened(rabbit.tls_url, target="secure", **certificates.options) as step:
+        await step.process(make_events(2))
+    async with opened(rabbit.tls_url, target="secure", ca=certificates.ca) as step:
+        with pytest.raises(EndpointDown):
+            await step.check()
+    async with opened(rabbit.tls_url) as step:
+        with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
+            await step.check()
+    assert numbers(rabbit, "secure") == [0, 1]
 
 
 def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +268,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
     ("options", "message"),
     [
         ({"url": "amqp://host", "rabbitmq": {"declare": "lazy"}}, "quorum"),
+        ({"url": "amqp://host", "headers": {"x" * 256: "y"}}, "255 bytes"),
         ({"url": "amqp://host", "redis": {}}, "its own section is rabbitmq"),
         ({"url": "amqp://host/a?heartbeat=often"}, "amqp://user:password@host"),
     ],

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,21 +13,13 @@ from bson import Binary
 from mess.demo.mongod import free_port
 from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.step import Context
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.queue import QueueConfig
 from tests.conftest import servers_needed
+from tests.integration.queues.step import opened
+from tests.servers.certificates import Certificates
 from tests.servers.redis import RedisServer
 from tests.unit.fakes import make_event, make_events
 from tests.waiting import until
-
-
-@asynccontextmanager
-async def opened(url: str, **options: Any) -> AsyncIterator[Queue]:
-    step = QueueConfig.model_validate({"url": url, "timeout": "5s", **options}).build(Context())
-    await step.open()
-    try:
-        yield step
-    finally:
-        await step.close()
 
 
 def entries(server: RedisServer, stream: str) -> list[dict[bytes, bytes]]:
@@ -191,6 +182,22 @@ async def test_a_check_connects_and_looks_at_a_fixed_target(redis_server: RedisS
         with pytest.raises(EndpointDown):
             await step.check()
     redis_server.start()
+
+
+async def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
+    files = Certificates.made(tmp_path)
+    with servers_needed():
+        made = RedisServer(tls=files)
+    with made as server:
+        async with opened(server.tls_url, **files.options) as step:
+            await step.process(make_events(2))
+        async with opened(server.tls_url, ca=files.ca) as step:
+            with pytest.raises(EndpointDown):
+                await step.check()
+        async with opened(server.tls_url) as step:
+            with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
+                await step.check()
+        assert len(entries(server, "shop.orders")) == 2
 
 
 def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

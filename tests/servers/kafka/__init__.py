@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from mess.demo.mongod import free_port
+from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 JARS = Path(__file__).parents[3] / ".services" / "kafka"
@@ -32,24 +33,27 @@ def find_kafka() -> str:
 
 
 class KafkaServer(BrokerProcess):
-    """A Kafka broker; `options` are server.properties'."""
+    """A Kafka broker; `options` are server.properties'. With `tls`, it listens for that too, and asks for a client's
+    certificate."""
 
     PARTITIONS = 4
     """How many partitions its topics have."""
 
-    def __init__(self, **options: str) -> None:
+    def __init__(self, tls: Certificates | None = None, **options: str) -> None:
         self._java = find_kafka()
         super().__init__("kafka")
-        self.port, controller = free_port(), free_port()
+        self.port, self._tls_port, controller = free_port(), free_port(), free_port()
+        plain = f"PLAINTEXT://127.0.0.1:{self.port}"
+        secure = "" if tls is None else f",SSL://127.0.0.1:{self._tls_port}"
         self._properties = Path(self._folder.name, "server.properties")
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"PLAINTEXT://127.0.0.1:{self.port},CONTROLLER://127.0.0.1:{controller}",
-            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self.port}",
+            "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller}{secure}",
+            "advertised.listeners": f"{plain}{secure}",
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL",
             "log.dirs": str(Path(self._folder.name, "data")),
             # A broker that was killed is let in again sooner.
             "broker.session.timeout.ms": "2000",
@@ -60,6 +64,14 @@ class KafkaServer(BrokerProcess):
             "transaction.state.log.min.isr": "1",
             **{name.replace("_", "."): value for name, value in options.items()},
         }
+        if tls is not None:
+            settings |= {
+                "ssl.keystore.type": "PEM",
+                "ssl.keystore.location": tls.server,
+                "ssl.truststore.type": "PEM",
+                "ssl.truststore.location": tls.ca,
+                "ssl.client.auth": "required",
+            }
         self._properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         self._run("kafka.tools.StorageTool", "format", "-t", "bWVzc3Rlc3RjbHVzdGVyMQ", "-c")
 
@@ -72,6 +84,11 @@ class KafkaServer(BrokerProcess):
     def url(self) -> str:
         """Its url."""
         return f"kafka://{self.address}"
+
+    @property
+    def tls_url(self) -> str:
+        """Its url with TLS."""
+        return f"kafkas://127.0.0.1:{self._tls_port}"
 
     def start(self) -> None:
         """Start it; return when it answers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import uuid
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -146,7 +147,7 @@ bson_values = st.recursive(
         st.none(),
         st.booleans(),
         texts,
-        st.floats(),
+        st.floats().map(lambda value: math.nan if math.isnan(value) else value),  # JSON has one NaN only
         st.integers(-(2**63), 2**63 - 1),
         st.integers(-(2**63), 2**63 - 1).map(Int64),
         st.integers(-(2**63), 2**63 - 1).map(DatetimeMS),

@@ -6,7 +6,8 @@ import io
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, ClassVar, Literal
 
 import aiohttp
@@ -25,25 +26,16 @@ from mess.values import Duration, Size
 from mess.webhook import connection
 from mess.webhook.answers import Answers, failure
 from mess.webhook.auth import Auth, authorization
+from mess.webhook.oauth2 import Tokens
 from mess.webhook.signing import Sign
+from mess.webhook.url import HttpUrl
 
 # Names that aiohttp need not fold again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
-_REPLAY = istr("mess-replay")
+_REPLAY, _AUTHORIZATION = istr("mess-replay"), istr("Authorization")
 _BODY_READ = 64 * 1024
 _WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends what is larger from a file, in pieces, so that others get their turn
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
-
-
-def _http_url(value: str) -> str:
-    try:
-        url = URL(value)
-        host = (url.host or "").encode("idna")  # or it could never be looked up
-    except ValueError as error:
-        raise ValueError("not a URL; write it like https://example.com/hook") from error
-    if url.scheme not in ("http", "https") or not host:
-        raise ValueError("not an http or https URL; write it like https://example.com/hook")
-    return value
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
@@ -53,6 +45,12 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
             raise ValueError(f"the value of {name} holds a line break or another control character; take it out")
     return headers
+
+
+Answer = tuple[int, Mapping[str, str], bytes]
+"""An answer's status, headers, and the beginning of its body."""
+Request = Callable[[str, bytes, bool], Awaitable[Answer]]
+"""Sends a request with this id and body, and whether it is a replay."""
 
 
 class Batch(BaseModel):
@@ -77,7 +75,7 @@ class HttpConfig(StepConfig, Format):
 
     name: ClassVar[str] = "http"
 
-    endpoint: Annotated[str, AfterValidator(_http_url), Field(repr=False)]
+    endpoint: HttpUrl
     """The URL to send to."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
@@ -106,15 +104,19 @@ class HttpConfig(StepConfig, Format):
         return f"http {url.origin()}{'/…' if url.path_qs not in ('', '/') else ''}"
 
     def build(self, context: Context) -> Http:
-        """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used."""
+        """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used, or what `auth` needs is
+        not installed."""
         made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
-        return Http(self, self.envelope(context.relay), made)
+        tokens = self.auth.tokens(made, self.timeout) if self.auth else None
+        return Http(self, self.envelope(context.relay), made, tokens)
 
 
 class Http(Sink):
     """See `HttpConfig`."""
 
-    def __init__(self, config: HttpConfig, envelope: Envelope, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, config: HttpConfig, envelope: Envelope, tls: ssl.SSLContext, tokens: Tokens | None = None
+    ) -> None:
         self.carries = envelope.carries
         self.max_events = config.batch.max_events if config.batch else 1
         # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
@@ -126,6 +128,8 @@ class Http(Sink):
         self._sign = config.sign.signer() if config.sign else None
         self._url = URL(config.endpoint)
         self._tls = tls
+        self._tokens = tokens
+        self._request: Request = self._plainly if tokens is None else partial(self._with_token, tokens)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -153,11 +157,17 @@ class Http(Sink):
         )
 
     async def check(self) -> str:
-        """Connect to the endpoint, and send nothing."""
-        return await connection.attempt(self._url, self._tls, self._config.timeout)
+        """Connect to the endpoint, and send nothing; get a token, where it takes one."""
+        found = await connection.attempt(self._url, self._tls, self._config.timeout)
+        if self._tokens is None:
+            return found
+        await self._tokens.authorization()
+        return f"{found}, {self._tokens.origin} gives a token for it"
 
     async def close(self) -> None:
         """Close all connections."""
+        if self._tokens is not None:
+            await self._tokens.close()
         if self._session is not None:
             await self._session.close()
 
@@ -214,13 +224,7 @@ class Http(Sink):
         else:
             identity, body = first.id, bodies[0]
         try:
-            try:
-                status, headers, answer = await self._request(identity, body, first.replay)
-            except aiohttp.ClientConnectorError:
-                raise
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-                # The endpoint closed a kept-alive connection just as it was used again.
-                status, headers, answer = await self._request(identity, body, first.replay)
+            status, headers, answer = await self._request(identity, body, first.replay)
         except aiohttp.ConnectionTimeoutError as error:
             raise EndpointDown("the connection could not be made in time") from error
         except TimeoutError as error:
@@ -231,8 +235,26 @@ class Http(Sink):
         if meaning != "done":
             raise failure(meaning, status, headers, answer)
 
-    async def _request(self, identity: str, body: bytes, replay: bool) -> tuple[int, Mapping[str, str], bytes]:
-        """One attempt: the answer's status, headers, and the beginning of its body."""
+    async def _with_token(self, tokens: Tokens, identity: str, body: bytes, replay: bool) -> Answer:
+        """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""
+        authorization = await tokens.authorization()
+        found = await self._plainly(identity, body, replay, authorization)
+        if found[0] == 401:
+            tokens.forget(authorization)
+            found = await self._plainly(identity, body, replay, await tokens.authorization())
+        return found
+
+    async def _plainly(self, identity: str, body: bytes, replay: bool, authorization: str | None = None) -> Answer:
+        """What the endpoint answers to a request."""
+        try:
+            return await self._once(identity, body, replay, authorization)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # The endpoint closed a kept-alive connection just as it was used again.
+            return await self._once(identity, body, replay, authorization)
+
+    async def _once(self, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
         if self._session is None:
             raise AssertionError("the step is not open")
         timestamp = str(int(time.time()))
@@ -241,6 +263,8 @@ class Http(Sink):
             headers[_SIGNATURE] = self._sign(identity, timestamp, body)
         if replay:
             headers[_REPLAY] = "true"
+        if authorization is not None:
+            headers[_AUTHORIZATION] = authorization
         data = body if len(body) <= _WRITTEN_AT_ONCE else io.BytesIO(body)
         response = await self._session.request(
             self._config.method, self._url, data=data, headers=headers, allow_redirects=False
@@ -249,18 +273,4 @@ class Http(Sink):
         if response.content.at_eof():
             return response.status, response.headers, b""
         async with response:
-            return response.status, response.headers, await _beginning(response)
-
-
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """The beginning of an answer. The status is what counts: an answer that breaks off behind it is no failure."""
-    answer = b""
-    try:
-        while chunk := await response.content.readany():
-            answer += chunk
-            if len(answer) > _BODY_READ:
-                response.close()  # a connection with so much left to read is of no further use
-                break
-    except (aiohttp.ClientError, TimeoutError):
-        response.close()
-    return answer
+            return response.status, response.headers, await connection.beginning(response, _BODY_READ)

@@ -103,7 +103,7 @@ def failure(meaning: Meaning, status: int, headers: Mapping[str, str], body: byt
     if 300 <= status < 400:
         reason += f" (a redirect to {_host(headers.get('Location', ''))}; name the final URL)"
     if meaning == "down":
-        return EndpointDown(reason, _retry_after(headers.get("Retry-After")), response=response)
+        return EndpointDown(reason, retry_after(headers.get("Retry-After")), response=response)
     return (Ambiguous if meaning == "ambiguous" else Refused)(reason, response=response)
 
 
@@ -114,7 +114,7 @@ def _host(location: str) -> str:
         return "somewhere unreadable"
 
 
-def _retry_after(value: str | None) -> float | None:
+def retry_after(value: str | None) -> float | None:
     """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date."""
     if value is None:
         return None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import ssl
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from yarl import URL
+
+from mess.webhook.oauth2 import OAuth2, Tokens
 
 
 class Basic(BaseModel):
@@ -28,17 +31,28 @@ class Auth(BaseModel):
     """HTTP basic authentication."""
     bearer: SecretStr | None = None
     """A token, sent as `Authorization: Bearer …`."""
+    oauth2: OAuth2 | None = None
+    """Tokens that expire, from a token endpoint."""
 
     @model_validator(mode="after")
     def _one(self) -> Auth:
-        if (self.basic is None) == (self.bearer is None):
-            raise ValueError("give either basic or bearer")
+        if [self.basic, self.bearer, self.oauth2].count(None) != 2:
+            raise ValueError("give one of basic, bearer and oauth2")
         return self
+
+    def tokens(self, tls: ssl.SSLContext, timeout: float) -> Tokens | None:
+        """What gets tokens, within `timeout` seconds each; None where the credentials stay the same.
+
+        Raises ConfigError when what it needs is not installed.
+        """
+        return None if self.oauth2 is None else Tokens(self.oauth2, tls, timeout)
 
 
 def authorization(auth: Auth | None, url: URL) -> str | None:
     """The value of the header `Authorization`: from `auth`, else from the URL's user and password; None where neither
-    is given."""
+    is given, or where it is a token's that expires."""
+    if auth is not None and auth.oauth2 is not None:
+        return None
     if auth is not None and auth.bearer is not None:
         return f"Bearer {auth.bearer.get_secret_value()}"
     if auth is not None and auth.basic is not None:

@@ -128,3 +128,18 @@ def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> str:
     if code in _UNKNOWN:
         return f"the certificate of {host} is from an unknown authority; name that authority's certificate with ca"
     return f"the certificate of {host} cannot be trusted: {error.verify_message}"
+
+
+async def beginning(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """An answer's body, of a longer one at least the first `limit` bytes. What breaks off is taken as it is: it is the
+    status that counts."""
+    answer = b""
+    try:
+        while chunk := await response.content.readany():
+            answer += chunk
+            if len(answer) > limit:
+                response.close()  # a connection with so much left to read is of no further use
+                break
+    except (aiohttp.ClientError, TimeoutError):
+        response.close()
+    return answer

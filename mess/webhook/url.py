@@ -1,0 +1,23 @@
+"""URLs of endpoints in a config."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+
+def _http_url(value: str) -> str:
+    try:
+        url = URL(value)
+        host = (url.host or "").encode("idna")  # or it could never be looked up
+    except ValueError as error:
+        raise ValueError("not a URL; write it like https://example.com/hook") from error
+    if url.scheme not in ("http", "https") or not host:
+        raise ValueError("not an http or https URL; write it like https://example.com/hook")
+    return value
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url), Field(repr=False)]
+"""An http or https URL, which may hold a secret."""

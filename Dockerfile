@@ -5,7 +5,8 @@ RUN python -m venv --without-pip /opt/mess
 # The dependencies alone first: they change less often than the code.
 COPY pyproject.toml ./
 RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-      print(*project['dependencies'], *sum((project['optional-dependencies'][one] for one in ('kafka', 'oauth2', 'redis')), []), \
+      extras = [project['optional-dependencies'][one] for one in ('kafka', 'mqtt', 'nats', 'oauth2', 'rabbitmq', 'redis')]; \
+      print(*project['dependencies'], *sum(extras, []), \
       sep='\n')" > requirements.txt \
  && pip --python /opt/mess/bin/python install --no-cache-dir --no-compile -r requirements.txt \
  && pip --python /opt/mess/bin/python freeze > /opt/mess/constraints.txt

@@ -166,24 +166,23 @@ def _writer(comma: str, as_text: Mapping[type, Write], as_document: Mapping[type
     def of_document(convert: Callable[[Any], Mapping[str, Any]]) -> Write:
         return lambda value: document(convert(value))
 
-    forms = _Forms(
-        {
-            dict: document,
-            list: array,
-            str: _text,
-            bool: lambda value: "true" if value else "false",
-            type(None): lambda value: "null",
-            ObjectId: lambda value: f'{{"$oid": "{value}"}}',
-            Decimal128: lambda value: f'{{"$numberDecimal": "{value}"}}',
-            Timestamp: lambda value: f'{{"$timestamp": {{"t": {value.time}{comma}"i": {value.inc}}}}}',
-            Code: of_document(_code),
-            DBRef: of_document(DBRef.as_doc),
-            MinKey: lambda value: '{"$minKey": 1}',
-            MaxKey: lambda value: '{"$maxKey": 1}',
-            **as_text,
-            **{kind: of_document(convert) for kind, convert in as_document.items()},
-        }
-    )
+    own: dict[type, Write] = {
+        dict: document,
+        list: array,
+        str: _text,
+        bool: lambda value: "true" if value else "false",
+        type(None): lambda value: "null",
+        ObjectId: lambda value: f'{{"$oid": "{value}"}}',
+        Decimal128: lambda value: f'{{"$numberDecimal": "{value}"}}',
+        Timestamp: lambda value: f'{{"$timestamp": {{"t": {value.time}{comma}"i": {value.inc}}}}}',
+        Code: of_document(_code),
+        DBRef: of_document(DBRef.as_doc),
+        MinKey: lambda value: '{"$minKey": 1}',
+        MaxKey: lambda value: '{"$maxKey": 1}',
+        **as_text,
+        **{kind: of_document(convert) for kind, convert in as_document.items()},
+    }
+    forms = _Forms(own)
     return write
 
 

@@ -16,6 +16,7 @@ from tests.acceptance.commands import mess, running, write
 from tests.conftest import servers_needed
 from tests.receiver import Receiver, server_tls
 from tests.servers.kafka import KafkaServer
+from tests.servers.nats import NatsServer
 from tests.servers.redis import RedisServer
 
 
@@ -82,11 +83,23 @@ async def test_a_topic_that_is_missing(
     await told(tmp_path, config(replica_set, database, step), "create it, or name another")
 
 
-@pytest.mark.parametrize("scheme", ["kafka", "redis"])
-async def test_a_broker_that_is_not_there(tmp_path: Path, replica_set: ReplicaSet, database: str, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [("amqp", "rabbitmq"), ("kafka", "kafka"), ("mqtt", "mqtt"), ("nats", "nats"), ("redis", "redis")],
+)
+async def test_a_broker_that_is_not_there(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, scheme: str, name: str
+) -> None:
     port = free_port()
     step = queue(f"{scheme}://user:s3cret@127.0.0.1:{port}")
-    await told(tmp_path, config(replica_set, database, step), f"{scheme} at 127.0.0.1:{port}")
+    await told(tmp_path, config(replica_set, database, step), f"{name} at 127.0.0.1:{port}")
+
+
+async def test_a_subject_that_no_stream_takes(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, nats_server: NatsServer
+) -> None:
+    step = queue(nats_server.url, target="shop.orders")
+    await told(tmp_path, config(replica_set, database, step), "no stream that takes the subject shop.orders; make one")
 
 
 async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, database: str) -> None:
@@ -105,6 +118,10 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
         (queue("redis://host", target="{db"), "brace without its other half"),
         (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
         (queue("redis://host", maxlen=5), "unknown key"),
+        (queue("amqp://host", rabbitmq={"declare": "lazy"}), "quorum"),
+        (queue("nats://host", headers={"a b": "c"}), "NATS has no header"),
+        (queue("mqtt://one,two"), "names one host"),
+        (queue("mqtt://host", headers={"a": "b"}, mqtt={"version": "3.1.1"}), "MQTT 3.1.1 has no headers"),
         (queue("rediss://host", ca="none.pem"), "no certificates can be read"),
     ],
 )

@@ -38,6 +38,7 @@ def fits(value: Any, schema: Any) -> bool:
         "const": lambda wanted: value == wanted,
         "pattern": lambda wanted: not isinstance(value, str) or re.search(wanted, value) is not None,
         "minLength": lambda wanted: not isinstance(value, str) or len(value) >= wanted,
+        "minItems": lambda wanted: not isinstance(value, list) or len(value) >= wanted,
         "minimum": lambda wanted: not _is(value, "number") or value >= wanted,
         "maximum": lambda wanted: not _is(value, "number") or value <= wanted,
         "required": lambda wanted: not isinstance(value, dict) or value.keys() >= set(wanted),

@@ -1,4 +1,4 @@
-"""`python -m bench [throughput] [brokers] [latency] [idle] [startup] [memory] [growth]`; all of them by default."""
+"""`python -m bench [part]…`: the parts that are named, all of them by default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.figures import console
 from bench.options import Options
 from mess.errors import MessError
 
-_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth")
+_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth", "scopes")
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",
     "events": "events to drain for the throughput",

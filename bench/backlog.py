@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
+from itertools import cycle
 from typing import Any
 
 import bson
@@ -61,6 +62,15 @@ def insert(url: str, count: int, make: Any = order, database: str = DATABASE) ->
         for numbers in _slices(1, count, max(1, min(_INSERT, 16_000_000 // size))):
             target.insert_many([make(number) for number in numbers], ordered=False)
     return size
+
+
+def scatter(url: str, count: int, names: Mapping[str, Sequence[str]]) -> None:
+    """Insert `count` orders, spread evenly and in turn over all collections; `names` are those of each database."""
+    with MongoClient[Document](url) as client:
+        targets = [client[name][each] for name, inner in names.items() for each in inner]
+        few = max(1, min(_INSERT, count // len(targets) // 5))
+        for numbers, target in zip(_slices(0, count, few), cycle(targets), strict=False):
+            target.insert_many([order(number) for number in numbers], ordered=False)
 
 
 def _slices(start: int, end: int, step: int) -> Iterator[range]:

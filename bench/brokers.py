@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import os
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
+import nats
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from bench import backlog
@@ -17,8 +21,14 @@ from bench.figures import progress
 from bench.options import Options
 from bench.process import cpu_seconds
 from mess.demo.replica_set import ReplicaSet
-from tests.servers.kafka import KafkaMissing, KafkaServer
-from tests.servers.redis import RedisMissing, RedisServer
+from tests.servers.kafka import KafkaServer
+from tests.servers.mosquitto import MosquittoServer
+from tests.servers.nats import NatsServer
+from tests.servers.process import BrokerProcess, ServerMissing
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer
+
+Counter = Callable[[], int]
 
 _POLL = 0.01
 _targets = (f"bench-{number}" for number in itertools.count())
@@ -69,6 +79,88 @@ class Counted:
         time.sleep(_POLL)
 
 
+@contextmanager
+def _redis(server: RedisServer, target: str) -> Iterator[Counter]:
+    with server.client() as client:
+
+        def count() -> int:
+            length: Any = client.xlen(target)
+            return int(length)
+
+        yield count
+        client.delete(target)
+
+
+@contextmanager
+def _kafka(server: KafkaServer, target: str) -> Iterator[Counter]:
+    server.create(target)
+    consumer = Consumer({"bootstrap.servers": server.address, "group.id": "bench", "log_level": 0})
+    partitions = [TopicPartition(target, number) for number in range(server.PARTITIONS)]
+
+    def count() -> int:
+        try:
+            return sum(consumer.get_watermark_offsets(each, timeout=5)[1] for each in partitions)
+        except KafkaException:
+            return 0  # a partition of a new topic has no leader yet
+
+    try:
+        yield count
+    finally:
+        consumer.close()
+
+
+@contextmanager
+def _rabbitmq(server: RabbitServer, target: str) -> Iterator[Counter]:
+    server.declare(target, **{"x-queue-type": "quorum"})
+    with server.channel() as channel:
+        yield lambda: int(channel.queue_declare(target, passive=True).method.message_count)
+        channel.queue_delete(target)
+
+
+@contextmanager
+def _nats(server: NatsServer, target: str) -> Iterator[Counter]:
+    with asyncio.Runner() as runner:
+        client = runner.run(nats.connect(server.url))
+        jetstream = client.jetstream()
+        runner.run(jetstream.add_stream(name=target, subjects=[target]))
+        yield lambda: int(runner.run(jetstream.stream_info(target)).state.messages)
+        runner.run(jetstream.delete_stream(target))
+        runner.run(client.close())
+
+
+@contextmanager
+def _mqtt(server: MosquittoServer, target: str) -> Iterator[Counter]:
+    """Counted by a subscriber: a broker of MQTT keeps nothing that it could be asked about."""
+    command = ["mosquitto_sub", "-p", str(server.port), "-t", target, "-F", ""]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as subscriber:
+        assert subscriber.stdout is not None
+        while f" {target}" not in server.log:
+            time.sleep(_POLL)
+        os.set_blocking(subscriber.stdout.fileno(), False)
+        seen = 0
+
+        def count() -> int:
+            nonlocal seen
+            while data := subscriber.stdout and subscriber.stdout.read():
+                seen += len(data)
+            return seen
+
+        try:
+            yield count
+        finally:
+            subscriber.kill()
+
+
+_BROKERS: dict[str, tuple[Callable[[], BrokerProcess], Callable[[Any, str], AbstractContextManager[Counter]]]] = {
+    "Redis Streams": (lambda: RedisServer(appendfsync="everysec"), _redis),
+    "Kafka": (KafkaServer, _kafka),
+    "RabbitMQ": (RabbitServer, _rabbitmq),
+    "NATS JetStream": (NatsServer, _nats),
+    "MQTT": (lambda: MosquittoServer("allow_anonymous true\nlog_type subscribe"), _mqtt),
+}
+"""How each is started, and how the messages that came to a target of it are counted while a relay publishes."""
+
+
 def run(options: Options) -> None:
     """Measure and print; a broker that is not installed has no row."""
     with ExitStack() as stack:
@@ -77,16 +169,13 @@ def run(options: Options) -> None:
         progress(f"brokers: writing {options.events:,} orders")
         size = backlog.insert(replica_set.url, options.events)
         rows: dict[str, Callable[[], Run]] = {LIMIT: lambda: limit(replica_set.url, options.events)}
-        try:
-            redis = stack.enter_context(RedisServer(appendfsync="everysec"))
-            rows["relay: Redis Streams"] = lambda: _redis(redis, replica_set.url, options.events)
-        except RedisMissing as error:
-            progress(f"brokers: no Redis: {error}")
-        try:
-            kafka = stack.enter_context(KafkaServer())
-            rows["relay: Kafka"] = lambda: _kafka(kafka, replica_set.url, options.events)
-        except KafkaMissing as error:
-            progress(f"brokers: no Kafka: {error}")
+        for name, (start, counting) in _BROKERS.items():
+            try:
+                server = stack.enter_context(start())
+            except ServerMissing as error:
+                progress(f"brokers: no {name}: {error}")
+            else:
+                rows[f"relay: {name}"] = partial(_measure, server, counting, replica_set.url, options.events)
         runs: dict[str, list[Run]] = {name: [] for name in rows}
         for number in range(options.rounds):
             progress(f"brokers: round {number + 1} of {options.rounds}")
@@ -96,35 +185,12 @@ def run(options: Options) -> None:
         show(title, runs, {"of limit": (LIMIT, runs)}, "The receiver is the broker, on the same machine.")
 
 
-def _redis(server: RedisServer, url: str, events: int) -> Run:
+def _measure(
+    server: Any, counting: Callable[[Any, str], AbstractContextManager[Counter]], url: str, events: int
+) -> Run:
     target = next(_targets)
-    with server.client() as client:
-
-        def count() -> int:
-            length: Any = client.xlen(target)
-            return int(length)
-
-        run = drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
-        client.delete(target)
-    return run
-
-
-def _kafka(server: KafkaServer, url: str, events: int) -> Run:
-    target = next(_targets)
-    server.create(target)
-    consumer = Consumer({"bootstrap.servers": server.address, "group.id": "bench", "log_level": 0})
-    try:
-        partitions = [TopicPartition(target, number) for number in range(server.PARTITIONS)]
-
-        def count() -> int:
-            try:
-                return sum(consumer.get_watermark_offsets(each, timeout=5)[1] for each in partitions)
-            except KafkaException:
-                return 0  # a partition of a new topic has no leader yet
-
+    with counting(server, target) as count:
         return drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
-    finally:
-        consumer.close()
 
 
 def _step(url: str, target: str) -> dict[str, Any]:

@@ -87,11 +87,18 @@ def _source(event: Event, name: str) -> dict[str, Any]:
         "snapshot": "false",
         "db": event.namespace.db,
         "sequence": None,
-        "ts_us": None if when is None else when * 1_000,
-        "ts_ns": None if when is None else when * 1_000_000,
+        "ts_us": _finer(when, 1_000),
+        "ts_ns": _finer(when, 1_000_000),
         "collection": event.namespace.coll,
         "ord": logical.inc if isinstance(logical, Timestamp) else None,
         "lsid": _document(change.get("lsid")),
         "txnNumber": change.get("txnNumber"),
         "wallTime": wall_time,
     }
+
+
+def _finer(milliseconds: int | None, parts: int) -> int | None:
+    """A time in so many parts of a millisecond; None for one that 64 bits do not hold."""
+    if milliseconds is None or not -(2**63) <= milliseconds * parts < 2**63:
+        return None
+    return milliseconds * parts

@@ -65,7 +65,8 @@ class Stream:
 
     def __init__(self) -> None:
         config = Config.model_validate({"databases": {"*": {}}, "pipeline": ["log", "queue"], "name": "odd"})
-        queue = Queue(QueueConfig(url="redis://h", headers={"x": "{documentKey._id}"}), Recorded())
+        config_of_queue = QueueConfig(url="redis://h", headers={"x": "{documentKey._id}"})
+        queue = Queue(config_of_queue, config_of_queue.envelope("odd"), Recorded())
         self.line = Line(LogConfig().build(Context()), queue)
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.window = Window(1000, 10**9)

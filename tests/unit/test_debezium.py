@@ -294,6 +294,11 @@ def test_without_a_wall_clock_the_logical_time_stands_for_it() -> None:
     assert (source["ts_ms"], source["ts_us"], source["wallTime"]) == (1795458545000, 1795458545000000, None)
 
 
+def test_a_clock_that_is_far_off_is_told_as_finely_as_64_bits_allow() -> None:
+    source = json.loads(written(change("insert", wallTime=datetime(9999, 12, 31))))["source"]
+    assert (source["ts_us"], source["ts_ns"]) == (253402214400000000, None)
+
+
 def test_the_outer_time_is_when_it_was_written() -> None:
     before = time.time_ns() // 1_000_000
     assert before <= json.loads(debezium.encoder("x")(change("insert")))["ts_ms"] <= time.time_ns() // 1_000_000

@@ -21,7 +21,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
     warnings = [*_plugins(config, data), *_hooks(config, data)]
     for chain in chains(config):
-        warnings += [*_match(chain), *_order(chain)]
+        warnings += [*_match(chain), *_order(chain), *_debezium(chain)]
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
 
@@ -92,6 +92,17 @@ def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
     if concurrency == 1:
         message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
         yield (*path, "concurrency"), f"{message}; more lanes keep each document's order too"
+
+
+def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, pipeline = nearest(chain, "pipeline", ())
+    anew = False
+    for index, step in enumerate(pipeline):
+        if step.name == "field-map" and step.config.get("keep") != "all":
+            anew = "operationType" not in step.config.get("fields", ())
+        if anew and step.config.get("format") == "debezium":
+            message = "every event is refused, since the field-map step before it leaves no change event to tell of"
+            yield (*path, "pipeline", index, "config", "format"), f"{message}; put that behind, or give it keep: all"
 
 
 def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.unit.config.conftest import Load
 
+DEBEZIUM = "{name: http, config: {endpoint: 'http://x/', format: debezium}}"
 HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
 
 
@@ -58,6 +59,10 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "config.yml:3: databases.a.pipeline: is never run: the changeHook further out takes its place",
         ),
         (
+            f"databases: {{a: }}\npipeline:\n- {{name: field-map, config: {{fields: {{a: ns}}}}}}\n- {DEBEZIUM}",
+            "config.yml:4: pipeline[1].config.format: every event is refused, since the field-map step before it",
+        ),
+        (
             "databases: {a: }\npipeline: [log]\nplugins: {p: 'hooks:step'}",
             "config.yml:3: plugins.p: is not used in any pipeline",
         ),
@@ -87,6 +92,8 @@ def test_warning_has_line_path_and_reason(loads: Load, text: str, warning: str) 
         "databases: {a: {order: collection, concurrency: 1}}\npipeline: [log, {name: field-map, config: {keep: all}}]",
         f"databases: {{a: {{order: none}}}}\n{HTTP}",
         "databases: {a: {collections: {b: {pipeline: [log]}}}}",
+        f"databases: {{a: }}\npipeline: [{DEBEZIUM}, {{name: field-map, config: {{fields: {{a: ns}}}}}}]",
+        f"databases: {{a: }}\npipeline: [{{name: field-map, config: {{keep: all, drop: [ns]}}}}, {DEBEZIUM}]",
     ],
 )
 def test_what_is_well_is_not_warned_of(loads: Load, text: str) -> None:

@@ -105,10 +105,22 @@ class KafkaServer(BrokerProcess):
                 return
 
     def create(self, *topics: str) -> None:
-        """Make topics."""
+        """Make topics; return when each of their partitions can be read."""
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
         for made in admin.create_topics([NewTopic(topic, self.PARTITIONS) for topic in topics]).values():
             made.result(_READY_SECONDS)
+        consumer = Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
+        deadline = time.monotonic() + _READY_SECONDS
+        waiting = [TopicPartition(topic, number) for topic in topics for number in range(self.PARTITIONS)]
+        while waiting:
+            try:
+                consumer.get_watermark_offsets(waiting[-1], timeout=1)
+            except KafkaException:  # a topic is there before its partitions have leaders
+                assert time.monotonic() < deadline, f"{waiting[-1]} cannot be read"
+                time.sleep(0.02)
+            else:
+                waiting.pop()
+        consumer.close()
 
     def records(self, topic: str, timeout: float = 20.0) -> list[Any]:
         """All records of a topic, partition after partition, each in order."""

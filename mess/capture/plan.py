@@ -154,36 +154,41 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
     """The `$match` of branches that differ in nothing but the collection; None when they want every event there is."""
     entry, options = branches[0].entry, branches[0].options
-    db = (
-        None if database is not None else _names([entry.db], [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
-    )
-    coll = _names([branch.entry.coll for branch in branches], entry.apart_colls)
-    source = {key: value for key, value in (("ns.db", db), ("ns.coll", coll)) if value is not None}
+    colls = [branch.entry.coll for branch in branches]
+
+    def within(place: str) -> dict[str, Any]:
+        databases = [] if database is not None else _named(f"{place}.db", [entry.db], apart_dbs)
+        return _all([*databases, *_named(f"{place}.coll", colls, entry.apart_colls)])
+
+    apart_dbs = [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database]
     conditions: list[dict[str, Any]] = []
-    if source:
+    if source := within("ns"):
         # A rename into a watched collection carries the new name in `to`.
-        target = {key.replace("ns.", "to."): value for key, value in source.items()}
-        conditions.append({"$or": [source, target]})
+        conditions.append({"$or": [source, within("to")]})
     if set(options.operations) != set(ALL_OPERATIONS):
         conditions.append({"operationType": {"$in": list(options.operations)}})
     if options.match:
         conditions.append(parsed(options.match))
-    if not conditions:
-        return None
-    return conditions[0] if len(conditions) == 1 else {"$and": conditions}
+    return _all(conditions) or None
 
 
-def _names(wanted: list[str], apart: Iterable[str]) -> Any:
-    """The condition for a name to be one of `wanted` and none of `apart`, which may be globs; None when any will do."""
-    apart = list(apart)
-    names = [exact_or_glob(name) for name in wanted if name != "*"]
-    excluded = [exact_or_glob(name) for name in apart]
-    condition: dict[str, Any] = {}
+def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), {})
+
+
+def _named(path: str, wanted: list[str], apart: Iterable[str]) -> list[dict[str, Any]]:
+    """The conditions for the name at `path` to be one of `wanted` and none of `apart`, which may be globs."""
+    conditions: list[dict[str, Any]] = []
     if "*" not in wanted:
-        condition["$in"] = names
-    if excluded:
-        condition["$nin"] = excluded
-    return condition or None
+        exact = [name for name in wanted if not is_glob(name)]
+        # Of many names, MongoDB finds one twice as fast by an expression: in a query, it tries one after another.
+        alternatives: list[dict[str, Any]] = [{"$expr": {"$in": [f"${path}", {"$literal": exact}]}}] if exact else []
+        if globs := [exact_or_glob(name) for name in wanted if is_glob(name)]:
+            alternatives.append({path: {"$in": globs}})
+        conditions.append({"$or": alternatives} if len(alternatives) > 1 else alternatives[0])
+    if excluded := [exact_or_glob(name) for name in apart]:
+        conditions.append({path: {"$nin": excluded}})
+    return conditions
 
 
 def exact_or_glob(name: str) -> str | Regex[str]:

@@ -99,7 +99,12 @@ def _of_collection(db: str, coll: str, pattern: str) -> bool:
 
 
 def _selects(name: str, pattern: str, apart: tuple[str, ...]) -> bool:
-    return fnmatchcase(name, pattern) and not any(fnmatchcase(name, other) for other in apart)
+    return _fits(name, pattern) and not any(_fits(name, other) for other in apart)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    # Most are plain names, and there may be many: fnmatch would compile each.
+    return name == pattern or (_is_glob(pattern) and fnmatchcase(name, pattern))
 
 
 def _covers(pattern: str, other: str) -> bool:

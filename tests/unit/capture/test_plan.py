@@ -16,6 +16,11 @@ def plans(databases: dict[str, Any], **top: Any) -> list[StreamPlan]:
     return plan(Config.model_validate({"databases": databases, "pipeline": [{"name": "log"}], **top}))
 
 
+def either(*names: str) -> dict[str, Any]:
+    """The condition for a collection's name, or its new name, to be one of these."""
+    return {"$or": [{"$expr": {"$in": [path, {"$literal": list(names)}]}} for path in ("$ns.coll", "$to.coll")]}
+
+
 def test_a_whole_database_is_one_stream_without_a_filter() -> None:
     [stream] = plans({"shop": {}})
     assert (stream.name, stream.database, stream.match) == ("shop", "shop", None)
@@ -29,11 +34,10 @@ def test_each_database_has_one_stream_however_many_collections() -> None:
 
 def test_chosen_collections_are_filtered_by_mongodb_and_what_closes_the_stream_is_always_seen() -> None:
     [stream] = plans({"shop": {"collections": {"orders": {}, "customers": {}}}})
-    names = {"$in": ["orders", "customers"]}
     assert stream.match == {
         "$or": [
             {"operationType": {"$in": ["dropDatabase", "invalidate"]}},
-            {"$or": [{"ns.coll": names}, {"to.coll": names}]},
+            either("orders", "customers"),
         ]
     }
 
@@ -52,7 +56,7 @@ def test_a_query_and_chosen_operations_hold_for_their_collection_only() -> None:
     assert stream.match is not None
     [_, orders, customers] = stream.match["$or"]
     assert orders["$and"][1:] == [{"operationType": {"$in": ["insert"]}}, {"fullDocument.total": {"$gte": 100}}]
-    assert customers == {"$or": [{"ns.coll": {"$in": ["customers"]}}, {"to.coll": {"$in": ["customers"]}}]}
+    assert customers == either("customers")
 
 
 def test_stream_options_of_their_own_make_a_stream_of_their_own() -> None:

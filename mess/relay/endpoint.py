@@ -7,8 +7,8 @@ import time
 from collections import deque
 
 from mess.config.model import Probe
-from mess.errors import DeliveryError, EndpointDown
-from mess.relay.retry import probe_pause
+from mess.errors import DeliveryError
+from mess.relay.retry import asked_for, probe_pause
 from mess.relay.stopping import Stopping
 
 
@@ -28,6 +28,7 @@ class Endpoint:
         self._stopping = stopping
         self._since = 0.0
         self._firm_until = 0.0
+        self._knocks_at = 0.0
         self._doubts = 0
         self._refused = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -75,11 +76,13 @@ class Endpoint:
         self.trouble = str(error)
         if not self.held:
             self.held, self._since, probing = True, now, True
-        if isinstance(error, EndpointDown) and error.retry_after is not None:
-            # What others still have under way may succeed, but it asked to be left alone.
-            self._firm_until = now + min(error.retry_after, self._probe.max_retry_after)
+        # What others still have under way may succeed, or fail and say otherwise, but it asked to be left alone.
+        self._firm_until = max(self._firm_until, now + asked_for(self._probe, error))
         if probing:
             self._schedule(probe_pause(self._probe, now - self._since, error))
+        elif self._due or (self._timer is not None and self._knocks_at < self._firm_until):
+            self._due = False
+            self._schedule(0.0)
 
     async def turn(self) -> bool:
         """Wait while it is held; returns whether the caller is to probe it. Raises Halted when the relay stops."""
@@ -105,7 +108,9 @@ class Endpoint:
     def _schedule(self, pause: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(pause, self._next)
+        now = time.monotonic()
+        self._knocks_at = max(now + pause, self._firm_until)
+        self._timer = asyncio.get_running_loop().call_later(self._knocks_at - now, self._next)
 
     def _next(self) -> None:
         self._timer = None
@@ -121,6 +126,8 @@ class Endpoint:
 
     def _release(self) -> None:
         if self.held and time.monotonic() < self._firm_until:
+            if self._timer is None:
+                self._schedule(0.0)
             return
         self.held = self._due = False
         self.trouble = None

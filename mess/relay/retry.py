@@ -72,6 +72,13 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     return last if expired else Verdict.PARK
 
 
+def asked_for(probe: Probe, error: DeliveryError) -> float:
+    """Seconds that the sink asked to be left alone, as far as it is listened to."""
+    if isinstance(error, EndpointDown) and error.retry_after is not None:
+        return min(error.retry_after, probe.max_retry_after)
+    return 0.0
+
+
 def pause(retry: Retry, attempt: int) -> float:
     """Seconds until the next attempt after the `attempt`-th (counted from 1)."""
     return backoff(attempt, first=retry.first, multiplier=retry.multiplier, cap=retry.cap)
@@ -81,5 +88,5 @@ def probe_pause(probe: Probe, outage: float, error: DeliveryError) -> float:
     """Seconds until the next probe of a sink that has been down for `outage` seconds: a share of that, or what the sink
     asked for."""
     if isinstance(error, EndpointDown) and error.retry_after is not None:
-        return max(probe.first, min(error.retry_after, probe.max_retry_after))
+        return max(probe.first, asked_for(probe, error))
     return min(probe.cap, max(probe.first, probe.share * outage))

@@ -13,7 +13,7 @@ from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Mess
 from mess.event import Event
 from mess.relay.endpoint import Endpoint
 from mess.relay.group import Group, note
-from mess.relay.retry import Facts, Verdict, classify, judge, pause
+from mess.relay.retry import Facts, Verdict, asked_for, classify, judge, pause
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.throttle import Throttle
 from mess.state.store import DeadLetter
@@ -143,8 +143,12 @@ class Stage:
             probing = self._endpoint.held and await self._endpoint.turn()
             return *await self._once(events), probing
         async with self._throttle.slot:
-            probing = self._endpoint.held and await self._endpoint.turn()
-            await self._throttle.wait(len(events))
+            probing = False
+            while not probing:
+                probing = self._endpoint.held and await self._endpoint.turn()
+                await self._throttle.wait(len(events))
+                if not self._endpoint.held:  # as it may be since
+                    break
             return *await self._once(events), probing
 
     async def _once(self, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Failure], Sequence[Event]]:
@@ -216,7 +220,7 @@ class Stage:
                 self._hold(error, probing)
                 held = group if held is None else held.joined(group)
             elif verdict is Verdict.PARK:
-                group.due = time.monotonic() + pause(retry, group.attempts)
+                group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
                 parked.append(group)
                 if known is not None and not witness:
                     endpoint.complain(error)

@@ -41,7 +41,7 @@ class Retry(Section):
     """The longest pause."""
     max_age: Duration | None = None
     """How long after its first failure an event that fails ambiguously is given up on, however many attempts counted.
-    Default: never."""
+    An outage of the sink before that is left out. Default: never."""
 
 
 class Probe(Section):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field, replace
+from math import inf
 
-from mess.errors import DeliveryError
+from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event
 from mess.state.records import HISTORY, Attempt
 
@@ -16,13 +17,13 @@ class Group:
     """Events that a step failed on together, and that are tried again together.
 
     `position` is the stage's in its pipeline. `attempts` counts those made, `counted` those that count, `accepted` is
-    what the sink had accepted by the last one, `since` when the first one failed and `due` when the next is to be made
-    (both in `time.monotonic`'s seconds).
+    what the sink had accepted by the last one, `since` when the first one failed that was more than a part of an outage
+    (infinite before that), and `due` when the next is to be made (both in `time.monotonic`'s seconds).
     """
 
     events: list[Event]
     error: DeliveryError
-    since: float
+    since: float = inf
     position: int = 0
     attempts: int = 0
     counted: int = 0
@@ -48,13 +49,17 @@ def note(known: Group | None, error: DeliveryError, events: list[Event], accepte
     """The group of events that have just failed; `known` is what they belonged to when they had failed before, and
     `accepted` how many events the sink has accepted by now.
 
-    An attempt counts when the sink has accepted others since the one before.
+    An attempt counts when it failed ambiguously, and the sink has accepted others since the one before.
     """
     if known is None:
-        group = Group(events, error, time.monotonic(), counted=1)
+        group, witness = Group(events, error), False
     else:
-        counted = known.counted + (accepted > known.accepted)
-        group = replace(known, events=events, error=error, counted=counted, history=known.history.copy())
+        group = replace(known, events=events, error=error, history=known.history.copy())
+        witness = accepted > known.accepted
+    if isinstance(error, Ambiguous) and (known is None or witness):
+        group.counted += 1
+    if witness or not isinstance(error, EndpointDown):
+        group.since = min(group.since, time.monotonic())
     group.attempts += 1
     group.accepted = accepted
     group.history.append(Attempt.failed(error))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Sequence
-from itertools import count
+from itertools import chain, count
 
 from mess.event import Event
 from mess.relay.group import Group
@@ -16,7 +16,7 @@ class Parking:
     def __init__(self) -> None:
         self._groups: list[tuple[float, int, Group]] = []
         self._numbers = count()
-        self._behind: dict[int, list[tuple[int, Event]]] = {}
+        self._behind: dict[int, list[tuple[int, int, Event]]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._groups)
@@ -47,7 +47,7 @@ class Parking:
             if first.get(key) is group and not self._behind[key]:
                 group.events.append(event)
             else:
-                self._behind[key].append((group.position, event))
+                self._behind[key].append((next(self._numbers), group.position, event))
         for group in groups:
             if group.events:
                 heapq.heappush(self._groups, (group.due, next(self._numbers), group))
@@ -60,7 +60,7 @@ class Parking:
             if behind is None:
                 free.append(event)
             else:
-                behind.append((position, event))
+                behind.append((next(self._numbers), position, event))
         return free
 
     def sort_out(
@@ -81,12 +81,13 @@ class Parking:
         return early, late
 
     def take(self) -> tuple[Group, list[tuple[int, list[Event]]]]:
-        """The group that is due next, and what has waited behind it: runs of events, each with its next stage."""
+        """The group that is due next, and what has waited behind it: runs of events, in the order in which they came,
+        each with its next stage."""
         _, _, group = heapq.heappop(self._groups)
+        lines = dict.fromkeys([event.line for event in group.events])
         behind: list[tuple[int, list[Event]]] = []
-        for key in dict.fromkeys([event.line for event in group.events]):
-            for position, event in self._behind.pop(key):
-                if not behind or behind[-1][0] != position:
-                    behind.append((position, []))
-                behind[-1][1].append(event)
+        for _, position, event in sorted(chain.from_iterable(self._behind.pop(line) for line in lines)):
+            if not behind or behind[-1][0] != position:
+                behind.append((position, []))
+            behind[-1][1].append(event)
         return group, behind

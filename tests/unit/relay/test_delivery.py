@@ -242,6 +242,17 @@ async def test_a_batch_stays_as_it_is_until_its_attempts_are_used_up_and_is_halv
     assert sorted(numbers(sink.taken)) == [n for n in range(40) if n != 7]
 
 
+async def test_what_has_waited_behind_a_batch_goes_on_in_the_order_of_the_commits() -> None:
+    failures = [Ambiguous("500")]
+    sink = Endpoint(lambda _: failures.pop() if failures else None, size=10)
+    bench = Line(sink, lanes=1, retry={"first": 0.05, "cap": 0.05})
+    bench.feed([make_event(number, key=key) for number, key in enumerate("ab")])
+    await sink.calls(1)
+    bench.feed([make_event(number, key=key) for number, key in enumerate("abba", start=2)])
+    await bench.until(6)
+    assert sink.requests == [[0, 1], [0, 1], [2, 3, 4, 5]]
+
+
 async def test_several_events_that_are_refused_one_by_one_are_each_given_up_on() -> None:
     sink = Recorder(BatchError({0: Refused("a"), 2: Refused("b")}))
     bench = Line(sink)

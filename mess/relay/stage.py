@@ -112,7 +112,8 @@ class Stage:
         if not failures:
             return Outcome(passed, (), untried)
         going_on, later, parked = list(passed), list(untried), list[Group]()
-        held = await self._judge(failures, group, parked, probing)
+        worked = _worked(events, failures, untried)
+        held = await self._judge(failures, group, parked, probing=probing, worked=worked)
         # Where others of them are tried again later, these may stand behind those and have to wait with them.
         while held is not None and not parked:
             waiting = {id(event) for event in held.events}
@@ -120,7 +121,8 @@ class Stage:
             passed, failures, untried, probing = await self._attempt(held.events, held)
             going_on += passed
             later = [*untried, *later]
-            held = await self._judge(failures, held, parked, probing)
+            worked = _worked(held.events, failures, untried)
+            held = await self._judge(failures, held, parked, probing=probing, worked=worked)
         if held is not None:
             parked.append(held)
         kept = {id(event) for event in going_on}
@@ -196,9 +198,12 @@ class Stage:
                 log.info("step works again", pipeline=self.pipeline, step=self.name)
 
     async def _judge(
-        self, failures: Sequence[Failure], known: Group | None, parked: list[Group], probing: bool
+        self, failures: Sequence[Failure], known: Group | None, parked: list[Group], *, probing: bool, worked: bool
     ) -> Group | None:
-        """Do with the failed events what the policy says; returns those that wait until the sink is back."""
+        """Do with the failed events what the policy says; returns those that wait until the sink is back.
+
+        `probing` and `worked` tell that the attempt was a probe, and that the step did its work on others in it.
+        """
         held: Group | None = None
         given_up: list[Group] = []
         endpoint, retry = self._endpoint, self._spec.retry
@@ -213,7 +218,7 @@ class Stage:
                 age=time.monotonic() - group.since,
                 witness=witness,
                 suspect=endpoint.suspect or endpoint.held,
-                refusing=endpoint.refusing and self._spec.on_failure == "dead_letter",
+                refusing=endpoint.refusing and not worked and self._spec.on_failure == "dead_letter",
             )
             verdict = judge(error, facts, retry)
             if verdict is Verdict.HOLD:
@@ -294,6 +299,10 @@ class Stage:
             body=event.body,
             history=tuple(group.history),
         )
+
+
+def _worked(events: Sequence[Event], failures: Sequence[Failure], untried: Sequence[Event]) -> bool:
+    return sum(len(failed) for _, failed in failures) + len(untried) < len(events)
 
 
 def _together(events: Sequence[Event], errors: Mapping[int, Exception]) -> list[Failure]:

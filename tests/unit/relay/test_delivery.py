@@ -289,6 +289,16 @@ async def test_a_step_that_refuses_a_hundred_in_a_row_is_held() -> None:
     assert bench.stage.trouble is None
 
 
+async def test_what_is_refused_beside_an_event_that_is_accepted_is_given_up_however_many() -> None:
+    """Were some of them kept to be tried again, later events of their keys would have gone before them."""
+    sink = Recorder(BatchError({number: Refused("too large") for number in range(9)}))
+    bench = Line(sink, probe={"refusing_after": 3})
+    bench.feed(make_events(10))
+    await bench.until(10)
+    assert len(bench.letters.kept) == 9
+    assert len(sink.calls) == 1
+
+
 async def test_one_success_between_shows_that_the_step_is_well() -> None:
     sink = Endpoint(lambda events: None if number(events[0]) % 50 == 0 else Refused("bad"))
     bench = Line(sink, lanes=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any
 
 from mess.event import Namespace
@@ -21,15 +22,16 @@ class Entry:
 
     def selects(self, namespace: Namespace) -> bool:
         """Whether a namespace falls under this entry; events of a whole database do when their database does."""
-        return _selects(namespace.db, self.db, self.apart_dbs) and (
-            not namespace.coll or _selects(namespace.coll, self.coll, self.apart_colls)
+        # The collection's name first: it tells most entries apart.
+        return (not namespace.coll or _selects(namespace.coll, self.coll, self.apart_colls)) and _selects(
+            namespace.db, self.db, self.apart_dbs
         )
 
     def covers(self, other: Entry) -> bool:
         """Whether everything under `other` is surely under this entry."""
         return (
-            _covers(self.db, other.db)
-            and _covers(self.coll, other.coll)
+            _fits(other.db, self.db)  # a glob read as a name is matched by every glob that is surely wider
+            and _fits(other.coll, self.coll)
             and not any(_overlap(apart, other.db) and apart not in other.apart_dbs for apart in self.apart_dbs)
             and not any(_overlap(apart, other.coll) and apart not in other.apart_colls for apart in self.apart_colls)
         )
@@ -107,13 +109,8 @@ def _fits(name: str, pattern: str) -> bool:
     return name == pattern or (_is_glob(pattern) and fnmatchcase(name, pattern))
 
 
-def _covers(pattern: str, other: str) -> bool:
-    """A glob read as a name is matched by every glob that is surely wider than it."""
-    return pattern == other or fnmatchcase(other, pattern)
-
-
 def _overlap(one: str, other: str) -> bool:
-    if fnmatchcase(one, other) or fnmatchcase(other, one):
+    if _fits(one, other) or _fits(other, one):
         return True
     # Two globs of which neither contains the other may still share names: as far as their fixed beginnings agree.
     if not (_is_glob(one) and _is_glob(other)):
@@ -122,6 +119,7 @@ def _overlap(one: str, other: str) -> bool:
     return head.startswith(other_head) or other_head.startswith(head)
 
 
+@lru_cache(maxsize=10_000)
 def _is_glob(pattern: str) -> bool:
     return any(character in pattern for character in "*?[")
 

@@ -96,7 +96,7 @@ class Assembly:
                 failed=engine.fail,
             )
 
-        router = ScopeRouter(self._config, stream, start, self.pipelines, lane)
+        router = ScopeRouter(self._config, stream, start, self.pipelines, lane, window.max_events)
         dispatcher = Dispatcher(window, router)
         self.sources.append(changes)
         selection = resume.describe(stream.selection, start.rules)
@@ -123,5 +123,6 @@ def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
     On top of what the window holds come a reply that waits for room, and about as much that is read ahead.
     """
     events, size = bounds.max_events // streams, bounds.max_bytes // streams
-    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 8)), max(1, min(REPLY_BYTES, size // 8))
+    # A small reply costs nearly as much as a large one.
+    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 4)), max(1, min(REPLY_BYTES, size // 4))
     return (max(1, events - 2 * reply_events), max(1, size - 2 * reply_bytes)), reply_events, reply_bytes

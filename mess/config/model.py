@@ -107,7 +107,7 @@ class Scope(Section):
     """What is delivered in order: the events of one document, of one collection, or none. Default: document."""
     concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
     """How many lanes the pipeline has: how many deliveries run at a time. Default: the largest `concurrency` of its
-    steps, else 4 where steps send batches, else 16."""
+    steps, else 4 where steps send batches (fewer where many streams share the window), else 16."""
 
 
 class CollectionScope(Scope):

@@ -15,16 +15,21 @@ _SINGLE_FILE = 8
 
 
 class Pipeline:
-    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is
-    best given, `lanes` how many lanes serve it best."""
+    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is best given."""
 
     def __init__(self, name: str, stages: Sequence[Stage]) -> None:
         self.name = name
         self.stages = tuple(stages)
-        self.lanes = max((stage.lanes for stage in stages if stage.lanes), default=DEFAULT_LANES)
+        self._lanes = max((stage.lanes for stage in stages if stage.lanes), default=DEFAULT_LANES)
+        self._asked = any(stage.concurrency for stage in stages)
         # What a lane has taken stays in memory to the end of the mini-batch; where events go one by one, a large one
         # saves nothing.
         self.mini_batch = MINI_BATCH_EVENTS if all(stage.max_events > 1 for stage in stages) else _SINGLE_FILE
+
+    def lanes(self, room: int) -> int:
+        """How many lanes serve it best where so many events may be in flight: unless a step asks for them, no more
+        than these fill."""
+        return self._lanes if self._asked else max(1, min(self._lanes, room // self.mini_batch))
 
     async def open(self) -> None:
         """Open every step, in order."""

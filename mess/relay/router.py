@@ -18,19 +18,27 @@ MakeLane = Callable[[Pipeline], Lane]
 
 
 class ScopeRouter:
-    """The routes of one stream. Lanes belong to a stream and a pipeline, and are made when first needed.
+    """The routes of one stream, of which `room` events may be in flight. Lanes belong to a stream and a pipeline, and
+    are made when first needed.
 
     Events that would take another pipeline than one of `pipelines` go nowhere.
     """
 
     def __init__(
-        self, config: Config, plan: StreamPlan, start: Start, pipelines: Mapping[str, Pipeline], make_lane: MakeLane
+        self,
+        config: Config,
+        plan: StreamPlan,
+        start: Start,
+        pipelines: Mapping[str, Pipeline],
+        make_lane: MakeLane,
+        room: int,
     ) -> None:
         self._config = config
         self._plan = plan
         self._start = start
         self._pipelines = pipelines
         self._make_lane = make_lane
+        self._room = room
         self.lanes: list[Lane] = []
         self.forks = len(pipelines) > 1
         self._groups: dict[tuple[str, str, int], list[Lane]] = {}
@@ -45,7 +53,7 @@ class ScopeRouter:
         if options is None or options.pipeline.name not in self._pipelines:
             return None
         pipeline = self._pipelines[options.pipeline.name]
-        count = options.concurrency or pipeline.lanes
+        count = options.concurrency or pipeline.lanes(self._room)
         key = (pipeline.name, options.order, count)
         if key not in self._groups:
             self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]

@@ -60,6 +60,7 @@ class Stage:
         self.name = name or spec.name
         self.pipeline = pipeline
         self.max_events = max(1, step.max_events)
+        self.concurrency = spec.concurrency
         self.lanes = spec.concurrency or step.lanes
         self._spec = spec
         self._stopping = stopping

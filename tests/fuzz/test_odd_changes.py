@@ -73,7 +73,7 @@ class Stream:
         [found] = plan(config)
         start = Start(Position(None, Timestamp(1, 1)), ())
         pipelines = {"top level": Pipeline("top level", self.line.stages)}
-        self.dispatcher = Dispatcher(self.window, ScopeRouter(config, found, start, pipelines, self._lane))
+        self.dispatcher = Dispatcher(self.window, ScopeRouter(config, found, start, pipelines, self._lane, 1000))
 
     def _lane(self, pipeline: Pipeline) -> Lane:
         return Lane(

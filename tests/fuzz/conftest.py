@@ -5,7 +5,9 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import structlog
+from hypothesis.internal.conjecture import providers
 
+from tests.fuzz.profiles import PROFILE
 from tests.receiver import Receiver
 
 
@@ -16,6 +18,15 @@ def _quiet() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**before)
+
+
+@pytest.fixture(autouse=True)
+def _always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hypothesis tries the constants of our modules, too: of those that were imported so far, which depends on the
+    tests that ran before. Where a version of it does otherwise, nothing is lost but that."""
+    if PROFILE == "ci":
+        monkeypatch.setattr(providers, "_get_local_constants", getattr(providers, "Constants", None), raising=False)
+        monkeypatch.setattr(providers, "CONSTANTS_CACHE", {}, raising=False)
 
 
 @pytest.fixture

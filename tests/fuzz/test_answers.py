@@ -22,6 +22,7 @@ from mess.steps.http import Http, HttpConfig
 from mess.webhook.answers import failure
 from tests.fuzz.misbehaving import SECRET, SLOW, Misbehaving, Script, answers, retry_afters, silences
 from tests.fuzz.profiles import examples
+from tests.fuzz.table import meaning
 from tests.unit.fakes import make_events
 
 TIMEOUT = 0.4
@@ -31,21 +32,6 @@ PATIENCE = 5.0
 
 UNASKED = Script((b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",) * 2, status=200)
 """A good answer, and behind it another one that nobody asked for."""
-
-
-# The model, of the table under "What an answer means".
-
-_DOWN = {401, 403, 404, 407, 410, 429, 502, 503, 504}
-
-
-def meaning(status: int) -> str:
-    if 200 <= status < 300:
-        return "done"
-    if 300 <= status < 400 or status in _DOWN:
-        return "down"
-    if status in (408, 425) or 500 <= status < 600:
-        return "ambiguous"
-    return "refused"
 
 
 def possible(script: Script) -> set[str]:
@@ -87,7 +73,7 @@ async def server() -> AsyncIterator[Misbehaving]:
         yield found
 
 
-@examples(80, shrink=False)
+@examples(60, shrink=False)
 @given(answers() | silences, st.booleans())
 async def test_an_answer_means_what_the_table_says(server: Misbehaving, script: Script, batch: bool) -> None:
     """And the step says so within its timeout, or twice that where the connection was hung up on it once."""
@@ -109,7 +95,7 @@ async def test_an_answer_means_what_the_table_says(server: Misbehaving, script: 
         assert script.retry_after is not None
 
 
-@examples(40, shrink=False)
+@examples(30, shrink=False)
 @given(st.lists(answers() | silences, min_size=2, max_size=4), st.booleans())
 @example([UNASKED, Script((b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",), status=500)], True)
 async def test_what_an_answer_does_to_its_connection_is_no_matter_for_the_next(

@@ -3,7 +3,6 @@ told of as unreadable, or the stream ends with a SourceError that says why."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,25 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mess.capture.decode import Decoder
-from mess.capture.plan import plan
-from mess.capture.resume import Start
-from mess.capture.source import Batch
-from mess.config.model import Config
 from mess.errors import SourceError
-from mess.event import Event, Position
-from mess.relay.dispatch import Dispatcher
-from mess.relay.lane import Lane
-from mess.relay.pipeline import Pipeline
-from mess.relay.router import ScopeRouter
-from mess.relay.window import Window
+from mess.event import Event
 from mess.step import Context
 from mess.steps.log import LogConfig
 from mess.steps.queue import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.sinks import Recorded
 from tests.fuzz.strategies import changes, reply, scalars
+from tests.fuzz.stream import Stream
 from tests.unit.fakes import make_event
-from tests.unit.relay.line import Line
 
 odd = st.one_of(
     scalars, st.just([]), st.just({}), st.dictionaries(st.sampled_from(["db", "coll", "_id", "_data"]), scalars)
@@ -60,48 +50,14 @@ def odd_changes(draw: st.DrawFn) -> dict[str, Any]:
     return change
 
 
-class Stream:
-    """A stream's window, and the lanes that its events are led into: a pipeline of `log` and `queue`."""
-
-    def __init__(self) -> None:
-        config = Config.model_validate({"databases": {"*": {}}, "pipeline": ["log", "queue"], "name": "odd"})
-        config_of_queue = QueueConfig(url="redis://h", headers={"x": "{documentKey._id}"})
-        queue = Queue(config_of_queue, config_of_queue.envelope("odd"), Recorded())
-        self.line = Line(LogConfig().build(Context()), queue)
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.window = Window(1000, 10**9)
-        [found] = plan(config)
-        start = Start(Position(None, Timestamp(1, 1)), ())
-        pipelines = {"top level": Pipeline("top level", self.line.stages)}
-        self.dispatcher = Dispatcher(self.window, ScopeRouter(config, found, start, pipelines, self._lane, 1000))
-
-    def _lane(self, pipeline: Pipeline) -> Lane:
-        return Lane(
-            pipeline, self._done, stopping=self.line.stopping, hungry=self.dispatcher.hungry, failed=self._failed
-        )
-
-    def _failed(self, error: BaseException) -> None:
-        self.failure.set_exception(error)
-
-    def _done(self, events: Sequence[Event], delivered: bool) -> None:
-        self.window.done(events)
-
-    async def take(self, events: Sequence[Event]) -> None:
-        """Deliver events, or give them up; what ends the stream is raised."""
-        work = asyncio.create_task(self._deliver(events))
-        async with asyncio.timeout(5):
-            await asyncio.wait({work, self.failure}, return_when=asyncio.FIRST_COMPLETED)
-        if self.failure.done():
-            work.cancel()
-            self.failure.result()
-        await work
-
-    async def _deliver(self, events: Sequence[Event]) -> None:
-        await self.dispatcher.dispatch(Batch(events, Position(None, None)))
-        await self.window.drained()
+async def deliver(events: Sequence[Event]) -> None:
+    """By a pipeline of `log` and `queue`; what ends the stream is raised."""
+    config = QueueConfig(url="redis://h", headers={"x": "{documentKey._id}"})
+    queue = Queue(config, config.envelope("odd"), Recorded())
+    await Stream((LogConfig().build(Context()), {}), (queue, {})).take([(0, events)], timeout=5)
 
 
-@examples(300)
+@examples(200)
 @given(st.lists(odd_changes() | changes(), min_size=1, max_size=4))
 async def test_an_odd_change_event_ends_no_stream_in_an_odd_way(given: list[dict[str, Any]]) -> None:
     """Only one without a resume token does, since nothing would tell where to go on behind it."""
@@ -113,8 +69,7 @@ async def test_an_odd_change_event_ends_no_stream_in_an_odd_way(given: list[dict
     positions = [event.position for event in events] + [one.position for one in unreadable]
     assert all(isinstance(position.token, dict) for position in positions)
     assert all(position.time is None or isinstance(position.time, Timestamp) for position in positions)
-    stream = Stream()
-    await stream.take(events)
+    await deliver(events)
     whole = [change for change in given if "splitEvent" not in change and change.get("operationType") != "invalidate"]
     assert len(events) + len(unreadable) >= len(whole)
 

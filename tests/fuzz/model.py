@@ -1,0 +1,205 @@
+"""What docs/delivery.md promises, as checks of what a receiver has seen. They know nothing of the code."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import inf
+from typing import Any
+
+from tests.fuzz.receivers import HANGS_UP, TIMEOUT, Request
+
+
+@dataclass
+class Delivery:
+    """What happened at a sink: `keys` are those of the events by their ids, in stream order, with None for barriers;
+    `letters` are how many attempts each dead letter tells of, and `options` the step's, all of them. `kind` is `http`
+    (events one by one), `batch` or `queue`."""
+
+    keys: Mapping[str, int | None]
+    requests: Sequence[Request]
+    letters: Mapping[str, int]
+    options: Mapping[str, Any]
+    stopped: bool
+    kind: str
+
+    def __post_init__(self) -> None:
+        self.attempts = _attempts(self.requests)
+        self.of = {id_: [one for one in self.attempts if id_ in one.ids] for id_ in self.keys}
+        self.taken = [one.ended for one in self.attempts if one.meaning == "done"]
+        self.given_up = [id_ for id_, made in self.of.items() if made and made[-1].meaning != "done"]
+
+
+def _attempts(requests: Sequence[Request]) -> list[Request]:
+    """Requests in the order of their ends; one that was hung up on and its repetition at once are one attempt."""
+    hung_up: dict[tuple[str, ...], Request] = {}
+    attempts = []
+    for request in requests:
+        first = hung_up.pop(tuple(request.ids), None)
+        if first is not None:
+            attempts.append(Request(request.ids, request.answer, first.began, request.ended))
+        elif request.answer.status == HANGS_UP and request.answer.after < TIMEOUT:
+            hung_up[tuple(request.ids)] = request
+        else:
+            attempts.append(request)
+    return sorted(attempts, key=lambda attempt: attempt.ended)
+
+
+def check(delivery: Delivery) -> None:
+    """Raises AssertionError where a promise is broken."""
+    _nothing_is_lost(delivery)
+    _order_is_kept(delivery)
+    for id_, attempts in delivery.of.items():
+        _only_what_failed_is_repeated(delivery, attempts)
+        if id_ in delivery.given_up and not delivery.stopped:
+            _is_given_up_rightly(delivery, attempts)
+    _no_more_at_a_time_than_asked_for(delivery)
+
+
+def _nothing_is_lost(delivery: Delivery) -> None:
+    """Each event is taken, or kept as a dead letter, or dropped because the config says so."""
+    if delivery.stopped:
+        assert delivery.options["on_failure"] == "stop"
+        assert delivery.given_up
+        return
+    kept = delivery.given_up if delivery.options["on_failure"] == "dead_letter" else []
+    assert sorted(delivery.letters) == sorted(kept)
+    if delivery.options["on_failure"] == "stop":
+        assert not delivery.given_up
+
+
+def _order_is_kept(delivery: Delivery) -> None:
+    """A request holds its events in their order, and none before the earlier ones of its key are done with."""
+    ids = list(delivery.keys)
+    for attempt in delivery.attempts:
+        if delivery.kind == "queue" and attempt.meaning == "refused":
+            continue  # it was sent behind one that was refused, too, before that was known to be tried again
+        assert list(attempt.ids) == sorted(attempt.ids, key=ids.index)
+        for id_ in attempt.ids:
+            key = delivery.keys[id_]
+            for earlier in ids[: ids.index(id_)]:
+                alike = key is None or delivery.keys[earlier] in (key, None)
+                if alike and delivery.of[earlier] and earlier not in attempt.ids:
+                    assert _finished(delivery, earlier) <= attempt.began, f"{id_} overtook {earlier}"
+
+
+def _finished(delivery: Delivery, id_: str) -> float:
+    last = delivery.of[id_][-1]
+    refused_by_broker = delivery.kind == "queue" and last.meaning == "refused"  # it has the next message by then
+    return last.ended if last.meaning == "done" or refused_by_broker or not delivery.stopped else inf
+
+
+def _only_what_failed_is_repeated(delivery: Delivery, attempts: Sequence[Request]) -> None:
+    most = delivery.options["retry"]["max_attempts"]
+    counts = accumulate(_counts(delivery, attempts, number, surely=True) for number in range(len(attempts)))
+    for (before, after), counted in zip(pairwise(attempts), counts, strict=False):
+        assert before.ended <= after.began
+        assert before.meaning != "done", "repeated, though it was taken"
+        if before.meaning == "refused":
+            assert len(before.ids) > 1 or _may_be_refusing(delivery, before), "repeated, though it was refused"
+        if before.meaning == "ambiguous" and delivery.kind == "http" and most is not None:
+            assert counted < most, "its attempts were used up"
+
+
+def _is_given_up_rightly(delivery: Delivery, attempts: Sequence[Request]) -> None:
+    last, retry = attempts[-1], delivery.options["retry"]
+    assert len(last.ids) == 1, "a batch was given up as a whole"
+    if delivery.kind == "http" and delivery.letters:
+        assert delivery.letters[last.ids[0]] == len(attempts)
+    if last.meaning == "refused":
+        return
+    failing = next((n for n, one in enumerate(attempts) if _is_its_own(delivery, attempts, n)), None)
+    expired = (
+        retry["max_age"] is not None
+        and failing is not None
+        and last.ended - attempts[failing].ended >= retry["max_age"]
+    )
+    if last.meaning == "down":
+        assert expired, "given up though the sink was down"
+    elif not expired:
+        assert retry["max_attempts"] is not None
+        counted = sum(_counts(delivery, attempts, number, surely=False) for number in range(len(attempts)))
+        assert counted >= retry["max_attempts"], "given up too early"
+
+
+def _is_its_own(delivery: Delivery, attempts: Sequence[Request], number: int) -> bool:
+    """Whether a failure may be the event's own, and not only that of a sink that was down."""
+    one = attempts[number]
+    return one.meaning != "down" or (number > 0 and _witnessed(delivery, attempts[number - 1], one, surely=False))
+
+
+def _counts(delivery: Delivery, attempts: Sequence[Request], number: int, *, surely: bool) -> bool:
+    """Whether an attempt counts: it failed ambiguously, and it was the first, or the sink has taken another event since
+    the one before. `surely` says no where the times alone do not tell."""
+    if attempts[number].meaning != "ambiguous":
+        return False
+    if number == 0:
+        return True
+    before, attempt = attempts[number - 1], attempts[number]
+    anew = not surely and before.ids != attempt.ids  # it waited behind another one of its batch
+    return anew or _witnessed(delivery, before, attempt, surely=surely)
+
+
+def _witnessed(delivery: Delivery, before: Request, after: Request, *, surely: bool) -> bool:
+    taken = delivery.taken
+    if surely:
+        return bisect_right(taken, before.ended) < bisect_left(taken, after.ended)
+    return bisect_left(taken, before.ended) < bisect_right(taken, after.ended)
+
+
+def _may_be_refusing(delivery: Delivery, refused: Request) -> bool:
+    """Whether the sink may have refused so many different events in a row that it is the trouble."""
+    limit = delivery.options["probe"]["refusing_after"]
+    number = bisect_left(delivery.taken, refused.ended)
+    taken = delivery.taken[number - 1] if number else -inf
+    failed = [one for one in delivery.attempts if one.meaning != "done" and taken <= one.ended <= refused.ended]
+    return limit is not None and len({id_ for one in failed for id_ in one.ids}) > limit
+
+
+def _no_more_at_a_time_than_asked_for(delivery: Delivery) -> None:
+    most = delivery.options["concurrency"]
+    if most is None or delivery.kind != "http":
+        return
+    for request in delivery.requests:
+        assert sum(one.began <= request.began < one.ended for one in delivery.requests) <= most
+
+
+def check_rate(delivery: Delivery) -> None:
+    """A step is given no more events in a second than it may have."""
+    rate = delivery.options["rate_limit"]
+    if rate is not None:
+        for before, after in pairwise(sorted(attempt.began for attempt in delivery.attempts)):
+            assert after - before >= 1 / rate - 1e-6, "faster than it may have them"
+
+
+def check_knocking(delivery: Delivery) -> None:
+    """While a sink is down one event at a time knocks, not at once, and not before the time that the sink asked for."""
+    probe = delivery.options["probe"]
+    finished = [made[-1].ended for made in delivery.of.values() if made]
+    released = sorted([one.ended for one in delivery.attempts if one.meaning in ("done", "refused")] + finished)
+    begins = sorted(delivery.attempts, key=_begin)
+    for down in delivery.attempts:
+        if down.meaning != "down":
+            continue
+        its_own = _is_its_own(delivery, delivery.of[down.ids[0]], delivery.of[down.ids[0]].index(down))
+        pause = min(down.answer.asks_for, probe["max_retry_after"])
+        for request in _between(begins, down.ended, down.ended + pause - 1e-6):
+            assert its_own, "earlier than the sink asked for"
+            assert request.ids != down.ids, "earlier than the sink asked for"
+        if not its_own:
+            number = bisect_right(released, down.ended)
+            knocks = _between(begins, down.ended + 1e-6, released[number] if number < len(released) else inf)
+            for before, after in pairwise(knocks[:9]):
+                assert before.ended <= after.began, "two knock at a time"
+                assert after.began - before.ended >= probe["first"] - 1e-6, "knocks at once again"
+
+
+def _between(begins: Sequence[Request], after: float, before: float) -> Sequence[Request]:
+    """Those that began between two times."""
+    return begins[bisect_right(begins, after, key=_begin) : bisect_left(begins, before, key=_begin)]
+
+
+def _begin(request: Request) -> float:
+    return request.began

@@ -1,0 +1,84 @@
+"""A stream without MongoDB: its window, and the lanes that its events are led into."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bson import Timestamp
+
+from mess.capture.plan import plan
+from mess.capture.resume import Start
+from mess.capture.source import Batch
+from mess.config.model import Config, StepSpec
+from mess.event import Event, Position
+from mess.relay.dispatch import Dispatcher
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+from mess.relay.router import ScopeRouter
+from mess.relay.stage import Stage
+from mess.relay.stopping import Stopping
+from mess.relay.window import Window
+from mess.step import Step
+from mess.telemetry.metrics import Metrics
+from tests.unit.fakes import Letters
+
+
+class Stream:
+    """Delivers events by a pipeline of `steps`, each with its options in the config."""
+
+    def __init__(self, *steps: tuple[Step, Mapping[str, Any]]) -> None:
+        config = Config.model_validate({"databases": {"*": {}}, "name": "generated"})
+        self.letters = Letters()
+        self.window = Window(1000, 10**9)
+        self._stopping = Stopping()
+        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        metrics = Metrics("generated")
+        stages = [
+            Stage(
+                step,
+                StepSpec.model_validate({"name": f"step {number}", **options}),
+                "top level",
+                stopping=self._stopping,
+                keep=self.letters,
+                metrics=metrics.step("top level", f"step {number}"),
+            )
+            for number, (step, options) in enumerate(steps)
+        ]
+        [found] = plan(config)
+        start = Start(Position(None, Timestamp(1, 1)), ())
+        pipelines = {"top level": Pipeline("top level", stages)}
+        self._dispatcher = Dispatcher(self.window, ScopeRouter(config, found, start, pipelines, self._lane, 1000))
+
+    def _lane(self, pipeline: Pipeline) -> Lane:
+        return Lane(pipeline, self._done, stopping=self._stopping, hungry=self._dispatcher.hungry, failed=self._failed)
+
+    def _failed(self, error: BaseException) -> None:
+        self._stopping.set()
+        if not self._failure.done():
+            self._failure.set_exception(error)
+
+    def _done(self, events: Sequence[Event], delivered: bool) -> None:
+        self.window.done(events)
+
+    async def take(self, arrivals: Sequence[tuple[float, Sequence[Event]]], timeout: float) -> None:
+        """Take in events, each lot after so many seconds, and return when they are delivered or given up. What ends the
+        stream is raised, and TimeoutError after `timeout` seconds."""
+        work = asyncio.create_task(self._deliver(arrivals))
+        try:
+            async with asyncio.timeout(timeout):
+                await asyncio.wait({work, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                self._failure.result()
+            await work
+        finally:
+            self._stopping.set()
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _deliver(self, arrivals: Sequence[tuple[float, Sequence[Event]]]) -> None:
+        for pause, events in arrivals:
+            await asyncio.sleep(pause)
+            await self._dispatcher.dispatch(Batch(events, Position(None, None)))
+        await self.window.drained()

@@ -1,0 +1,175 @@
+"""What becomes of events, whatever a receiver answers and however long, against the promises of docs/delivery.md."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mess.errors import Stopped
+from mess.event import Event
+from mess.relay import dispatch
+from mess.step import Step
+from tests import clock
+from tests.fuzz.model import Delivery, check, check_knocking, check_rate
+from tests.fuzz.profiles import examples
+from tests.fuzz.receivers import HANGS_UP, TIMEOUT, Answer, Outage, Receiver, Script, published, webhook
+from tests.fuzz.stream import Stream
+from tests.unit.fakes import make_event
+
+KEYS = 4
+statuses = st.sampled_from([204, 200, 302, 404, 429, 503, 500, 501, 408, 400, 413, 422, HANGS_UP])
+
+
+def answers(*retry_after: int) -> st.SearchStrategy[Answer]:
+    return st.builds(
+        Answer,
+        status=statuses,
+        after=st.sampled_from([0.0, 0.0, 0.01, 0.5, 5.0, TIMEOUT]),
+        retry_after=st.none() | st.sampled_from(retry_after),
+    )
+
+
+scripts = st.tuples(
+    st.lists(st.tuples(answers(0, 1, 10, 100, 10_000), st.sampled_from([1, 1, 2, 5, 12])), max_size=3), st.booleans()
+)
+outages = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.3, 3.0, 40.0]), st.sampled_from([0.1, 5.0, 60.0, 1000.0]), answers(10, 100, 10_000)
+    ),
+    max_size=2,
+)
+options = st.fixed_dictionaries(
+    {
+        "on_failure": st.sampled_from(["dead_letter", "dead_letter", "skip", "stop"]),
+        "concurrency": st.sampled_from([4, 1, 2, None]),
+        "rate_limit": st.sampled_from([None, None, 1.0, 20.0]),
+        "retry": st.fixed_dictionaries(
+            {
+                "max_attempts": st.sampled_from([10, 1, 2, 3, None]),
+                "first": st.sampled_from([0.2, 1.0]),
+                "max_age": st.sampled_from([None, None, 1.0, 20.0]),
+            }
+        ),
+        "probe": st.fixed_dictionaries(
+            {
+                "first": st.sampled_from([0.25, 1.0]),
+                "max_retry_after": st.sampled_from([300.0, 5.0]),
+                "suspect_after": st.sampled_from([10, 1, 3]),
+                "refusing_after": st.sampled_from([100, 1, 3, None]),
+            }
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Events by their keys, None for a barrier, each some seconds behind the one before; and what they meet: for each
+    event the answers, each so many times, and whether the last one holds for ever."""
+
+    events: Sequence[tuple[float, int | None]]
+    scripts: Sequence[tuple[Sequence[tuple[Answer, int]], bool]]
+    outages: Sequence[tuple[float, float, Answer]]
+    well_after: float
+    options: dict[str, Any]
+
+
+arrivals = st.tuples(
+    st.sampled_from([0.0, 0.0, 0.0, 0.1, 7.0, 60.0]), st.sampled_from([*range(KEYS), *range(KEYS), None])
+)
+worlds = st.builds(
+    World,
+    st.lists(arrivals, min_size=1, max_size=12),
+    st.lists(scripts, min_size=12, max_size=12),
+    outages,
+    st.sampled_from([10.0, 100.0]),
+    options,
+)
+
+
+def deliver(world: World, kind: str) -> Delivery:
+    """Let the world have its way, to the end."""
+    # The hashes of texts, and with them the lanes, would be others in each run.
+    with patch.object(dispatch, "line", lambda event, order: event.key["_id"] if event.key else 0):
+        return clock.run(_deliver(world, kind))
+
+
+async def _deliver(world: World, kind: str) -> Delivery:
+    events = [
+        make_event(number, key=key) if key is not None else make_event(number, operation="drop")
+        for number, (_, key) in enumerate(world.events)
+    ]
+    now = time.monotonic()
+    by_id = {event.id: event for event in events}
+    receiver = Receiver(
+        {event.id: script(*given) for event, given in zip(events, world.scripts, strict=False)},
+        [Outage(now + begins, now + begins + lasts, answer) for begins, lasts, answer in world.outages],
+        now + max([world.well_after, *(begins + lasts for begins, lasts, _ in world.outages)]),
+        lambda ids: not_passed(stream, [by_id[id_] for id_ in ids]),
+    )
+    stream = Stream((await step(kind, receiver), world.options))
+    stopped = False
+    try:
+        await stream.take([(pause, [event]) for event, (pause, _) in zip(events, world.events, strict=True)], 10**5)
+    except Stopped:
+        stopped = True
+    last = receiver.well_from + sum(pause for pause, _ in world.events)
+    retry_after, rate = world.options["probe"]["max_retry_after"], world.options["rate_limit"]
+    took = time.monotonic() - last
+    assert took <= 2 * TIMEOUT + max(30.0, retry_after) + 5.0 + len(events) / (rate or 20.0) + 1, (
+        "it takes too long to go on"
+    )
+    letters = {letter.id: letter.attempts for letter in stream.letters.kept}
+    assert len(letters) == len(stream.letters.kept)
+    return Delivery(
+        {event.id: key for event, (_, key) in zip(events, world.events, strict=True)},
+        receiver.requests,
+        letters,
+        world.options,
+        stopped,
+        kind,
+    )
+
+
+def script(runs: Sequence[tuple[Answer, int]], for_ever: bool) -> Script:
+    return Script([answer for answer, times in runs for _ in range(times)], for_ever and bool(runs))
+
+
+async def step(kind: str, receiver: Receiver) -> Step:
+    if kind == "queue":
+        return await published(receiver)
+    return await webhook(receiver, 3 if kind == "batch" else None)
+
+
+def not_passed(stream: Stream, events: Sequence[Event]) -> None:
+    """No checkpoint lies behind an event that is still sent."""
+    position = stream.window.position
+    if position is not None and position.time is not None:
+        assert all(event.position.time is not None and position.time < event.position.time for event in events)
+
+
+@examples(200)
+@given(worlds)
+def test_events_one_by_one(world: World) -> None:
+    delivery = deliver(world, "http")
+    check(delivery)
+    check_rate(delivery)
+    check_knocking(delivery)
+
+
+@examples(100)
+@given(worlds)
+def test_events_in_batches(world: World) -> None:
+    check(deliver(world, "batch"))
+
+
+@examples(100)
+@given(worlds)
+def test_messages_to_a_broker(world: World) -> None:
+    check(deliver(world, "queue"))

@@ -47,7 +47,8 @@ def _running(count: int, **options: Any) -> Iterator[ReplicaSet]:
 @pytest.fixture(scope="session")
 def replica_set() -> Iterator[ReplicaSet]:
     """A replica set of one server, shared by all tests: do not kill it, and keep to a database of your own."""
-    yield from _running(1)
+    # Room for large documents, and for what is written in the time that a test looks back.
+    yield from _running(1, cache_gb=1, oplog_mb=512)
 
 
 @pytest.fixture(scope="module")

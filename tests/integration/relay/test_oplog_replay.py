@@ -167,11 +167,12 @@ async def test_both_bounds_are_inclusive_to_the_second(lab: Lab) -> None:
         assert survey.events.total() == len(keys(lab))
 
 
-async def test_times_beyond_what_mongodb_counts(lab: Lab) -> None:
+async def test_times_beyond_what_mongodb_counts(own_replica_set: ReplicaSet, lab: Lab) -> None:
     """From ever to ever is everything; a founding that the oplog remembers is its beginning."""
-    lab.db.orders.insert_one({"_id": 1})
+    with MongoClient[dict[str, Any]](own_replica_set.url) as client:
+        client[lab.db.name].orders.insert_one({"_id": 1})
     ever = datetime.min.replace(tzinfo=timezone.utc), datetime.max.replace(tzinfo=timezone.utc)
-    await replay(lab, since=ever[0], to=ever[1])
+    await replay(lab, since=ever[0], to=ever[1], mongodb={"url": own_replica_set.url})
     assert keys(lab) == [1]
 
 

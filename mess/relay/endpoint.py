@@ -31,7 +31,7 @@ class Endpoint:
         self._knocks_at = 0.0
         self._doubts = 0
         self._refused = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._due = False  # a probe that no lane was there to make
 
@@ -44,6 +44,11 @@ class Endpoint:
     def refusing(self) -> bool:
         """Whether it has refused so many different events in a row that they cannot all be wrong."""
         return self._probe.refusing_after is not None and self._refused >= self._probe.refusing_after
+
+    @property
+    def firm(self) -> bool:
+        """Whether it asked to be left alone, and that time is not over yet."""
+        return time.monotonic() < self._firm_until
 
     def accept(self, events: int) -> None:
         """It has taken so many events."""
@@ -86,19 +91,19 @@ class Endpoint:
 
     async def turn(self) -> bool:
         """Wait while it is held; returns whether the caller is to probe it. Raises Halted when the relay stops."""
-        if not self.held:
-            return False
-        if self._due:
-            self._due = False
-            return True
-        future = asyncio.get_running_loop().create_future()
-        self._waiting.append(future)
-        try:
-            await self._stopping.unless(_result(future))
-        finally:
-            if future in self._waiting:
-                self._waiting.remove(future)
-        return self.held
+        while self.held:
+            if self._due:
+                self._due = False
+                return True
+            future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            try:
+                if await self._stopping.unless(_result(future)):
+                    return self.held
+            finally:
+                if future in self._waiting:
+                    self._waiting.remove(future)
+        return False
 
     def probed(self) -> None:
         """A probe is over; whatever came of it, another lane gets its turn while it is still held."""
@@ -114,18 +119,18 @@ class Endpoint:
 
     def _next(self) -> None:
         self._timer = None
-        self._due = not self._wake()
+        self._due = not self._wake(knock=True)
 
-    def _wake(self) -> bool:
+    def _wake(self, *, knock: bool) -> bool:
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
-                future.set_result(None)
+                future.set_result(knock)
                 return True
         return False
 
     def _release(self) -> None:
-        if self.held and time.monotonic() < self._firm_until:
+        if self.held and self.firm:
             if self._timer is None:
                 self._schedule(0.0)
             return
@@ -134,9 +139,9 @@ class Endpoint:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._wake():
+        while self._wake(knock=False):
             pass
 
 
-async def _result(future: asyncio.Future[None]) -> None:
-    await future
+async def _result(future: asyncio.Future[bool]) -> bool:
+    return await future

@@ -146,13 +146,20 @@ class Stage:
             probing = self._endpoint.held and await self._endpoint.turn()
             return *await self._once(events), probing
         async with self._throttle.slot:
-            probing = False
-            while not probing:
-                probing = self._endpoint.held and await self._endpoint.turn()
-                await self._throttle.wait(len(events))
-                if not self._endpoint.held:  # as it may be since
-                    break
+            probing = await self._turn_by_rate(self._throttle, len(events))
             return *await self._once(events), probing
+
+    async def _turn_by_rate(self, throttle: Throttle, events: int) -> bool:
+        """Wait until so many events may be given; whether as a probe."""
+        endpoint = self._endpoint
+        while True:
+            probing = endpoint.held and await endpoint.turn()
+            await throttle.wait(events)
+            # Others have had their answers meanwhile.
+            if not endpoint.held or (probing and not endpoint.firm):
+                return probing
+            if probing:
+                endpoint.probed()
 
     async def _once(self, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Failure], Sequence[Event]]:
         self._stopping.check()
@@ -235,7 +242,10 @@ class Stage:
                 endpoint.answer()
                 parked += group.halves()
             else:
-                endpoint.refuse()
+                if worked:
+                    endpoint.answer()
+                else:
+                    endpoint.refuse()
                 given_up.append(group)
         if probing:
             endpoint.probed()

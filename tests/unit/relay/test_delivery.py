@@ -297,6 +297,10 @@ async def test_what_is_refused_beside_an_event_that_is_accepted_is_given_up_howe
     await bench.until(10)
     assert len(bench.letters.kept) == 9
     assert len(sink.calls) == 1
+    sink.failures.append(Refused("too large"))
+    bench.feed(make_events(1, first=10))
+    await bench.until(11)
+    assert len(sink.calls) == 2, "nor is the next one held because of them"
 
 
 async def test_one_success_between_shows_that_the_step_is_well() -> None:

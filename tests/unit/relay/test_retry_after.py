@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from mess.config.model import Probe
 from mess.errors import EndpointDown
 from mess.event import Event
+from mess.relay.endpoint import Endpoint
+from mess.relay.stopping import Stopping
 from mess.step import Sink
 from tests import clock
 from tests.unit.fakes import make_event
@@ -85,3 +88,30 @@ def test_what_waits_for_its_turn_by_a_rate_limit_is_not_sent_meanwhile() -> None
     began = requests({0: [(0.0, busy(60))]}, 4, rate_limit=1)
     assert [when for when, _ in began][:2] == [0, 60]
     assert all(later - earlier >= 1 for (earlier, _), (later, _) in pairwise(began))
+
+
+def test_a_probe_that_waits_for_its_turn_by_a_rate_limit_is_put_off_too() -> None:
+    answers = {0: [(3.0, busy(0.5))], 1: [(2.0, busy(20))]}
+    began = requests(answers, 2, rate_limit=0.4)
+    assert all(when <= 2.5 or when >= 24.5 for when, _ in began), began
+
+
+def test_who_waits_is_not_let_go_by_a_success_that_such_an_answer_follows_at_once() -> None:
+    async def work() -> list[float]:
+        endpoint = Endpoint(Probe(), Stopping())
+        start = time.monotonic()
+        turns: list[float] = []
+
+        async def wait() -> None:
+            await endpoint.turn()
+            turns.append(round(time.monotonic() - start, 1))
+
+        endpoint.hold(busy(1), probing=False)
+        first, second = (asyncio.create_task(wait()) for _ in range(2))
+        await first
+        endpoint.accept(1)
+        endpoint.hold(busy(9), probing=False)
+        await second
+        return turns
+
+    assert clock.run(work()) == [1, 10]

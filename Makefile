@@ -23,7 +23,7 @@ demo: $(VENV)/.demo ## See it work: MongoDB, a sample shop, a webhook receiver a
 
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/unit -k window")
-	$(BIN)/python -m pytest --numprocesses 4 $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: services
 services: ## Install the brokers that tests and benchmarks use (Debian, Ubuntu)

@@ -93,7 +93,7 @@ def test_make_alone_lists_its_targets() -> None:
     ("target", "extra", "command"),
     [
         ("demo", "demo", "mess demo --seconds 20"),
-        ("test", "dev", "-m pytest --numprocesses 4 --seconds 20"),
+        ("test", "dev", "-m pytest --numprocesses 4 --dist worksteal --seconds 20"),
         ("check", "dev", "mypy"),
         ("bench", "dev", "-m bench --seconds 20"),
     ],

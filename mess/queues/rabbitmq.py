@@ -192,9 +192,14 @@ class RabbitBroker(Broker):
         self._connection = None
 
     async def _declare(self, channel: _Channel, targets: set[str]) -> None:
-        for target in sorted(targets - self._declared):
+        for target in sorted(filter(_declarable, targets - self._declared)):
             await channel.declare(target)
             self._declared.add(target)
+
+
+def _declarable(queue: str) -> bool:
+    # Other names are the trouble of the events that they came from, which are refused when they are published.
+    return 0 < len(queue.encode()) <= _SHORT_STRING and not queue.startswith("amq.")
 
 
 class _Channel:

@@ -94,6 +94,17 @@ async def test_a_queue_that_is_declared_otherwise_already_is_told(rabbit: Rabbit
             await step.process(make_events(1))
 
 
+@pytest.mark.parametrize("name", ["amq.reserved", "x" * 256, ""])
+async def test_an_event_that_names_a_queue_that_cannot_be_is_refused_alone(rabbit: RabbitServer, name: str) -> None:
+    events = [make_event(number, key=key) for number, key in enumerate(["before", name, "behind"])]
+    async with opened(rabbit.url, target="{documentKey._id}", rabbitmq={"declare": "classic"}) as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process(events)
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
+    assert numbers(rabbit, "before")[-1] == 0
+    assert numbers(rabbit, "behind")[-1] == 2
+
+
 async def test_an_event_that_no_queue_takes_is_refused_alone(rabbit: RabbitServer) -> None:
     rabbit.declare("target.0", "target.2")
     async with opened(rabbit.url, target="target.{fullDocument.n}") as step:

@@ -26,6 +26,7 @@ _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _PING_SECONDS = 20
 _NO_RESPONDERS = "503"
+_LONGEST_SUBJECT = 4000  # bytes: a server reads lines of 4096, and hangs up over a longer one; lengths stand on it too
 _SUBJECT = re.compile(r"[^\s.*>\0]+(\.[^\s.*>\0]+)*")
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
 # What stands around all headers, and around each: a colon, a space, the end of the line.
@@ -343,6 +344,8 @@ def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | Non
         return f"the message is larger than its max_payload, {most} bytes; raise that (to 64MB at the most)"
     if _SUBJECT.fullmatch(message.target) is None:
         return f"{message.target!r} is no subject: it is made of tokens with dots between, without spaces, * and >"
+    if len(message.target.encode()) > _LONGEST_SUBJECT:
+        return f"the subject {message.target[:100]}… is longer than a server reads, {_LONGEST_SUBJECT} bytes"
     return None
 
 

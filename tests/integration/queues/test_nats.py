@@ -140,6 +140,17 @@ async def test_an_event_of_fifteen_megabytes_arrives_whole(nats_server: NatsServ
     assert len(message.data) > 15_000_000
 
 
+async def test_a_subject_longer_than_a_server_reads_is_refused_alone(nats_server: NatsServer) -> None:
+    """The server would hang up over it, each time anew."""
+    await made(nats_server)
+    events = [make_event(number, to="é" * length) for number, length in enumerate([1, 2000, 1997, 50_000, 1])]
+    async with opened(nats_server.url, target="shop.{to}") as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process(events)
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused, 3: Refused}
+    assert [number(message.data) for message in await read(nats_server)] == [0, 2, 4]
+
+
 async def test_a_message_beyond_the_servers_limit_is_refused_alone() -> None:
     with servers_needed():
         made_server = NatsServer("max_payload: 100000")

@@ -197,7 +197,7 @@ def check_knocking(delivery: Delivery) -> None:
             assert its_own, "earlier than the sink asked for"
             assert request.ids != down.ids, "earlier than the sink asked for"
         if not its_own:
-            number = bisect_right(released, down.ended)
+            number = bisect_left(released, down.ended - 1e-6)
             knocks = _between(begins, down.ended + 1e-6, released[number] if number < len(released) else inf)
             for before, after in pairwise(knocks[:9]):
                 assert before.ended <= after.began, "two knock at a time"

@@ -47,12 +47,21 @@ def reading(server: Any) -> Iterator[Read]:
             client: Any = server.client()
             yield lambda last: [fields[b"body"] for _, fields in client.xrange(KNOWN)]
         case RabbitServer():
-            yield lambda last: [body for _, body in server.messages(KNOWN)]
+            so_far: list[bytes] = []
+            yield lambda last: taken_from(server, so_far)
         case NatsServer():
             yield lambda last: [message.data for message in server.messages("all") if message.subject == KNOWN]
         case MosquittoServer():
             with Subscriber(server.port, KNOWN) as subscriber:
                 yield lambda last: asyncio.run(until(lambda: up_to(last, subscriber), "the last message"))
+
+
+def taken_from(server: RabbitServer, so_far: list[bytes]) -> Sequence[bytes]:
+    # What is read and put back is not there again at once.
+    with server.channel() as channel:
+        while (found := channel.basic_get(KNOWN, auto_ack=True))[0] is not None:
+            so_far.append(found[2])
+    return so_far
 
 
 def up_to(last: bytes, subscriber: Subscriber) -> Sequence[bytes]:

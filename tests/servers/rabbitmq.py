@@ -65,6 +65,7 @@ class RabbitServer(BrokerProcess):
         self._environment = {
             **os.environ,
             "HOME": str(folder),
+            "ERL_CRASH_DUMP": str(folder / "crash.dump"),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._names_port),
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
@@ -108,7 +109,11 @@ class RabbitServer(BrokerProcess):
                 with self.channel():
                     return
             except (AMQPError, OSError):
-                assert process.poll() is None, self.log[-3000:]
+                if process.poll() is not None:
+                    # A connection of another test may have got the port meanwhile; no other port is asked for so late.
+                    assert "dist_port_already_used" in self.log[-3000:], self.log[-3000:]
+                    self._environment["RABBITMQ_DIST_PORT"] = str(free_port())
+                    process = self._launch([self._program], env=self._environment, start_new_session=True)
                 assert time.monotonic() < deadline, "RabbitMQ does not answer"
                 time.sleep(0.05)
 

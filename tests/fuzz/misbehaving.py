@@ -162,6 +162,8 @@ def answers(draw: st.DrawFn) -> Script:
     framing = draw(st.sampled_from(_FRAMINGS))
     line = f"HTTP/1.{draw(st.sampled_from('0111'))} {status} {reason}"
     more, sent, ending, whole, endless = framing(body)
+    if status in _EMPTY and ("Transfer-Encoding", "chunked") in more:
+        whole = False  # the chunks are more than there may be
     head = "\r\n".join([line, *(f"{name}: {value}" for name, value in [*headers, *more]), "", ""]).encode("latin-1")
     before = [b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"][
         : draw(st.integers(0, 2))

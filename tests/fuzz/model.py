@@ -26,14 +26,14 @@ class Delivery:
     kind: str
 
     def __post_init__(self) -> None:
-        self.attempts = _attempts(self.requests)
+        self.attempts = sorted(self.requests if self.kind == "queue" else _attempts(self.requests), key=_end)
         self.of = {id_: [one for one in self.attempts if id_ in one.ids] for id_ in self.keys}
         self.taken = [one.ended for one in self.attempts if one.meaning == "done"]
         self.given_up = [id_ for id_, made in self.of.items() if made and made[-1].meaning != "done"]
 
 
 def _attempts(requests: Sequence[Request]) -> list[Request]:
-    """Requests in the order of their ends; one that was hung up on and its repetition at once are one attempt."""
+    """One request that was hung up on and its repetition at once are one attempt."""
     hung_up: dict[tuple[str, ...], Request] = {}
     attempts = []
     for request in requests:
@@ -44,7 +44,7 @@ def _attempts(requests: Sequence[Request]) -> list[Request]:
             hung_up[tuple(request.ids)] = request
         else:
             attempts.append(request)
-    return sorted(attempts, key=lambda attempt: attempt.ended)
+    return attempts
 
 
 def check(delivery: Delivery) -> None:
@@ -106,7 +106,7 @@ def _only_what_failed_is_repeated(delivery: Delivery, attempts: Sequence[Request
         assert before.ended <= after.began
         assert before.meaning != "done", "repeated, though it was taken"
         if before.meaning == "refused":
-            assert len(before.ids) > 1 or _may_be_refusing(delivery, before), "repeated, though it was refused"
+            assert len(before.ids) > 1 or _may_be_refusing(delivery, before, after), "repeated, though it was refused"
         if before.meaning == "ambiguous" and delivery.kind == "http" and most is not None:
             assert counted < most, "its attempts were used up"
 
@@ -157,12 +157,12 @@ def _witnessed(delivery: Delivery, before: Request, after: Request, *, surely: b
     return bisect_left(taken, before.ended) < bisect_right(taken, after.ended)
 
 
-def _may_be_refusing(delivery: Delivery, refused: Request) -> bool:
+def _may_be_refusing(delivery: Delivery, refused: Request, again: Request) -> bool:
     """Whether the sink may have refused so many different events in a row that it is the trouble."""
     limit = delivery.options["probe"]["refusing_after"]
     number = bisect_left(delivery.taken, refused.ended)
     taken = delivery.taken[number - 1] if number else -inf
-    failed = [one for one in delivery.attempts if one.meaning != "done" and taken <= one.ended <= refused.ended]
+    failed = [one for one in delivery.attempts if one.meaning != "done" and taken <= one.ended <= again.began]
     return limit is not None and len({id_ for one in failed for id_ in one.ids}) > limit
 
 
@@ -211,3 +211,7 @@ def _between(begins: Sequence[Request], after: float, before: float) -> Sequence
 
 def _begin(request: Request) -> float:
     return request.began
+
+
+def _end(request: Request) -> float:
+    return request.ended

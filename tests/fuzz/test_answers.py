@@ -73,7 +73,7 @@ async def server() -> AsyncIterator[Misbehaving]:
         yield found
 
 
-@examples(60, shrink=False)
+@examples(45, shrink=False)
 @given(answers() | silences, st.booleans())
 async def test_an_answer_means_what_the_table_says(server: Misbehaving, script: Script, batch: bool) -> None:
     """And the step says so within its timeout, or twice that where the connection was hung up on it once."""
@@ -95,7 +95,7 @@ async def test_an_answer_means_what_the_table_says(server: Misbehaving, script: 
         assert script.retry_after is not None
 
 
-@examples(30, shrink=False)
+@examples(25, shrink=False)
 @given(st.lists(answers() | silences, min_size=2, max_size=4), st.booleans())
 @example([UNASKED, Script((b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n",), status=500)], True)
 async def test_what_an_answer_does_to_its_connection_is_no_matter_for_the_next(
@@ -109,8 +109,8 @@ async def test_what_an_answer_does_to_its_connection_is_no_matter_for_the_next(
             error = await attempt(step, [event])
             assert outcome(error) in possible(script), error
             assert set(server.ids) == {event.id}
-            if pause:
-                await asyncio.sleep(2 * SLOW)  # what comes late is there by then
+            if pause or not script.whole:
+                await asyncio.sleep(SLOW * (len(script.pieces) + 1))  # what comes late is there by then
     await server.hang_up()
 
 
@@ -127,7 +127,7 @@ async def test_a_connection_that_is_not_made_in_time_is_down() -> None:
             assert outcome(await attempt(step, make_events(1))) == "down"
 
 
-@examples(60)
+@examples(40)
 @given(answers(), st.sampled_from(["done", "down", "ambiguous", "refused"]), st.sampled_from(["exact", "class"]))
 async def test_the_config_may_say_otherwise(server: Misbehaving, script: Script, means: str, how: str) -> None:
     assume(script.whole)

@@ -28,6 +28,7 @@ _ANSWER = 64 * 1024
 _LONGEST = 86400.0
 """Seconds after which a token is replaced however long it lasts."""
 _SHOWN = 300  # characters of an answer that a message holds
+_PUBLIC = frozenset({"audience", "resource"})  # names of what a token is for (RFC 8707); all others may be secrets
 _TAKEN = frozenset({"grant_type", "client_id", "client_secret", "scope"})
 
 # RFC 6749, 5.2
@@ -95,7 +96,7 @@ class Tokens:
         self._timeout = timeout
         self._clock = clock
         secret = options.client_secret.get_secret_value()
-        self._unspoken = {secret, quote_plus(secret)}
+        self._unspoken = _unspoken(secret, options.parameters)
         self._headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         known: dict[str, Any] = {"scope": options.scope, "body": urlencode(options.parameters, doseq=True)}
         if options.client_auth == "basic":
@@ -203,6 +204,15 @@ class Tokens:
 
     def _down(self, reason: str, wait: float | None = None) -> EndpointDown:
         return EndpointDown(f"no token from {self.origin}: {reason}", wait)
+
+
+def _unspoken(secret: str, parameters: Mapping[str, str | tuple[str, ...]]) -> list[str]:
+    """What no message may hold, the longest first, since one may be a part of another."""
+    found = {secret}
+    for name in parameters.keys() - _PUBLIC:
+        value = parameters[name]
+        found.update([value] if isinstance(value, str) else value)
+    return sorted((found | {quote_plus(text) for text in found}) - {""}, key=len, reverse=True)
 
 
 def _basic(client_id: str, secret: str) -> str:

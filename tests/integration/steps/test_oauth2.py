@@ -366,15 +366,16 @@ async def test_the_check_gets_a_token_and_sends_nothing(endpoint: TokenEndpoint,
 
 
 async def test_neither_secret_nor_token_is_ever_shown(endpoint: TokenEndpoint, receiver: Receiver) -> None:
-    echo = f"{SECRET} is not the secret"
+    echo = f"{SECRET} is not the secret, p4rameter no assertion, on3 nothing for the-api"
     endpoint.answer = said(error="invalid_grant", error_description=echo, access_token="t0ken")
-    async with opened(receiver, f"{endpoint.url}?key=k3y", parameters={"assertion": "p4rameter"}) as step:
+    parameters = {"assertion": "p4rameter", "several": ["on3", ""], "audience": "the-api"}
+    async with opened(receiver, f"{endpoint.url}?key=k3y", parameters=parameters) as step:
         with pytest.raises(EndpointDown) as caught:
             await step.process([make_event()])
         shown = [str(caught.value), repr(caught.value.__cause__), repr(step.__dict__), repr(step._config)]
-    for hidden in (SECRET, "t0ken", "p4rameter", "k3y"):
+    for hidden in (SECRET, "t0ken", "p4rameter", "on3", "k3y"):
         assert not any(hidden in text for text in shown)
-    assert "*** is not the secret" in shown[0]
+    assert "*** is not the secret, *** no assertion, *** nothing for the-api" in shown[0]
 
 
 # The option

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from bson import Timestamp
 from pymongo import MongoClient
 
 from mess.app import store_for
@@ -22,7 +23,8 @@ from mess.errors import ConfigError, HistoryLost, Stopped
 from mess.event import Namespace
 from mess.oplog_replay import Extent, OplogReplay, Survey, replaying
 from mess.relay.stopping import Halted
-from tests.integration.history import forget_beginning
+from mess.values import written_time
+from tests.integration.history import forget_before, forget_beginning
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer, Request
 from tests.waiting import PATIENCE, until
@@ -424,6 +426,31 @@ async def test_history_that_is_lost(own_replica_set: ReplicaSet, lab: Lab) -> No
         client[lab.db.name].orders.insert_one({"_id": 1})
     await replay(lab, since=begin, **options)
     assert keys(lab) == [1]
+
+
+async def test_history_that_is_lost_amid_it(own_replica_set: ReplicaSet, lab: Lab) -> None:
+    """A sink was down for so long that the oplog went on without it: what had been read is delivered, and it says what
+    is lost, and where to begin again."""
+    options: dict[str, Any] = {"mongodb": {"url": own_replica_set.url}, "window": {"max_events": 10}}
+    lab.receiver.answer = Answer(503)
+    with MongoClient[dict[str, Any]](own_replica_set.url) as client:
+        client[lab.db.name].orders.insert_many({"_id": n, "text": "x" * 1000} for n in range(20_000))
+        later: Timestamp = client.admin.command("ping")["operationTime"]
+        client.elsewhere.things.insert_one({})
+    async with opened(lab, **options) as work:
+        survey = await asyncio.wait_for(work.survey(), PATIENCE)
+        running = asyncio.create_task(deliver(lab, work, **options))
+        await lab.receiver.wait_for(1)
+        await asyncio.to_thread(forget_before, own_replica_set, later)
+        lab.receiver.answer = Answer()
+        with pytest.raises(HistoryLost, match=r"no longer holds the changes from .* --from 2") as caught:
+            await running
+        reached = work.reached
+    assert survey.events.total() == 20_000
+    done = keys(lab)
+    assert sorted(done) == [*range(len(done))]
+    assert 10 <= len(done) < 20_000
+    assert written_time(reached) in str(caught.value)
 
 
 async def test_a_failover_amid_it_loses_nothing(three_nodes: ReplicaSet, lab: Lab) -> None:

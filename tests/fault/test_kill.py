@@ -15,7 +15,7 @@ from tests.receiver import Answer, Receiver
 from tests.waiting import until
 
 # Seconds from exec to the kill: some during start-up, which takes about half a second, some in the middle of work, and
-# one after long enough for checkpoints to be fresh.
+# one, counted from the first delivery on, that is long enough for checkpoints to be fresh.
 LIVES = (1.1, 0.3, 1.9, 3.5, 0.6, 0.9, 1.4, 0.5)
 FRESH = 3.0
 
@@ -41,6 +41,8 @@ async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_
             load.start()
             covered, began = "", len(ledger.entries)
             for life in LIVES:
+                if life > FRESH:
+                    await until(lambda before=began: len(ledger.entries) > before, "a delivery")
                 await asyncio.sleep(life + chance.uniform(-0.1, 0.1))
                 relay.kill()
                 killed = datetime.now(timezone.utc)

@@ -90,7 +90,7 @@ async def test_stopped_under_load_before_an_endpoint_that_keeps_up_nothing_comes
                 assert await relay.stop() == 0
         load.finish()
         async with relay:
-            await until(lambda: ledger.complete(load), "every change")
+            await until(lambda: ledger.complete(load), "every change", 60)
             assert await relay.stop() == 0
     ledger.check(load)
     ids = [entry.id for entry in ledger.entries]

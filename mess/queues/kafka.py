@@ -30,6 +30,7 @@ _REFUSALS = (
     "TOPIC_AUTHORIZATION_FAILED",
     "TOPIC_EXCEPTION",
     "UNKNOWN_TOPIC_OR_PART",
+    "_INVALID_ARG",  # of a topic whose name is empty, or longer than any can be
     "_UNKNOWN_TOPIC",
 )
 _log = logging.getLogger("mess.kafka")
@@ -188,6 +189,8 @@ class KafkaBroker(Broker):
                     self._produce(producer, message, partial(batch.report, index))
                 except self._client.KafkaException as error:
                     failures[index] = self._failure(error.args[0])
+                except ValueError as error:  # of a topic with a null character
+                    failures[index] = Refused(f"kafka at {self._hosts}: the client cannot send it: {error}")
                 except BufferError:
                     raise EndpointDown(f"kafka at {self._hosts}: too many messages wait to be confirmed") from None
             batch.expected = len(messages) - len(failures)

@@ -19,6 +19,7 @@ from mess.steps.queue import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.strategies import changes, decoded
 from tests.integration.queues.step import opened
+from tests.servers.kafka import KafkaServer
 from tests.servers.mosquitto import MosquittoServer, Subscriber
 from tests.servers.nats import NatsServer
 from tests.servers.rabbitmq import RabbitServer
@@ -29,6 +30,7 @@ from tests.waiting import until
 KNOWN = "all.known"
 BROKERS: dict[str, dict[str, Any]] = {
     "redis_server": {},
+    "kafka_server": {},
     "rabbitmq_server": {"rabbitmq": {"declare": "classic"}},
     "nats_server": {"nats": {"stream": {"name": "all", "subjects": ["all.>"]}}},
     "mosquitto_server": {},
@@ -46,6 +48,9 @@ def reading(server: Any) -> Iterator[Read]:
         case RedisServer():
             client: Any = server.client()
             yield lambda last: [fields[b"body"] for _, fields in client.xrange(KNOWN)]
+        case KafkaServer():
+            server.create(KNOWN)
+            yield lambda last: [record.value() for record in server.records(KNOWN)]
         case RabbitServer():
             so_far: list[bytes] = []
             yield lambda last: taken_from(server, so_far)

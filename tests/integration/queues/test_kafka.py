@@ -36,7 +36,7 @@ def kafka(certificates: Certificates) -> Iterator[KafkaServer]:
     with servers_needed():
         made = KafkaServer(tls=certificates, auto_create_topics_enable="false")
     with made as server:
-        server.create("secure", "one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large")
+        server.create("secure", "one", "keys", "gzip", "snappy", "lz4", "zstd", "tombs", "large", "sound")
         yield server
 
 
@@ -95,11 +95,18 @@ async def test_a_record_that_is_too_large_is_refused_and_the_others_arrive(kafka
     assert sorted(number(each.value()) for each in kafka.records("large")) == [0, 1, 3]
 
 
-async def test_a_topic_that_cannot_be_is_refused(kafka: KafkaServer) -> None:
-    async with opened(kafka.url, target="no such topic!") as step:
+@pytest.mark.parametrize("topic", ["no such topic!", "☃", "", "..", "null\0", "x" * 250, "x" * 600])
+async def test_what_is_no_topic_refuses_its_own_events_only(kafka: KafkaServer, topic: str) -> None:
+    before = len(kafka.records("sound"))
+    async with opened(kafka.url, target="{to}") as step:
         with pytest.raises(BatchError) as caught:
-            await step.process(make_events(2))
-        assert {type(error) for error in caught.value.errors.values()} == {Refused}
+            await step.process([make_event(n, key="one", to=to) for n, to in enumerate(["sound", topic, "sound"])])
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
+    assert [number(record.value()) for record in kafka.records("sound")[before:]] == [0, 2]
+
+
+async def test_the_check_looks_for_the_topic(kafka: KafkaServer) -> None:
+    async with opened(kafka.url, target="no such topic!") as step:
         with pytest.raises(Refused, match="no such topic!"):
             await step.check()
 

@@ -47,27 +47,42 @@ def _attempts(requests: Sequence[Request]) -> list[Request]:
     return attempts
 
 
-def check(delivery: Delivery) -> None:
-    """Raises AssertionError where a promise is broken."""
-    _nothing_is_lost(delivery)
-    _order_is_kept(delivery)
-    for id_, attempts in delivery.of.items():
-        _only_what_failed_is_repeated(delivery, attempts)
-        if id_ in delivery.given_up and not delivery.stopped:
-            _is_given_up_rightly(delivery, attempts)
-    _no_more_at_a_time_than_asked_for(delivery)
+def check(*deliveries: Delivery) -> None:
+    """Of the sinks of one pipeline, in their order. Raises AssertionError where a promise is broken."""
+    if deliveries[0].stopped:
+        assert any(each.given_up and each.options["on_failure"] == "stop" for each in deliveries)
+    for delivery in deliveries:
+        _nothing_is_lost(delivery)
+        _order_is_kept(delivery)
+        for id_, attempts in delivery.of.items():
+            _only_what_failed_is_repeated(delivery, attempts)
+            if id_ in delivery.given_up and not delivery.stopped:
+                _is_given_up_rightly(delivery, attempts)
+        _no_more_at_a_time_than_asked_for(delivery)
+    for before, behind in pairwise(deliveries):
+        _what_is_taken_goes_on(before, behind)
 
 
 def _nothing_is_lost(delivery: Delivery) -> None:
     """Each event is taken, or kept as a dead letter, or dropped because the config says so."""
     if delivery.stopped:
-        assert delivery.options["on_failure"] == "stop"
-        assert delivery.given_up
         return
     kept = delivery.given_up if delivery.options["on_failure"] == "dead_letter" else []
     assert sorted(delivery.letters) == sorted(kept)
     if delivery.options["on_failure"] == "stop":
         assert not delivery.given_up
+
+
+def _what_is_taken_goes_on(before: Delivery, behind: Delivery) -> None:
+    """An event comes to the sink behind another when that one has taken it, and only then."""
+    for id_, attempts in behind.of.items():
+        earlier = before.of[id_]
+        taken = bool(earlier) and earlier[-1].meaning == "done"
+        if attempts:
+            assert taken
+            assert earlier[-1].ended <= attempts[0].began
+        else:
+            assert behind.stopped or not taken
 
 
 def _order_is_kept(delivery: Delivery) -> None:
@@ -96,7 +111,8 @@ def _sent_behind_a_refused_one(delivery: Delivery, attempt: Request, earlier: st
 def _finished(delivery: Delivery, id_: str) -> float:
     last = delivery.of[id_][-1]
     refused_by_broker = delivery.kind == "queue" and last.meaning == "refused"  # it has the next message by then
-    return last.ended if last.meaning == "done" or refused_by_broker or not delivery.stopped else inf
+    given_up = id_ in delivery.letters or delivery.options["on_failure"] == "skip"  # as far as can be told
+    return last.ended if last.meaning == "done" or refused_by_broker or given_up or not delivery.stopped else inf
 
 
 def _only_what_failed_is_repeated(delivery: Delivery, attempts: Sequence[Request]) -> None:

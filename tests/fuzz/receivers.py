@@ -161,14 +161,15 @@ class _Session:
 
 
 @cache
-def _webhook(max_events: int | None) -> Http:
+def _webhook(max_events: int | None, number: int) -> Http:
     batch = None if max_events is None else {"max_events": max_events}
     return HttpConfig.model_validate({"endpoint": "http://receiver/", "batch": batch}).build(Context())
 
 
-async def webhook(receiver: Receiver, max_events: int | None = None) -> Http:
-    """An `http` step whose requests go to a receiver, with so many events each."""
-    step = _webhook(max_events)
+async def webhook(receiver: Receiver, max_events: int | None, number: int) -> Http:
+    """An `http` step whose requests go to a receiver, with so many events each; steps of one pipeline have a `number`
+    each. To make one takes long, so what is closed is opened again."""
+    step = _webhook(max_events, number)
     with patch.object(aiohttp, "ClientSession", lambda **_: _Session(receiver)):
         await step.open()
     return step

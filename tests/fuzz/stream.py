@@ -26,10 +26,10 @@ from tests.unit.fakes import Letters
 
 
 class Stream:
-    """Delivers events by a pipeline of `steps`, each with its options in the config."""
+    """Delivers events by a pipeline of `steps`, each with its options in the config; `order` is the config's."""
 
-    def __init__(self, *steps: tuple[Step, Mapping[str, Any]]) -> None:
-        config = Config.model_validate({"databases": {"*": {}}, "name": "generated"})
+    def __init__(self, *steps: tuple[Step, Mapping[str, Any]], order: str = "document") -> None:
+        config = Config.model_validate({"databases": {"*": {}}, "name": "generated", "order": order})
         self.letters = Letters()
         self.window = Window(1000, 10**9)
         self._stopping = Stopping()

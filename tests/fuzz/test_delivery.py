@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from tests.fuzz.stream import Stream
 from tests.unit.fakes import make_event
 
 KEYS = 4
+KINDS = ("http", "batch", "queue")
 statuses = st.sampled_from([204, 200, 302, 404, 429, 503, 500, 501, 408, 400, 413, 422, HANGS_UP])
 
 
@@ -69,82 +71,126 @@ options = st.fixed_dictionaries(
 
 
 @dataclass(frozen=True)
-class World:
-    """Events by their keys, None for a barrier, each some seconds behind the one before; and what they meet: for each
-    event the answers, each so many times, and whether the last one holds for ever."""
+class Sink:
+    """What events meet at a step with these options: for each event the answers, each so many times, and whether the
+    last one holds for ever."""
 
-    events: Sequence[tuple[float, int | None]]
     scripts: Sequence[tuple[Sequence[tuple[Answer, int]], bool]]
     outages: Sequence[tuple[float, float, Answer]]
-    well_after: float
     options: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class World:
+    """Events by their keys, None for a barrier, each some seconds behind the one before; what is kept in order; and the
+    sinks that they go through, which take everything in the end."""
+
+    events: Sequence[tuple[float, int | None]]
+    order: str
+    well_after: float
+    sinks: Sequence[Sink]
+
+
+MOST = 12
 arrivals = st.tuples(
     st.sampled_from([0.0, 0.0, 0.0, 0.1, 7.0, 60.0]), st.sampled_from([*range(KEYS), *range(KEYS), None])
 )
-worlds = st.builds(
-    World,
-    st.lists(arrivals, min_size=1, max_size=12),
-    st.lists(scripts, min_size=12, max_size=12),
-    outages,
-    st.sampled_from([10.0, 100.0]),
-    options,
-)
+sinks = st.builds(Sink, st.lists(scripts, min_size=MOST, max_size=MOST), outages, options)
 
 
-def deliver(world: World, kind: str) -> Delivery:
-    """Let the world have its way, to the end."""
+def worlds(number: int) -> st.SearchStrategy[World]:
+    """With so many sinks."""
+    return st.builds(
+        World,
+        st.lists(arrivals, min_size=1, max_size=MOST),
+        st.sampled_from(["document", "document", "none"]),
+        st.sampled_from([10.0, 100.0]),
+        st.lists(sinks, min_size=number, max_size=number),
+    )
+
+
+def deliver(world: World, *kinds: str) -> list[Delivery]:
+    """Let the world have its way, to the end; what happened at each of its sinks."""
+    lines = count(KEYS)
+
     # The hashes of texts, and with them the lanes, would be others in each run.
-    with patch.object(dispatch, "line", lambda event, order: event.key["_id"] if event.key else 0):
-        return clock.run(_deliver(world, kind))
+    def line(event: Event, order: str) -> int:
+        if event.key is None:
+            return 0
+        return event.key["_id"] if order == "document" else next(lines)
+
+    with patch.object(dispatch, "line", line):
+        return clock.run(_deliver(world, kinds))
 
 
-async def _deliver(world: World, kind: str) -> Delivery:
+async def _deliver(world: World, kinds: Sequence[str]) -> list[Delivery]:
     events = [
         make_event(number, key=key) if key is not None else make_event(number, operation="drop")
         for number, (_, key) in enumerate(world.events)
     ]
-    now = time.monotonic()
     by_id = {event.id: event for event in events}
-    receiver = Receiver(
-        {event.id: script(*given) for event, given in zip(events, world.scripts, strict=False)},
-        [Outage(now + begins, now + begins + lasts, answer) for begins, lasts, answer in world.outages],
-        now + max([world.well_after, *(begins + lasts for begins, lasts, _ in world.outages)]),
-        lambda ids: not_passed(stream, [by_id[id_] for id_ in ids]),
+    receivers = [
+        receiver(sink, events, world.well_after, lambda ids: not_passed(stream, [by_id[id_] for id_ in ids]))
+        for sink in world.sinks
+    ]
+    stream = Stream(
+        *[
+            (await step(kind, receiver, number), sink.options)
+            for number, (kind, receiver, sink) in enumerate(zip(kinds, receivers, world.sinks, strict=True))
+        ],
+        order=world.order,
     )
-    stream = Stream((await step(kind, receiver), world.options))
     stopped = False
     try:
         await stream.take([(pause, [event]) for event, (pause, _) in zip(events, world.events, strict=True)], 10**5)
     except Stopped:
         stopped = True
-    last = receiver.well_from + sum(pause for pause, _ in world.events)
-    retry_after, rate = world.options["probe"]["max_retry_after"], world.options["rate_limit"]
-    took = time.monotonic() - last
-    assert took <= 2 * TIMEOUT + max(30.0, retry_after) + 5.0 + len(events) / (rate or 20.0) + 1, (
-        "it takes too long to go on"
+    well = max(receiver.well_from for receiver in receivers) + sum(pause for pause, _ in world.events)
+    assert time.monotonic() - well <= sum(longest(sink, len(events)) for sink in world.sinks), "too long to go on"
+    letters = stream.letters.kept
+    assert len({letter.id for letter in letters}) == len(letters)
+    keys = {event.id: key for event, (_, key) in zip(events, world.events, strict=True)}
+    if world.order == "none":
+        keys = {id_: None if key is None else number for number, (id_, key) in enumerate(keys.items())}
+    return [
+        Delivery(
+            keys,
+            receiver.requests,
+            {letter.id: letter.attempts for letter in letters if letter.step == f"step {number}"},
+            sink.options,
+            stopped,
+            kind,
+        )
+        for number, (sink, receiver, kind) in enumerate(zip(world.sinks, receivers, kinds, strict=True))
+    ]
+
+
+def receiver(
+    sink: Sink, events: Sequence[Event], well_after: float, watch: Callable[[Sequence[str]], None]
+) -> Receiver:
+    now = time.monotonic()
+    return Receiver(
+        {event.id: script(*given) for event, given in zip(events, sink.scripts, strict=False)},
+        [Outage(now + begins, now + begins + lasts, answer) for begins, lasts, answer in sink.outages],
+        now + max([well_after, *(begins + lasts for begins, lasts, _ in sink.outages)]),
+        watch,
     )
-    letters = {letter.id: letter.attempts for letter in stream.letters.kept}
-    assert len(letters) == len(stream.letters.kept)
-    return Delivery(
-        {event.id: key for event, (_, key) in zip(events, world.events, strict=True)},
-        receiver.requests,
-        letters,
-        world.options,
-        stopped,
-        kind,
-    )
+
+
+def longest(sink: Sink, events: int) -> float:
+    """Seconds that a sink may hold events for, once it takes everything."""
+    retry_after, rate = sink.options["probe"]["max_retry_after"], sink.options["rate_limit"]
+    return float(2 * TIMEOUT + max(30.0, retry_after) + 5.0 + events / (rate or 20.0) + 1)
 
 
 def script(runs: Sequence[tuple[Answer, int]], for_ever: bool) -> Script:
     return Script([answer for answer, times in runs for _ in range(times)], for_ever and bool(runs))
 
 
-async def step(kind: str, receiver: Receiver) -> Step:
+async def step(kind: str, receiver: Receiver, number: int) -> Step:
     if kind == "queue":
         return await published(receiver)
-    return await webhook(receiver, 3 if kind == "batch" else None)
+    return await webhook(receiver, 3 if kind == "batch" else None, number)
 
 
 def not_passed(stream: Stream, events: Sequence[Event]) -> None:
@@ -155,21 +201,29 @@ def not_passed(stream: Stream, events: Sequence[Event]) -> None:
 
 
 @examples(200)
-@given(worlds)
+@given(worlds(1))
 def test_events_one_by_one(world: World) -> None:
-    delivery = deliver(world, "http")
+    [delivery] = deliver(world, "http")
     check(delivery)
     check_rate(delivery)
     check_knocking(delivery)
 
 
 @examples(100)
-@given(worlds)
+@given(worlds(1))
 def test_events_in_batches(world: World) -> None:
-    check(deliver(world, "batch"))
+    [delivery] = deliver(world, "batch")
+    check(delivery)
 
 
 @examples(100)
-@given(worlds)
+@given(worlds(1))
 def test_messages_to_a_broker(world: World) -> None:
-    check(deliver(world, "queue"))
+    [delivery] = deliver(world, "queue")
+    check(delivery)
+
+
+@examples(100)
+@given(worlds(2), st.sampled_from(KINDS), st.sampled_from(KINDS))
+def test_one_sink_after_another(world: World, first: str, second: str) -> None:
+    check(*deliver(world, first, second))

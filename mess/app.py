@@ -172,7 +172,7 @@ class Relay:
         unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
         new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
         fresh = await self._patiently(lambda: fresh_time(client, self.config.start if new else "now"))
-        starts = resume.starts(self.plans, stored, fresh)
+        starts = resume.starts(self.plans, stored, fresh, oldest=self.config.start == "oldest")
         now = datetime.now(timezone.utc)
         keep, delete = resume.leftovers(self.plans, stored)
         first = [

@@ -79,6 +79,7 @@ class Assembly:
             client,
             stream,
             start.position,
+            latest=start.latest,
             on_history_lost=self._config.on_history_lost,
             reply_events=reply_events,
             reply_bytes=reply_bytes,

@@ -14,6 +14,7 @@ from mess.event import Namespace, Position
 from mess.state.store import Checkpoint
 
 _INHERITED, _FRESH = 0, 1
+_NEVER = Timestamp(2**32 - 1, 2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +28,15 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Where a stream begins, and from when on each of its namespaces is wanted."""
+    """Where a stream begins, and from when on each of its namespaces is wanted.
+
+    `latest` is set where the position is that of the oldest change there is, which MongoDB may forget before it is
+    read: how late the stream may begin then.
+    """
 
     position: Position
     rules: tuple[Rule, ...]
+    latest: Timestamp | None = None
 
     def since(self, namespace: Namespace) -> Timestamp | None:
         """Events of this namespace before that time are not wanted; None when all that the stream will give are."""
@@ -42,17 +48,19 @@ class Start:
         return time if self.position.time is not None and time > self.position.time else None
 
 
-def starts(plans: Sequence[StreamPlan], stored: Sequence[Checkpoint], fresh: Timestamp) -> dict[str, Start]:
+def starts(
+    plans: Sequence[StreamPlan], stored: Sequence[Checkpoint], fresh: Timestamp, *, oldest: bool = False
+) -> dict[str, Start]:
     """Where each plan's stream begins, by the stream's name.
 
     A stream whose plan is unchanged goes on behind its resume token. Any other begins at the oldest position of those
     that covered some of its namespaces, by cluster time, since a token is only of use to the stream that gave it.
-    Namespaces that no one covered begin at `fresh`.
+    Namespaces that no one covered begin at `fresh`; `oldest` says that this is the oldest change there is.
     """
-    return {plan.name: _start(plan, stored, fresh) for plan in plans}
+    return {plan.name: _start(plan, stored, fresh, oldest) for plan in plans}
 
 
-def _start(plan: StreamPlan, stored: Sequence[Checkpoint], fresh: Timestamp) -> Start:
+def _start(plan: StreamPlan, stored: Sequence[Checkpoint], fresh: Timestamp, oldest: bool) -> Start:
     for checkpoint in stored:
         if checkpoint.stream == plan.name and checkpoint.plan == plan.hash:
             return Start(checkpoint.position, rules_of(checkpoint))
@@ -67,7 +75,9 @@ def _start(plan: StreamPlan, stored: Sequence[Checkpoint], fresh: Timestamp) -> 
         Rule(entry, fresh, _FRESH) for entry in entries if not any(rule.entry.covers(entry) for rule in inherited)
     )
     rules = inherited + begun
-    return Start(Position(None, min(rule.time for rule in rules)), rules)
+    time = min(rule.time for rule in rules)
+    latest = min((rule.time for rule in inherited), default=_NEVER) if oldest and time == fresh else None
+    return Start(Position(None, time), rules, latest)
 
 
 def leftovers(plans: Sequence[StreamPlan], stored: Sequence[Checkpoint]) -> tuple[list[Checkpoint], list[str]]:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from bson import Int64
+from bson import Int64, Timestamp
 from pymongo.errors import PyMongoError
 
 from mess.backoff import backoff
@@ -16,7 +16,7 @@ from mess.capture.decode import RAW, Decoder
 from mess.capture.errors import Kind, kind_of, stop_reason
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch, LostHistory, Unreadable
-from mess.capture.start import time_now
+from mess.capture.start import time_now, time_oldest
 from mess.errors import HistoryLost, SourceError
 from mess.event import Position
 from mess.telemetry.logging import get_logger
@@ -46,6 +46,7 @@ class ChangeStream:
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
     see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
     size of the events before; MongoDB waits at most `wait_ms` for something to happen before it gives an empty one.
+    `latest` is that of `mess.capture.resume.Start`.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class ChangeStream:
         plan: StreamPlan,
         position: Position,
         *,
+        latest: Timestamp | None = None,
         on_history_lost: str = "stop",
         reply_events: int = REPLY_EVENTS,
         reply_bytes: int = REPLY_BYTES,
@@ -65,6 +67,7 @@ class ChangeStream:
         self._client = client
         self._plan = plan
         self._position = position
+        self._latest = latest
         self._on_history_lost = on_history_lost
         self._decoder = Decoder()
         self._database = client.get_database(plan.database or "admin")
@@ -139,6 +142,8 @@ class ChangeStream:
         self._failures = 0  # not by opening: a stream that opens may fail to be read each time
         events, unreadable, size = self._decoder.events(cursor)
         self._connected()
+        if events or unreadable:
+            self._latest = None
         self._busy = bool(events)
         if size:
             self._batch_size = max(1, min(self._reply_events, self._reply_bytes // size))
@@ -193,7 +198,11 @@ class ChangeStream:
         if kind is Kind.TOO_LARGE:
             return self._past_large_event(error)
         if kind is Kind.HISTORY_LOST:
-            return await self._past_lost_history(error)
+            try:
+                return await self._past_lost_history(error)
+            except PyMongoError as another:
+                await self._wait(another)
+                return None
         if kind is Kind.UNKNOWN_STAGE and opening and self._split:
             self._split = False
         elif kind is Kind.UNKNOWN_OPTION and opening and self._resume_option == "startAfter":
@@ -231,7 +240,9 @@ class ChangeStream:
         reason = "the change event is larger than MongoDB can hand out (16 MB)"
         return Batch((), self._position, (Unreadable(self._position, reason),))
 
-    async def _past_lost_history(self, error: PyMongoError) -> Batch:
+    async def _past_lost_history(self, error: PyMongoError) -> Batch | None:
+        if await self._begins_later():
+            return None
         lost = HistoryLost(
             f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes "
             "have been lost to this relay. To go on from now: `mess checkpoints reset`, or set `on_history_lost: now`; "
@@ -243,6 +254,19 @@ class ChangeStream:
         self._token_is_good = False
         log.error("history lost, going on from now", stream=self.name, since=_written(since))
         return Batch((), self._position, lost=LostHistory(since, self._position, str(explain(error))))
+
+    async def _begins_later(self) -> bool:
+        """Whether nothing is lost but what was MongoDB's oldest change when the stream was to begin there."""
+        since = self._position.time
+        if self._latest is None or since is None:
+            return False
+        oldest = await time_oldest(self._client)
+        if not since < oldest <= self._latest:
+            return False
+        self._position = Position(None, oldest)
+        self._token_is_good = False
+        log.info("the oplog's oldest change is gone, beginning at the next", stream=self.name)
+        return True
 
 
 def _written(position: Position) -> str:

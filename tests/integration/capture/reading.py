@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from bson import Timestamp
+
 from mess.capture import client as mongodb
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.source import Batch, LostHistory, Unreadable
@@ -74,12 +76,18 @@ class Watching:
 
     @asynccontextmanager
     async def open(
-        self, databases: dict[str, Any], position: Position | None = None, *, on_history_lost: str = "stop", **top: Any
+        self,
+        databases: dict[str, Any],
+        position: Position | None = None,
+        *,
+        latest: Timestamp | None = None,
+        on_history_lost: str = "stop",
+        **top: Any,
     ) -> AsyncIterator[Reader]:
         """The one stream that a config asks for, at `position` (default: now)."""
         [found] = self.plans(databases, **top)
         begin = position or Position(None, await time_now(self.client))
-        stream = ChangeStream(self.client, found, begin, on_history_lost=on_history_lost)
+        stream = ChangeStream(self.client, found, begin, latest=latest, on_history_lost=on_history_lost)
         try:
             yield Reader(stream, begin)
         finally:

@@ -51,6 +51,21 @@ async def test_it_stops_and_says_how_to_go_on(watch: Watching, position: Positio
     assert caught.value.exit_code == 4
 
 
+async def test_what_was_the_oldest_change_may_be_gone_when_the_stream_begins(
+    watch: Watching, forgetful: ReplicaSet
+) -> None:
+    """As long as nothing is lost that must not be."""
+    with MongoClient[dict[str, Any]](forgetful.url) as client:
+        key = client.market.orders.insert_one({}).inserted_id
+        now: Timestamp = client.admin.command("ping")["operationTime"]
+    async with watch.open({"market": {}}, BEGINNING, latest=now) as reader:
+        await reader.take_to(key)
+    assert not reader.lost
+    async with watch.open({"market": {}}, BEGINNING, latest=Timestamp(2, 1)) as reader:
+        with pytest.raises(HistoryLost):
+            await reader.read()
+
+
 @positions
 async def test_it_tells_both_ends_of_the_gap_before_it_goes_on_from_now(
     watch: Watching, forgetful: ReplicaSet, position: Position

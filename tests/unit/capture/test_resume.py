@@ -43,6 +43,18 @@ def test_a_new_stream_begins_afresh() -> None:
     assert start.position == Position(None, FRESH)
 
 
+def test_the_oldest_change_may_be_gone_before_it_is_read_but_not_what_others_have_come_to() -> None:
+    stored = recorded({"shop": {"collections": {"orders": {}}}}, 500)
+    now = {"shop": {"collections": {"orders": {}, "customers": {}}}, "crm": {}}
+    begun = resume.starts(plans(now), stored, Timestamp(300, 1), oldest=True)
+    assert begun["shop"].latest == Timestamp(500, 1)
+    assert begun["crm"].latest is not None
+    assert begun["crm"].latest > Timestamp(2_000_000_000, 1)
+    behind = resume.starts(plans(now), stored, Timestamp(600, 1), oldest=True)["shop"]
+    assert (behind.position.time, behind.latest) == (Timestamp(500, 1), None)
+    assert {start.latest for start in resume.starts(plans(now), stored, FRESH).values()} == {None}
+
+
 def test_a_changed_query_goes_on_by_time_for_tokens_are_of_no_use_to_another_plan() -> None:
     stored = recorded({"shop": {}}, 500)
     start = resume.starts(plans({"shop": {"operations": ["insert"]}}), stored, FRESH)["shop"]

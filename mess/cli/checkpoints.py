@@ -10,6 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.state import with_store
+from mess.cli.times import moment
 from mess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def list_(config: ConfigOption = None, url: UrlOption = None) -> None:
 
 @app.command("set")
 def set_(
-    time: Annotated[datetime, typer.Argument(help="UTC, as in 2026-11-23T10:00:00.", formats=["%Y-%m-%dT%H:%M:%S"])],
+    time: Annotated[datetime, typer.Argument(help="An ISO time, or an age like 2h.", parser=moment, metavar="TIME")],
     stream: Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)] = None,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -43,7 +44,7 @@ def set_(
 
     from mess.capture.resume import moved
 
-    begin = Timestamp(int(time.replace(tzinfo=timezone.utc).timestamp()), 1)
+    begin = Timestamp(int(time.timestamp()), 1)
 
     async def move(store: StateStore) -> list[str]:
         chosen = _chosen(await store.checkpoints(), stream)
@@ -52,7 +53,7 @@ def set_(
         return [checkpoint.stream for checkpoint in chosen]
 
     for name in run_async(with_store(load_config(config, mongodb__url=url), move)):
-        typer.echo(f"{name}: begins at {time:%Y-%m-%d %H:%M:%S} UTC")
+        typer.echo(f"{name}: begins at {time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
 
 
 @app.command()

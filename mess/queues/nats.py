@@ -38,7 +38,7 @@ _log.propagate = False
 
 
 class NatsStream(BaseModel):
-    """A stream that is made where it is missing; one that is there already stays as it is."""
+    """A stream that is made where it is missing, by `mess check` too; one that is there already stays as it is."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 

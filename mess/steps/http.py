@@ -25,9 +25,10 @@ from mess.tls import ClientCertificate
 from mess.values import Duration, Size
 from mess.webhook import connection
 from mess.webhook.answers import Answers, failure
-from mess.webhook.auth import Auth, authorization
+from mess.webhook.auth import Auth, authorization, secrets
 from mess.webhook.oauth2 import Tokens
 from mess.webhook.signing import Sign
+from mess.webhook.unspoken import Unspoken
 from mess.webhook.url import HttpUrl
 
 # Names that aiohttp need not fold again for every request.
@@ -81,7 +82,7 @@ class HttpConfig(StepConfig, Format):
     """The request's method."""
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict, repr=False)
     """More headers. Their values are never shown."""
-    timeout: Duration = 30.0
+    timeout: Duration = Field(30.0, gt=0)
     """How long a request may take, from connecting to the answer's last byte."""
     batch: Batch | None = None
     """Several events in one request. Default: a request for each event."""
@@ -127,6 +128,7 @@ class Http(Sink):
         self._meaning = config.answers.meaning()
         self._sign = config.sign.signer() if config.sign else None
         self._url = URL(config.endpoint)
+        self._unspoken = Unspoken(secrets(config.auth, self._url, config.headers))
         self._tls = tls
         self._tokens = tokens
         self._request: Request = self._plainly if tokens is None else partial(self._with_token, tokens)
@@ -233,7 +235,12 @@ class Http(Sink):
             raise EndpointDown(connection.trouble(error, self._url)) from error
         meaning = self._meaning(status)
         if meaning != "done":
-            raise failure(meaning, status, headers, answer)
+            raise failure(meaning, status, headers, self._presentable(answer))
+
+    def _presentable(self, answer: bytes) -> bytes:
+        """An answer without what an endpoint repeats of the request and nobody may see."""
+        text = self._unspoken.hidden_in(answer.decode("utf-8", "replace"))
+        return (text if self._tokens is None else self._tokens.unspoken.hidden_in(text)).encode()
 
     async def _with_token(self, tokens: Tokens, identity: str, body: bytes, replay: bool) -> Answer:
         """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""

@@ -37,6 +37,7 @@ _BROKERS: dict[str, type[Broker]] = {
 _SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
 _named: Callable[[Namespace], str] = lru_cache(maxsize=10_000)(str)
 _REPLAY = ("mess-replay", b"true")
+_ESCAPED = "In a user's name or password @, :, /, ? and # are written %40, %3A, %2F, %3F and %23"
 
 
 def _broker_url(value: str) -> str:
@@ -48,12 +49,17 @@ def _broker_url(value: str) -> str:
         # A name that IDNA cannot write could never be looked up.
         named = all((host.hostname or "").encode("idna") for host in hosts) and all(host.port != 0 for host in hosts)
     except ValueError as error:
-        raise ValueError("not a URL; write it like redis://host:6379") from error
+        scheme = value.partition("://")[0] if "://" in value else "redis"
+        raise ValueError(f"not a URL; write it like {scheme}://host:port. {_ESCAPED}") from error
     if scheme not in _SECTIONS:
         known = ", ".join(f"{name}://" for name in _SECTIONS)
         raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
+    if value.count("://") > 1:
+        raise ValueError(f"several URLs; write one, with commas between its hosts: {scheme}://host,host2")
+    if "@" in value.partition("://")[2].removeprefix(parts.netloc):
+        raise ValueError(f"a @ stands where none can be. {_ESCAPED}")
     if not named:
-        raise ValueError(f"names no host; write it like {scheme}://host")
+        raise ValueError(f"names no host; write it like {scheme}://host. {_ESCAPED}")
     return value
 
 
@@ -79,7 +85,7 @@ class QueueConfig(StepConfig, Format):
     it."""
     headers: dict[str, TemplateText] = Field(default_factory=dict)
     """Further headers, their values as templates."""
-    timeout: Duration = 30.0
+    timeout: Duration = Field(30.0, gt=0)
     """How long the broker may take to confirm what it is given at a time."""
     ca: str | None = None
     """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""

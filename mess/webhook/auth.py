@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import ssl
+from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from yarl import URL
 
 from mess.webhook.oauth2 import OAuth2, Tokens
+
+_SHORTEST = 4
 
 
 class Basic(BaseModel):
@@ -60,6 +63,21 @@ def authorization(auth: Auth | None, url: URL) -> str | None:
     if url.user is not None or url.password is not None:
         return _basic(url.user or "", url.password or "")
     return None
+
+
+def secrets(auth: Auth | None, url: URL, headers: Mapping[str, str]) -> list[str]:
+    """What a request holds that no message may: credentials, and the values of headers and of the URL's query. Those
+    that are shorter than any secret are left out, since they would be found in every text."""
+    found = [*headers.values(), *(value.rpartition(" ")[2] for value in headers.values())]
+    found += [url.raw_query_string, *url.query.values()]
+    found = [value for value in found if len(value) >= _SHORTEST]
+    if sent := authorization(auth, url):
+        found.append(sent.partition(" ")[2])
+    if auth is not None and auth.basic is not None:
+        found.append(auth.basic.password.get_secret_value())
+    elif auth is None:
+        found.append(url.password or "")
+    return found
 
 
 def _basic(username: str, password: str) -> str:

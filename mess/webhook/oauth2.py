@@ -7,6 +7,7 @@ import base64
 import re
 import ssl
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 from urllib.parse import quote_plus, urlencode
@@ -18,6 +19,7 @@ from yarl import URL
 from mess.errors import ConfigError, EndpointDown, Problem
 from mess.webhook import connection
 from mess.webhook.answers import retry_after
+from mess.webhook.unspoken import Unspoken
 from mess.webhook.url import HttpUrl
 
 _UNSAID = 300.0
@@ -25,6 +27,7 @@ _UNSAID = 300.0
 _EARLY = 30.0
 """How many seconds before its end a token is replaced at the most, since a request takes a while to arrive."""
 _ANSWER = 64 * 1024
+_REMEMBERED = 4  # tokens, for the answers to requests that are still on their way with an older one
 _LONGEST = 86400.0
 """Seconds after which a token is replaced however long it lasts."""
 _SHOWN = 300  # characters of an answer that a message holds
@@ -72,7 +75,8 @@ class OAuth2(BaseModel):
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_TAKEN & set(value)):
-            raise ValueError(f"{', '.join(taken)} cannot stand here; there are options for them")
+            mend = "there are options for them, and grant_type is always client_credentials"
+            raise ValueError(f"{', '.join(taken)} cannot stand here: {mend}")
         return value
 
 
@@ -96,7 +100,8 @@ class Tokens:
         self._timeout = timeout
         self._clock = clock
         secret = options.client_secret.get_secret_value()
-        self._unspoken = _unspoken(secret, options.parameters)
+        self._unspoken = Unspoken(_secrets(options))
+        self._given = deque[str](maxlen=_REMEMBERED)
         self._headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         known: dict[str, Any] = {"scope": options.scope, "body": urlencode(options.parameters, doseq=True)}
         if options.client_auth == "basic":
@@ -112,6 +117,11 @@ class Tokens:
     def origin(self) -> str:
         """Where the tokens come from, without secrets."""
         return str(self._url.origin())
+
+    @property
+    def unspoken(self) -> Unspoken:
+        """The latest tokens."""
+        return Unspoken(self._given)
 
     async def authorization(self) -> str:
         """The value of the header `Authorization`. Raises EndpointDown when no token can be had."""
@@ -149,6 +159,7 @@ class Tokens:
         token, lifetime = self._parsed(status, body)
         self._until = began + lifetime - min(_EARLY, lifetime / 10)
         self._token = f"Bearer {token}"
+        self._given.append(token)
         return self._token
 
     async def _ask(self) -> tuple[int, Mapping[str, str], str]:
@@ -196,9 +207,7 @@ class Tokens:
     def _said(self, code: str | None, description: str | None) -> str:
         """Why there is no token, in the token endpoint's words, and what to do about it."""
         text = f"it answers {code}" + (f" ({description})" if description else "")
-        for secret in self._unspoken:
-            text = text.replace(secret, "***")
-        text = re.sub(r"[^ -~]", "?", text)[:_SHOWN]
+        text = re.sub(r"[^ -~]", "?", self._unspoken.hidden_in(text))[:_SHOWN]
         mend = _MENDS.get(str(code))
         return f"{text}: {mend}" if mend else text
 
@@ -206,13 +215,14 @@ class Tokens:
         return EndpointDown(f"no token from {self.origin}: {reason}", wait)
 
 
-def _unspoken(secret: str, parameters: Mapping[str, str | tuple[str, ...]]) -> list[str]:
-    """What no message may hold, the longest first, since one may be a part of another."""
-    found = {secret}
-    for name in parameters.keys() - _PUBLIC:
-        value = parameters[name]
-        found.update([value] if isinstance(value, str) else value)
-    return sorted((found | {quote_plus(text) for text in found}) - {""}, key=len, reverse=True)
+def _secrets(options: OAuth2) -> list[str]:
+    """What no message may hold of a request for a token."""
+    secret = options.client_secret.get_secret_value()
+    found = [secret, _basic(options.client_id, secret).partition(" ")[2]]
+    for name in options.parameters.keys() - _PUBLIC:
+        value = options.parameters[name]
+        found += [value] if isinstance(value, str) else value
+    return found
 
 
 def _basic(client_id: str, secret: str) -> str:

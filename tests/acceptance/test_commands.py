@@ -108,7 +108,8 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
         await receiver.wait_for_events(1)
         assert await relay.stop() == 0
     assert db.name in await run("list")
-    assert "2026-11-20 10:00:00" in await run("set", "2026-11-20T10:00:00")
+    assert "begins at 20" in await run("set", "10m")
+    assert "2026-11-20 10:00:00" in await run("set", "2026-11-20T11:00:00+01:00")
     assert "2026-11-20 10:00:00" in await run("list")
     async with running(config) as relay:
         first, again = await receiver.wait_for(2)

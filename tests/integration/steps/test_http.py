@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives import serialization
 from standardwebhooks import Webhook
 
 import mess
-from mess.errors import Ambiguous, BatchError, ConfigError, EndpointDown, Refused
+from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.http import Http, HttpConfig
-from tests.receiver import Answer, Receiver, server_tls
+from tests.receiver import Answer, Receiver, Request, server_tls
 from tests.unit.fakes import make_event, make_events
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -416,6 +416,39 @@ async def test_nothing_that_listens_and_no_such_host_are_told(receiver: Receiver
     async with opened("http://no-such-host.invalid/") as step:
         with pytest.raises(EndpointDown, match=r"no address is known for no-such-host\.invalid"):
             await step.check()
+
+
+@pytest.mark.parametrize("status", [401, 422, 500])
+@pytest.mark.parametrize(
+    ("user", "options", "hidden"),
+    [
+        ("", {"auth": {"bearer": "b3arer"}}, ["b3arer"]),
+        ("", {"auth": {"basic": {"username": "relay", "password": "p4ss"}}}, ["p4ss", "cmVsYXk6cDRzcw=="]),
+        ("relay:p4%40ss@", {}, ["p4@ss", "p4%40ss", "cmVsYXk6cDRAc3M="]),
+        ("", {"headers": {"Authorization": "ApiKey k3y+/", "X-Other": 'h1dd"en'}}, ["k3y+/", 'h1dd"en', 'h1dd\\"en']),
+    ],
+    ids=["bearer", "basic", "url", "headers"],
+)
+async def test_what_an_endpoint_repeats_of_its_credentials_is_not_shown(
+    receiver: Receiver, status: int, user: str, options: dict[str, Any], hidden: list[str]
+) -> None:
+    def repeat(request: Request) -> Answer:
+        headers = dict(request.headers)
+        body = f"no: {headers.get('authorization', '')} p4ss p4@ss t0ken&+ t0ken%26%2B {json.dumps(headers)} of orders"
+        return Answer(status, body=body.replace("p4ss p4@ss", hidden[0]).encode())
+
+    receiver.respond = repeat
+    url = receiver.url.replace("//", f"//{user}") + "?key=t0ken%26%2B"
+    async with opened(url, **options) as step:
+        with pytest.raises(DeliveryError) as caught:
+            await step.process([make_event()])
+    response = caught.value.response
+    assert response is not None
+    for text in (str(caught.value), response.body):
+        assert "no: " in text
+        assert "***" in text
+        assert not [secret for secret in [*hidden, "t0ken"] if secret in text]
+    assert "of orders" in response.body
 
 
 async def test_no_secret_is_in_what_the_step_says_of_itself() -> None:

@@ -11,13 +11,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 import pytest
 import trustme
 from aiohttp import web
 
-from mess.errors import ConfigError, EndpointDown
+from mess.errors import ConfigError, EndpointDown, Refused
 from mess.step import Context
 from mess.steps.http import Http, HttpConfig
 from mess.webhook.oauth2 import OAuth2, Tokens
@@ -373,9 +373,20 @@ async def test_neither_secret_nor_token_is_ever_shown(endpoint: TokenEndpoint, r
         with pytest.raises(EndpointDown) as caught:
             await step.process([make_event()])
         shown = [str(caught.value), repr(caught.value.__cause__), repr(step.__dict__), repr(step._config)]
+        basic = "Basic " + base64.b64encode(f"relay:{quote_plus(SECRET)}".encode()).decode()
+        endpoint.answer = said(error="invalid_client", error_description=f"{basic} is unknown")
+        with pytest.raises(EndpointDown, match=r"Basic \*\*\* is unknown"):
+            await step.process([make_event()])
     for hidden in (SECRET, "t0ken", "p4rameter", "on3", "k3y"):
         assert not any(hidden in text for text in shown)
     assert "*** is not the secret, *** no assertion, *** nothing for the-api" in shown[0]
+
+
+async def test_a_token_that_the_endpoint_repeats_is_not_shown(endpoint: TokenEndpoint, receiver: Receiver) -> None:
+    receiver.respond = lambda request: Answer(422, body=f"no: {request.headers['authorization']}".encode())
+    async with opened(receiver, endpoint.url) as step:
+        with pytest.raises(Refused, match=r"no: Bearer \*\*\*$"):
+            await step.process([make_event()])
 
 
 # The option

@@ -50,6 +50,10 @@ class Step(ABC):
     """How many lanes serve the step best, unless the config says otherwise; None where it makes no difference."""
     carries: Callable[[Event], bool] | None = None
     """Tells which events the step has anything to do for; the others are led past it. None where it has for each."""
+    destination: Callable[[Event], str] | None = None
+    """Returns where the step sends an event, as text that identifies the place (a URL, a topic), so that one place that
+    is down does not stop deliveries to the others. None if all events go to the same place. Must not raise: where the
+    place of an event cannot be determined, it returns an empty text. The text may hold secrets."""
 
     async def open(self) -> None:  # noqa: B027 - most steps need nothing
         """Get ready to work; called once, before the first `process`."""

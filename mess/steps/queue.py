@@ -145,6 +145,7 @@ class Queue(Sink):
         self._target = Template(config.target)
         # Most targets depend on the namespace alone, and there are few of those.
         self._by_namespace = config.target == "{db}.{collection}"
+        self.destination = None if self._target.constant else self._destination
         self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
         self._content_type = ("content-type", envelope.content_type.encode())
         self._headers = [(name, Template(text)) for name, text in config.headers.items()]
@@ -235,6 +236,12 @@ class Queue(Sink):
 
     def _target_of(self, event: Event) -> str:
         return _named(event.namespace) if self._by_namespace else self._target(event)
+
+    def _destination(self, event: Event) -> str:
+        try:
+            return self._target_of(event)
+        except Exception:  # `deliver` refuses the event and gives the reason
+            return ""
 
 
 def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:

@@ -12,6 +12,7 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_YAML_TAG}merge"
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
+_READ_AHEAD = 4096  # characters; a key, for whose colon libyaml looks, has at most 1024
 
 _Entries = dict[str, tuple[yaml.ScalarNode, yaml.Node]]
 
@@ -37,11 +38,32 @@ def read_yaml(text: str, document: Document) -> None:
 
 def _too_deep(text: str) -> int | None:
     """The line on which a text is nested too deeply, if it is: libyaml's composer would end the process there."""
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            return event.start_mark.line + 1 if event.start_mark else 1
+    depth = end = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            end = event.end_mark.index if event.end_mark else end
+            if depth > MAX_DEPTH:
+                return event.start_mark.line + 1 if event.start_mark else 1
+    except yaml.MarkedYAMLError:
+        # libyaml reads ahead, and newer versions have a limit of their own, which they may reach before the events do.
+        line = _too_deep_ahead(text[end : end + _READ_AHEAD], depth)
+        if line is None:
+            raise
+        return text.count("\n", 0, end) + line
+    return None
+
+
+def _too_deep_ahead(text: str, depth: int) -> int | None:
+    """The line of a text that begins at a depth, on which brackets exceed the limit. PyYAML's own scanner has none."""
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            depth += isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken))
+            depth -= isinstance(token, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken))
+            if depth > MAX_DEPTH:
+                return token.start_mark.line + 1
+    except yaml.YAMLError:
+        pass
     return None
 
 

@@ -44,7 +44,7 @@ def _too_deep(text: str) -> int | None:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             end = event.end_mark.index if event.end_mark else end
             if depth > MAX_DEPTH:
-                return event.start_mark.line + 1 if event.start_mark else 1
+                return int(event.start_mark.line) + 1 if event.start_mark else 1
     except yaml.MarkedYAMLError:
         # libyaml reads ahead, and newer versions have a limit of their own, which they may reach before the events do.
         line = _too_deep_ahead(text[end : end + _READ_AHEAD], depth)
@@ -61,7 +61,7 @@ def _too_deep_ahead(text: str, depth: int) -> int | None:
             depth += isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken))
             depth -= isinstance(token, (yaml.FlowSequenceEndToken, yaml.FlowMappingEndToken))
             if depth > MAX_DEPTH:
-                return token.start_mark.line + 1
+                return int(token.start_mark.line) + 1
     except yaml.YAMLError:
         pass
     return None

@@ -136,7 +136,7 @@ def test_the_same_options_give_the_same_envelope_so_that_a_body_is_written_once(
         ({"cloudevents": {"type_prefix": "x"}}, "format: cloudevents"),
         ({"format": "debezium", "cloudevents": {"type_prefix": "x"}}, "format: cloudevents"),
         ({"format": "cloudevents", "debezium": {"name": "x"}}, "format: debezium"),
-        ({"format": "debezium", "debezium": {"name": ""}}, "at least 1"),
+        ({"format": "debezium", "debezium": {"name": ""}}, r"debezium\.name"),
         ({"format": "debezium", "json": "plain"}, "of its own; leave this out"),
         ({"format": "cloudevents", "cloudevents": {"source": "/a b"}}, "URI reference"),
         ({"format": "cloudevents", "cloudevents": {"source": ""}}, "URI reference"),

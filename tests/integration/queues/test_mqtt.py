@@ -278,7 +278,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
     ("options", "message"),
     [
         ({"mqtt": {"version": "4"}}, "3.1.1"),
-        ({"mqtt": {"keepalive": 0}}, "greater than or equal to 1"),
+        ({"mqtt": {"keepalive": 0}}, r"mqtt\.keepalive"),
         ({"headers": {"a\n": "b"}}, "no control characters"),
         ({"headers": {"": "b"}}, "needs a name"),
         ({"url": "mqtt://one,two"}, "names one host"),

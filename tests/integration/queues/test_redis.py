@@ -220,7 +220,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"url": "nats://token#secret@host"}, "a @ stands where none can be.*%40"),
         ({"url": "mqtt://relay:12/secret@host"}, "a @ stands where none can be.*%40"),
         ({"url": "nats://a:b@one,nats://a:b@two"}, "several URLs; write one, with commas"),
-        ({"url": "redis://host", "timeout": "0s"}, "greater than 0"),
+        ({"url": "redis://host", "timeout": "0s"}, "timeout"),
         ({"url": "redis://host", "target": "{db"}, "brace"),
         ({"url": "redis://host", "headers": {"a": "{x..y}"}}, "path"),
     ],

@@ -402,7 +402,7 @@ OPTIONS = {"token_url": "https://example.com/token", "client_id": "a", "client_s
         ({}, "one of basic, bearer and oauth2"),
         ({"oauth2": {**OPTIONS, "token_url": "example.com"}}, "not an http or https URL"),
         ({"oauth2": {**OPTIONS, "token_url": "https://a:b@example.com"}}, "they are client_id and client_secret"),
-        ({"oauth2": {**OPTIONS, "client_secret": ""}}, "at least 1"),
+        ({"oauth2": {**OPTIONS, "client_secret": ""}}, r"oauth2\.client_secret"),
         ({"oauth2": {**OPTIONS, "parameters": {"scope": "x"}}}, "scope cannot stand here"),
     ],
 )

@@ -110,7 +110,7 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status)
+            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, config.admin.hosts)
             await self.admin.start()
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:

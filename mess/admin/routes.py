@@ -6,24 +6,31 @@ from typing import Any
 
 import orjson
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
+from mess.admin.connections import Connection
+from mess.admin.hosts import Hosts, without_port
 from mess.admin.view import View
 from mess.telemetry.logging import get_logger, redacted
 from mess.telemetry.metrics import CONTENT_TYPE
 
 log = get_logger("mess.admin")
 
+_SHOWN = 100
+
 _LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
 _NOT_KEPT = {"Cache-Control": "no-store"}
 # The Node.js tool let pages of any origin read its count.
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
+# Probes and scrapers use whatever name they know the relay by, and these pages hold nothing that others may not see.
+_ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
-def make_app(view: View) -> web.Application:
-    """The pages, over what `view` tells."""
+def make_app(view: View, hosts: Hosts) -> web.Application:
+    """The pages, over what `view` tells, for requests whose Host header `hosts` accepts."""
     pages = _Pages(view)
-    app = web.Application(middlewares=[_errors_as_json])
+    app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)])
+    app.on_response_prepare.append(_without_server)
     app.add_routes(
         [
             web.get("/", pages.root),
@@ -73,6 +80,36 @@ def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | 
         charset="utf-8",
         headers={**_NOT_KEPT, **(headers or {})},
     )
+
+
+async def _without_server(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.popall("Server", None)
+
+
+@web.middleware
+async def _reporting(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if isinstance(request.protocol, Connection):
+        request.protocol.answering()
+    return await handler(request)
+
+
+def _only_for(hosts: Hosts) -> Middleware:
+    @web.middleware
+    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path not in _ANY_HOST:
+            for host in request.headers.getall("Host", ()):
+                if not hosts.accept(host):
+                    name = without_port(host)[:_SHOWN]
+                    return _json(
+                        {
+                            "error": f"this server does not answer to the host name {name}; use its IP address or "
+                            f"localhost, or add the name to the config: admin: {{hosts: [{name}]}}"
+                        },
+                        web.HTTPMisdirectedRequest.status_code,
+                    )
+        return await handler(request)
+
+    return check
 
 
 @web.middleware

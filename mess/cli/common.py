@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import sys
 from collections.abc import Coroutine
@@ -61,7 +62,8 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def settle() -> None:
-    """Have the interpreter do with as little housekeeping as a process does best with that moves many events."""
+    """Set the process up for moving many events: little garbage collection, prompt thread switches, and as many open
+    files and connections as the system allows."""
     # What start-up made lives as long as the process; the collector need not look at it again, nor so often at
     # batches, which hold many objects and no cycles.
     gc.collect()
@@ -69,3 +71,15 @@ def settle() -> None:
     gc.set_threshold(50_000, 20, 50)
     # A user's function that computes in a thread is to give way soon, or health checks wait for it.
     sys.setswitchinterval(0.001)
+    _raise_descriptor_limit()
+
+
+def _raise_descriptor_limit() -> None:
+    """Let the process open as many files and connections as the system allows its user (the hard limit)."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -47,10 +47,17 @@ def _is_relay_name(value: str) -> str:
     return value
 
 
+def _is_host_name(value: str) -> str:
+    if not re.fullmatch(r"[\w.*?\[\]!-]+", value):
+        raise ValueError("must be a host name or a glob of them, without scheme and port, as in mess.example.com")
+    return value
+
+
 _T = TypeVar("_T")
 NotBool = BeforeValidator(_no_bool)
 OffForFalse = BeforeValidator(_off_for_false)
 Named = Annotated[dict[str, _T], BeforeValidator(empty_for_none)]
+HostName = Annotated[str, AfterValidator(_is_host_name)]
 Integer = Annotated[int, NotBool]
 Number = Annotated[float, NotBool]
 Query = Annotated[dict[str, Any], AfterValidator(checked)]

@@ -6,7 +6,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mess.config.fields import Integer, Named, NotBool, Number, OffForFalse, Query, RelayName, Start, empty_for_none
+from mess.config.fields import (
+    HostName,
+    Integer,
+    Named,
+    NotBool,
+    Number,
+    OffForFalse,
+    Query,
+    RelayName,
+    Start,
+    empty_for_none,
+)
 from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
 Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
@@ -159,6 +170,10 @@ class Admin(Section):
     """The address to listen on. Default: the environment's `MESS_ADMIN_HOST`."""
     port: Integer = Field(3000, ge=0, le=65535)
     """The port; 0 picks a free one. Default: the environment's `PORT`."""
+    hosts: tuple[HostName, ...] = ()
+    """Host names, or globs of them, by which clients may call this server, such as a service's name in Compose or
+    Kubernetes. IP addresses and `localhost` always work; `/healthz`, `/readyz` and `/metrics` answer to any name. `"*"`
+    allows every name."""
 
 
 class Log(Section):

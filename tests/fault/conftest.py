@@ -35,10 +35,12 @@ class Setting:
         steps: tuple[Mapping[str, Any], ...] = (),
         files: Mapping[str, str] | None = None,
         retry: Mapping[str, Any] | None = None,
+        descriptors: int | tuple[int, int] | None = None,
         **options: Any,
     ) -> RelayProcess:
         """A relay, not yet started, that sends the database's events through `steps` to `endpoint`; with a `pipeline`
-        among the options, through that."""
+        among the options, through that. `descriptors` limits the files that it may
+        open: both limits, or (soft, hard)."""
         sink = {
             "name": "http",
             "config": {"endpoint": endpoint, **(http or {})},
@@ -55,7 +57,9 @@ class Setting:
         folder = self._folder / f"relay-{self._relays}"
         folder.mkdir()
         self._relays += 1
-        return RelayProcess(folder, config, files)
+        if isinstance(descriptors, int):
+            descriptors = (descriptors, descriptors)
+        return RelayProcess(folder, config, files, descriptors)
 
     @property
     def sqlite(self) -> Path:

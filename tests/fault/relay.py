@@ -28,9 +28,16 @@ class RelayProcess:
 
     `config` is written as JSON, with an admin port of its own; `files` (name: text) are put beside it. What the process
     says is kept in `relay.log` over all starts. Used as `async with`, it is killed in the end if it still runs.
+    `descriptors` are its soft and hard limits on open files.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], files: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        files: Mapping[str, str] | None = None,
+        descriptors: tuple[int, int] | None = None,
+    ) -> None:
         self.port = free_port()
         self._log = folder / "relay.log"
         self._config = folder / "config.json"
@@ -38,6 +45,10 @@ class RelayProcess:
         for name, text in (files or {}).items():
             (folder / name).write_text(text)
         self._process: subprocess.Popen[bytes] | None = None
+        self._limited: list[str] = []
+        if descriptors is not None:
+            limits = "ulimit -Sn {} && ulimit -Hn {}".format(*descriptors)
+            self._limited = ["sh", "-c", f'{limits} && exec "$@"', "sh"]
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -73,6 +84,19 @@ class RelayProcess:
                 return int(line.split()[1]) / 1024
         raise AssertionError("the process tells no VmHWM")
 
+    @property
+    def open_files(self) -> int:
+        """How many files and connections it holds open."""
+        return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def limit(self, name: str) -> tuple[int, int]:
+        """A soft and a hard limit of the process (`Max open files`)."""
+        for line in Path(f"/proc/{self.pid}/limits").read_text().splitlines():
+            if line.startswith(name):
+                soft, hard = line.removeprefix(name).split()[:2]
+                return int(soft), int(hard)
+        raise AssertionError(f"no limit {name}")
+
     async def start(self, *, ready: bool = True) -> None:
         """Start it; return when it reads MongoDB, whether its endpoint is there or not, or at once."""
         assert not self.running, "it runs already"
@@ -80,7 +104,7 @@ class RelayProcess:
         environ.pop("PORT", None)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
-                [sys.executable, "-m", "mess", "run", f"--config={self._config}", "--log-format=json"],
+                [*self._limited, sys.executable, "-m", "mess", "run", f"--config={self._config}", "--log-format=json"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -167,10 +167,10 @@ async def test_an_address_that_is_not_this_machines(host: str) -> None:
 async def test_a_port_that_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Low ports belong to root. (The tests may run as root.)"""
 
-    async def refuse(site: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
         raise PermissionError(13, "permission denied")
 
-    monkeypatch.setattr("aiohttp.web.TCPSite.start", refuse)
+    monkeypatch.setattr("socket.create_server", refuse)
     with pytest.raises(ConfigError, match=r"admin\.port: 80 on 127\.0\.0\.1 may not be used by this user"):
         await AdminServer("127.0.0.1", 80, FakeView()).start()
 

@@ -1,0 +1,184 @@
+"""The admin port's open connections, bounded in number and in how long each may keep the server waiting."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+try:
+    import resource
+except ImportError:  # Windows has no such limits
+    resource = None  # type: ignore[assignment]
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from mess.telemetry.logging import get_logger
+
+MOST = 64
+"""How many connections are open at a time, at most."""
+PATIENCE = 10.0
+"""Seconds that a connection has to complete a request, and to take the answer to it."""
+
+# Large enough for any browser or scraper; together with MOST they bound what clients can make the server hold.
+PARSER_LIMITS: dict[str, Any] = {
+    "max_line_size": 4096,
+    "max_field_size": 4096,
+    "max_headers": 64,
+    # A compressed body is never read, and must not be unpacked on its way into the bin.
+    "auto_decompress": False,
+}
+
+# Of few descriptors, most are for deliveries.
+_SHARE, _FEWEST = 8, 4
+
+log = get_logger("mess.admin")
+
+
+def limit() -> int:
+    """How many connections to hold: MOST, or an eighth of the process's descriptors where that is fewer."""
+    if resource is None:
+        return MOST
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST if soft == resource.RLIM_INFINITY else max(_FEWEST, min(MOST, soft // _SHARE))
+
+
+class Connections:
+    """Makes aiohttp's protocols and closes those that are in the way of others.
+
+    When `most` are open, a new connection closes the one that has waited longest without a complete request; if all are
+    being answered, the one whose answer has taken longest. Each closes after `patience` seconds without a complete
+    request, counted from its start or its last answer, whatever it sends meanwhile.
+    """
+
+    def __init__(self, server: web.Server, most: int, patience: float = PATIENCE) -> None:
+        self._server = server
+        self._most = most
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        # In the order in which they began to wait, or to be answered.
+        self._waiting: dict[Connection, asyncio.TimerHandle] = {}
+        self._answering: dict[Connection, asyncio.TimerHandle] = {}
+
+    def make(self) -> Connection:
+        """A protocol for an accepted connection."""
+        return Connection(self, self._server, loop=self._loop, access_log=None, **PARSER_LIMITS)
+
+    def opened(self, connection: Connection) -> None:
+        """A connection has been accepted; makes room for it."""
+        while len(self._waiting) + len(self._answering) >= self._most:
+            self._close(next(iter(self._waiting or self._answering)))
+        self._waiting[connection] = self._deadline(connection)
+
+    def answering(self, connection: Connection) -> None:
+        """A connection has sent a complete request."""
+        self._move(connection, self._waiting, self._answering)
+
+    def answered(self, connection: Connection) -> None:
+        """Its answer has been written; it may send another request."""
+        self._move(connection, self._answering, self._waiting)
+
+    def closed(self, connection: Connection) -> None:
+        """A connection has ended."""
+        for group in (self._waiting, self._answering):
+            if (timer := group.pop(connection, None)) is not None:
+                timer.cancel()
+
+    def _move(
+        self,
+        connection: Connection,
+        old: dict[Connection, asyncio.TimerHandle],
+        new: dict[Connection, asyncio.TimerHandle],
+    ) -> None:
+        if (timer := old.pop(connection, None)) is not None:
+            timer.cancel()
+            new[connection] = self._deadline(connection)
+
+    def _deadline(self, connection: Connection) -> asyncio.TimerHandle:
+        return self._loop.call_later(self._patience, self._close, connection)
+
+    def _close(self, connection: Connection) -> None:
+        self.closed(connection)
+        transport = connection.transport
+        connection.force_close()
+        if transport is not None:
+            # An orderly close waits for a client that does not read.
+            transport.abort()
+
+
+class Connection(web.RequestHandler):
+    """aiohttp's protocol, which reports to `Connections` and answers malformed requests in few words."""
+
+    def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._connections = connections
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        super().connection_made(transport)
+        self._connections.opened(self)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._connections.closed(self)
+        super().connection_lost(exc)
+
+    def answering(self) -> None:
+        """A complete request has come."""
+        self._connections.answering(self)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """See `aiohttp.web.RequestHandler`."""
+        try:
+            return await super().finish_response(request, resp, start_time)
+        finally:
+            self._connections.answered(self)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """The answer to what is not HTTP. The base class would log a traceback and repeat what the client sent."""
+        if status >= 500:
+            _log_failure(exc)
+            return _Bare(500, b"Internal Server Error", b"the admin server failed; the relay's log says why\n")
+        log.debug("malformed request", remote=request.remote, reason=type(exc).__name__)
+        return _Bare(400, b"Bad Request", b"malformed request\n")
+
+    def log_exception(self, *args: Any, **kwargs: Any) -> None:
+        """Called for what fails outside of a page. Behind a connection that has ended, that is no fault."""
+        error = kwargs.get("exc_info")
+        if self.transport is None:
+            log.debug("connection ended early", reason=type(error).__name__)
+        else:
+            _log_failure(error)
+
+
+def _log_failure(error: BaseException | None) -> None:
+    log.error("the admin server failed", exc_info=(type(error), error, error and error.__traceback__))
+
+
+class _Bare(web.Response):
+    """Written by hand, since aiohttp would add its name and version."""
+
+    def __init__(self, status: int, reason: bytes, text: bytes) -> None:
+        super().__init__(status=status)
+        self.force_close()
+        self._answer = (
+            b"HTTP/1.1 %d %b\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, reason, len(text), text)
+        )
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the whole answer."""
+        if request.transport is not None and not request.transport.is_closing():
+            request.transport.write(self._answer)
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Nothing is left to write."""

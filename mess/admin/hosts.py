@@ -1,0 +1,37 @@
+"""Which host names the admin server answers to.
+
+A page of another origin can have its own name resolve to this machine (DNS rebinding), and then read what this server
+says; its requests still carry that name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from ipaddress import ip_address
+
+
+class Hosts:
+    """Accepts IP addresses, `localhost`, and `names`, which may be globs."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = {"localhost", *(name.lower().rstrip(".") for name in names)}
+
+    def accept(self, header: str) -> bool:
+        """Whether a Host header names this server."""
+        name = without_port(header).lower().rstrip(".")
+        return _is_address(name) or any(fnmatchcase(name, pattern) for pattern in self._names)
+
+
+def without_port(header: str) -> str:
+    """The name or address in a Host header."""
+    name, colon, port = header.rpartition(":")
+    return name if colon and not name.endswith(":") and (port.isdecimal() or not port) else header
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True

@@ -15,6 +15,8 @@ from pymongo.read_concern import ReadConcern
 from mess.errors import NotPermitted, StateError
 from mess.event import Position
 from mess.state.failover import Unsettled, is_refusal, persist
+from mess.state.lease import Lease
+from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
 from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
 
@@ -48,6 +50,7 @@ class MongoStore(StateStore):
         }
         self._checkpoints = database.get_collection("checkpoints", **options)
         self._relays = database.get_collection("relays", **options)
+        self._lease = MongoLease(database, relay, patience)
         self._letters = MongoLetters(
             database.get_collection("dead_letters", **options),
             database.get_collection("dead_letter_chunks", **options),
@@ -67,6 +70,10 @@ class MongoStore(StateStore):
                 raise NotPermitted(f"{error} (database {self._name})") from error
             raise
         await self._letters.open()
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
 
     async def take_over(self) -> int:
         async def raise_epoch() -> int:

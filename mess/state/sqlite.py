@@ -15,7 +15,10 @@ import bson
 from mess.errors import StateError
 from mess.event import Position
 from mess.state import sqlite_letters as letters_table
+from mess.state.lease import Lease
 from mess.state.letters import OPTIONS, pack
+from mess.state.sqlite_file import OpenFiles
+from mess.state.sqlite_lease import SqliteLease
 from mess.state.sqlite_schema import connect, instant, millis, numbers, timestamp
 from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
 
@@ -35,14 +38,29 @@ class SqliteStore(StateStore):
         self._patience = patience
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
+        self._files: OpenFiles | None = None
+        self._lease = SqliteLease(self._path, relay, self._read, self._write)
+
+    @property
+    def lease(self) -> Lease:
+        return self._lease
+
+    async def verify(self) -> None:
+        if self._files is not None:
+            await self._run(self._files.check)
 
     async def open(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mess-state")
         try:
-            self._connection = await self._run(lambda: connect(self._path, self._patience))
+            self._connection = await self._run(self._connect)
         except BaseException:
             await self.close()
             raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self._path, self._patience)
+        self._files = OpenFiles(self._path)
+        return connection
 
     async def take_over(self) -> int:
         def raise_epoch(db: sqlite3.Connection) -> int:
@@ -176,7 +194,10 @@ class SqliteStore(StateStore):
                 db.execute(
                     "BEGIN IMMEDIATE"
                 )  # waits for another writer here, rather than failing between two statements
-                return work(db)
+                done = work(db)
+            if self._files is not None:
+                self._files.check()  # what nobody will find again has not been stored
+            return done
 
         return await self._read(transaction)
 

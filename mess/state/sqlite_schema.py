@@ -34,6 +34,10 @@ CREATE TABLE gaps (
     reason TEXT NOT NULL, time INTEGER NOT NULL
 );
 """
+# Of the same version still, since an earlier MESS goes on with the file as well.
+_INSTANCES = """
+CREATE TABLE IF NOT EXISTS instances (relay TEXT PRIMARY KEY, instance TEXT NOT NULL, since INTEGER NOT NULL)
+"""
 
 
 def connect(path: Path, patience: float) -> sqlite3.Connection:
@@ -80,6 +84,7 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
             db.execute(f"PRAGMA user_version = {_VERSION}")
+        db.execute(_INSTANCES)
         if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
             # Of the same version still, since an earlier MESS goes on with the file as well.
             db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 
 from mess.errors import StateError, Superseded
+from mess.state.lease import Lease, Presence
 from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Wanted
 
 __all__ = ["MAX_GAPS", "PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "StateStore", "Wanted"]
@@ -43,6 +44,20 @@ class StateStore(ABC):
 
         Raises NotPermitted where MongoDB's user may not write, StateError for all else; both say how to mend it.
         """
+
+    @property
+    @abstractmethod
+    def lease(self) -> Lease:
+        """Who runs the relay. `take_over` does not ask it; `Relay.run` acquires it first."""
+
+    async def alive(self) -> Presence | None:
+        """The process that runs under the relay's name now, None when none does. It changes nothing."""
+        return await self.lease.alive()
+
+    async def verify(self) -> None:
+        """Raises StateError when what the state is kept in is not the one that was opened: a deleted or replaced
+        file. Quick, and made to be called every second."""
+        return
 
     @abstractmethod
     async def take_over(self) -> int:

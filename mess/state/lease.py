@@ -1,0 +1,76 @@
+"""Who runs a relay: of several processes with one name, only one at a time."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from datetime import datetime
+
+from mess.errors import Superseded
+from mess.instance import Instance
+
+BEAT_SECONDS = 3.0
+"""How often the process that runs a relay says that it is alive."""
+ALIVE_SECONDS = 15.0
+"""For how long after its last beat, by the server's clock, a process counts as alive."""
+OBSERVED_SECONDS = 4.0
+"""How long an overdue beat is watched before its process counts as lost: while MongoDB was away, nobody could beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """A process that runs under a relay's name.
+
+    `since` is when it began to and `age` how many seconds ago it last said so, both by the clock of the server that
+    keeps the state; `age` is None where a file lock, which ends with its process, takes the place of beats.
+    """
+
+    instance: Instance
+    since: datetime | None = None
+    age: float | None = None
+
+    def __str__(self) -> str:
+        since = f", running since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
+        beat = f", last seen {max(0.0, self.age):.0f} s ago" if self.age is not None else ""
+        return f"{self.instance}{since}{beat}"
+
+
+class Lease(ABC):
+    """The right to run a relay.
+
+    It makes sure that a second process does not start by mistake. That no two processes write checkpoints is up to
+    `StateStore.take_over` alone. Every method raises StateError when the place of storage fails; of them, only `alive`
+    and `acquire` try again for as long as a failover takes.
+    """
+
+    def __init__(self, relay: str) -> None:
+        self._relay = relay
+
+    @abstractmethod
+    async def alive(self) -> Presence | None:
+        """The process that runs the relay now, None when none does. It changes nothing."""
+
+    @abstractmethod
+    async def acquire(
+        self, instance: Instance, *, force: bool = False, observe: float = OBSERVED_SECONDS
+    ) -> Presence | None:
+        """Take the lease if nobody has it, or if its holder is lost or in the same process as `instance`; with `force`
+        in any case.
+
+        Returns None when `instance` has it now, otherwise who holds it: ask again after half a second or so. An overdue
+        beat is watched for `observe` seconds of such calls before its process counts as lost.
+        """
+
+    @abstractmethod
+    async def renew(self, instance: Instance) -> None:
+        """Say that `instance` is alive. Raises Superseded when another instance has taken the lease."""
+
+    @abstractmethod
+    async def release(self, instance: Instance) -> None:
+        """Let the next process start at once. Does nothing when another instance has the lease."""
+
+    def _superseded(self, by: Presence) -> Superseded:
+        return Superseded(
+            f"another process has taken over the name {self._relay!r}: {by}. "
+            "To run two relays, give each its own `name`"
+        )

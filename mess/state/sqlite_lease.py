@@ -1,0 +1,100 @@
+"""The lease beside an SQLite file: a lock on a file next to it, and a record of who has it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from mess.errors import StateError
+from mess.instance import Instance
+from mess.state.file_lock import FileLock
+from mess.state.lease import OBSERVED_SECONDS, Lease, Presence
+from mess.state.sqlite_schema import instant, millis
+
+T = TypeVar("T")
+
+_UNKNOWN = Instance(id="unknown", host="unknown", pid=0)
+_TRIES, _PAUSE = 3, 0.05
+
+
+class Access(Protocol):
+    """Runs work on the database."""
+
+    async def __call__(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What the work returns. Raises StateError."""
+
+
+class SqliteLease(Lease):
+    """The lock is on `<the database>.<relay>.lock`, so that relays may share a database. Only the lock counts; the
+    record, in the table `instances`, is there to be shown."""
+
+    def __init__(self, path: Path, relay: str, read: Access, write: Access) -> None:
+        super().__init__(relay)
+        self._lock = FileLock(Path(f"{os.path.realpath(path)}.{relay}.lock"))
+        self._read = read
+        self._write = write
+
+    async def alive(self) -> Presence | None:
+        return await self._recorded() if await self._locked(self._lock.is_held) else None
+
+    async def acquire(
+        self, instance: Instance, *, force: bool = False, observe: float = OBSERVED_SECONDS
+    ) -> Presence | None:
+        for attempt in range(_TRIES):
+            if await self._locked(self._lock.acquire) or force:
+                await self._record(instance)
+                return None
+            # `mess check` and others hold the lock for an instant when they look.
+            if attempt < _TRIES - 1:
+                await asyncio.sleep(_PAUSE)
+        return await self._recorded()
+
+    async def renew(self, instance: Instance) -> None:
+        recorded = await self._recorded()
+        if recorded.instance is _UNKNOWN:
+            await self._record(instance)
+        elif recorded.instance.id != instance.id:
+            raise self._superseded(recorded)
+        # Whoever was forced out releases it in the end; and somebody may have deleted the lock's file.
+        await self._locked(self._lock.acquire)
+
+    async def release(self, instance: Instance) -> None:
+        row = (self._relay, _packed(instance))
+        try:
+            await self._write(
+                lambda db: db.execute("DELETE FROM instances WHERE relay = ? AND instance = ?", row).rowcount
+            )
+        finally:
+            self._lock.release()
+
+    async def _record(self, instance: Instance) -> None:
+        row = (self._relay, _packed(instance), millis(datetime.now(timezone.utc)))
+        await self._write(lambda db: db.execute("INSERT OR REPLACE INTO instances VALUES (?, ?, ?)", row).rowcount)
+
+    async def _recorded(self) -> Presence:
+        query = "SELECT instance, since FROM instances WHERE relay = ?"
+        row = await self._read(lambda db: db.execute(query, (self._relay,)).fetchone())
+        try:
+            return Presence(_UNKNOWN) if row is None else Presence(Instance(**json.loads(row[0])), instant(row[1]))
+        except (TypeError, ValueError):
+            return Presence(_UNKNOWN)  # written by a newer MESS, or by hand
+
+    async def _locked(self, ask: Callable[[], bool]) -> bool:
+        try:
+            return await self._read(lambda _: ask())
+        except OSError as error:
+            raise StateError(
+                f"state.url: the file system cannot lock {error.filename or 'the state'}: {error.strerror}. "
+                "Keep the state on a local disk"
+            ) from error
+
+
+def _packed(instance: Instance) -> str:
+    return json.dumps(asdict(instance))

@@ -59,6 +59,8 @@ class Relay:
         self.sources: list[ChangeStream] = []
         self.progress: list[Progress] = []
         self.stages: list[Stage] = []
+        self.runners: list[StreamRunner] = []
+        self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
         self.admin: AdminServer | None = None
 
@@ -146,13 +148,13 @@ class Relay:
         starts = await self._starts(client, store)
         parts = Assembly(self.config, steps, store, self._stopping, self.metrics)
         self.sources, self.progress, self.stages = parts.sources, parts.progress, parts.stages
-        checkpointer = Checkpointer(
+        self.checkpointer = checkpointer = Checkpointer(
             store,
             self.progress,
             interval=self.config.checkpoint.interval,
             idle_interval=self.config.checkpoint.idle_interval,
         )
-        runners: list[StreamRunner] = []
+        runners = self.runners
         engine = Engine(
             runners, list(parts.pipelines.values()), checkpointer, self._stopping, self.config.shutdown_grace
         )

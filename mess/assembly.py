@@ -106,7 +106,8 @@ class Assembly:
         async def report(batch: Batch) -> None:
             await record(batch, stream, self._keeper)
 
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, self._meters.events(stream.name))
+        counted = self._meters.events(stream.name)
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, counted, stream.name)
 
     def _done(self, window: Window, pipeline: str) -> Done:
         tell = self._meters.done(pipeline)

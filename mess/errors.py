@@ -114,14 +114,25 @@ class DeliveryError(MessError):
 class EndpointDown(DeliveryError):
     """The sink is not able to take any event at present.
 
-    `retry_after` is how many seconds the sink asked to be left alone, when it said so.
+    `retry_after` is how many seconds the sink asked to be left alone, when it said so. `event_may_be_cause` is true
+    where the event itself may provoke the failure, as a 403 from a web application firewall: only then can such
+    failures use up the event's attempts. `shared` is true where the failure concerns every destination of the step, as
+    a lost connection to a broker does; it makes no difference for steps with a single destination.
     """
 
     def __init__(
-        self, message: str | None = None, retry_after: float | None = None, *, response: Response | None = None
+        self,
+        message: str | None = None,
+        retry_after: float | None = None,
+        *,
+        response: Response | None = None,
+        event_may_be_cause: bool = False,
+        shared: bool = False,
     ) -> None:
         super().__init__(message, response=response)
         self.retry_after = retry_after
+        self.event_may_be_cause = event_may_be_cause
+        self.shared = shared
 
 
 class Ambiguous(DeliveryError):

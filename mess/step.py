@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from mess.errors import BatchError, DeliveryError, Refused
+from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
 
 MINI_BATCH_EVENTS = 500
@@ -41,7 +41,7 @@ class Step(ABC):
 
     It is opened and closed once and used by many lanes at a time. It never retries, counts, logs failures or
     dead-letters: the pipeline does that for all steps alike. A step says what happened by what it raises, see
-    `mess.errors.DeliveryError`; any other exception counts as `Refused`.
+    `mess.errors.DeliveryError`; any other exception counts as `unexpected`.
     """
 
     max_events: int = MINI_BATCH_EVENTS
@@ -50,6 +50,9 @@ class Step(ABC):
     """How many lanes serve the step best, unless the config says otherwise; None where it makes no difference."""
     carries: Callable[[Event], bool] | None = None
     """Tells which events the step has anything to do for; the others are led past it. None where it has for each."""
+    unexpected: type[Ambiguous] | type[Refused] = Refused
+    """What an exception that is no DeliveryError means. `Refused` for steps that only compute; `Ambiguous` for sinks,
+    where an unforeseen exception may well be the sink's fault, and an outage must not cost events."""
     destination: Callable[[Event], str] | None = None
     """Returns where the step sends an event, as text that identifies the place (a URL, a topic), so that one place that
     is down does not stop deliveries to the others. None if all events go to the same place. Must not raise: where the
@@ -116,6 +119,8 @@ class Transform(Step):
 
 class Sink(Step):
     """A step that delivers events outside and hands on every event it delivered."""
+
+    unexpected = Ambiguous
 
     @abstractmethod
     async def deliver(self, events: Sequence[Event]) -> None:

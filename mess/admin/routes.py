@@ -64,8 +64,12 @@ class _Pages:
         return _json({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        reasons = self._view.problems()
-        return _json({"ready": False, "reasons": reasons}, 503) if reasons else _json({"ready": True, "reasons": []})
+        reasons, sinks, warnings = self._view.problems(), self._view.sink_problems(), self._view.warnings()
+        if request.query.get("sinks", "").lower() in ("true", "1"):
+            reasons = reasons + sinks
+        else:
+            warnings = sinks + warnings
+        return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._view.metrics(), headers={**_NOT_KEPT, "Content-Type": CONTENT_TYPE})

@@ -18,7 +18,15 @@ class View(Protocol):
         ...
 
     def problems(self) -> list[str]:
-        """What keeps the relay from its work, and how to mend it; empty when it is ready."""
+        """Why the relay is not ready, and how to fix it: its streams and its state. Empty when it is ready."""
+        ...
+
+    def sink_problems(self) -> list[str]:
+        """Which sinks cannot be delivered to at present, and why."""
+        ...
+
+    def warnings(self) -> list[str]:
+        """What else needs attention although the relay is ready."""
         ...
 
     def metrics(self) -> bytes:

@@ -273,7 +273,8 @@ class NatsBroker(Broker):
             raise EndpointDown(f"{text}; mend nats: {{stream: …}}, or make it yourself") from error
 
     async def _on_answer(self, answer: Any) -> None:
-        confirms, index = self._waiting.pop(int(answer.subject.rpartition(".")[2]), (None, 0))
+        number = answer.subject.rpartition(".")[2]
+        confirms, index = self._waiting.pop(int(number) if number.isdecimal() else -1, (None, 0))
         if confirms is None:
             return
         if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
@@ -283,12 +284,19 @@ class NatsBroker(Broker):
                 index, Ambiguous(f"{self._about} has no stream at present that takes the subject {subject}; make one")
             )
             return
-        found = orjson.loads(answer.data)
-        confirms.settle(index, self._failure(found["error"]) if "error" in found else None)
+        confirms.settle(index, self._outcome(answer.data))
 
-    def _failure(self, error: Mapping[str, Any]) -> DeliveryError:
-        text = f"{self._about}: {error.get('description')} ({error.get('err_code')})"
-        return EndpointDown(text) if error.get("code", 500) >= 500 else Refused(text)
+    def _outcome(self, answer: bytes) -> DeliveryError | None:
+        """What JetStream's answer to a publication means; None when the message is stored."""
+        try:
+            found = orjson.loads(answer)
+            if "error" not in found:
+                return None
+            error = found["error"]
+            text = f"{self._about}: {error.get('description')} ({error.get('err_code')})"
+            return EndpointDown(text) if error.get("code", 500) >= 500 else Refused(text)
+        except Exception as error:  # whatever comes from outside must not be lost in a callback
+            return Ambiguous(f"{self._about} sends an acknowledgement that cannot be read: {type(error).__name__}")
 
     def _on_error(self, error: Exception) -> None:
         """Told of what is no single message's answer."""

@@ -321,8 +321,8 @@ class _Channel:
         if isinstance(method, Basic.Nack):
             failure = EndpointDown(f"{self._about} did not take it (nack): is the queue full? See its log")
         for tag in tags:
-            index = waiting.pop(tag)
-            if confirms is not None:
+            index = waiting.pop(tag, None)
+            if confirms is not None and index is not None:
                 confirms.settle(index, failure or self._returned.get(index))
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from mess.errors import StateError
 from mess.event import Position
 from mess.relay.window import Window
 from mess.state.store import Checkpoint, StateStore
@@ -48,6 +49,18 @@ class Checkpointer:
         self._streams = streams
         self._interval = interval
         self._idle_interval = idle_interval
+        self._saving_since: float | None = None
+        self._failure: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why progress is not being recorded at present; None while it is, or while there is none."""
+        if self._failure is not None:
+            return self._failure
+        since = self._saving_since
+        if since is None or (seconds := time.monotonic() - since) < max(1.0, self._interval):
+            return None
+        return f"progress could not be stored for {seconds:.0f} s; the store does not confirm the write"
 
     async def run(self) -> None:
         """Record what moved, every interval, for ever. Raises StateError."""
@@ -67,6 +80,14 @@ class Checkpointer:
                 checkpoints.append(Checkpoint(stream.stream, stream.plan, stream.selection, position, updated))
         if not checkpoints:
             return
-        await self._store.save(checkpoints)
+        self._saving_since = now
+        try:
+            await self._store.save(checkpoints)
+        except StateError as error:
+            self._failure = str(error)
+            raise
+        finally:
+            self._saving_since = None
+        self._failure = None
         for stream, checkpoint, count in zip(moved, checkpoints, finished, strict=True):
             stream.saved, stream.saved_at, stream.finished = checkpoint.position, time.monotonic(), count

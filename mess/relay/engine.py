@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 
 from mess.errors import StateError, Superseded
+from mess.relay.blocked import BlockedStreamLog
 from mess.relay.checkpointer import Checkpointer
 from mess.relay.pipeline import Pipeline
 from mess.relay.runner import StreamRunner
@@ -56,6 +57,7 @@ class Engine:
             tasks = [*readers, asyncio.create_task(self._stop_after(readers))]
             for pipeline in self._pipelines:
                 tasks += [asyncio.create_task(self._guard(stage.check())) for stage in pipeline.stages]
+            tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(self._runners).run())))
             if self._checkpointer is not None:
                 tasks.append(asyncio.create_task(self._guard(self._checkpoint(self._checkpointer))))
             await self._stopping.wait()

@@ -26,6 +26,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_batch",
         "_done",
         "_failed",
         "_hungry",
@@ -59,6 +60,7 @@ class Lane:
         self._woken = asyncio.Event()
         self._resting = False
         self._taken_at = 0.0
+        self._batch: list[Event] = []
 
     @property
     def sated(self) -> bool:
@@ -75,6 +77,15 @@ class Lane:
         """Whether it has nothing to do."""
         return self.task is None or self._resting
 
+    def locate(self, event: Event) -> str | None:
+        """The step and pipeline that one of the lane's events is held at, in words; None for others' events."""
+        position = self._parking.position_of(event)
+        if position is None:
+            if event not in self._batch and event not in self.events:
+                return None
+            position = self._parking.position
+        return f"step {self._pipeline.stages[position].name} of pipeline {self._pipeline.name}"
+
     def wake(self) -> None:
         """See to the events that have been put in; called once after a batch of them."""
         if self.task is None:
@@ -90,7 +101,7 @@ class Lane:
                 if parking and parking.due <= time.monotonic():
                     await self._pipeline.retry(self._done, parking)
                 elif self.events:
-                    batch = self._take()
+                    batch = self._batch = self._take()
                     if not self.sated:
                         self._hungry()
                     await self._pipeline.run(batch, self._done, parking)

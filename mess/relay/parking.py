@@ -11,9 +11,13 @@ from mess.relay.group import Group
 
 
 class Parking:
-    """Keeps order while events wait: what is in line with a waiting event waits behind it, all else goes on."""
+    """Keeps order while events wait: what is in line with a waiting event waits behind it, all else goes on.
+
+    `position` is that of the stage that its lane is at.
+    """
 
     def __init__(self) -> None:
+        self.position = 0
         self._groups: list[tuple[float, int, Group]] = []
         self._numbers = count()
         self._behind: dict[int, list[tuple[int, int, Event]]] = {}
@@ -25,6 +29,13 @@ class Parking:
     def due(self) -> float:
         """When the next group is due; there must be one."""
         return self._groups[0][0]
+
+    def position_of(self, event: Event) -> int | None:
+        """The position of the stage that an event waits for, be it for its own next attempt or for that of an earlier
+        event; None when it does not wait."""
+        if not any(event is waiting for line in self._behind.values() for _, _, waiting in line):
+            return next((group.position for _, _, group in self._groups if event in group.events), None)
+        return next(group.position for _, _, group in self._groups if event.line in {e.line for e in group.events})
 
     def park(self, groups: Sequence[Group], events: Sequence[Event]) -> None:
         """Let `groups` wait until they are due, each behind the stage at its position; `events` are theirs and perhaps

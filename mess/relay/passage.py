@@ -103,21 +103,21 @@ class Route:
             unhurt = [
                 each for index, each in enumerate(part) if index not in error.errors and id(each.event) not in untried
             ]
-            again = self._fail([(part[index], cause) for index, cause in sorted(error.errors.items())])
+            again = self._fail(step, [(part[index], cause) for index, cause in sorted(error.errors.items())])
             if untried:
                 again.append([each for each in part if id(each.event) in untried])
             return again, _going_on(unhurt, error.passed)
         except Exception as error:
-            return self._fail([(each, error) for each in part]), []
+            return self._fail(step, [(each, error) for each in part]), []
         return [], _going_on(part, passed)
 
-    def _fail(self, failures: Sequence[tuple[Traveller, Exception]]) -> list[list[Traveller]]:
+    def _fail(self, step: Step, failures: Sequence[tuple[Traveller, Exception]]) -> list[list[Traveller]]:
         """Note who failed; returns the halves of those that were refused as one."""
         together: dict[int, list[Traveller]] = {}
         errors: dict[int, DeliveryError] = {}
         for traveller, cause in failures:
             together.setdefault(id(cause), []).append(traveller)
-            errors.setdefault(id(cause), classify(cause))
+            errors.setdefault(id(cause), classify(cause, step.unexpected))
         again: list[list[Traveller]] = []
         for key, group in together.items():
             error = errors[key]

@@ -72,6 +72,7 @@ class Pipeline:
                 for start in range(0, len(events), most):
                     await self._from(position, events[start : start + most], done, parking)
                 return
+            parking.position = position
             passed, groups, untried = await stage.process(events, group)
             group = None
             if groups or untried:

@@ -44,13 +44,13 @@ class Facts:
     refusing: bool = False
 
 
-def classify(error: Exception) -> DeliveryError:
-    """The failure as the pipeline understands it: what is no DeliveryError is the event's fault."""
+def classify(error: Exception, unexpected: type[Ambiguous] | type[Refused] = Refused) -> DeliveryError:
+    """The failure as the pipeline understands it; an exception that is no DeliveryError becomes an `unexpected` one."""
     if isinstance(error, (EndpointDown, Ambiguous, Refused)):
         return error
-    refused = Refused(f"{type(error).__name__}: {error}")
-    refused.__cause__ = error
-    return refused
+    found = unexpected(f"{type(error).__name__}: {error}")
+    found.__cause__ = error
+    return found
 
 
 def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:

@@ -14,7 +14,7 @@ class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
     `report` records what a batch has to tell besides its events, before the position behind it counts. `finished` is
-    set when the source has come to its end, and all that it gave is done.
+    set when the source has come to its end, and all that it gave is done. `name` is the stream's.
     """
 
     def __init__(
@@ -25,7 +25,9 @@ class StreamRunner:
         lanes: Callable[[], list[Lane]],
         report: Callable[[Batch], Awaitable[None]],
         counted: Callable[[int], None],
+        name: str = "",
     ) -> None:
+        self.name = name
         self.source = source
         self.window = window
         self.lanes = lanes

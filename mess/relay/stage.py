@@ -96,7 +96,7 @@ class Stage:
         except TimeoutError:
             return f"no answer within {_CHECK_SECONDS:g} s"
         except Exception as error:  # what a step did not foresee is no reason to end the relay either
-            return str(classify(error))
+            return str(classify(error, self.step.unexpected))
         return None
 
     async def process(self, events: Sequence[Event], group: Group | None = None) -> Outcome:
@@ -173,12 +173,12 @@ class Stage:
             raise
         except BatchError as error:
             untried = error.untried
-            failures = _together(events, error.errors)
+            failures = _together(events, error.errors, self.step.unexpected)
             failed = {id(event) for _, failing in failures for event in failing}.union(map(id, untried))
             passed = [e for e in events if id(e) not in failed] if error.passed is None else error.passed
         except Exception as error:
             passed = []
-            failures = [(classify(error), list(events))]
+            failures = [(classify(error, self.step.unexpected), list(events))]
         self._metrics.took(time.perf_counter() - began)
         if passed is not events and passed != events and not {id(e) for e in events}.issuperset(map(id, passed)):
             raise MessError(f"step {self.name} returned an event that it was not given; replace event.body instead")
@@ -316,11 +316,13 @@ def _worked(events: Sequence[Event], failures: Sequence[Failure], untried: Seque
     return sum(len(failed) for _, failed in failures) + len(untried) < len(events)
 
 
-def _together(events: Sequence[Event], errors: Mapping[int, Exception]) -> list[Failure]:
+def _together(
+    events: Sequence[Event], errors: Mapping[int, Exception], unexpected: type[Ambiguous] | type[Refused]
+) -> list[Failure]:
     """The failed events in their order, those that failed together in one."""
     found: dict[Any, Failure] = {}
     for index, cause in sorted(errors.items()):
-        error = classify(cause)
+        error = classify(cause, unexpected)
         # That the sink is in trouble is one failure, however many events tell of it; a refusal is each event's own.
         alike = id(cause) if isinstance(error, Refused) else (type(error), str(error))
         found.setdefault(alike, (error, []))[1].append(events[index])

@@ -1,4 +1,4 @@
-"""How the relay does, for the admin server and the metrics."""
+"""The relay's state, for the admin server and the metrics."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ from typing import Any, Protocol
 
 import mess
 from mess.capture.source import Source
-from mess.relay.checkpointer import Progress
+from mess.relay.blocked import blocked
+from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.telemetry.metrics import Metrics, StreamStatus
 
 
 class Parts(Protocol):
-    """What of a relay there is to tell of."""
+    """What the status is made of."""
 
     metrics: Metrics
     stages: list[Stage]
     progress: list[Progress]
+    runners: list[StreamRunner]
     starting: str | None
+    checkpointer: Checkpointer | None
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -48,19 +52,32 @@ class RelayStatus:
         return [_stream(source, progress) for source, progress in pairs]
 
     def problems(self) -> list[str]:
-        """Why the relay is not ready; nothing when it is."""
+        """Why the relay is not ready: what is wrong with its streams and its state. Empty when it is ready.
+
+        Sinks are not among them: a relay whose sink is down works as it should, and a roll-out must not wait for it.
+        """
         relay = self._relay
         if relay.starting is not None:
             return [relay.starting]
         found = [f"stream {stream.name}: {stream.problem}" for stream in self.streams() if stream.problem is not None]
-        return found + [
+        if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
+            found.append(f"state: {problem}")
+        return found
+
+    def sink_problems(self) -> list[str]:
+        """Which steps cannot do their work at present, and why."""
+        return [
             f"step {stage.name} of pipeline {stage.pipeline}: {stage.trouble}"
-            for stage in relay.stages
+            for stage in self._relay.stages
             if stage.trouble is not None
         ]
 
+    def warnings(self) -> list[str]:
+        """What needs attention although the relay is ready, apart from the sinks."""
+        return blocked(self._relay.runners)
+
     def status(self) -> dict[str, Any]:
-        """Everything there is to tell."""
+        """All of it."""
         return {
             "name": self._relay.name,
             "version": mess.__version__,
@@ -68,6 +85,7 @@ class RelayStatus:
             "changed": self.changed,
             "ready": not self.problems(),
             "problems": self.problems(),
+            "warnings": [*self.sink_problems(), *self.warnings()],
             "streams": [
                 {
                     "name": stream.name,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -39,6 +40,9 @@ class Window:
         self._reached: Event | Mark | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._wanted = 0
+        self._waits_since = 0.0
+        self._moved_at = 0.0
+        self._drains = False
 
     def __len__(self) -> int:
         return self._events
@@ -47,6 +51,25 @@ class Window:
     def position(self) -> Position | None:
         """The newest position with nothing unfinished before it; None until there is one."""
         return None if self._reached is None else self._reached.position
+
+    @property
+    def blocked_since(self) -> float | None:
+        """Since when (`time.monotonic`) something has been waiting without any progress; None while nothing waits."""
+        return None if self._waiter is None else max(self._waits_since, self._moved_at)
+
+    @property
+    def oldest(self) -> Event | None:
+        """The oldest unfinished event."""
+        return next((entry for entry in self._entries if isinstance(entry, Event) and not entry.done), None)
+
+    @property
+    def full(self) -> str | None:
+        """How full it is, in the measure that keeps further events out; None unless events wait for room."""
+        if self._waiter is None or self._drains:
+            return None
+        if self._events >= self.max_events or self.bytes < self.max_bytes * 7 // 8:
+            return f"{self._events:,} of {self.max_events:,} events"
+        return f"{_size(self.bytes)} of {_size(self.max_bytes)}"
 
     async def admit(self, events: Sequence[Event]) -> int:
         """Take in as many of `events`, from the first on, as there is room for; wait until there is some.
@@ -75,8 +98,10 @@ class Window:
 
     async def drained(self) -> None:
         """Wait until no event is unfinished."""
+        self._drains = True
         while self._events:
             await self._until(self.max_events)
+        self._drains = False
 
     def _fitting(self, events: Sequence[Event]) -> int:
         room = self.max_bytes - self.bytes
@@ -91,6 +116,7 @@ class Window:
     async def _until(self, wanted: int) -> None:
         # Waking for each event that leaves would make the dispatcher work event by event: it wakes for a share.
         self._wanted = wanted
+        self._waits_since = time.monotonic()
         self._waiter = asyncio.get_running_loop().create_future()
         try:
             await self._waiter
@@ -99,6 +125,7 @@ class Window:
 
     def _advance(self) -> None:
         entries = self._entries
+        self._moved_at = time.monotonic()
         while entries and entries[0].done:
             entry = entries.popleft()
             self._reached = entry
@@ -114,3 +141,7 @@ class Window:
         if not self._events:
             return True
         return self.max_events - self._events >= self._wanted and self.bytes <= self.max_bytes * 7 // 8
+
+
+def _size(size: int) -> str:
+    return f"{size / 1024**2:.1f} MiB" if size >= 1024**2 else f"{size / 1024:.1f} KiB"

@@ -126,6 +126,7 @@ class Http(Sink):
         self._batch = config.batch
         self._envelope = envelope
         self._meaning = config.answers.meaning()
+        self._event_may_be_cause = config.answers.event_may_be_cause
         self._sign = config.sign.signer() if config.sign else None
         self._url = URL(config.endpoint)
         self._unspoken = Unspoken(secrets(config.auth, self._url, config.headers))
@@ -228,14 +229,15 @@ class Http(Sink):
         try:
             status, headers, answer = await self._request(identity, body, first.replay)
         except aiohttp.ConnectionTimeoutError as error:
-            raise EndpointDown("the connection could not be made in time") from error
+            raise EndpointDown("the connection could not be made in time", shared=True) from error
         except TimeoutError as error:
             raise Ambiguous(f"no answer within {self._config.timeout:g} s") from error
         except aiohttp.ClientError as error:
-            raise EndpointDown(connection.trouble(error, self._url)) from error
+            raise connection.failure(error, self._url) from error
         meaning = self._meaning(status)
         if meaning != "done":
-            raise failure(meaning, status, headers, self._presentable(answer))
+            may_be_cause = self._event_may_be_cause(status)
+            raise failure(meaning, status, headers, self._presentable(answer), event_may_be_cause=may_be_cause)
 
     def _presentable(self, answer: bytes) -> bytes:
         """An answer without what an endpoint repeats of the request and nobody may see."""

@@ -17,8 +17,12 @@ Meaning = Literal["done", "down", "ambiguous", "refused"]
 
 _DOWN = frozenset({401, 403, 404, 407, 410, 429, 502, 503, 504})
 _AMBIGUOUS = frozenset({408, 425})
+_EVENT_MAY_BE_CAUSE = frozenset({403, 404, 410, 502, 504})
+"""Statuses that mean *down*, but that a single event may provoke too: a firewall's 403, a handler that crashes."""
 _SHOWN = 300  # characters of an answer that a message holds
 _KEPT = 1024  # bytes of an answer that are kept with a dead letter
+_SECONDS = re.compile(r"[0-9]+")
+_LONGEST_DATE = 64  # characters; a date takes 29
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
 
 
@@ -53,8 +57,9 @@ class Answers(BaseModel):
     done: tuple[Status, ...] = ()
     """The event is delivered. Default: 2xx."""
     down: tuple[Status, ...] = ()
-    """The endpoint is the trouble: its events wait until it is back. Default: 3xx, 401, 403, 404, 407, 410, 429, 502,
-    503, 504."""
+    """The endpoint is down: its events wait until it is back. Default: 3xx, 401, 403, 404, 407, 410, 429, 502, 503,
+    504. Of these, 403, 404, 410, 502 and 504 may also be an event's own fault, so an event that alone keeps getting
+    them is given up. A status that is listed here never is the event's fault."""
     ambiguous: tuple[Status, ...] = ()
     """It may be either: the event is tried again. Default: 408, 425, and all other 5xx."""
     refused: tuple[Status, ...] = ()
@@ -70,6 +75,12 @@ class Answers(BaseModel):
                         f"{status} stands under {places[status]} and under {meaning}; it can mean one only"
                     )
         return self
+
+    def event_may_be_cause(self, status: int) -> bool:
+        """Whether an answer with this status, which means *down*, may be the fault of the event that got it. Never if
+        the config lists it as *down*: then the user has said whose fault it is."""
+        listed = str(status) in self.down or f"{status // 100}xx" in self.down
+        return status in _EVENT_MAY_BE_CAUSE and not listed
 
     def meaning(self) -> Callable[[int], Meaning]:
         """What tells the meaning of a status."""
@@ -95,35 +106,46 @@ def usual(status: int) -> Meaning:
     return "refused"
 
 
-def failure(meaning: Meaning, status: int, headers: Mapping[str, str], body: bytes) -> DeliveryError:
-    """The error for an answer that does not mean `done`; `body` is the answer's beginning."""
+def failure(
+    meaning: Meaning, status: int, headers: Mapping[str, str], body: bytes, *, event_may_be_cause: bool = False
+) -> DeliveryError:
+    """The error for an answer that does not mean `done`; `body` is the answer's beginning.
+
+    An answer with `Retry-After`, even a malformed one, is never the event's fault: it speaks of time.
+    """
     text = body[: 4 * _SHOWN].decode("utf-8", "replace")[:_SHOWN].strip()
     reason = f"answered {status}" + (f": {text}" if text else "")
     response = Response(status, body[:_KEPT].decode("utf-8", "replace"))
     if 300 <= status < 400:
         reason += f" (a redirect to {_host(headers.get('Location', ''))}; name the final URL)"
     if meaning == "down":
-        return EndpointDown(reason, retry_after(headers.get("Retry-After")), response=response)
+        return EndpointDown(
+            reason,
+            retry_after(headers.get("Retry-After")),
+            response=response,
+            event_may_be_cause=event_may_be_cause and "Retry-After" not in headers,
+        )
     return (Ambiguous if meaning == "ambiguous" else Refused)(reason, response=response)
 
 
 def _host(location: str) -> str:
     try:
         return URL(location).host or "another path"
-    except ValueError:
+    except Exception:  # it comes from outside, and a failure here must not become the event's
         return "somewhere unreadable"
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date."""
-    if value is None:
+    """Seconds from a Retry-After header (RFC 9110, 10.2.3): a number of seconds, or a date. None for anything else."""
+    text = "" if value is None else value.strip()
+    if _SECONDS.fullmatch(text):
+        return float(text)
+    if not text or len(text) > _LONGEST_DATE:
         return None
-    if value.strip().isdecimal():
-        return float(value)
     try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc)
+        return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+    except Exception:  # the standard library's parser raises more than ValueError on what is no date
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=timezone.utc)
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())

@@ -84,6 +84,17 @@ async def _hung_up(reader: asyncio.StreamReader) -> bool:
     return False
 
 
+def failure(error: aiohttp.ClientError, url: URL) -> EndpointDown:
+    """What it means that a request got no answer because of its connection.
+
+    Only a connection that was made and then ended under the request may be the event's fault. One that could not be
+    made concerns the host, and so every URL there.
+    """
+    made = not isinstance(error, aiohttp.ClientConnectorError) and not isinstance(_inner(error), ssl.SSLError)
+    ended = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError))
+    return EndpointDown(trouble(error, url), event_may_be_cause=made and ended, shared=not made)
+
+
 def trouble(error: Exception, url: URL) -> str:
     """Why no connection to a URL's host can be made, or why it broke, and what to do about it."""
     host = url.host

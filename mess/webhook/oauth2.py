@@ -202,7 +202,9 @@ class Tokens:
             raise self._down(strange)
         if kind is not None and str(kind).lower() != "bearer":
             raise self._down("its tokens are of another type than Bearer, and no other can be used")
-        return token, min(lifetime, _LONGEST) if lifetime and lifetime > 0 else _UNSAID
+        if not isinstance(lifetime, (int, float)) or not lifetime > 0:
+            return token, _UNSAID
+        return token, min(lifetime, _LONGEST)
 
     def _said(self, code: str | None, description: str | None) -> str:
         """Why there is no token, in the token endpoint's words, and what to do about it."""
@@ -212,7 +214,7 @@ class Tokens:
         return f"{text}: {mend}" if mend else text
 
     def _down(self, reason: str, wait: float | None = None) -> EndpointDown:
-        return EndpointDown(f"no token from {self.origin}: {reason}", wait)
+        return EndpointDown(f"no token from {self.origin}: {reason}", wait, shared=True)
 
 
 def _secrets(options: OAuth2) -> list[str]:

@@ -115,7 +115,7 @@ class RelayProcess:
             await self.ready(steps=False)
 
     async def ready(self, timeout: float = READY_SECONDS, *, steps: bool = True) -> None:
-        """Return when /readyz says so, or without `steps`, when it finds no fault but with steps.
+        """Return when /readyz says so: with its sinks, or without `steps`, with its streams and state alone.
 
         Raises AssertionError when it does not in time, or when the process ends.
         """
@@ -123,12 +123,10 @@ class RelayProcess:
         while True:
             assert self.running, f"ended with {self.process.returncode}:\n{self.text[-3000:]}"
             try:
-                status, answer = await self.get("/readyz")
+                status, answer = await self.get("/readyz?sinks=true" if steps else "/readyz")
             except (aiohttp.ClientError, TimeoutError) as error:
                 status, answer = 0, repr(error)
             if status == 200:
-                return
-            if status == 503 and not steps and all(reason.startswith("step ") for reason in answer["reasons"]):
                 return
             assert time.monotonic() < deadline, f"not ready within {timeout:g} s: {answer}\n{self.text[-3000:]}"
             await asyncio.sleep(0.05)
@@ -142,8 +140,8 @@ class RelayProcess:
             return answer.status, await answer.json()
 
     async def reasons(self) -> list[str]:
-        """Why it is not ready."""
-        return (await self.get("/readyz"))[1]["reasons"]
+        """Why it is not ready, or does not deliver."""
+        return (await self.get("/readyz?sinks=true"))[1]["reasons"]
 
     def kill(self) -> None:
         """End it as a crash would (SIGKILL)."""

@@ -131,20 +131,24 @@ async def test_a_drop_waits_for_all_before_it_and_lets_nothing_pass(lab: Lab) ->
     assert kinds == ["insert"] * 30 + ["drop"] + ["insert"] * 10
 
 
-async def test_readiness_says_what_is_wrong_and_when_it_is_over(lab: Lab) -> None:
+async def test_a_receiver_that_is_down_is_a_warning_and_makes_only_readyz_with_sinks_fail(lab: Lab) -> None:
+    """A relay whose receiver is down is ready (or no roll-out would end), says why, and says when it is over."""
     await lab.receiver.stop()
     async with lab.running() as relay:
-        await until(lambda: relay.status.problems(), "a problem, found before there is an event")
+        await until(lambda: relay.status.sink_problems(), "a problem, found before there is an event")
         lab.db.orders.insert_one({"_id": 1})
         status, text = await lab.get(relay, "/readyz")
-        assert status == 503
-        [reason] = json.loads(text)["reasons"]
-        assert reason.startswith("step http of pipeline top level: ")
+        assert (status, json.loads(text)["reasons"]) == (200, [])
+        [warning] = json.loads(text)["warnings"]
+        assert warning.startswith("step http of pipeline top level: ")
+        status, text = await lab.get(relay, "/readyz?sinks=true")
+        assert (status, json.loads(text)["reasons"]) == (503, [warning])
+        assert json.loads((await lab.get(relay, "/status"))[1])["warnings"] == [warning]
         assert (await lab.get(relay, "/healthz"))[0] == 200
         await lab.receiver.start()
         await lab.receiver.wait_for_events(1)
-        await until(lambda: not relay.status.problems(), "no problem any more")
-        assert (await lab.get(relay, "/readyz"))[0] == 200
+        await until(lambda: not relay.status.sink_problems(), "no problem any more")
+        assert (await lab.get(relay, "/readyz?sinks=true"))[0] == 200
 
 
 async def test_the_admin_pages_tell_what_was_delivered(lab: Lab) -> None:

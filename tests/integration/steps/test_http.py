@@ -461,3 +461,38 @@ async def test_no_secret_is_in_what_the_step_says_of_itself() -> None:
     )
     assert config.describe() == "http https://example.com/…"
     assert json.dumps(config.model_dump(mode="json", include={"sign"})).count(SECRET) == 0
+
+
+async def failed(endpoint: str, **options: Any) -> EndpointDown:
+    """What comes of one event."""
+    async with opened(endpoint, **options) as step:
+        with pytest.raises(EndpointDown) as caught:
+            await step.process([make_event()])
+    return caught.value
+
+
+async def test_a_connection_that_ends_under_the_request_may_be_the_events_fault(receiver: Receiver) -> None:
+    """And only for this URL; one that cannot be made concerns the whole host and is never the event's fault."""
+    receiver.answer = Answer(close="instead")
+    error = await failed(receiver.url)
+    assert (error.event_may_be_cause, error.shared) == (True, False)
+    receiver.answer = Answer(close="before")
+    assert (await failed(receiver.url)).event_may_be_cause
+    await receiver.stop()
+    refused = await failed(receiver.url)
+    assert (refused.event_may_be_cause, refused.shared) == (False, True)
+    unknown = await failed("http://no-such-host.invalid/")
+    assert (unknown.event_may_be_cause, unknown.shared) == (False, True)
+
+
+async def test_trouble_with_tls_is_never_the_events_fault() -> None:
+    async with Receiver(tls=server_tls(trustme.CA().issue_cert("127.0.0.1"))) as receiver:
+        error = await failed(receiver.url)
+    assert (error.event_may_be_cause, error.shared) == (False, True)
+
+
+async def test_a_status_that_an_event_may_provoke_says_so(receiver: Receiver) -> None:
+    receiver.play([Answer(403), Answer(503), Answer(502, headers={"Retry-After": "1"}), Answer(403)])
+    found = [(await failed(receiver.url)).event_may_be_cause for _ in range(3)]
+    assert found == [True, False, False]
+    assert not (await failed(receiver.url, answers={"down": [403]})).event_may_be_cause

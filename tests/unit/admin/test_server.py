@@ -20,6 +20,8 @@ class FakeView:
     def __init__(self) -> None:
         self.changed = 7
         self.reasons: list[str] = []
+        self.sinks: list[str] = []
+        self.others: list[str] = []
         self.extra: dict[str, Any] = {}
 
     def status(self) -> dict[str, Any]:
@@ -27,6 +29,12 @@ class FakeView:
 
     def problems(self) -> list[str]:
         return self.reasons
+
+    def sink_problems(self) -> list[str]:
+        return self.sinks
+
+    def warnings(self) -> list[str]:
+        return self.others
 
     def metrics(self) -> bytes:
         return Metrics("1.2.3").render()
@@ -94,16 +102,34 @@ async def test_status(http: aiohttp.ClientSession, view: FakeView) -> None:
 async def test_ready_or_not(http: aiohttp.ClientSession, view: FakeView) -> None:
     """Not ready is 503, with every reason; alive all the same."""
     ready = await http.get("/readyz")
-    assert (ready.status, await ready.json()) == (200, {"ready": True, "reasons": []})
-    view.reasons = ["stream shop: MongoDB at mongodb://u:p@h does not answer", "step http: connection refused"]
+    assert (ready.status, await ready.json()) == (200, {"ready": True, "reasons": [], "warnings": []})
+    view.reasons = ["stream shop: MongoDB at mongodb://u:p@h does not answer", "state: cannot store the checkpoints"]
     ready = await http.get("/readyz")
     assert ready.status == 503
     assert await ready.json() == {
         "ready": False,
-        "reasons": ["stream shop: MongoDB at mongodb://***@h does not answer", "step http: connection refused"],
+        "reasons": ["stream shop: MongoDB at mongodb://***@h does not answer", "state: cannot store the checkpoints"],
+        "warnings": [],
     }
     alive = await http.get("/healthz")
     assert (alive.status, await alive.json()) == (200, {"status": "ok"})
+
+
+async def test_a_sink_that_is_down_is_a_warning_unless_the_caller_asks_for_sinks(
+    http: aiohttp.ClientSession, view: FakeView
+) -> None:
+    """Otherwise a receiver that is down would block every roll-out of the relay, the fix included."""
+    view.sinks = ["step http of pipeline shop: answered 503"]
+    view.others = ["stream shop is full (10,000 of 10,000 events); blocked for 3 min"]
+    ready = await http.get("/readyz")
+    assert ready.status == 200
+    assert await ready.json() == {"ready": True, "reasons": [], "warnings": [*view.sinks, *view.others]}
+    asked = await http.get("/readyz?sinks=true")
+    assert asked.status == 503
+    assert await asked.json() == {"ready": False, "reasons": view.sinks, "warnings": view.others}
+    assert (await http.get("/readyz?sinks=false")).status == 200
+    view.sinks = []
+    assert (await http.get("/readyz?sinks=true")).status == 200, "other warnings never count"
 
 
 async def test_metrics(http: aiohttp.ClientSession) -> None:

@@ -262,11 +262,25 @@ async def test_several_events_that_are_refused_one_by_one_are_each_given_up_on()
     assert len(sink.calls) == 1
 
 
-async def test_any_other_exception_is_the_events_fault() -> None:
-    bench = Line(Recorder(ValueError("odd"), max_events=1))
+async def test_any_other_exception_of_a_step_that_only_computes_is_the_events_fault() -> None:
+    class Odd(Transform):
+        def apply(self, event: Event) -> Event:
+            raise ValueError("odd")
+
+    bench = Line(Odd())
     bench.feed(make_events(1))
     await bench.until(1)
     assert bench.letters.kept[0].reason == "ValueError: odd"
+
+
+async def test_any_other_exception_of_a_sink_is_tried_again_for_it_may_be_an_outage() -> None:
+    """A parser that fails on what a proxy answers, say: it must not turn an outage into dead letters."""
+    sink = Endpoint(lambda _: OverflowError("odd") if len(sink.requests) <= 100 else None)
+    bench = Line(sink, lanes=4)
+    bench.feed(make_events(60))
+    await bench.until(60)
+    assert bench.letters.kept == []
+    assert sorted(numbers(sink.taken)) == list(range(60))
 
 
 # The refusing step

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from multidict import CIMultiDict
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
 from mess.webhook.answers import Answers, failure, usual
@@ -73,8 +74,50 @@ def test_retry_after_may_be_seconds_or_a_date() -> None:
     assert 95 < (retry_after(format_datetime(later, usegmt=True)) or 0) <= 100
     assert 95 < (retry_after(later.strftime("%a, %d %b %Y %H:%M:%S")) or 0) <= 100
     assert retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    for nonsense in ("", "soon", "-5", "1.5", "٣x"):
+    for nonsense in ("", "soon", "-5", "1.5", "٣x", "٣", "²"):
         assert retry_after(nonsense) is None
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 01 Jan 2020 00:00:99999999999999999999 GMT",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 0001 00:00:00 +2359",
+        "1 Jan 2020 " + "0" * 10_000,
+        "9" * 10_000,
+    ],
+)
+def test_no_retry_after_keeps_an_outage_from_being_an_outage(value: str) -> None:
+    """A malformed one once made a 503 count as refused, which cost every event of the outage."""
+    error = failure("down", 503, {"Retry-After": value}, b"")
+    assert isinstance(error, EndpointDown)
+    assert error.retry_after is None or error.retry_after >= 0
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "answers", "expected"),
+    [
+        *[(status, {}, {}, True) for status in (403, 404, 410, 502, 504)],
+        *[(status, {}, {}, False) for status in (429, 503, 401, 407, 302)],
+        (502, {"Retry-After": "5"}, {}, False),
+        (502, {"Retry-After": "soon"}, {}, False),
+        (403, {}, {"down": [403]}, False),
+        (502, {}, {"down": ["5xx"]}, False),
+        (500, {}, {"down": [500]}, False),
+    ],
+)
+def test_whether_the_event_may_be_the_cause_of_a_down_answer(
+    status: int, headers: dict[str, str], answers: dict[str, Any], expected: bool
+) -> None:
+    """Only a status that one event may provoke by itself; never one that the user has declared to be the sink's."""
+    configured = Answers.model_validate(answers)
+    assert configured.meaning()(status) == "down"
+    may_be = configured.event_may_be_cause(status)
+    error = failure("down", status, CIMultiDict(headers), b"", event_may_be_cause=may_be)
+    assert isinstance(error, EndpointDown)
+    assert error.event_may_be_cause is expected
 
 
 @given(

@@ -1,0 +1,84 @@
+"""Streams that cannot go on because of one event: which, for how long, and where that event waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mess.event import Event
+from mess.relay.runner import StreamRunner
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+BLOCKED_AFTER = 10.0
+"""Seconds without any progress after which a full stream counts as blocked."""
+_LOG_AGAIN = 600.0
+_LOOK_EVERY = 2.0
+_KEY_SHOWN = 100  # characters
+
+
+def blockage(runner: StreamRunner) -> str | None:
+    """Why a stream has not moved for some time although events wait, naming the event and the step; None if it moves
+    or has nothing to do."""
+    window = runner.window
+    since = window.blocked_since
+    if since is None or (seconds := time.monotonic() - since) < BLOCKED_AFTER:
+        return None
+    oldest = window.oldest
+    if oldest is None:
+        return None
+    where = next((place for lane in runner.lanes() if (place := lane.locate(oldest)) is not None), "")
+    fills = window.full
+    state = f"is full ({fills})" if fills else "waits for the events before a drop, rename or dropDatabase"
+    return (
+        f"stream {runner.name} {state}; blocked for {_spoken(seconds)}{f' by {where}' if where else ''}; "
+        f"oldest event {oldest.id}, {_named(oldest)}"
+    )
+
+
+def blocked(runners: Sequence[StreamRunner]) -> list[str]:
+    """The blockages of all streams that are blocked."""
+    return [text for runner in runners if (text := blockage(runner)) is not None]
+
+
+@dataclass(slots=True)
+class BlockedStreamLog:
+    """Logs when a stream becomes blocked, every ten minutes while it is, and when it flows again."""
+
+    runners: Sequence[StreamRunner]
+    _logged: dict[str, float] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Look at the streams again and again, forever."""
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            self.look()
+
+    def look(self) -> None:
+        """Log what has changed since the last look."""
+        now = time.monotonic()
+        for runner in self.runners:
+            text = blockage(runner)
+            if text is None:
+                if self._logged.pop(runner.name, None) is not None:
+                    log.info("stream flows again", stream=runner.name)
+            elif now - self._logged.get(runner.name, -_LOG_AGAIN) >= _LOG_AGAIN:
+                self._logged[runner.name] = now
+                log.warning(text)
+
+
+def _named(event: Event) -> str:
+    place = event.namespace.coll or event.namespace.db
+    if event.key is None:
+        return f"{event.operation} of {place}"
+    key = str(event.key.get("_id"))
+    return f"{place} {key if len(key) <= _KEY_SHOWN else key[:_KEY_SHOWN] + '…'}"
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

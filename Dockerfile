@@ -1,19 +1,20 @@
-FROM python:3.13-slim AS build
+# `make pin-images` adds the digest that the registry has today; release builds are pinned.
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /src
-RUN python -m venv --without-pip /opt/mess
+RUN python -m venv --without-pip /opt/mess && python -m venv /opt/build
 
-# The dependencies alone first: they change less often than the code.
-COPY pyproject.toml ./
-RUN python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
-      extras = [project['optional-dependencies'][one] for one in ('kafka', 'mqtt', 'nats', 'oauth2', 'rabbitmq', 'redis')]; \
-      print(*project['dependencies'], *sum(extras, []), \
-      sep='\n')" > requirements.txt \
- && pip --python /opt/mess/bin/python install --no-cache-dir --no-compile -r requirements.txt \
- && pip --python /opt/mess/bin/python freeze > /opt/mess/constraints.txt
+# The dependencies alone first: they change less often than the code. Each file is checked against the lock's hashes.
+COPY requirements/image.txt requirements/build.txt requirements/
+RUN pip --python /opt/mess/bin/python install --no-cache-dir --no-compile --require-hashes -r requirements/image.txt \
+ && pip --python /opt/mess/bin/python freeze > /opt/mess/constraints.txt \
+ && pip --python /opt/build/bin/python install --no-cache-dir --require-hashes -r requirements/build.txt
 
-COPY README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE ./
 COPY mess mess
-RUN pip --python /opt/mess/bin/python install --no-cache-dir --no-compile --no-deps .
+RUN /opt/build/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir wheels . \
+ && pip --python /opt/mess/bin/python install --no-cache-dir --no-compile --no-deps wheels/*.whl
 
 # Plugins come last in sys.path, so that they never stand in front of what MESS itself was built with. Bytecode is
 # compiled here, because nothing can be written later; it need not be compared with its source at every start.
@@ -22,7 +23,7 @@ RUN /opt/mess/bin/python -c "import pathlib, sysconfig; \
  && /opt/mess/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash /opt/mess/lib
 
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 ARG VERSION=dev
 LABEL org.opencontainers.image.title="mess" \
       org.opencontainers.image.description="Relays MongoDB change streams to webhooks and queues" \

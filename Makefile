@@ -1,12 +1,16 @@
 # Every target works as the first command in a fresh clone: it makes .venv and installs what it needs by itself.
 # ARGS is handed on, as in:  make demo ARGS="--seconds 20"
+# What is installed is locked: requirements/*.txt name every package's version and the hashes of its files.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TOOLS := .venv-tools
+LATEST := .venv-latest
+INSTALL := -m pip install --quiet --disable-pip-version-check
+IMAGE_EXTRAS := kafka mqtt nats oauth2 rabbitmq redis
 
 # The first of these that starts, is new enough, and can make a virtual environment. To choose: make PYTHON=python3.12 …
 PROBE := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
@@ -15,7 +19,7 @@ PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(VENV)/.demo ## See it work: MongoDB, a sample shop, a webhook receiver and the relay (ARGS="--seconds 20")
@@ -24,6 +28,16 @@ demo: $(VENV)/.demo ## See it work: MongoDB, a sample shop, a webhook receiver a
 .PHONY: test
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/unit -k window")
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+.PHONY: test-latest
+test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of all dependencies
+	@echo "Installing the newest versions into $(LATEST)"
+	@$(LATEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(LATEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+.PHONY: test-docker
+test-docker: ## Run the image and the Compose file on this machine's Docker engine
+	@tests/docker/run.sh $(ARGS)
 
 .PHONY: services
 services: ## Install the brokers that tests and benchmarks use (Debian, Ubuntu)
@@ -42,7 +56,7 @@ bench: $(VENV)/.dev ## Measure throughput, latency and memory against MongoDB's 
 	@exec $(BIN)/python -m bench $(ARGS)
 
 .PHONY: format
-format: $(VENV)/.dev ## Format the code and mend what the linter can
+format: $(VENV)/.dev ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
@@ -50,26 +64,70 @@ format: $(VENV)/.dev ## Format the code and mend what the linter can
 docs: $(VENV)/.dev ## Generate the docs and the JSON Schema that come from the code
 	$(BIN)/python -m docs.generate
 
+.PHONY: lock
+lock: $(TOOLS)/.installed ## Refresh the locked versions of all dependencies
+	@$(COMPILE) --upgrade --extra dev --group build --output-file requirements/dev.txt
+	@$(COMPILE) --extra demo --group build --constraint requirements/dev.txt --output-file requirements/demo.txt
+	@$(COMPILE) $(IMAGE_EXTRAS:%=--extra %) --constraint requirements/dev.txt --output-file requirements/image.txt
+	@$(COMPILE_GROUP)build --constraint requirements/dev.txt --output-file requirements/build.txt
+	@$(COMPILE_GROUP)tools --upgrade --output-file requirements/tools.txt
+
+.PHONY: audit
+audit: $(TOOLS)/.installed ## Look for known vulnerabilities in the locked packages
+	@$(TOOLS)/bin/python requirements/audit.py $(ARGS)
+
+.PHONY: sbom
+sbom: $(TOOLS)/.installed ## Write the image's bill of materials (CycloneDX) to dist/
+	@mkdir -p dist
+	@$(TOOLS)/bin/python -W ignore -m cyclonedx_py requirements requirements/image.txt --pyproject pyproject.toml --output-reproducible \
+		--mc-type application --output-file dist/mess.cdx.json
+	@echo dist/mess.cdx.json
+
+.PHONY: pin-images
+pin-images: ## Pin the base images to the digests that their registry has today
+	@docker/pin-images.sh
+
+.PHONY: dist
+dist: $(TOOLS)/.installed ## Build a release: packages and bill of materials in dist/; needs pinned base images
+	@docker/pin-images.sh --check
+	@if grep -q 'mess\.example' pyproject.toml; then \
+		echo "pyproject.toml still has mess.example for the project's public address" >&2; exit 1; fi
+	@$(MAKE) --no-print-directory sbom
+	@$(TOOLS)/bin/python -m build --no-isolation --outdir dist
+
 .PHONY: clean
-clean: ## Remove the virtual environment, caches and build results
-	rm -rf $(VENV) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+clean: ## Remove the virtual environments, caches and build results
+	rm -rf $(VENV) $(TOOLS) $(LATEST) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(BIN)/python:
+# uv resolves for all Python versions and systems at once. The locks name no package index: pip's own settings choose it.
+COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' pyproject.toml
+COMPILE_GROUP = $(subst pyproject.toml,--group pyproject.toml:,$(COMPILE))
+
+%/bin/python:
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "MESS needs Python 3.11 or newer, with its venv module (Debian, Ubuntu: apt install python3-venv)." >&2; \
 		echo "None was found as python3.13, python3.12, python3.11 or python3; to name one: make PYTHON=/path/to/python …" >&2; \
 		exit 1; fi
-	@echo "Making $(VENV) with $(PYTHON)"
-	@"$(PYTHON)" -m venv --clear $(VENV)
+	@echo "Making $* with $(PYTHON)"
+	@"$(PYTHON)" -m venv --clear $*
 
-# What is installed says so in a stamp, which a change of pyproject.toml makes stale.
-$(VENV)/.demo: pyproject.toml | $(BIN)/python
+# A stamp records what is installed; a change of the lock or of pyproject.toml makes it stale. MESS itself is installed
+# without its dependencies, which the lock has, and without build isolation, which would fetch what no lock names.
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(BIN)/python
 	@echo "Installing MESS and its demo into $(VENV) (only once)"
-	@$(PIP) --editable '.[demo]'
+	@$(BIN)/python $(INSTALL) --require-hashes --requirement requirements/demo.txt
+	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(BIN)/python
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 	@echo "Installing MESS and its development tools into $(VENV) (only once)"
-	@$(PIP) --editable '.[dev]'
+	@$(BIN)/python $(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python $(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $(VENV)/.demo $@
+
+$(TOOLS)/.installed: requirements/tools.txt | $(TOOLS)/bin/python
+	@echo "Installing the tools for releases into $(TOOLS) (only once)"
+	@$(TOOLS)/bin/python $(INSTALL) --require-hashes --requirement requirements/tools.txt
+	@touch $@

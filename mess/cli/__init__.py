@@ -13,7 +13,6 @@ from mess.errors import MessError
 app = typer.Typer(
     help="Relays MongoDB change streams to webhooks and queues: nothing lost, in order per document.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -56,7 +56,7 @@ def test_secrets_are_hidden() -> None:
         "try: fail()\n"
         "except ValueError as error: log.error('a', error=error); log.exception('b')"
     )
-    assert written.count("mongodb://***@h") == 7
+    assert written.count("mongodb://***@h") >= 7  # Python 3.13 shows the lines of a program given by -c, too
     assert "u:p" not in written
 
 

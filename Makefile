@@ -39,6 +39,10 @@ test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of
 test-docker: ## Run the image and the Compose file on this machine's Docker engine
 	@tests/docker/run.sh $(ARGS)
 
+.PHONY: campaign
+campaign: $(VENV)/.dev ## Random faults and rearranged configs, judged by an independent checker (MINUTES=10, or SEED=123)
+	@exec $(BIN)/python -m tests.campaign --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED)) $(ARGS)
+
 .PHONY: services
 services: ## Install the brokers that tests and benchmarks use (Debian, Ubuntu)
 	@tests/servers/install.sh

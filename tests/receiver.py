@@ -98,6 +98,11 @@ class Receiver:
         return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/hook"
 
     @property
+    def listening(self) -> bool:
+        """Whether it is started."""
+        return self._server is not None
+
+    @property
     def accepted(self) -> list[Delivered]:
         """The events of every request that was answered with 2xx, in the order of arrival, duplicates included."""
         return [event for event in self.received if 200 <= event.status < 300]

@@ -38,6 +38,8 @@ class Envelope:
 
 def _source(value: str) -> str:
     text = value.replace("{db}", "").replace("{collection}", "")
+    if re.search(r"\{[^{}]*\}", text):
+        raise ValueError("only {db} and {collection} stand for values here; take other placeholders out")
     # The characters of a URI reference (RFC 3986, 2).
     if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
         raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")

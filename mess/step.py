@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from mess.body import Shape
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
+from mess.template import Template
 
 MINI_BATCH_EVENTS = 500
 """How many events a step is handed at the most."""
@@ -135,6 +137,26 @@ class Sink(Step):
         return events
 
 
+class Reading(NamedTuple):
+    """A value of the event that a step's options name.
+
+    `option` is where in the options: keys and indexes. `name` is a placeholder's name or a path in the body, and
+    `default` whether it has a default. `need` says what happens to an event that lacks the value: it is refused, the
+    value is written as nothing, the field is left out, or nothing worth mentioning.
+    """
+
+    option: tuple[str | int, ...]
+    name: str
+    need: Literal["refused", "empty", "left out", "none"]
+    default: bool = False
+
+
+def readings(option: tuple[str | int, ...], text: str, need: Literal["refused", "empty"]) -> Iterator[Reading]:
+    """What a template reads that is given as an option."""
+    for name, default in Template(text).placeholders:
+        yield Reading(option, name, need, default is not None)
+
+
 class StepConfig(BaseModel):
     """Base of a step's options. Its docstring and its fields' descriptions are the step's documentation."""
 
@@ -148,6 +170,14 @@ class StepConfig(BaseModel):
     def describe(self) -> str:
         """What the step does, in the few words that the relay says at start; must not hold a secret."""
         return self.name
+
+    def named_values(self) -> Iterator[Reading]:
+        """The values of an event that the options name, so that misspelt ones are found before any event flows."""
+        return iter(())
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """What the body can be after the step when it is `body` before; None where that is not known."""
+        return None
 
     @abstractmethod
     def build(self, context: Context) -> Step:

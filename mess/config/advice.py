@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from mess import steps
+from mess.config.absent import absent
+from mess.config.chains import Chain, chains, nearest, wants_full_document
 from mess.config.document import Document, Path
-from mess.config.model import ALL_OPERATIONS, Config, Scope
+from mess.config.model import ALL_OPERATIONS, Config
 from mess.config.pipelines import entries, step_name
-
-Chain = list[tuple[Path, Scope]]
-"""The scopes that a namespace falls under, the most specific first."""
 
 _LOCAL_STEPS = frozenset({"log", "field-map"})
 _AGAIN = "since deliveries are tried again without end"
@@ -19,33 +18,16 @@ _AGAIN = "since deliveries are tried again without end"
 
 def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
-    warnings = [*_plugins(config, data), *_hooks(config, data)]
+    warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config)]
     for chain in chains(config):
         warnings += [*_match(chain), *_order(chain), *_debezium(chain)]
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
 
 
-def chains(config: Config) -> Iterator[Chain]:
-    """One for each entry of `databases` and each of its `collections`."""
-    for db, database in config.databases.items():
-        outer: Chain = [(("databases", db), database), ((), config)]
-        if not database.collections:
-            yield outer
-        for coll, collection in database.collections.items():
-            yield [(("databases", db, "collections", coll), collection), *outer]
-
-
-def nearest(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
-    """An option as it holds in a chain, with the path of the scope that says so."""
-    return next(
-        ((path, value) for path, scope in chain if (value := getattr(scope, option)) is not None), ((), default)
-    )
-
-
 def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
     path, match = nearest(chain, "match")
-    if not match or not _wants_full_document(match):
+    if not match or not wants_full_document(match):
         return
     operations = nearest(chain, "operations", ALL_OPERATIONS)[1]
     if "delete" in operations:
@@ -58,25 +40,6 @@ def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
             (*path, "match"),
             "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
         )
-
-
-def _wants_full_document(query: dict[str, Any]) -> bool:
-    """Whether a query lets pass nothing but what has a fullDocument."""
-    for key, condition in query.items():
-        if key == "operationType":
-            return False  # whoever chooses by operation has thought of it
-        if key == "$and" and isinstance(condition, list):
-            if any(isinstance(part, dict) and _wants_full_document(part) for part in condition):
-                return True
-        elif (key == "fullDocument" or key.startswith("fullDocument.")) and not _lets_missing_pass(condition):
-            return True
-    return False
-
-
-def _lets_missing_pass(condition: Any) -> bool:
-    if not isinstance(condition, dict):
-        return condition is None
-    return condition.get("$exists") is False or not {"$ne", "$nin", "$not"}.isdisjoint(condition)
 
 
 def _order(chain: Chain) -> Iterator[tuple[Path, str]]:

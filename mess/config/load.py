@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mess.config.advice import advise, chains, nearest
+from mess.config.advice import advise
+from mess.config.chains import chains, nearest
 from mess.config.checks import check
 from mess.config.document import Document, by_place
 from mess.config.document import Path as DocumentPath

@@ -7,6 +7,7 @@ from typing import Any
 
 from mess import steps
 from mess.config.document import Document, Path
+from mess.config.placeholders import check_placeholders
 from mess.config.validate import validate
 from mess.config.wording import did_you_mean, nearest, plain
 from mess.errors import ConfigError
@@ -42,30 +43,40 @@ def step_name(entry: Any) -> Any:
 
 
 def check_steps(data: dict[str, Any], document: Document) -> None:
-    """Report steps that nobody knows, steps of packages that are broken, and options that do not fit; take out options
-    that a step passes over."""
+    """Report steps that nobody knows, steps of packages that are broken, options that do not fit, and values that no
+    event has; take out options that a step passes over."""
     plugins = _mapping(data, "plugins")
     _warn_of_packages(plugins, document)
-    for path, entry in entries(data):
-        name = step_name(entry)
-        if not isinstance(name, str) or name in plugins:
-            continue
-        place = (*path, "name") if isinstance(entry, dict) else path
-        try:
-            model = steps.config_class(name)
-        except KeyError:
-            document.reject(_unknown(name, plugins, secret=document.is_secret(place)), place)
-            continue
-        except ConfigError as error:
-            document.reject(str(error), place)
-            continue
-        config = entry.get("config") if isinstance(entry, dict) else None
-        if config is None:
-            config = {}
-        if isinstance(config, dict):
-            if model.ignores_unknown and isinstance(entry, dict):
-                config = entry["config"] = _known(model, config, document, (*path, "config"))
-            validate(model, config, document, (*path, "config"))
+    for path, scope in scopes(data):
+        pipeline = scope.get("pipeline")
+        if isinstance(pipeline, list):
+            places = [(*path, "pipeline", index) for index in range(len(pipeline))]
+            options = [_options(entry, place, plugins, document) for place, entry in zip(places, pipeline, strict=True)]
+            check_placeholders(zip(places, options, strict=True), document)
+
+
+def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document) -> StepConfig | None:
+    """The options of a pipeline's entry; None for a user's function, and where a mistake has been reported."""
+    name = step_name(entry)
+    if not isinstance(name, str) or name in plugins:
+        return None
+    place = (*path, "name") if isinstance(entry, dict) else path
+    try:
+        model = steps.config_class(name)
+    except KeyError:
+        document.reject(_unknown(name, plugins, secret=document.is_secret(place)), place)
+        return None
+    except ConfigError as error:
+        document.reject(str(error), place)
+        return None
+    config = entry.get("config") if isinstance(entry, dict) else None
+    if config is None:
+        config = {}
+    if not isinstance(config, dict):
+        return None  # which the model reports
+    if model.ignores_unknown and isinstance(entry, dict):
+        config = entry["config"] = _known(model, config, document, (*path, "config"))
+    return validate(model, config, document, (*path, "config"))
 
 
 def shadowed(data: dict[str, Any]) -> Iterator[str]:

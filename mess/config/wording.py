@@ -68,12 +68,13 @@ def did_you_mean(given: Any, known: Iterable[str]) -> str:
     return f'; did you mean "{match}"?' if match else ""
 
 
-def nearest(given: Any, known: Iterable[str]) -> str | None:
-    """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`."""
+def nearest(given: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
+    """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`. `cutoff` is how
+    much like it must be, 1 being the same."""
     if not isinstance(given, str) or len(given) > 100:
         return None
     by_form = {_form(name): name for name in known}
-    found = difflib.get_close_matches(_form(given), by_form, n=1, cutoff=0.7)
+    found = difflib.get_close_matches(_form(given), by_form, n=1, cutoff=cutoff)
     return by_form[found[0]] if found else None
 
 

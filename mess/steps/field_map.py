@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mess.body import ANYTHING, EMPTY, Shape, Unknown
 from mess.codec import copy
 from mess.event import Event
 from mess.paths import MISSING, Path, parse_path, put, remove
-from mess.step import Context, StepConfig, Transform
-from mess.template import Read, Template, TemplateText, reader
-
-
-def _path(text: str) -> str:
-    parse_path(text)
-    return text
-
-
-PathText = Annotated[str, AfterValidator(_path)]
+from mess.step import Context, Reading, StepConfig, Transform, readings
+from mess.template import PathText, Read, Template, TemplateText, reader
 
 
 class FieldSource(BaseModel):
@@ -33,7 +27,8 @@ class FieldSource(BaseModel):
     """What the field holds when the path leads nowhere. Without it, the field is left out."""
     template: TemplateText | None = None
     """A text with places for values, as in `order {documentKey._id}`: paths in the body, `{$id}`, `{db}`,
-    `{collection}` and `{operation}`. What is not there is written as nothing; `{{` and `}}` are braces themselves."""
+    `{collection}` and `{operation}`. What is not there is left empty, unless it has a default:
+    `{fullDocument.region|eu}`. `{{` and `}}` are braces."""
     value: Any = None
     """A constant."""
 
@@ -72,6 +67,31 @@ class FieldMapConfig(StepConfig):
                 "fields is empty and keep is none, so every body would be empty; name fields, or keep: all"
             )
         return self
+
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        for target, source in self.fields.items():
+            option = ("fields", target)
+            if isinstance(source, str):
+                yield Reading(option, source, "left out")
+            elif source.path is not None:
+                yield Reading((*option, "path"), source.path, "left out", "default" in source.model_fields_set)
+            elif source.template is not None:
+                yield from readings((*option, "template"), source.template, "empty")
+        for index, path in enumerate(self.drop):
+            yield Reading(("drop", index), path, "none")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """The fields that are kept and set, without those that are dropped."""
+        if self.keep == "all" and body is None:
+            return None
+        before = body or ANYTHING
+        after = before if self.keep == "all" else EMPTY
+        for target, source in self.fields.items():
+            after = after.put(parse_path(target), _shape_of(source, before))
+        for path in self.drop:
+            after = after.remove(parse_path(path))
+        return after
 
     def build(self, context: Context) -> FieldMap:
         """Make the step."""
@@ -113,6 +133,14 @@ class FieldMap(Transform):
             remove(body, path)
         event.body = body
         return event
+
+
+def _shape_of(source: str | FieldSource, body: Shape) -> Shape:
+    path = source if isinstance(source, str) else source.path
+    if path is None or path == "$id":
+        return ANYTHING
+    found = body.find(parse_path(path))
+    return ANYTHING if isinstance(found, Unknown) else found
 
 
 def _reader(source: str | FieldSource) -> Read:

@@ -6,7 +6,7 @@ import io
 import re
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -17,19 +17,21 @@ from yarl import URL
 
 import mess
 from mess import tls
+from mess.body import Shape
 from mess.envelope import Envelope, Format
-from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
+from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
 from mess.event import Event
-from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Sink, StepConfig
+from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, StepConfig, readings
 from mess.tls import ClientCertificate
 from mess.values import Duration, Size
 from mess.webhook import connection
 from mess.webhook.answers import Answers, failure
 from mess.webhook.auth import Auth, authorization, secrets
 from mess.webhook.oauth2 import Tokens
+from mess.webhook.partition import partition
 from mess.webhook.signing import Sign
 from mess.webhook.unspoken import Unspoken
-from mess.webhook.url import HttpUrl
+from mess.webhook.url_template import HttpUrlTemplate, UrlTemplate
 
 # Names that aiohttp need not fold again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
@@ -50,8 +52,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """An answer's status, headers, and the beginning of its body."""
-Request = Callable[[str, bytes, bool], Awaitable[Answer]]
-"""Sends a request with this id and body, and whether it is a replay."""
+Request = Callable[[URL, str, bytes, bool], Awaitable[Answer]]
+"""Sends a request to a URL, with this id and body, and whether it is a replay."""
 
 
 class Batch(BaseModel):
@@ -76,8 +78,10 @@ class HttpConfig(StepConfig, Format):
 
     name: ClassVar[str] = "http"
 
-    endpoint: HttpUrl
-    """The URL to send to."""
+    endpoint: HttpUrlTemplate
+    """The URL to send to, as a template: in its path and query, `{…}` stands for a value of the event, percent-encoded,
+    as in `https://example.com/hooks/{db}/{collection}`. An event that lacks the value is refused, unless the
+    placeholder has a default: `{fullDocument.region|eu}`."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict, repr=False)
@@ -101,8 +105,17 @@ class HttpConfig(StepConfig, Format):
 
     def describe(self) -> str:
         """The step and the endpoint's host; paths and queries of webhooks often are secrets."""
-        url = URL(self.endpoint)
-        return f"http {url.origin()}{'/…' if url.path_qs not in ('', '/') else ''}"
+        endpoint = UrlTemplate(self.endpoint)
+        more = not endpoint.constant or endpoint.constant_segments or endpoint.constant_query
+        return f"http {endpoint.origin.origin()}{'/…' if more else ''}"
+
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        return readings(("endpoint",), self.endpoint, "refused")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """Events go on as they came."""
+        return body
 
     def build(self, context: Context) -> Http:
         """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used, or what `auth` needs is
@@ -128,8 +141,9 @@ class Http(Sink):
         self._meaning = config.answers.meaning()
         self._event_may_be_cause = config.answers.event_may_be_cause
         self._sign = config.sign.signer() if config.sign else None
-        self._url = URL(config.endpoint)
-        self._unspoken = Unspoken(secrets(config.auth, self._url, config.headers))
+        self._endpoint = UrlTemplate(config.endpoint)
+        self.destination = None if self._endpoint.constant else self._destination
+        self._unspoken = Unspoken(secrets(config.auth, self._endpoint, config.headers))
         self._tls = tls
         self._tokens = tokens
         self._request: Request = self._plainly if tokens is None else partial(self._with_token, tokens)
@@ -141,9 +155,8 @@ class Http(Sink):
         content_type = envelope.batch_content_type if self._batch else envelope.content_type
         headers = CIMultiDict({"Content-Type": content_type, "User-Agent": f"mess/{mess.__version__}"})
         headers.update(config.headers)
-        if credentials := authorization(config.auth, self._url):
+        if credentials := authorization(config.auth, self._endpoint.origin):
             headers["Authorization"] = credentials
-        self._url = self._url.with_user(None)
         # Lanes bound how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
@@ -161,7 +174,7 @@ class Http(Sink):
 
     async def check(self) -> str:
         """Connect to the endpoint, and send nothing; get a token, where it takes one."""
-        found = await connection.attempt(self._url, self._tls, self._config.timeout)
+        found = await connection.attempt(self._endpoint.origin, self._tls, self._config.timeout)
         if self._tokens is None:
             return found
         await self._tokens.authorization()
@@ -184,42 +197,45 @@ class Http(Sink):
                 continue
 
     async def deliver(self, events: Sequence[Event]) -> None:
-        """Send the events, in as few requests as `batch` allows, one request after another.
+        """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.
 
-        What comes behind a request that failed is not tried: a retry would invert the order.
+        Behind a request that failed, neither the same endpoint is tried again nor another one with an event of the same
+        ordering key: a retry would invert the order.
         """
-        start = 0
-        while start < len(events):
-            end = start + 1
-            try:
-                bodies = self._bodies(events[start : start + self.max_events])
-                end = start + len(bodies)
-                await self._send(events[start:end], bodies)
-            except DeliveryError as error:
-                if end - start == len(events):
-                    raise
-                raise BatchError(dict.fromkeys(range(start, end), error), untried=events[end:]) from error
-            start = end
+        max_bytes = self._batch.max_bytes if self._batch else 0
+        found = partition(events, self._endpoint, self._envelope.encode, self.max_events, max_bytes)
+        errors, untried = found.errors, found.untried
+        failed: set[URL] = set()
+        stuck: set[int] = set()
+        for part in found.parts:
+            bodies = {
+                index: body
+                for index, body in part.bodies.items()
+                if part.url not in failed and events[index].line not in stuck
+            }
+            if late := [index for index in part.bodies if index not in bodies]:
+                untried += late
+                stuck.update(events[index].line for index in late)
+            if bodies:
+                try:
+                    await self._send(part.url, [events[index] for index in bodies], list(bodies.values()))
+                except DeliveryError as error:
+                    errors |= dict.fromkeys(bodies, error)
+                    failed.add(part.url)
+                    stuck.update(events[index].line for index in bodies)
+        causes = list(errors.values())
+        if len(causes) == len(events) and all(cause is causes[0] for cause in causes):
+            raise causes[0]
+        if errors:
+            raise BatchError(errors, untried=[events[index] for index in sorted(untried)])
 
-    def _bodies(self, events: Sequence[Event]) -> list[bytes]:
-        """The bodies of as many of the first events as go into one request."""
-        encode = self._envelope.encode
-        bodies: list[bytes] = []
-        room = self._batch.max_bytes if self._batch else 0
-        for event in events:
-            try:
-                body = event.encode(encode)
-            except Exception as error:
-                if bodies:
-                    break  # it is the next request's first
-                raise Refused(f"the body cannot be written as JSON: {error}") from error
-            room -= len(body)
-            if room < 0 and bodies:
-                break
-            bodies.append(body)
-        return bodies
+    def _destination(self, event: Event) -> str:
+        try:
+            return str(self._endpoint(event))
+        except Exception:  # `deliver` refuses the event and gives the reason
+            return ""
 
-    async def _send(self, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+    async def _send(self, url: URL, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
         """Send events, which share a request when there are several."""
         first = events[0]
         if self._batch:
@@ -227,13 +243,13 @@ class Http(Sink):
         else:
             identity, body = first.id, bodies[0]
         try:
-            status, headers, answer = await self._request(identity, body, first.replay)
+            status, headers, answer = await self._request(url, identity, body, first.replay)
         except aiohttp.ConnectionTimeoutError as error:
             raise EndpointDown("the connection could not be made in time", shared=True) from error
         except TimeoutError as error:
             raise Ambiguous(f"no answer within {self._config.timeout:g} s") from error
         except aiohttp.ClientError as error:
-            raise connection.failure(error, self._url) from error
+            raise connection.failure(error, url) from error
         meaning = self._meaning(status)
         if meaning != "done":
             may_be_cause = self._event_may_be_cause(status)
@@ -244,26 +260,28 @@ class Http(Sink):
         text = self._unspoken.hidden_in(answer.decode("utf-8", "replace"))
         return (text if self._tokens is None else self._tokens.unspoken.hidden_in(text)).encode()
 
-    async def _with_token(self, tokens: Tokens, identity: str, body: bytes, replay: bool) -> Answer:
+    async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, replay: bool) -> Answer:
         """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""
         authorization = await tokens.authorization()
-        found = await self._plainly(identity, body, replay, authorization)
+        found = await self._plainly(url, identity, body, replay, authorization)
         if found[0] == 401:
             tokens.forget(authorization)
-            found = await self._plainly(identity, body, replay, await tokens.authorization())
+            found = await self._plainly(url, identity, body, replay, await tokens.authorization())
         return found
 
-    async def _plainly(self, identity: str, body: bytes, replay: bool, authorization: str | None = None) -> Answer:
+    async def _plainly(
+        self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None = None
+    ) -> Answer:
         """What the endpoint answers to a request."""
         try:
-            return await self._once(identity, body, replay, authorization)
+            return await self._once(url, identity, body, replay, authorization)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # The endpoint closed a kept-alive connection just as it was used again.
-            return await self._once(identity, body, replay, authorization)
+            return await self._once(url, identity, body, replay, authorization)
 
-    async def _once(self, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
+    async def _once(self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
         if self._session is None:
             raise AssertionError("the step is not open")
         timestamp = str(int(time.time()))
@@ -276,7 +294,7 @@ class Http(Sink):
             headers[_AUTHORIZATION] = authorization
         data = body if len(body) <= _WRITTEN_AT_ONCE else io.BytesIO(body)
         response = await self._session.request(
-            self._config.method, self._url, data=data, headers=headers, allow_redirects=False
+            self._config.method, url, data=data, headers=headers, allow_redirects=False
         )
         # Without a body, which is the rule, the connection has gone back to the pool by itself.
         if response.content.at_eof():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 import orjson
 import structlog
 
 from mess import codec
+from mess.body import Shape
 from mess.event import Event
 from mess.paths import MISSING, get, parse_path
-from mess.step import Context, StepConfig, Transform
+from mess.step import Context, Reading, StepConfig, Transform
+from mess.template import PathText
 
 
 class LogConfig(StepConfig):
@@ -23,10 +26,19 @@ class LogConfig(StepConfig):
     name: ClassVar[str] = "log"
     ignores_unknown: ClassVar[bool] = True
 
-    fields: tuple[str, ...] | None = None
+    fields: tuple[PathText, ...] | None = None
     """Paths of the body to log, such as `fullDocument.total`. Default: the whole body."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The level to log at."""
+
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        for index, path in enumerate(self.fields or ()):
+            yield Reading(("fields", index), path, "none")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """Events go on as they came."""
+        return body
 
     def build(self, context: Context) -> LogStep:
         """Make the step."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from mess import tls
+from mess.body import Shape
 from mess.envelope import Envelope, Format
 from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event, Namespace
@@ -21,8 +22,8 @@ from mess.queues.mqtt import MqttBroker, MqttOptions
 from mess.queues.nats import NatsBroker, NatsOptions
 from mess.queues.rabbitmq import RabbitBroker, RabbitOptions
 from mess.queues.redis import RedisBroker, RedisOptions
-from mess.step import Context, Sink, StepConfig
-from mess.template import Template, TemplateText
+from mess.step import Context, Reading, Sink, StepConfig, readings
+from mess.template import WHOLE_DATABASE, Template, TemplateText
 from mess.tls import ClientCertificate
 from mess.values import Duration
 
@@ -35,7 +36,7 @@ _BROKERS: dict[str, type[Broker]] = {
 }
 """By the name of the broker's own section of options."""
 _SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
-_named: Callable[[Namespace], str] = lru_cache(maxsize=10_000)(str)
+_BY_NAMESPACE = "{db}.{collection}"
 _REPLAY = ("mess-replay", b"true")
 _ESCAPED = "In a user's name or password @, :, /, ? and # are written %40, %3A, %2F, %3F and %23"
 
@@ -67,9 +68,8 @@ class QueueConfig(StepConfig, Format):
     """Publishes each event to a broker, and hands it on unchanged when the broker has confirmed it.
 
     The url's scheme picks the broker. A broker that is not there holds the events back until it returns; what it will
-    never take (too large, denied, no such topic) is refused, and `on_failure` decides. In `target`, `key` and
-    `headers`, `{…}` stands for a value of the event: `{db}`, `{collection}`, `{operation}`, `{$id}`, or a path in its
-    body.
+    never take (too large, denied, no such topic) is refused, and `on_failure` decides. `target`, `key` and `headers`
+    are templates: `{…}` stands for a value of the event.
     """
 
     name: ClassVar[str] = "queue"
@@ -78,8 +78,10 @@ class QueueConfig(StepConfig, Format):
     """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
     `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
     `mqtts://…`. User and password may stand in it; they are never shown."""
-    target: TemplateText = "{db}.{collection}"
-    """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject."""
+    target: TemplateText = _BY_NAMESPACE
+    """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject. An event
+    that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`. `{collection}` is
+    `_database` for events of a whole database (`dropDatabase`)."""
     key: TemplateText | None = None
     """What the broker is to partition and order by, as a template. Default: the document's `_id`, as the format has
     it."""
@@ -124,6 +126,18 @@ class QueueConfig(StepConfig, Format):
         parts = urlsplit(self.url)
         return f"queue {parts.scheme}://{parts.netloc.rpartition('@')[2]} {self.target}"
 
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        yield from readings(("target",), self.target, "refused")
+        if self.key is not None:
+            yield from readings(("key",), self.key, "empty")
+        for name, text in self.headers.items():
+            yield from readings(("headers", name), text, "empty")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """Events go on as they came."""
+        return body
+
     def build(self, context: Context) -> Queue:
         """Make the step. Raises ConfigError when the broker's client is not installed, or a file cannot be used."""
         made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
@@ -142,9 +156,9 @@ class Queue(Sink):
         self._broker = broker
         self._timeout = config.timeout
         self._encode = envelope.encode
-        self._target = Template(config.target)
+        self._target = Template(config.target, required="target")
         # Most targets depend on the namespace alone, and there are few of those.
-        self._by_namespace = config.target == "{db}.{collection}"
+        self._by_namespace = config.target == _BY_NAMESPACE
         self.destination = None if self._target.constant else self._destination
         self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
         self._content_type = ("content-type", envelope.content_type.encode())
@@ -174,6 +188,8 @@ class Queue(Sink):
         for index, event in enumerate(events):
             try:
                 messages[index] = self._message(event)
+            except Refused as error:
+                errors[index] = error
             except Exception as error:
                 errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}")
         untried: list[int] = []
@@ -235,13 +251,19 @@ class Queue(Sink):
         )
 
     def _target_of(self, event: Event) -> str:
-        return _named(event.namespace) if self._by_namespace else self._target(event)
+        return _target_of(event.namespace) if self._by_namespace else self._target(event)
 
     def _destination(self, event: Event) -> str:
         try:
             return self._target_of(event)
         except Exception:  # `deliver` refuses the event and gives the reason
             return ""
+
+
+@lru_cache(maxsize=10_000)
+def _target_of(namespace: Namespace) -> str:
+    """What `_BY_NAMESPACE` gives."""
+    return f"{namespace.db}.{namespace.coll or WHOLE_DATABASE}"
 
 
 def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from yarl import URL
 
 from mess.webhook.oauth2 import OAuth2, Tokens
+from mess.webhook.url_template import UrlTemplate
 
 _SHORTEST = 4
 
@@ -65,11 +66,14 @@ def authorization(auth: Auth | None, url: URL) -> str | None:
     return None
 
 
-def secrets(auth: Auth | None, url: URL, headers: Mapping[str, str]) -> list[str]:
-    """What a request holds that no message may: credentials, and the values of headers and of the URL's query. Those
-    that are shorter than any secret are left out, since they would be found in every text."""
+def secrets(auth: Auth | None, endpoint: UrlTemplate, headers: Mapping[str, str]) -> list[str]:
+    """What a request holds that no message may: credentials, and the values of headers and, as far as they are
+    constant, of the URL's query. Those that are shorter than any secret are left out, since they would be found in
+    every text."""
+    url = endpoint.origin
     found = [*headers.values(), *(value.rpartition(" ")[2] for value in headers.values())]
-    found += [url.raw_query_string, *url.query.values()]
+    for part in endpoint.constant_query:
+        found += [part, *URL(f"?{part}", encoded=True).query.values()]
     found = [value for value in found if len(value) >= _SHORTEST]
     if sent := authorization(auth, url):
         found.append(sent.partition(" ")[2])

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, Field
 from yarl import URL
 
 
-def _http_url(value: str) -> str:
+def http_url(value: str) -> str:
+    """The value, if it is an http or https URL. Raises ValueError."""
     try:
         url = URL(value)
         host = (url.host or "").encode("idna")  # or it could never be looked up
@@ -19,5 +20,5 @@ def _http_url(value: str) -> str:
     return value
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url), Field(repr=False)]
+HttpUrl = Annotated[str, AfterValidator(http_url), Field(repr=False)]
 """An http or https URL, which may hold a secret."""

@@ -11,6 +11,7 @@ from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, Min
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from mess.errors import Refused
 from mess.event import Event, Namespace
 from mess.template import Template, reader
 
@@ -43,6 +44,13 @@ def render(text: str, **body: Any) -> str:
         ("{{db}}", "{db}"),
         ("100 % %s %d {db}", "100 % %s %d shop"),
         ("line\n{db}\ttab", "line\nshop\ttab"),
+        ("{fullDocument.missing|eu}{fullDocument.note|us}{fullDocument.empty|none}", "euusnone"),
+        ("{fullDocument.total|0}", "9.5"),
+        ("{fullDocument.missing|}", ""),
+        ("{fullDocument.missing| a | b }", " a | b "),
+        ("{fullDocument.a||b}{fullDocument.a||c|d||e}", "pipe" + "d||e"),
+        ("{fullDocument.z|||x}{fullDocument.a|||x}", "xa-pipe"),
+        ("{db|x}{{{db|y}}}", "shop{shop}"),
     ],
 )
 def test_places_are_filled_in(text: str, expected: str) -> None:
@@ -50,6 +58,9 @@ def test_places_are_filled_in(text: str, expected: str) -> None:
         "total": 9.5,
         "paid": True,
         "note": None,
+        "empty": "",
+        "a|b": "pipe",
+        "a|": "a-pipe",
         "items": [{"sku": "a"}, {"sku": "b"}],
         "address": {"city": "Turin"},
         "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc),
@@ -87,6 +98,27 @@ def test_what_is_no_template_is_refused(text: str) -> None:
 )
 def test_values_are_written_as_in_plain_json_and_texts_without_quotes(value: Any, expected: str) -> None:
     assert render("{v}", v=value) == expected
+
+
+@pytest.mark.parametrize(
+    ("body", "state"), [({}, "missing"), ({"v": None}, "null"), ({"v": float("nan")}, "null"), ({"v": ""}, "empty")]
+)
+def test_a_required_value_that_is_not_there_refuses_the_event(body: dict[str, Any], state: str) -> None:
+    """Rather than send it somewhere else, such as to the topic `shop.`."""
+    with pytest.raises(Refused) as caught:
+        Template("{db}.{v}", required="target")(event(**body))
+    reason = f"target: v is {state} in this event (insert); give it a default, as in {{v|none}}"
+    assert str(caught.value) == reason
+    assert Template("{db}.{v|x}", required="target")(event(**body)) == "shop.x"
+    assert Template("{db}.{v|}", required="target")(event(**body)) == "shop."
+
+
+def test_a_whole_databases_events_have_a_substitute_for_the_collection_where_one_is_required() -> None:
+    change = Event({**TOKEN, "operationType": "dropDatabase"}, Namespace("shop"))
+    assert Template("{db}.{collection}", required="target")(change) == "shop._database"
+    assert Template("{db}.{collection|all}", required="target")(change) == "shop.all"
+    assert Template("{db}.{collection}")(change) == "shop."
+    assert Template("{db}.{collection|all}")(change) == "shop.all"
 
 
 def test_constant_tells_whether_all_events_give_the_same() -> None:

@@ -169,7 +169,7 @@ async def test_a_kept_alive_connection_that_the_endpoint_has_closed_costs_nothin
     assert len(receiver.accepted) == 2
 
 
-async def test_a_body_that_no_json_can_hold_is_refused_and_those_before_it_are_sent(receiver: Receiver) -> None:
+async def test_a_body_that_no_json_can_hold_is_refused_and_the_others_are_sent(receiver: Receiver) -> None:
     events = make_events(3)
     events[1].body = {"odd": {1, 2}}
     async with opened(receiver.url, batch={}) as step:
@@ -177,7 +177,8 @@ async def test_a_body_that_no_json_can_hold_is_refused_and_those_before_it_are_s
             await step.process(events)
     assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
     assert "set" in str(caught.value.errors[1])
-    assert [found.id for found in receiver.received] == [events[0].id]
+    assert [found.id for found in receiver.received] == [events[0].id, events[2].id]
+    assert len(receiver.requests) == 1
 
 
 async def test_an_endless_answer_is_not_read_to_its_end(receiver: Receiver) -> None:

@@ -1,0 +1,110 @@
+"""Values of events that steps name, and that some of the operations which reach them never have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mess import steps
+from mess.body import CHANGE, Shape, Unknown
+from mess.config.chains import Chain, chains, database_chain, nearest, wants_full_document
+from mess.config.document import Path
+from mess.config.model import ALL_OPERATIONS, Config, StepSpec
+from mess.config.placeholders import is_own
+from mess.paths import parse_path
+from mess.step import Reading, StepConfig
+
+_OF_DOCUMENTS = ("insert", "update", "replace", "delete")
+_OF_A_DATABASE = "dropDatabase"
+_CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text is left empty"}
+
+
+def absent(config: Config) -> Iterator[tuple[Path, str]]:
+    """A warning for each placeholder without a default that some events in scope have no value for, with its place."""
+    found: dict[tuple[Path, Reading], list[str]] = {}
+    for chain, operations in _deliveries(config):
+        path, pipeline = nearest(chain, "pipeline", ())
+        if nearest(chain, "change_hook")[1] is not None:
+            continue
+        for index, reading, origin in _readings(config, pipeline):
+            taken = _OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
+            lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
+            if lacking:
+                place = (*path, "pipeline", index, "config", *reading.option)
+                found[place, reading] = list(dict.fromkeys([*found.get((place, reading), ()), *lacking]))
+    for (place, reading), lacking in found.items():
+        yield (
+            place,
+            f"{{{reading.name}}} has no value in events of {_listed(lacking)}, {_CONSEQUENCES[reading.need]}; leave "
+            f"{'this' if len(lacking) == 1 else 'these'} out of operations, or give a default, as in "
+            f"{{{reading.name}|none}}",
+        )
+
+
+def _deliveries(config: Config) -> Iterator[tuple[Chain, list[str]]]:
+    """Each chain of scopes with the operations whose events take its pipeline."""
+    for chain in chains(config):
+        yield chain, [one for one in _operations(chain) if one != _OF_A_DATABASE]
+    for db in config.databases:
+        chain = database_chain(config, db)
+        if _OF_A_DATABASE in nearest(chain, "operations", ALL_OPERATIONS)[1]:
+            yield chain, [_OF_A_DATABASE]
+
+
+def _operations(chain: Chain) -> list[str]:
+    """The operations that a chain's `operations` and, where it is easily seen, `match` let pass."""
+    operations: list[str] = list(nearest(chain, "operations", ALL_OPERATIONS)[1])
+    match = nearest(chain, "match")[1] or {}
+    if wants_full_document(match):
+        operations = [one for one in operations if not _lacks(one, ("fullDocument",), chain)]
+    return [one for one in operations if _lets_pass(match.get("operationType"), one)]
+
+
+def _lets_pass(condition: Any, operation: str) -> bool:
+    if not isinstance(condition, dict):
+        return condition is None or condition == operation
+    wanted = condition.get("$in", [condition["$eq"]] if "$eq" in condition else None)
+    unwanted = condition.get("$nin", [condition.get("$ne")])
+    return not (isinstance(wanted, list) and operation not in wanted) and not (
+        isinstance(unwanted, list) and operation in unwanted
+    )
+
+
+def _readings(config: Config, pipeline: tuple[StepSpec, ...]) -> Iterator[tuple[int, Reading, Path]]:
+    """The placeholders without a default in a pipeline's steps, with the paths in the change event that they name."""
+    body: Shape | None = CHANGE
+    for index, spec in enumerate(pipeline):
+        if spec.name in config.plugins:
+            return
+        options: StepConfig = steps.config_class(spec.name).model_validate(spec.config)
+        for reading in options.named_values():
+            if reading.need in _CONSEQUENCES and not reading.default and not is_own(reading) and body is not None:
+                found = body.find(parse_path(reading.name))
+                if not isinstance(found, Unknown) and found.origin:
+                    yield index, reading, found.origin
+        body = options.body_after(body)
+
+
+def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
+    """Whether no event of an operation has what lies at a path of the change event."""
+    match origin[0]:
+        case "documentKey":
+            return operation not in _OF_DOCUMENTS
+        case "fullDocument":
+            looked_up = nearest(chain, "full_document", "update_lookup")[1] != "off"
+            return operation not in ("insert", "replace", *(("update",) if looked_up else ()))
+        case "fullDocumentBeforeChange":
+            kept = nearest(chain, "full_document_before_change", "off")[1] != "off"
+            return operation not in (("update", "replace", "delete") if kept else ())
+        case "updateDescription":
+            return operation != "update"
+        case "to":
+            return operation != "rename"
+        case "ns":
+            return origin[1:] == ("coll",) and operation == _OF_A_DATABASE
+    return False
+
+
+def _listed(operations: list[str]) -> str:
+    *others, last = operations
+    return f"{', '.join(others)} and {last}" if others else last

@@ -1,0 +1,53 @@
+"""The scopes that a namespace falls under, with the places where they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mess.config.document import Path
+from mess.config.model import Config, Scope
+
+Chain = list[tuple[Path, Scope]]
+"""The scopes that a namespace falls under, the most specific first."""
+
+
+def chains(config: Config) -> Iterator[Chain]:
+    """One for each entry of `databases` and each of its `collections`."""
+    for db, database in config.databases.items():
+        outer = database_chain(config, db)
+        if not database.collections:
+            yield outer
+        for coll, collection in database.collections.items():
+            yield [(("databases", db, "collections", coll), collection), *outer]
+
+
+def database_chain(config: Config, db: str) -> Chain:
+    """The scopes of a whole database, by its entry in `databases`."""
+    return [(("databases", db), config.databases[db]), ((), config)]
+
+
+def nearest(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
+    """An option as it holds in a chain, with the path of the scope that says so."""
+    return next(
+        ((path, value) for path, scope in chain if (value := getattr(scope, option)) is not None), ((), default)
+    )
+
+
+def wants_full_document(query: dict[str, Any]) -> bool:
+    """Whether a query lets pass nothing but what has a fullDocument."""
+    for key, condition in query.items():
+        if key == "operationType":
+            return False  # whoever chooses by operation has thought of it
+        if key == "$and" and isinstance(condition, list):
+            if any(isinstance(part, dict) and wants_full_document(part) for part in condition):
+                return True
+        elif (key == "fullDocument" or key.startswith("fullDocument.")) and not _lets_missing_pass(condition):
+            return True
+    return False
+
+
+def _lets_missing_pass(condition: Any) -> bool:
+    if not isinstance(condition, dict):
+        return condition is None
+    return condition.get("$exists") is False or not {"$ne", "$nin", "$not"}.isdisjoint(condition)

@@ -1,0 +1,83 @@
+"""The values of events that a pipeline's steps name in their options: those that no event can ever have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from mess.body import CHANGE, Shape, Unknown
+from mess.config.document import Document, Path
+from mess.config.wording import did_you_mean, nearest, plain
+from mess.paths import parse_path
+from mess.step import Reading, StepConfig
+from mess.template import OWN
+
+_MEANT = {"database": "db", "coll": "collection", "id": "$id", "op": "operation"}
+"""What users write who mean one of `OWN`."""
+_NEAR = 0.85
+
+
+def check_placeholders(steps: Iterable[tuple[Path, StepConfig | None]], document: Document) -> None:
+    """Report what a pipeline's steps name and no event has, given each step's place and its options.
+
+    None stands for a step of which nothing is known: a user's function, or one that has been reported already.
+    """
+    body: Shape | None = CHANGE
+    for path, config in steps:
+        if config is None:
+            body = None
+            continue
+        for reading in config.named_values():
+            place = (*path, "config", *reading.option)
+            if body is None:
+                _check_guess(reading, place, document)
+            elif (message := _mistake(reading, body)) is not None:
+                _report(reading, message, place, document)
+        body = config.body_after(body)
+
+
+def is_own(reading: Reading) -> bool:
+    """Whether a name is one of the event's own and not a path in its body."""
+    return reading.name == "$id" or (reading.name in OWN and reading.need in ("refused", "empty"))
+
+
+def _report(reading: Reading, message: str, place: Path, document: Document) -> None:
+    if document.is_secret(place) or not plain(reading.name):
+        message = "names a value that no event has at this step; check its placeholders"
+    if reading.need == "none":
+        document.warn(message, place)
+    else:
+        document.report(message, place)
+
+
+def _mistake(reading: Reading, body: Shape) -> str | None:
+    """What is wrong with a name where the body is known; None when nothing is."""
+    if is_own(reading):
+        return None
+    found = body.find(parse_path(reading.name))
+    if not isinstance(found, Unknown):
+        return None
+    known = [".".join((*found.within, name)) for name in found.known]
+    given = ".".join((*found.within, found.name))
+    hint = did_you_mean(given, known)
+    if not found.within and reading.need in ("refused", "empty"):
+        meant = nearest(given, [*known, *OWN, *_MEANT])
+        hint = f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else ""
+    elif not found.within and given in OWN:
+        hint = f'; write {{template: "{{{given}}}"}} for the event\'s own'
+    if reading.default and not hint:
+        return None  # somebody who gives a default expects that it may be missing
+    holder = ".".join(found.within) or ("a change event" if body is CHANGE else "the body")
+    fields = f"; it has {', '.join(found.known)}" if found.known and body is not CHANGE and not hint else ""
+    shown = f"{{{reading.name}}}" if reading.need in ("refused", "empty") else reading.name
+    return f'{shown}: {holder} has no field "{found.name}" at this step{hint or fields}'
+
+
+def _check_guess(reading: Reading, place: Path, document: Document) -> None:
+    """Warn of a name that is nearly one of a change event's, where the body is not known."""
+    name = parse_path(reading.name)[0]
+    own = OWN if reading.need in ("refused", "empty") else ()
+    known = {*(CHANGE.fields or ()), *own}
+    if is_own(reading) or name in known or reading.need == "none" or document.is_secret(place):
+        return
+    if meant := nearest(name, known, _NEAR):
+        document.warn(f'{reading.name}: did you mean "{meant}"? What the body holds here is not known', place)

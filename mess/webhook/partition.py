@@ -1,0 +1,79 @@
+"""From events to the requests that carry them: each endpoint's own, in an order that no document's events leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from yarl import URL
+
+from mess.errors import DeliveryError, Refused
+from mess.event import Encoder, Event
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """A request to make: its URL, and its events' indexes and bodies."""
+
+    url: URL
+    bodies: dict[int, bytes] = field(default_factory=dict)
+    size: int = 0
+
+    def add(self, index: int, body: bytes) -> None:
+        """Put one more event in."""
+        self.bodies[index] = body
+        self.size += len(body)
+
+
+@dataclass(slots=True, eq=False)
+class Partition:
+    """The requests for some events.
+
+    `parts` are to be made in their order. `errors` says, by index, of which events none can be made, and `untried` are
+    the events behind these that have the same ordering key.
+    """
+
+    parts: list[Part] = field(default_factory=list)
+    errors: dict[int, DeliveryError] = field(default_factory=dict)
+    untried: list[int] = field(default_factory=list)
+
+
+def partition(
+    events: Sequence[Event], url: Callable[[Event], URL], encode: Encoder, max_events: int, max_bytes: int
+) -> Partition:
+    """Put events into as few requests as possible, each to one URL, of at most `max_events` and `max_bytes` (a larger
+    event goes alone).
+
+    Requests to one URL follow the order of their events, and so do those with events of one ordering key.
+    """
+    found = Partition()
+    parts = found.parts
+    latest: dict[URL, int] = {}
+    at_least: dict[int, int] = {}
+    stuck: set[int] = set()
+    for index, event in enumerate(events):
+        if event.line in stuck:
+            found.untried.append(index)
+            continue
+        try:
+            where = url(event)
+            body = event.encode(encode)
+        except Exception as error:
+            found.errors[index] = _refused(error)
+            stuck.add(event.line)
+            continue
+        at = latest.get(where, -1)
+        if at < at_least.get(event.line, 0) or _is_full(parts[at], body, max_events, max_bytes):
+            at = latest[where] = len(parts)
+            parts.append(Part(where))
+        parts[at].add(index, body)
+        at_least[event.line] = at
+    return found
+
+
+def _is_full(part: Part, body: bytes, max_events: int, max_bytes: int) -> bool:
+    return len(part.bodies) >= max_events or part.size + len(body) > max_bytes
+
+
+def _refused(error: Exception) -> DeliveryError:
+    return error if isinstance(error, Refused) else Refused(f"the body cannot be written as JSON: {error}")

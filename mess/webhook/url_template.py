@@ -1,0 +1,107 @@
+"""An endpoint's URL with placeholders in its path and query: `https://example.com/hooks/{db}/{collection}`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field
+from yarl import URL
+
+from mess.errors import Refused
+from mess.event import Event
+from mess.template import Template
+from mess.webhook.url import http_url
+
+_DOT = "%2E"
+
+
+class UrlTemplate:
+    """A URL in whose path and query `{…}` stands for a value of the event, as in `mess.template.Template`.
+
+    A value in the path is percent-encoded so that it cannot leave its segment, one in the query so that it cannot leave
+    its parameter's value. `constant` tells whether all events go to the same URL. `origin` is the part that every event
+    has in common and that says whom to connect to: scheme, host and port, with user and password where they are given.
+    Raises ValueError for a text that is no http or https URL, or has a placeholder elsewhere.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._template = Template(text, required="endpoint")
+        self.constant = self._template.constant
+        mark = "placeholder"
+        while mark in text.lower():
+            mark += "x"
+        marked = mark.join(self._template.texts)
+        scheme, _, rest = marked.partition("://")
+        if mark in scheme or mark in _authority(rest):
+            raise ValueError(
+                "placeholders may stand in the path and the query only, not in the scheme, host, port, user or "
+                "password; write it like https://example.com/hooks/{db}/{collection}"
+            )
+        http_url(marked)
+        url = URL(marked)
+        self.origin = url.origin().with_user(url.user).with_password(url.password)
+        self._base = str(url.origin())
+        # The constant parts stay as yarl writes them: dots resolved, and escaped where they must be.
+        self._segments = [tuple(segment.split(mark)) for segment in url.raw_path.split("/")]
+        self._query = tuple(url.raw_query_string.split(mark))
+        if sum(len(parts) - 1 for parts in (*self._segments, self._query)) != len(self._template.placeholders):
+            raise ValueError("a placeholder after # or before /../ is never sent; take it out")
+        self._url = self._made(()) if self.constant else None
+
+    @property
+    def constant_segments(self) -> list[str]:
+        """The constant text of the path's segments, percent-encoded as it is sent; without empty ones."""
+        return [part for parts in self._segments for part in parts if part]
+
+    @property
+    def constant_query(self) -> list[str]:
+        """The constant text of the query between its placeholders, percent-encoded as it is sent; without empty
+        ones."""
+        return [part for part in self._query if part]
+
+    def __call__(self, event: Event) -> URL:
+        """The URL for an event, without user and password.
+
+        Raises Refused, with the reason, where a value is not there or a segment would be empty.
+        """
+        if self._url is not None:
+            return self._url
+        try:
+            return self._made([quote(value, safe="") for value in self._template.values(event)])
+        except UnicodeEncodeError as error:
+            raise Refused("endpoint: a value in it is not valid Unicode") from error
+
+    def _made(self, escaped: Sequence[str]) -> URL:
+        values = iter(escaped)
+        path = "/".join([parts[0] if len(parts) == 1 else _segment(_filled(parts, values)) for parts in self._segments])
+        query = _filled(self._query, values)
+        return URL(f"{self._base}{path}{query and '?'}{query}", encoded=True)
+
+
+def _authority(rest: str) -> str:
+    for end in "/?#\\":
+        rest = rest.partition(end)[0]
+    return rest
+
+
+def _filled(parts: Sequence[str], values: Iterator[str]) -> str:
+    return parts[0] + "".join([next(values) + part for part in parts[1:]])
+
+
+def _segment(text: str) -> str:
+    if not text:
+        raise Refused("endpoint: a segment of its path would be empty; give its placeholder a default")
+    # Unescaped, these would name another path; an escaped dot counts as one (WHATWG URL Standard).
+    dots = text.replace(_DOT, ".").replace(_DOT.lower(), ".")
+    return _DOT * len(dots) if dots in (".", "..") else text
+
+
+def _checked(value: str) -> str:
+    UrlTemplate(value)
+    return value
+
+
+HttpUrlTemplate = Annotated[str, AfterValidator(_checked), Field(repr=False)]
+"""An http or https URL with placeholders, which may hold a secret."""

@@ -103,8 +103,11 @@ class Response:
 class DeliveryError(MessError):
     """A step could not do its work on an event.
 
-    `response` is what the sink answered, when it answered at all; it is kept with the dead letter.
+    `response` is what the sink answered, when it answered at all; it is kept with the dead letter. `redacted` tells
+    that secrets have been taken out of both texts, which the pipeline does for every step.
     """
+
+    redacted: bool = False
 
     def __init__(self, message: str | None = None, *, response: Response | None = None) -> None:
         super().__init__(message)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
+from mess.secret import Secret, of_mongodb_url
+
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LONGEST = 1000 * 365 * 86400.0  # seconds; what is longer is a slip, and dates cannot reckon with it
 _SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -77,6 +79,6 @@ Size = Annotated[
         {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^\d+(\.\d+)?\s*([KMG]i?)?B?$"}]}
     ),
 ]
-MongoURL = Annotated[str, AfterValidator(_mongo_url)]
-StateURL = Annotated[str, AfterValidator(_state_url)]
+MongoURL = Annotated[str, AfterValidator(_mongo_url), Secret(of_mongodb_url)]
+StateURL = Annotated[str, AfterValidator(_state_url), Secret(of_mongodb_url)]
 FunctionReference = Annotated[str, AfterValidator(_function_reference)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from mess.errors import Problem
 
@@ -31,6 +31,15 @@ def show(path: Path) -> str:
     return text
 
 
+class Source(NamedTuple):
+    """A value that came from a variable or a file, and the option that holds it, as a whole or as a part."""
+
+    path: Path
+    value: str
+    is_file: bool
+    is_whole: bool
+
+
 @dataclass
 class Document:
     """What a config file says.
@@ -38,7 +47,7 @@ class Document:
     `data` is the tree, None when the text cannot be read at all. `keys` and `values` hold the line of each key and of
     each value, `origins` where a value came from when it was not the file. `unusable` are the parts that a problem has
     been reported for, so that nothing more is said of them; `secret` are those that came from a variable or the
-    environment, so that they are never shown.
+    environment, so that they are never shown, and `sources` what these were.
     """
 
     file: str
@@ -50,6 +59,7 @@ class Document:
     warnings: list[Problem] = field(default_factory=list)
     unusable: set[Path] = field(default_factory=set)
     secret: set[Path] = field(default_factory=set)
+    sources: list[Source] = field(default_factory=list)
 
     def report(self, message: str, path: Path = (), line: int | None = None) -> None:
         """Note a mistake at a path, unless one has been noted there or above."""

@@ -19,9 +19,16 @@ from mess.config.functions import load_functions
 from mess.config.model import Config, StepSpec
 from mess.config.pipelines import check_steps
 from mess.config.read import find, read
+from mess.config.secrets import Secrets
 from mess.config.validate import validate
 from mess.config.variables import expand
 from mess.errors import ConfigError, Problem
+from mess.telemetry.redact import SHORTEST, learn
+
+_TOO_SHORT = (
+    f"holds a secret of fewer than {SHORTEST} characters, which is not hidden where a server repeats it in an error; "
+    "use a longer one"
+)
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ def load(
     document = read(file)
     override(document, variables, overrides or {})
     expand(document, variables, directory)
+    secrets = Secrets(document)
+    learn(*secrets.texts)
 
     data: dict[str, Any] = deepcopy(document.data)
     check(data, document)
@@ -70,6 +79,8 @@ def load(
         raise ConfigError(sorted(document.problems, key=by_place))
 
     advise(config, data, document)
+    for place in dict.fromkeys(secrets.too_short):
+        document.warn(_TOO_SHORT, place)
     config = _with_default_pipeline(config, document)
     warnings = tuple(sorted(document.warnings, key=by_place))
     return Loaded(config, file, directory, document.data, functions, document.problem, warnings)

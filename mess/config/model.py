@@ -183,6 +183,9 @@ class Log(Section):
     """The least severe level that is written. Default: the environment's `MESS_LOG_LEVEL`."""
     format: Literal["auto", "console", "json"] = "auto"
     """`auto` is console on a terminal and JSON lines elsewhere. Default: the environment's `MESS_LOG_FORMAT`."""
+    max_field: Size = Field(16 * 1024, ge=256)
+    """How many bytes of a field are written; a longer one ends in a note of how long it was. What the `log` step writes
+    of an event has a bound of its own, the step's `max_bytes`."""
 
 
 class Window(Section):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from mess.config.document import Document, Path
+from mess.config.document import Document, Path, Source
 
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:-)?")
+_SPECIAL = re.compile(r"\$\$?\{|\}")
 _FORMS = "write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itself"
+_UNCLOSED = f"${{… is not closed with }}; {_FORMS}"
 
 
 def expand(document: Document, environ: Mapping[str, str], directory: FilePath) -> None:
@@ -22,11 +25,21 @@ def expand(document: Document, environ: Mapping[str, str], directory: FilePath) 
     document.data = _Expansion(document, environ, directory).value(document.data, ())
 
 
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """Why a text cannot be expanded."""
+
+    reason: str
+
+
 class _Expansion:
+    """Reads each text once from its beginning to its end, whatever is wrong with it."""
+
     def __init__(self, document: Document, environ: Mapping[str, str], directory: FilePath) -> None:
         self._document = document
         self._environ = environ
         self._directory = directory
+        self._found: list[tuple[str, bool]] = []
 
     def value(self, value: Any, path: Path) -> Any:
         if isinstance(value, dict):
@@ -35,91 +48,81 @@ class _Expansion:
             return [self.value(inner, (*path, index)) for index, inner in enumerate(value)]
         if not isinstance(value, str) or "${" not in value or path in self._document.origins:
             return value
+        self._found = []
         try:
-            text, _ = self._text(value, 0, path, inner=False)
-        except _Undefined as error:
-            self._document.reject(str(error), path)
+            text, _ = self._text(value, 0, inner=False)
         except RecursionError:
             self._document.reject("${…} is nested too deeply", path)
-        else:
-            return text
-        return value
+            return value
+        if self._found:
+            self._document.secret.add(path)
+        for found, is_file in self._found:
+            self._document.sources.append(Source(path, found, is_file, found == text))
+        if isinstance(text, _Wrong):
+            self._document.reject(text.reason, path)
+            return value
+        return text
 
-    def _text(self, text: str, start: int, path: Path, *, inner: bool) -> tuple[str, int]:
-        """The text from `start`, expanded, and where it ends; a default (`inner`) ends before its closing brace."""
+    def _text(self, text: str, start: int, *, inner: bool) -> tuple[str | _Wrong, int]:
+        """The text from `start`, expanded, or the first thing wrong with it; and where it ends. A default (`inner`)
+        ends before its closing brace."""
         parts: list[str] = []
-        while start < len(text):
-            if text.startswith("$${", start):
+        wrong: _Wrong | None = None
+        while (special := _SPECIAL.search(text, start)) is not None:
+            parts.append(text[start : special.start()])
+            start = special.end()
+            if special[0] == "$${":
                 parts.append("${")
-                start += 3
-            elif text.startswith("${", start):
-                part, start = self._variable(text, start + 2, path)
-                parts.append(part)
-            elif inner and text[start] == "}":
-                break
+            elif special[0] == "${":
+                part, start = self._variable(text, start)
+                if isinstance(part, str):
+                    parts.append(part)
+                else:
+                    wrong = wrong or part
+            elif inner:
+                return wrong or "".join(parts), special.start()
             else:
-                parts.append(text[start])
-                start += 1
-        return "".join(parts), start
+                parts.append("}")
+        parts.append(text[start:])
+        return wrong or "".join(parts), len(text)
 
-    def _variable(self, text: str, start: int, path: Path) -> tuple[str, int]:
-        """What stands behind a `${`, and where its closing brace ends."""
+    def _variable(self, text: str, start: int) -> tuple[str | _Wrong, int]:
+        """What stands behind a `${`, or what is wrong with it; and where its closing brace ends."""
         if text.startswith("file:", start):
             end = text.find("}", start)
             if end < 0:
-                raise _Undefined("${file:… is not closed with }")
-            self._document.secret.add(path)
-            return self._file(text[start + len("file:") : end]), end + 1
+                return _Wrong("${file:… is not closed with }"), len(text)
+            return self._noted(self._file(text[start + len("file:") : end]), is_file=True), end + 1
         found = _VARIABLE.match(text, start)
-        if found is None:
-            raise _Undefined(f"${{…}} is not understood here; {_FORMS}")
-        name, end = found[1], found.end()
-        value = self._environ.get(name)
-        if found[2]:
+        value = None if found is None else self._environ.get(found[1])
+        default, end = self._text(text, start if found is None else found.end(), inner=True)
+        if found is not None and found[2]:
             # Also for an empty one, as in a shell: compose files often hand on variables that nobody has set.
-            try:
-                default, end = self._text(text, end, path, inner=True)
-            except _Undefined:
-                if not value:
-                    raise
-                default, end = "", _closing(text, end)
-            value = value or default
+            if not value and isinstance(default, _Wrong):
+                return default, end + 1
+            value = value or str(default)
+        elif found is None or end != found.end():
+            return _Wrong(f"${{…}} is not understood here; {_FORMS}" if end < len(text) else _UNCLOSED), end + 1
         if end >= len(text):
             # What follows is not told: it need not be a name, but may be the rest of a password with ${ in it.
-            raise _Undefined(f"${{… is not closed with }}; {_FORMS}")
-        if text[end] != "}":
-            raise _Undefined(f"${{…}} is not understood here; {_FORMS}")
+            return _Wrong(_UNCLOSED), end
         if value is None:
-            raise _Undefined(
-                f"the variable {name} is not set; set it in the environment or in .env, or write ${{{name}:-default}}"
-            )
+            wrong = f"the variable {found[1]} is not set; set it in the environment or in .env"
+            return _Wrong(f"{wrong}, or write ${{{found[1]}:-default}}"), end + 1
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             # Bytes of the environment that are no UTF-8: nothing could be sent that holds them.
-            raise _Undefined(f"the variable {name} does not hold text in UTF-8")
-        self._document.secret.add(path)
-        return value, end + 1
+            return _Wrong(f"the variable {found[1]} does not hold text in UTF-8"), end + 1
+        return self._noted(value), end + 1
 
-    def _file(self, name: str) -> str:
+    def _noted(self, value: str | _Wrong, *, is_file: bool = False) -> str | _Wrong:
+        if isinstance(value, str):
+            self._found.append((value, is_file))
+        return value
+
+    def _file(self, name: str) -> str | _Wrong:
         try:
             return (self._directory / name).read_text(encoding="utf-8").rstrip("\r\n")
         except OSError as error:
-            raise _Undefined(f"the file {name} cannot be read: {error.strerror}") from error
-        except ValueError as error:
-            raise _Undefined(f"the file {name} does not hold text in UTF-8") from error
-
-
-def _closing(text: str, start: int) -> int:
-    depth = 0
-    while start < len(text):
-        if text.startswith("${", start):
-            depth += 1
-        elif text[start] == "}":
-            if not depth:
-                return start
-            depth -= 1
-        start += 1
-    return start
-
-
-class _Undefined(Exception):
-    pass
+            return _Wrong(f"the file {name} cannot be read: {error.strerror}")
+        except ValueError:
+            return _Wrong(f"the file {name} does not hold text in UTF-8")

@@ -9,13 +9,14 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.secret import Secret, of_settings
 from mess.tls import Tls
 
 _CHECK_SECONDS = 10.0
@@ -52,7 +53,9 @@ class KafkaOptions(BrokerOptions):
     """How the url's user and password are given to the broker."""
     message_max_bytes: int = Field(20_000_000, ge=1000)
     """The largest record to send. The broker has a limit of its own (`message.max.bytes`, 1 MB by default)."""
-    config: dict[str, str | int | float | bool] = Field(default_factory=dict, repr=False)
+    config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
+        default_factory=dict, repr=False
+    )
     """Further settings of librdkafka, by its own names."""
 
     @field_validator("config")

@@ -5,12 +5,15 @@ Every function here is pure, and the whole table is tested in tests/unit/relay/t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from mess.backoff import backoff
 from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
+from mess.telemetry.redact import redact, shown
+
+_LONGEST_REASON = 16 * 1024  # bytes
 
 
 class Verdict(Enum):
@@ -45,12 +48,23 @@ class Facts:
 
 
 def classify(error: Exception, unexpected: type[Ambiguous] | type[Refused] = Refused) -> DeliveryError:
-    """The failure as the pipeline understands it; an exception that is no DeliveryError becomes an `unexpected` one."""
+    """The failure as the pipeline understands it; an exception that is no DeliveryError becomes an `unexpected` one.
+    Its texts hold no secrets."""
     if isinstance(error, (EndpointDown, Ambiguous, Refused)):
-        return error
+        return _redacted(error)
     found = unexpected(f"{type(error).__name__}: {error}")
     found.__cause__ = error
-    return found
+    return _redacted(found)
+
+
+def _redacted(error: DeliveryError) -> DeliveryError:
+    """The same error, whose texts go into the log, the status and dead letters from here on, without secrets."""
+    if not error.redacted:
+        error.redacted = True
+        error.args = (shown(str(error), _LONGEST_REASON),)
+        if error.response is not None:
+            error.response = replace(error.response, body=redact(error.response.body))
+    return error
 
 
 def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:

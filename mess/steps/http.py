@@ -21,16 +21,16 @@ from mess.body import Shape
 from mess.envelope import Envelope, Format
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
 from mess.event import Event
+from mess.secret import Secret, of_headers
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, StepConfig, readings
 from mess.tls import ClientCertificate
 from mess.values import Duration, Size
 from mess.webhook import connection
 from mess.webhook.answers import Answers, failure
-from mess.webhook.auth import Auth, authorization, secrets
+from mess.webhook.auth import Auth, authorization
 from mess.webhook.oauth2 import Tokens
 from mess.webhook.partition import partition
 from mess.webhook.signing import Sign
-from mess.webhook.unspoken import Unspoken
 from mess.webhook.url_template import HttpUrlTemplate, UrlTemplate
 
 # Names that aiohttp need not fold again for every request.
@@ -84,8 +84,11 @@ class HttpConfig(StepConfig, Format):
     placeholder has a default: `{fullDocument.region|eu}`."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
-    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(default_factory=dict, repr=False)
-    """More headers. Their values are never shown."""
+    headers: Annotated[dict[str, str], AfterValidator(_headers), Secret(of_headers)] = Field(
+        default_factory=dict, repr=False
+    )
+    """More headers. The values of those that carry credentials (`Authorization`, `Cookie`, `X-Api-Key` and the like),
+    and those that come from a variable or a file, are never shown."""
     timeout: Duration = Field(30.0, gt=0)
     """How long a request may take, from connecting to the answer's last byte."""
     batch: Batch | None = None
@@ -143,7 +146,6 @@ class Http(Sink):
         self._sign = config.sign.signer() if config.sign else None
         self._endpoint = UrlTemplate(config.endpoint)
         self.destination = None if self._endpoint.constant else self._destination
-        self._unspoken = Unspoken(secrets(config.auth, self._endpoint, config.headers))
         self._tls = tls
         self._tokens = tokens
         self._request: Request = self._plainly if tokens is None else partial(self._with_token, tokens)
@@ -253,12 +255,7 @@ class Http(Sink):
         meaning = self._meaning(status)
         if meaning != "done":
             may_be_cause = self._event_may_be_cause(status)
-            raise failure(meaning, status, headers, self._presentable(answer), event_may_be_cause=may_be_cause)
-
-    def _presentable(self, answer: bytes) -> bytes:
-        """An answer without what an endpoint repeats of the request and nobody may see."""
-        text = self._unspoken.hidden_in(answer.decode("utf-8", "replace"))
-        return (text if self._tokens is None else self._tokens.unspoken.hidden_in(text)).encode()
+            raise failure(meaning, status, headers, answer, event_may_be_cause=may_be_cause)
 
     async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, replay: bool) -> Answer:
         """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""

@@ -13,7 +13,9 @@ from mess.body import Shape
 from mess.event import Event
 from mess.paths import MISSING, get, parse_path
 from mess.step import Context, Reading, StepConfig, Transform
+from mess.telemetry.logging import Json, Verbatim
 from mess.template import PathText
+from mess.values import Size
 
 
 class LogConfig(StepConfig):
@@ -30,6 +32,9 @@ class LogConfig(StepConfig):
     """Paths of the body to log, such as `fullDocument.total`. Default: the whole body."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The level to log at."""
+    max_bytes: Size = 64 * 1024
+    """How many bytes of an event's body are written, as JSON. A longer one is cut and becomes a text, which ends in a
+    note of how long it was. With `fields`, the bound holds for each of them."""
 
     def named_values(self) -> Iterator[Reading]:
         """See `StepConfig`."""
@@ -50,21 +55,31 @@ class LogStep(Transform):
 
     def __init__(self, config: LogConfig) -> None:
         self._paths = None if config.fields is None else [(path, parse_path(path)) for path in config.fields]
+        self._most = config.max_bytes
         self._write = getattr(structlog.get_logger("mess.log"), config.level)
 
     def apply(self, event: Event) -> Event:
         """Log the event."""
         self._write(
-            "event", id=event.id, namespace=str(event.namespace), operation=event.operation, **self._shown(event)
+            "event",
+            id=Verbatim(event.id),
+            namespace=Verbatim(event.namespace),
+            operation=Verbatim(event.operation),
+            **self._shown(event),
         )
         return event
 
     def _shown(self, event: Event) -> dict[str, Any]:
         if self._paths is None:
-            return {"body": _jsonable(event.body)}
+            return {"body": Json(self._json(event.body))}
         found = {name: get(event.body, path) for name, path in self._paths}
-        return {"fields": {name: _jsonable(value) for name, value in found.items() if value is not MISSING}}
+        shown = [(name, value) for name, value in found.items() if value is not MISSING]
+        pairs = [b"%b:%b" % (codec.plain(name), self._json(value)) for name, value in shown]
+        return {"fields": Json(b"{%b}" % b",".join(pairs))}
 
-
-def _jsonable(value: Any) -> Any:
-    return orjson.loads(codec.plain(value))
+    def _json(self, value: Any) -> bytes:
+        data = codec.plain(value)
+        if len(data) <= self._most:
+            return data
+        beginning = data[: self._most].decode("utf-8", "ignore")
+        return orjson.dumps(f"{beginning}… (cut: {len(data):,} bytes)")

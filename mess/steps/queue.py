@@ -22,6 +22,7 @@ from mess.queues.mqtt import MqttBroker, MqttOptions
 from mess.queues.nats import NatsBroker, NatsOptions
 from mess.queues.rabbitmq import RabbitBroker, RabbitOptions
 from mess.queues.redis import RedisBroker, RedisOptions
+from mess.secret import Secret, of_broker_url
 from mess.step import Context, Reading, Sink, StepConfig, readings
 from mess.template import WHOLE_DATABASE, Template, TemplateText
 from mess.tls import ClientCertificate
@@ -74,7 +75,7 @@ class QueueConfig(StepConfig, Format):
 
     name: ClassVar[str] = "queue"
 
-    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False)]
+    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False), Secret(of_broker_url)]
     """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
     `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
     `mqtts://…`. User and password may stand in it; they are never shown."""

@@ -20,11 +20,29 @@ import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
 from mess.telemetry.output import LineLogger
-from mess.telemetry.redact import compact, redact, redacted
+from mess.telemetry.redact import compact, fits, redact, redacted, shown
 
-__all__ = ["configure", "get_logger", "redact", "redacted"]
+__all__ = ["MAX_FIELD", "Json", "Verbatim", "configure", "get_logger", "redact", "redacted"]
 
 Fields = MutableMapping[str, Any]
+
+MAX_FIELD = 16 * 1024
+"""How many bytes of a field are written unless the config says otherwise."""
+
+
+class Verbatim(str):
+    """A field's value that is written as it is: what comes from an event is neither redacted nor cut."""
+
+    __slots__ = ()
+
+
+class Json:
+    """The same for a value that is JSON already."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -37,11 +55,12 @@ def configure(
     format: str = "auto",  # noqa: A002 - the option's name
     *,
     to: Literal["stdout", "stderr"] = "stdout",
+    max_field: int = MAX_FIELD,
 ) -> None:
     """Log from `level` (debug, info, warning, error) on, as `format`: console, json, or auto.
 
     `auto` is console on a terminal and JSON lines elsewhere. What libraries say by the standard library's logging, and
-    Python's warnings, come out the same way from level warning on.
+    Python's warnings, come out the same way from level warning on. Fields are cut after `max_field` bytes.
     """
     stream = getattr(sys, to)
     terminal = stream is not None and stream.isatty()
@@ -53,7 +72,7 @@ def configure(
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _Errors(always_traced=level == "debug"),
-            _redact,
+            _Redaction(max_field),
             _to_json if format == "json" else _console(colors=terminal),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -108,17 +127,46 @@ class _Errors:
         return fields
 
 
-def _redact(logger: Any, method: str, fields: Fields) -> Fields:
-    clean = redacted(fields)
-    return {"timestamp": clean.pop("timestamp"), "level": clean.pop("level"), "event": clean.pop("event"), **clean}
+_AS_THEY_ARE = frozenset({Json, Verbatim})
+
+
+class _Redaction:
+    """Takes secrets out of all fields and bounds their length."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def __call__(self, logger: Any, method: str, fields: Fields) -> Fields:
+        written: dict[str, Any] = {name: fields.pop(name) for name in ("timestamp", "level")}
+        written["event"] = self._clean(fields.pop("event"))
+        for name, value in fields.items():
+            written[name] = value if value.__class__ in _AS_THEY_ARE else self._clean(value)
+        return written
+
+    def _clean(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return shown(value, self._most)
+        clean = redacted(value)
+        if isinstance(clean, (dict, list)):
+            text = json.dumps(clean, ensure_ascii=False)
+            return clean if fits(text, self._most) else shown(text, self._most)
+        return shown(clean, self._most) if isinstance(clean, str) else clean
 
 
 def _to_json(logger: Any, method: str, fields: Fields) -> bytes:
     try:
-        return orjson.dumps(fields)
+        return orjson.dumps(fields, default=_fragment)
     except TypeError:
         # Integers beyond 64 bits and lone surrogates are too much for orjson.
-        return json.dumps(fields).encode()
+        return json.dumps(fields, default=_value).encode()
+
+
+def _fragment(value: Json) -> orjson.Fragment:
+    return orjson.Fragment(value.data)
+
+
+def _value(value: Json) -> Any:
+    return json.loads(value.data)
 
 
 def _console(colors: bool) -> Processor:
@@ -127,6 +175,7 @@ def _console(colors: bool) -> Processor:
     )
 
     def to_bytes(logger: Any, method: str, fields: Fields) -> bytes:
-        return render(logger, method, fields).encode("utf-8", "backslashreplace")
+        plain = {name: _value(value) if value.__class__ is Json else value for name, value in fields.items()}
+        return render(logger, method, plain).encode("utf-8", "backslashreplace")
 
     return to_bytes

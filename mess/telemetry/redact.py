@@ -1,38 +1,153 @@
-"""Secrets never leave the relay in what it says of itself."""
+"""Secrets never leave the process in what it reports about itself.
+
+What is searched for are the values that the config declares secret and the tokens that arrive at run time, in every
+spelling in which a server may repeat them. All work is linear in the length of the text, whatever the text holds: it
+may come from an endpoint, a broker or a document.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-# A password may hold what should have been escaped in a url: better to hide too much of it than too little.
-_MONGODB = re.compile(r"(mongodb(?:\+srv)?://)[^\s\"'<>]*@", re.IGNORECASE)
-_USER_INFO = re.compile(
-    r"([a-z][a-z0-9+.-]*://)(?:[^\s/?#\"'<>]*|[^\s/:@?#\"'<>]*:(?!\d+[/?#])[^\s/\"'<>]*)@", re.IGNORECASE
-)
-_PARAMETER = re.compile(
-    r"([?&][^\s=&]*(?:password|passwd|secret|token|api_?key|signature)[^\s=&]*=|AWS_SESSION_TOKEN:)[^\s&,\"'<>]+",
-    re.IGNORECASE,
-)
-_WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=_-]+")
+from mess.telemetry.spellings import Undone, decoded, undone
 
+SHORTEST = 6
+"""Shorter values are not searched for: they would be found in texts that have nothing to do with them."""
+_KEY = 16
+"""A secret's first so many characters are hidden even when the rest has been cut off by someone else."""
+_LEVELS = 3  # of escapes within escapes, such as percent encoding within HTML within JSON
+_MANY = 300
+_MARGIN = 8 * 1024
+_AFTER_CUT = " \t\r\n\"'`.…,;:!)]}>"
+"""What others put behind a text that they have cut."""
 _HARMLESS = (type(None), bool, int, float)
 
+# Drivers also name URLs that are not the config's own. These two need no more than one look at each character: the
+# first cannot begin again within what it has passed, and the second takes what it has passed even if it holds no @.
+_USER_INFO = re.compile(r"://[^\s/?#\"'<>]*@")
+_MONGODB = re.compile(r"mongodb(?:\+srv)?://[^\s\"'<>]*", re.IGNORECASE)
 
-def redact(text: str) -> str:
-    """`text` with `***` in the place of secrets.
 
-    These are user and password in urls, url parameters that are named like secrets, and webhook secrets (`whsec_…`).
-    """
-    if "://" in text:
-        text = _MONGODB.sub(r"\1***@", text)
-        text = _USER_INFO.sub(r"\1***@", text)
-        text = _PARAMETER.sub(r"\1***", text)
-    if "whsec_" in text:
-        text = _WEBHOOK_SECRET.sub("whsec_***", text)
-    return text
+class Redactor:
+    """Replaces the secrets that it has learnt by `***`. May be called from any thread."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._counts: dict[str, int] = {}
+        self._forms: dict[str, tuple[str, ...]] = {}
+        self._index: _Index | None = None
+        self.learn(*secrets)
+
+    def learn(self, *secrets: str) -> None:
+        """Hide these from now on."""
+        for secret in secrets:
+            self._counts[secret] = self._counts.get(secret, 0) + 1
+            if secret not in self._forms:
+                self._forms[secret] = tuple(_forms(secret))
+        self._index = None
+
+    def forget(self, *secrets: str) -> None:
+        """Hide these no longer, unless they have been learnt more than once."""
+        for secret in secrets:
+            count = self._counts.pop(secret, 0) - 1
+            if count > 0:
+                self._counts[secret] = count
+            else:
+                self._forms.pop(secret, None)
+        self._index = None
+
+    def __call__(self, text: str) -> str:
+        """`text` without secrets, and without user and password in any URL."""
+        index = self._index
+        if index is None:
+            index = self._index = _Index({form for forms in list(self._forms.values()) for form in forms})
+        if index.needles and len(text) >= SHORTEST:
+            text = _without(text, list(index.places(text)))
+        if "://" in text:
+            text = _MONGODB.sub(_without_user, text)
+            text = _USER_INFO.sub("://***@", text)
+        return text
+
+
+class _Index:
+    """What to look for, and the same by its beginning."""
+
+    def __init__(self, needles: Iterable[str]) -> None:
+        self.needles = tuple(needles)
+        self._by_beginning: dict[str, list[str]] = {}
+        for needle in self.needles:
+            self._by_beginning.setdefault(needle[:SHORTEST], []).append(needle)
+
+    def places(self, text: str) -> Iterator[tuple[int, int]]:
+        """Where in a text something stands that is looked for, however it is written."""
+        levels: list[Undone] = []
+        while True:
+            for start, end in self._found(text):
+                for level in reversed(levels):
+                    start, end = level.place(start, end)
+                yield start, end
+            next_level = undone(text) if len(levels) < _LEVELS else None
+            if next_level is None:
+                return
+            levels.append(next_level)
+            text = next_level.text
+
+    def _found(self, text: str) -> Iterator[tuple[int, int]]:
+        for needle in self._candidates(text):
+            key = needle[:_KEY]
+            at = text.find(key)
+            while at >= 0:
+                end = at + (len(needle) if text.startswith(needle, at) else _alike(needle, text, at, len(key)))
+                yield at, end
+                at = text.find(key, end)
+        # At the end, too, as much of a beginning as has not been cut off.
+        end = len(text.rstrip(_AFTER_CUT))
+        for at in range(max(0, end - _KEY), end - SHORTEST + 1):
+            for needle in self._by_beginning.get(text[at : at + SHORTEST], ()):
+                if needle.startswith(text[at:end]):
+                    yield at, end
+
+    def _candidates(self, text: str) -> Iterable[str]:
+        # Looking for each of a few is faster than looking at each character.
+        if len(self.needles) < _MANY and 2 * len(text) > len(self.needles):
+            return self.needles
+        beginnings = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
+        return [
+            needle for beginning in beginnings & self._by_beginning.keys() for needle in self._by_beginning[beginning]
+        ]
+
+
+redact = Redactor()
+"""The process's own, which `mess.config.load` teaches every config's secrets."""
+
+
+def learn(*secrets: str) -> None:
+    """Hide these in whatever the process reports from now on: tokens that arrive at run time, and the like."""
+    redact.learn(*secrets)
+
+
+def beginning(text: str, most: int) -> str:
+    """The first `most` characters of `text` without secrets, of which the cut leaves no part either."""
+    return redact(text[: most + _MARGIN])[:most]
+
+
+def fits(text: str, most: int) -> bool:
+    """Whether a text has `most` bytes of UTF-8 at the most."""
+    return len(text) <= most and (text.isascii() or len(text.encode("utf-8", "replace")) <= most)
+
+
+def shown(text: str, most: int) -> str:
+    """`text` without secrets, of at most about `most` bytes of UTF-8 and then a note of how long it was."""
+    if fits(text, most):
+        return redact(text)
+    # Redacted first, so that the cut leaves no part of a secret; but not all of it, since it may be huge.
+    clean = redact(text[: most + _MARGIN])
+    data = clean.encode("utf-8", "replace")
+    if len(data) <= most and len(text) <= most + _MARGIN:
+        return clean
+    return f"{data[:most].decode('utf-8', 'ignore')}… (cut: {len(text):,} characters)"
 
 
 def redacted(value: Any) -> Any:
@@ -48,13 +163,61 @@ def redacted(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, BaseException):
-        return redact(compact(value))
+        return compact(value)
     return redact(str(value))
 
 
 def compact(error: BaseException) -> str:
-    """An error as one text: its class and its message, cut where a driver goes on for pages."""
-    text = str(error)
-    if len(text) > 2000:
-        text = text[:2000] + "…"
+    """An error as one text without secrets: its class and its message, cut where a driver goes on for pages."""
+    text = shown(str(error), 2000)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """A secret as it may stand in a text once the escapes are undone."""
+    for plain in (secret, secret.strip()):
+        for _ in range(_LEVELS):
+            yield from _written(plain)
+            if (plain := decoded(before := plain)) == before:
+                break
+
+
+def _written(plain: str) -> Iterator[str]:
+    forms = [plain, plain.replace(" ", "+")]
+    if not plain.isascii():
+        data = plain.encode("utf-8", "replace")
+        # Read as another encoding, or written as one that has no such letters.
+        forms += [data.decode("latin-1"), data.decode("cp1252", "replace"), plain.encode("ascii", "replace").decode()]
+        forms += [plain.encode("latin-1", "replace").decode("utf-8", "replace")]
+    yield from (form for form in forms if len(form) >= SHORTEST)
+
+
+def _alike(needle: str, text: str, at: int, known: int) -> int:
+    """How many characters of `text` from `at` on are the beginning of `needle`; `known` are at the least."""
+    most = min(len(needle), len(text) - at)
+    while known < most and text[at + known] == needle[known]:
+        known += 1
+    return known
+
+
+def _without(text: str, places: list[tuple[int, int]]) -> str:
+    if not places:
+        return text
+    parts: list[str] = []
+    done = 0
+    open_start, open_end = -1, -1
+    for start, end in [*sorted(places), (len(text), len(text))]:
+        if start <= open_end and start < len(text):
+            open_end = max(open_end, end)
+            continue
+        if open_end >= 0:
+            parts += (text[done:open_start], "***")
+            done = open_end
+        open_start, open_end = start, end
+    return "".join([*parts, text[done:]])
+
+
+def _without_user(url: re.Match[str]) -> str:
+    scheme, _, rest = url[0].partition("://")
+    _, at, host = rest.rpartition("@")
+    return f"{scheme}://***@{host}" if at else url[0]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, mod
 from yarl import URL
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused, Response
+from mess.telemetry.redact import beginning
 
 Meaning = Literal["done", "down", "ambiguous", "refused"]
 
@@ -20,7 +21,7 @@ _AMBIGUOUS = frozenset({408, 425})
 _EVENT_MAY_BE_CAUSE = frozenset({403, 404, 410, 502, 504})
 """Statuses that mean *down*, but that a single event may provoke too: a firewall's 403, a handler that crashes."""
 _SHOWN = 300  # characters of an answer that a message holds
-_KEPT = 1024  # bytes of an answer that are kept with a dead letter
+_KEPT = 1024  # characters of an answer that are kept with a dead letter
 _SECONDS = re.compile(r"[0-9]+")
 _LONGEST_DATE = 64  # characters; a date takes 29
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
@@ -113,9 +114,10 @@ def failure(
 
     An answer with `Retry-After`, even a malformed one, is never the event's fault: it speaks of time.
     """
-    text = body[: 4 * _SHOWN].decode("utf-8", "replace")[:_SHOWN].strip()
+    answer = beginning(body.decode("utf-8", "replace"), _KEPT)
+    text = answer[:_SHOWN].strip()
     reason = f"answered {status}" + (f": {text}" if text else "")
-    response = Response(status, body[:_KEPT].decode("utf-8", "replace"))
+    response = Response(status, answer)
     if 300 <= status < 400:
         reason += f" (a redirect to {_host(headers.get('Location', ''))}; name the final URL)"
     if meaning == "down":

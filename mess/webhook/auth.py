@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import base64
 import ssl
-from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
 from yarl import URL
 
+from mess.telemetry.redact import learn
 from mess.webhook.oauth2 import OAuth2, Tokens
-from mess.webhook.url_template import UrlTemplate
-
-_SHORTEST = 4
 
 
 class Basic(BaseModel):
@@ -54,7 +51,7 @@ class Auth(BaseModel):
 
 def authorization(auth: Auth | None, url: URL) -> str | None:
     """The value of the header `Authorization`: from `auth`, else from the URL's user and password; None where neither
-    is given, or where it is a token's that expires."""
+    is given, or where it is a token's that expires. It is secret from now on."""
     if auth is not None and auth.oauth2 is not None:
         return None
     if auth is not None and auth.bearer is not None:
@@ -66,23 +63,7 @@ def authorization(auth: Auth | None, url: URL) -> str | None:
     return None
 
 
-def secrets(auth: Auth | None, endpoint: UrlTemplate, headers: Mapping[str, str]) -> list[str]:
-    """What a request holds that no message may: credentials, and the values of headers and, as far as they are
-    constant, of the URL's query. Those that are shorter than any secret are left out, since they would be found in
-    every text."""
-    url = endpoint.origin
-    found = [*headers.values(), *(value.rpartition(" ")[2] for value in headers.values())]
-    for part in endpoint.constant_query:
-        found += [part, *URL(f"?{part}", encoded=True).query.values()]
-    found = [value for value in found if len(value) >= _SHORTEST]
-    if sent := authorization(auth, url):
-        found.append(sent.partition(" ")[2])
-    if auth is not None and auth.basic is not None:
-        found.append(auth.basic.password.get_secret_value())
-    elif auth is None:
-        found.append(url.password or "")
-    return found
-
-
 def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+    encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
+    learn(encoded)
+    return f"Basic {encoded}"

@@ -8,8 +8,8 @@ import re
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 import aiohttp
@@ -17,9 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
 from mess.errors import ConfigError, EndpointDown, Problem
+from mess.secret import Part, Secret
+from mess.telemetry.redact import beginning, learn, redact
 from mess.webhook import connection
 from mess.webhook.answers import retry_after
-from mess.webhook.unspoken import Unspoken
 from mess.webhook.url import HttpUrl
 
 _UNSAID = 300.0
@@ -27,7 +28,9 @@ _UNSAID = 300.0
 _EARLY = 30.0
 """How many seconds before its end a token is replaced at the most, since a request takes a while to arrive."""
 _ANSWER = 64 * 1024
-_REMEMBERED = 4  # tokens, for the answers to requests that are still on their way with an older one
+_REMEMBERED = 1000
+"""How many tokens are kept secret, and for how long after their end: answers may still repeat an older one."""
+_REMEMBERED_FOR = 3600.0
 _LONGEST = 86400.0
 """Seconds after which a token is replaced however long it lasts."""
 _SHOWN = 300  # characters of an answer that a message holds
@@ -42,6 +45,13 @@ _MENDS = {
     "invalid_target": "it does not give this client a token for this audience; is what parameters says right?",
     "invalid_request": "something is missing from the request, or too much: look at scope, parameters, client_auth",
 }
+
+
+def _of_parameters(value: Any) -> Iterator[Part]:
+    if isinstance(value, Mapping):
+        for name, given in value.items():
+            texts = given if isinstance(given, (list, tuple)) else [given]
+            yield from (Part(text, own=False) for text in texts if isinstance(text, str) and name not in _PUBLIC)
 
 
 class OAuth2(BaseModel):
@@ -59,7 +69,9 @@ class OAuth2(BaseModel):
     """The client's secret."""
     scope: str | None = None
     """The scope to ask for; several with spaces between."""
-    parameters: dict[str, str | tuple[str, ...]] = Field(default_factory=dict, repr=False)
+    parameters: Annotated[dict[str, str | tuple[str, ...]], Secret(_of_parameters)] = Field(
+        default_factory=dict, repr=False
+    )
     """Further parameters of the request for a token, such as `audience` or `resource`."""
     client_auth: Literal["basic", "body"] = "basic"
     """How the client says who it is: by HTTP basic authentication, or in the request's body."""
@@ -100,8 +112,7 @@ class Tokens:
         self._timeout = timeout
         self._clock = clock
         secret = options.client_secret.get_secret_value()
-        self._unspoken = Unspoken(_secrets(options))
-        self._given = deque[str](maxlen=_REMEMBERED)
+        self._given = deque[tuple[str, float]]()
         self._headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
         known: dict[str, Any] = {"scope": options.scope, "body": urlencode(options.parameters, doseq=True)}
         if options.client_auth == "basic":
@@ -117,11 +128,6 @@ class Tokens:
     def origin(self) -> str:
         """Where the tokens come from, without secrets."""
         return str(self._url.origin())
-
-    @property
-    def unspoken(self) -> Unspoken:
-        """The latest tokens."""
-        return Unspoken(self._given)
 
     async def authorization(self) -> str:
         """The value of the header `Authorization`. Raises EndpointDown when no token can be had."""
@@ -159,8 +165,14 @@ class Tokens:
         token, lifetime = self._parsed(status, body)
         self._until = began + lifetime - min(_EARLY, lifetime / 10)
         self._token = f"Bearer {token}"
-        self._given.append(token)
+        self._keep_secret(token, began + lifetime)
         return self._token
+
+    def _keep_secret(self, token: str, end: float) -> None:
+        learn(token)
+        self._given.append((token, end))
+        while len(self._given) > _REMEMBERED or self._given[0][1] + _REMEMBERED_FOR < self._clock():
+            redact.forget(self._given.popleft()[0])
 
     async def _ask(self) -> tuple[int, Mapping[str, str], str]:
         """The token endpoint's answer: status, headers, and the beginning of its body."""
@@ -209,7 +221,7 @@ class Tokens:
     def _said(self, code: str | None, description: str | None) -> str:
         """Why there is no token, in the token endpoint's words, and what to do about it."""
         text = f"it answers {code}" + (f" ({description})" if description else "")
-        text = re.sub(r"[^ -~]", "?", self._unspoken.hidden_in(text))[:_SHOWN]
+        text = re.sub(r"[^ -~]", "?", beginning(text, _SHOWN))
         mend = _MENDS.get(str(code))
         return f"{text}: {mend}" if mend else text
 
@@ -217,17 +229,9 @@ class Tokens:
         return EndpointDown(f"no token from {self.origin}: {reason}", wait, shared=True)
 
 
-def _secrets(options: OAuth2) -> list[str]:
-    """What no message may hold of a request for a token."""
-    secret = options.client_secret.get_secret_value()
-    found = [secret, _basic(options.client_id, secret).partition(" ")[2]]
-    for name in options.parameters.keys() - _PUBLIC:
-        value = options.parameters[name]
-        found += [value] if isinstance(value, str) else value
-    return found
-
-
 def _basic(client_id: str, secret: str) -> str:
-    """HTTP basic authentication with both escaped first (RFC 6749, 2.3.1)."""
+    """HTTP basic authentication with both escaped first (RFC 6749, 2.3.1). It is secret from now on."""
     pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+    encoded = base64.b64encode(pair.encode()).decode()
+    learn(pair, encoded)
+    return f"Basic {encoded}"

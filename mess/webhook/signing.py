@@ -10,6 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from mess.secret import Secret, of_signing_secret
+
 _PREFIX = "whsec_"
 _BYTES = range(24, 65)  # a secret's length, by the specification
 _MEND = (
@@ -33,7 +35,7 @@ def _checked(secret: SecretStr) -> SecretStr:
     return secret
 
 
-Secret = Annotated[SecretStr, AfterValidator(_checked)]
+SigningSecret = Annotated[SecretStr, AfterValidator(_checked), Secret(of_signing_secret)]
 
 
 class Sign(BaseModel):
@@ -41,7 +43,7 @@ class Sign(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
-    secret: Secret | Annotated[tuple[Secret, ...], Field(min_length=1)]
+    secret: SigningSecret | Annotated[tuple[SigningSecret, ...], Field(min_length=1)]
     """What the receiver knows too: `whsec_` and the base64 of 24 to 64 random bytes. A list while a secret is being
     replaced, the new one first: each signs, and a receiver that knows any of them is content."""
 

@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 from yarl import URL
 
+from mess.secret import Secret, of_http_url
+
 
 def http_url(value: str) -> str:
     """The value, if it is an http or https URL. Raises ValueError."""
@@ -20,5 +22,5 @@ def http_url(value: str) -> str:
     return value
 
 
-HttpUrl = Annotated[str, AfterValidator(http_url), Field(repr=False)]
+HttpUrl = Annotated[str, AfterValidator(http_url), Field(repr=False), Secret(of_http_url)]
 """An http or https URL, which may hold a secret."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from yarl import URL
 
 from mess.errors import Refused
 from mess.event import Event
+from mess.secret import Secret, of_http_url
 from mess.template import Template
 from mess.webhook.url import http_url
 
@@ -29,9 +31,7 @@ class UrlTemplate:
     def __init__(self, text: str) -> None:
         self._template = Template(text, required="endpoint")
         self.constant = self._template.constant
-        mark = "placeholder"
-        while mark in text.lower():
-            mark += "x"
+        mark = "placeholder" + max(re.findall(r"placeholder(x*)", text.lower()), key=len, default="") + "x"
         marked = mark.join(self._template.texts)
         scheme, _, rest = marked.partition("://")
         if mark in scheme or mark in _authority(rest):
@@ -103,5 +103,5 @@ def _checked(value: str) -> str:
     return value
 
 
-HttpUrlTemplate = Annotated[str, AfterValidator(_checked), Field(repr=False)]
+HttpUrlTemplate = Annotated[str, AfterValidator(_checked), Field(repr=False), Secret(of_http_url)]
 """An http or https URL with placeholders, which may hold a secret."""

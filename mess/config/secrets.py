@@ -1,0 +1,102 @@
+"""The secrets of a config: the values of options that are declared secret, and what comes from files."""
+
+from __future__ import annotations
+
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+from mess import steps
+from mess.config.document import Document, Path, Source
+from mess.config.model import Config
+from mess.config.pipelines import entries, step_name
+from mess.errors import ConfigError
+from mess.secret import Part, Secret, whole
+from mess.telemetry.redact import SHORTEST
+
+_PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
+
+
+class Secrets:
+    """All secrets of a config, whether or not it is valid: what its options declare, and what comes from files.
+
+    What comes from the environment is secret in headers and in the options of the user's own functions, of which
+    nobody else knows what they are.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._parts: list[tuple[Part, Path]] = []
+        self._declared: set[Path] = set()
+        self._in(Config, document.data, ())
+        functions: set[Path] = set()
+        for path, entry in entries(document.data):
+            place = (*path, "config")
+            model = _options(entry, document.data)
+            if model is None:
+                functions.add(place)
+            elif isinstance(entry, dict):
+                self._in(model, entry.get("config"), place)
+        for source in document.sources:
+            if self._is_secret(source, functions):
+                texts = {source.value, *source.value.splitlines()}
+                self._parts += [(Part(text, own=False), source.path) for text in texts]
+
+    @property
+    def texts(self) -> list[str]:
+        """What no message may hold."""
+        return [part.text for part, _ in self._parts]
+
+    @property
+    def too_short(self) -> list[Path]:
+        """The options whose secrets are too short to be searched for."""
+        return [path for part, path in self._parts if part.own and 0 < len(part.text) < SHORTEST]
+
+    def _is_secret(self, source: Source, functions: set[Path]) -> bool:
+        path = source.path
+        if any(path[:length] in functions for length in range(len(path))):
+            return True
+        if source.is_file:
+            # What is a file's content as a whole, and declares what in it is secret, needs no more.
+            return not (source.is_whole and path in self._declared)
+        return len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() not in _PUBLIC_HEADERS
+
+    def _in(self, annotation: Any, value: Any, path: Path, *, declared: bool = False) -> None:
+        """Look for secrets in a value, as the user wrote it, of an option of this type."""
+        origin, arguments = get_origin(annotation), get_args(annotation)
+        if origin is Annotated:
+            for mark in arguments[1:]:
+                if isinstance(mark, Secret):
+                    declared = True
+                    self._declared.add(path)
+                    self._parts += [(part, path) for part in mark.parts(value)]
+            self._in(arguments[0], value, path, declared=declared)
+        elif origin in (Union, UnionType):
+            for one in arguments:
+                self._in(one, value, path, declared=declared)
+        elif annotation is SecretStr and not declared:
+            self._declared.add(path)
+            self._parts += [(part, path) for part in whole(value)]
+        elif origin is dict and isinstance(value, dict):
+            for key, inner in value.items():
+                self._in(arguments[1], inner, (*path, key))
+        elif origin in (list, tuple) and isinstance(value, list):
+            for index, inner in enumerate(value):
+                self._in(arguments[0], inner, (*path, index))
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, dict):
+            for name, field in annotation.model_fields.items():
+                kind = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+                for key in {name, field.alias or name} & value.keys():
+                    self._in(kind, value[key], (*path, key))
+
+
+def _options(entry: Any, data: Any) -> type[BaseModel] | None:
+    """The options that a pipeline's entry has; None for a function's, and for what is no step at all."""
+    name = step_name(entry)
+    plugins = data.get("plugins")
+    if not isinstance(name, str) or (isinstance(plugins, dict) and name in plugins):
+        return None
+    try:
+        return steps.config_class(name)
+    except (KeyError, ConfigError):  # which is reported where the step is named
+        return None

@@ -1,0 +1,173 @@
+"""Which options are secret, and what of them no message may hold.
+
+An option whose type is pydantic's `SecretStr` is secret as a whole. One that only holds a secret, as a URL does, has
+the type `Annotated[str, Secret(parts)]`, where `parts` gives the secret parts of a value.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+LONG = 16
+"""A path's constant segment of so many characters is taken for a secret by itself."""
+
+_PLACE = re.compile(r"\{[^{}]*\}")
+_TELLING = ["apikey", "authorization", "cookie", "credential", "passphrase", "passwd", "password", "secret"]
+_TELLING += ["signature", "token"]
+_TELLING_WORDS = frozenset({"auth", "key", "pwd", "session", "sid"})
+_NOT_TELLING = ("idempotency-key", "location", "www-authenticate")
+_SCHEMES = frozenset({"basic", "bearer", "digest", "apikey", "api-key", "token", "negotiate"})
+
+
+class Part(NamedTuple):
+    """A text that no message may hold. `own` tells that it is a password or the like, and not only may be one."""
+
+    text: str
+    own: bool = True
+
+
+Parts = Callable[[Any], Iterable[Part]]
+"""Gives the secret parts of a value as the user wrote it, which may be of any type."""
+
+
+def whole(value: Any) -> Iterator[Part]:
+    """The value itself."""
+    if isinstance(value, str):
+        yield Part(value)
+
+
+@dataclass(frozen=True)
+class Secret:
+    """Marks an option as secret, or as holding secrets: `Annotated[str, Secret()]`."""
+
+    parts: Parts = whole
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether what has this name is secret by custom: `X-Api-Key`, `Cookie`, `sasl.password`, `access_token`."""
+    name = name.lower()
+    if name.endswith(_NOT_TELLING):
+        return False
+    return any(part in name for part in _TELLING) or not _TELLING_WORDS.isdisjoint(re.split(r"[-_.]", name))
+
+
+def of_mongodb_url(value: Any) -> Iterator[Part]:
+    """Of MongoDB's connection string: user and password, an AWS session token, and the key file's password."""
+    if not isinstance(value, str):
+        return
+    rest = value.partition("://")[2]
+    yield from _of_login(rest)
+    for name, text in parse_qsl(rest.partition("?")[2]):
+        if name.lower() == "authmechanismproperties":
+            pairs = [pair.partition(":") for pair in text.split(",")]
+            yield from (Part(inner) for key, _, inner in pairs if names_a_secret(key))
+        elif name.lower().endswith(("password", "passphrase")):
+            yield Part(text)
+
+
+def of_broker_url(value: Any) -> Iterator[Part]:
+    """Of a broker's url: user and password, or a token in the user's place, and parameters that are named like one."""
+    if not isinstance(value, str):
+        return
+    rest = value.partition("://")[2]
+    yield from _of_login(rest, token=True)
+    yield from (Part(text) for name, text in parse_qsl(rest.partition("?")[2]) if names_a_secret(name))
+
+
+def of_http_url(value: Any) -> Iterator[Part]:
+    """Of an endpoint's URL, which may be a template: user and password, the path as a whole and its long segments, and
+    the values of all parameters."""
+    if not isinstance(value, str):
+        return
+    yield from _of_user(_authority(value.partition("://")[2]).rpartition("@")[0], token=True)
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return
+    constant = _PLACE.split(parts.path)
+    if len(constant) == 1:
+        yield Part(parts.path, own=False)
+    else:
+        yield from (Part(piece, own=False) for piece in constant if len(piece) >= LONG)
+    for segment in parts.path.split("/"):
+        yield from (Part(piece, own=False) for piece in _PLACE.split(segment) if len(piece) >= LONG)
+    for text in (parts.query, parts.fragment):
+        yield from (Part(piece, own=False) for piece in _PLACE.split(text))
+        for pair in text.split("&"):
+            yield from (Part(piece, own=False) for piece in _PLACE.split(pair.partition("=")[2]))
+
+
+def of_headers(value: Any) -> Iterator[Part]:
+    """Of headers by name: the values of those that carry credentials (Authorization, Cookie, X-Api-Key and the like),
+    and their parts."""
+    if isinstance(value, Mapping):
+        for name, text in value.items():
+            if isinstance(text, str) and names_a_secret(str(name)):
+                yield from of_credentials(text)
+
+
+def of_credentials(value: str) -> Iterator[Part]:
+    """A header's value, and its parts: what follows the scheme, what a name like `session=` stands before."""
+    yield Part(value)
+    first, _, rest = value.partition(" ")
+    if first.lower() in _SCHEMES:
+        yield Part(rest.strip())
+        if first.lower() == "basic":
+            yield from of_basic(rest.strip())
+        value = rest
+    for word in re.split(r"[;,\s]+", value):
+        yield Part(word, own=False)
+        yield Part(word.partition("=")[2].strip('"'), own=False)
+
+
+def of_basic(value: str) -> Iterator[Part]:
+    """What stands in basic authentication's base64."""
+    try:
+        yield from _of_user(base64.b64decode(value, validate=True).decode())
+    except (binascii.Error, ValueError):
+        return
+
+
+def of_signing_secret(value: Any) -> Iterator[Part]:
+    """Of a secret of Standard Webhooks: with and without its prefix."""
+    if isinstance(value, str):
+        yield Part(value)
+        yield Part(value.removeprefix("whsec_"))
+
+
+def of_settings(value: Any) -> Iterator[Part]:
+    """Of settings by name: those that are named like secrets."""
+    if isinstance(value, Mapping):
+        for name, text in value.items():
+            if isinstance(text, str) and names_a_secret(str(name)):
+                yield from of_http_url(text) if text.startswith(("http://", "https://")) else whole(text)
+
+
+def _authority(rest: str) -> str:
+    return re.split(r"[/?#]", rest, maxsplit=1)[0]
+
+
+def _of_login(rest: str, *, token: bool = False) -> Iterator[Part]:
+    """Of the user and password at the beginning of what follows a url's `://`."""
+    yield from _of_user(_authority(rest).rpartition("@")[0], token=token)
+    # They may hold what should have been escaped: then the last @ is the one behind them.
+    yield from (part._replace(own=False) for part in _of_user(rest.rpartition("@")[0], token=token))
+
+
+def _of_user(info: str, *, token: bool = False) -> Iterator[Part]:
+    """Of `user:password`, as it is and unescaped; of a user alone, where that is a token."""
+    user, colon, password = info.partition(":")
+    if not colon and not token:
+        return
+    secret = password if colon else user
+    yield Part(info, own=False)
+    yield Part(secret)
+    yield Part(unquote(secret), own=False)
+    # Whoever reads a url in which they are not escaped takes these for its delimiters.
+    yield from (Part(piece, own=False) for piece in re.split(r"[@/?#]", secret))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import typer
 
 from mess.cli import check, checkpoints, dead_letters, demo, init, replay, run, schema, validate
 from mess.cli.common import report
 from mess.errors import MessError
+from mess.telemetry.redact import redact
 
 app = typer.Typer(
     help="Relays MongoDB change streams to webhooks and queues: nothing lost, in order per document.",
@@ -44,3 +46,6 @@ def main() -> None:
     except MessError as error:
         report(error)
         sys.exit(error.exit_code)
+    except Exception:  # a fault of MESS's own, whose traceback may hold a secret like any other text
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")  # noqa: T201 - the command line speaks
+        sys.exit(1)

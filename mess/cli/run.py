@@ -35,7 +35,7 @@ def run(
     loaded = load_config(config, mongodb__url=url, admin__port=port, log__level=log_level, log__format=log_format)
     from mess.telemetry.logging import configure
 
-    configure(loaded.config.log.level, loaded.config.log.format)
+    configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)
     code = 0
     try:
         run_async(_run(loaded))

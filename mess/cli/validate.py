@@ -20,6 +20,7 @@ def validate(config: ConfigOption = None) -> None:
     from mess.capture.plan import plan
     from mess.config.pipelines import shadowed
     from mess.relay.build import build_all
+    from mess.telemetry.redact import redact
 
     _, problems = build_all(loaded)
     if problems:
@@ -27,7 +28,7 @@ def validate(config: ConfigOption = None) -> None:
     out = Console(soft_wrap=True, highlight=False)
     for warning in (*loaded.warnings, *shadowed(loaded.tree)):
         out.print("[yellow]warning:[/] ", end="")
-        out.print(str(warning), markup=False)
+        out.print(redact(str(warning)), markup=False)
     streams = plan(loaded.config)
     out.print(f"[green]valid:[/] {loaded.path}: {len(streams)} change stream{'s' if len(streams) != 1 else ''}")
     for stream in streams:

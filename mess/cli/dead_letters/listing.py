@@ -10,6 +10,7 @@ from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.dead_letters.choice import Ids, OfNamespace, Pipeline, Reason, Since, Step, Until, choose
 from mess.cli.state import with_store
 from mess.errors import ConfigError
+from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
     from mess.state.store import DeadLetter, StateStore
@@ -70,7 +71,7 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
         "namespace": str(letter.namespace),
         "operation": letter.operation,
         "key": letter.key,
-        "reason": letter.reason,
+        "reason": redact(letter.reason),
         "error": letter.error,
         "attempts": letter.attempts,
         "time": letter.time,
@@ -78,6 +79,9 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
     if not whole:
         return head
     history = [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in letter.history]
+    # Letters of an older version may hold what is known to be secret now.
+    for attempt in history:
+        attempt["reason"], attempt["response"] = redact(attempt["reason"]), redact(attempt["response"] or "") or None
     return {**head, "history": history, "event": letter.event, "body": letter.body}
 
 
@@ -105,6 +109,6 @@ def _print(letters: list[DeadLetter]) -> None:
             letter.operation,
             letter.pipeline,
             letter.step,
-            letter.reason,
+            redact(letter.reason),
         )
     Console(width=10_000, soft_wrap=True, markup=False).print(table)

@@ -26,6 +26,7 @@ from mess.cli.dead_letters.choice import (
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import progress
 from mess.cli.state import with_store
+from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,11 +98,12 @@ def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> N
 def _tell(report: Report, total: int) -> None:
     typer.echo(f"{report.delivered} of {letters(total)} delivered" if total else "no dead letter matches")
     if report.failed:
-        typer.echo(f"{report.failed} failed again and stay, with the new reason; the first: {report.first_failure}")
+        first = redact(report.first_failure or "")
+        typer.echo(f"{report.failed} failed again and stay, with the new reason; the first: {first}")
     for name, (reason, left) in report.down.items():
-        typer.echo(f"pipeline {name!r}: the sink is down ({reason}); {left} left as they were")
+        typer.echo(f"pipeline {name!r}: the sink is down ({redact(reason)}); {left} left as they were")
     for reason, count in report.kept.items():
-        typer.echo(f"{count} cannot be replayed: {reason}")
+        typer.echo(f"{count} cannot be replayed: {redact(reason)}")
     if report.changed:
         typer.echo(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
     if report.interrupted:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+SHORTEST = 6
+"""Shorter values are not searched for: they would be found in texts that have nothing to do with them."""
 LONG = 16
 """A path's constant segment of so many characters is taken for a secret by itself."""
 
@@ -114,13 +116,12 @@ def of_headers(value: Any) -> Iterator[Part]:
 
 def of_credentials(value: str) -> Iterator[Part]:
     """A header's value, and its parts: what follows the scheme, what a name like `session=` stands before."""
-    yield Part(value)
     first, _, rest = value.partition(" ")
     if first.lower() in _SCHEMES:
-        yield Part(rest.strip())
+        value = rest.strip()
         if first.lower() == "basic":
-            yield from of_basic(rest.strip())
-        value = rest
+            yield from of_basic(value)
+    yield Part(value)
     for word in re.split(r"[;,\s]+", value):
         yield Part(word, own=False)
         yield Part(word.partition("=")[2].strip('"'), own=False)
@@ -166,8 +167,9 @@ def _of_user(info: str, *, token: bool = False) -> Iterator[Part]:
     if not colon and not token:
         return
     secret = password if colon else user
-    yield Part(info, own=False)
     yield Part(secret)
+    if len(secret) < SHORTEST:
+        yield Part(info, own=False)
     yield Part(unquote(secret), own=False)
     # Whoever reads a url in which they are not escaped takes these for its delimiters.
     yield from (Part(piece, own=False) for piece in re.split(r"[@/?#]", secret))

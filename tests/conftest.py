@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
+from mess.telemetry.redact import redact
 from tests.servers.kafka import KafkaServer
 from tests.servers.mosquitto import MosquittoServer
 from tests.servers.nats import NatsServer
@@ -42,6 +43,12 @@ def _running(count: int, **options: Any) -> Iterator[ReplicaSet]:
         find_mongod()
     with ReplicaSet(count, **options) as replica_set:
         yield replica_set
+
+
+@pytest.fixture(autouse=True)
+def nothing_learnt() -> None:
+    """One test's secrets are not another's."""
+    redact.__init__()  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

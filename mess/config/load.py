@@ -23,7 +23,8 @@ from mess.config.secrets import Secrets
 from mess.config.validate import validate
 from mess.config.variables import expand
 from mess.errors import ConfigError, Problem
-from mess.telemetry.redact import SHORTEST, learn
+from mess.secret import SHORTEST
+from mess.telemetry.redact import learn
 
 _TOO_SHORT = (
     f"holds a secret of fewer than {SHORTEST} characters, which is not hidden where a server repeats it in an error; "

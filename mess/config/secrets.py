@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -12,8 +13,7 @@ from mess.config.document import Document, Path, Source
 from mess.config.model import Config
 from mess.config.pipelines import entries, step_name
 from mess.errors import ConfigError
-from mess.secret import Part, Secret, whole
-from mess.telemetry.redact import SHORTEST
+from mess.secret import SHORTEST, Part, Secret, whole
 
 _PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 
@@ -26,9 +26,7 @@ class Secrets:
     """
 
     def __init__(self, document: Document) -> None:
-        self._parts: list[tuple[Part, Path]] = []
-        self._declared: set[Path] = set()
-        self._in(Config, document.data, ())
+        self._parts = list(declared(Config, document.data))
         functions: set[Path] = set()
         for path, entry in entries(document.data):
             place = (*path, "config")
@@ -36,7 +34,8 @@ class Secrets:
             if model is None:
                 functions.add(place)
             elif isinstance(entry, dict):
-                self._in(model, entry.get("config"), place)
+                self._parts += declared(model, entry.get("config"), place)
+        self._declared = {place for _, place in self._parts}
         for source in document.sources:
             if self._is_secret(source, functions):
                 texts = {source.value, *source.value.splitlines()}
@@ -61,33 +60,34 @@ class Secrets:
             return not (source.is_whole and path in self._declared)
         return len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() not in _PUBLIC_HEADERS
 
-    def _in(self, annotation: Any, value: Any, path: Path, *, declared: bool = False) -> None:
-        """Look for secrets in a value, as the user wrote it, of an option of this type."""
-        origin, arguments = get_origin(annotation), get_args(annotation)
-        if origin is Annotated:
-            for mark in arguments[1:]:
-                if isinstance(mark, Secret):
-                    declared = True
-                    self._declared.add(path)
-                    self._parts += [(part, path) for part in mark.parts(value)]
-            self._in(arguments[0], value, path, declared=declared)
-        elif origin in (Union, UnionType):
-            for one in arguments:
-                self._in(one, value, path, declared=declared)
-        elif annotation is SecretStr and not declared:
-            self._declared.add(path)
-            self._parts += [(part, path) for part in whole(value)]
-        elif origin is dict and isinstance(value, dict):
-            for key, inner in value.items():
-                self._in(arguments[1], inner, (*path, key))
-        elif origin in (list, tuple) and isinstance(value, list):
-            for index, inner in enumerate(value):
-                self._in(arguments[0], inner, (*path, index))
-        elif isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, dict):
-            for name, field in annotation.model_fields.items():
-                kind = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
-                for key in {name, field.alias or name} & value.keys():
-                    self._in(kind, value[key], (*path, key))
+
+def declared(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Part, Path]]:
+    """The secrets in a value, as the user wrote it, of options of this type, and the options that hold them; for each
+    such option at least an empty one."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        marks = [mark for mark in arguments[1:] if isinstance(mark, Secret)]
+        for mark in marks:
+            yield Part("", own=False), path
+            yield from ((part, path) for part in mark.parts(value))
+        if not marks or arguments[0] is not SecretStr:
+            yield from declared(arguments[0], value, path)
+    elif origin in (Union, UnionType):
+        for one in arguments:
+            yield from declared(one, value, path)
+    elif kind is SecretStr:
+        yield from ((part, path) for part in whole(value))
+    elif origin is dict and isinstance(value, dict):
+        for key, inner in value.items():
+            yield from declared(arguments[1], inner, (*path, key))
+    elif origin in (list, tuple) and isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from declared(arguments[0], inner, (*path, index))
+    elif isinstance(kind, type) and issubclass(kind, BaseModel) and isinstance(value, dict):
+        for name, field in kind.model_fields.items():
+            inner = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+            for key in {name, field.alias or name} & value.keys():
+                yield from declared(inner, value[key], (*path, key))
 
 
 def _options(entry: Any, data: Any) -> type[BaseModel] | None:

@@ -12,10 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
+from mess.secret import SHORTEST
 from mess.telemetry.spellings import Undone, decoded, undone
 
-SHORTEST = 6
-"""Shorter values are not searched for: they would be found in texts that have nothing to do with them."""
 _KEY = 16
 """A secret's first so many characters are hidden even when the rest has been cut off by someone else."""
 _LEVELS = 3  # of escapes within escapes, such as percent encoding within HTML within JSON

@@ -22,6 +22,7 @@ from mess.step import Context
 from mess.steps.http import Http, HttpConfig
 from mess.webhook.oauth2 import OAuth2, Tokens
 from tests.receiver import Answer, Receiver, Request, server_tls
+from tests.secrets import learn_from
 from tests.unit.fakes import make_event, make_events
 
 SECRET = "s3cret +/%:é"
@@ -110,6 +111,7 @@ async def opened(
         "auth": {"oauth2": {"token_url": token_url, "client_id": "relay", "client_secret": SECRET, **oauth2}},
         **(options or {}),
     }
+    learn_from(HttpConfig, config)
     step = HttpConfig.model_validate(config).build(Context(directory=directory or Path()))
     await step.open()
     try:
@@ -366,10 +368,10 @@ async def test_the_check_gets_a_token_and_sends_nothing(endpoint: TokenEndpoint,
 
 
 async def test_neither_secret_nor_token_is_ever_shown(endpoint: TokenEndpoint, receiver: Receiver) -> None:
-    echo = f"{SECRET} is not the secret, p4rameter no assertion, on3 nothing for the-api"
+    echo = f"{SECRET} is not the secret, p4rameter no assertion, on3-two nothing for the-api"
     endpoint.answer = said(error="invalid_grant", error_description=echo, access_token="t0ken")
-    parameters = {"assertion": "p4rameter", "several": ["on3", ""], "audience": "the-api"}
-    async with opened(receiver, f"{endpoint.url}?key=k3y", parameters=parameters) as step:
+    parameters = {"assertion": "p4rameter", "several": ["on3-two", ""], "audience": "the-api"}
+    async with opened(receiver, f"{endpoint.url}?key=k3y-of-url", parameters=parameters) as step:
         with pytest.raises(EndpointDown) as caught:
             await step.process([make_event()])
         shown = [str(caught.value), repr(caught.value.__cause__), repr(step.__dict__), repr(step._config)]
@@ -377,7 +379,7 @@ async def test_neither_secret_nor_token_is_ever_shown(endpoint: TokenEndpoint, r
         endpoint.answer = said(error="invalid_client", error_description=f"{basic} is unknown")
         with pytest.raises(EndpointDown, match=r"Basic \*\*\* is unknown"):
             await step.process([make_event()])
-    for hidden in (SECRET, "t0ken", "p4rameter", "on3", "k3y"):
+    for hidden in (SECRET, "t0ken", "p4rameter", "on3-two", "k3y-of-url"):
         assert not any(hidden in text for text in shown)
     assert "*** is not the secret, *** no assertion, *** nothing for the-api" in shown[0]
 

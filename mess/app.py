@@ -12,16 +12,15 @@ from typing import Any, TypeVar
 from mess import __version__
 from mess.admin.server import AdminServer
 from mess.assembly import Assembly
-from mess.backoff import backoff
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
 from mess.capture.plan import StreamPlan, plan
+from mess.capture.reach import Connect, answer, reach
 from mess.capture.start import fresh_time
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
-from mess.errors import SourceUnavailable
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
@@ -37,9 +36,6 @@ from mess.telemetry.metrics import Metrics
 log = get_logger("mess.relay")
 
 T = TypeVar("T")
-
-_PAUSE_FIRST = 0.5
-_PAUSE_CAP = 10.0
 
 
 class Relay:
@@ -117,8 +113,8 @@ class Relay:
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
             with preflight.telling_the_role(self.plans, config.state.database):
-                await self._patiently(lambda: preflight.verify(client))
-                async with store_for(config) as store:
+                await self._reach(client, preflight.verify)
+                async with store_for(config, self._reach) as store:
                     await store.take_over()
                     await self._relay(client, store, steps)
         except Halted:
@@ -128,21 +124,16 @@ class Relay:
             if self.admin is not None:
                 await self.admin.stop()
 
-    async def _patiently(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """What MongoDB answers, however long it takes until it does. Raises Halted when the relay stops meanwhile."""
-        failures = 0
-        while True:
-            try:
-                answer = await self._stopping.unless(ask())
-            except SourceUnavailable as error:
-                failures += 1
-                pause = backoff(failures, first=_PAUSE_FIRST, multiplier=2, cap=_PAUSE_CAP)
-                self.starting = f"MongoDB does not answer: {error}"
-                log.warning("MongoDB does not answer, trying again", error=str(error), pause=round(pause, 1))
-                await self._stopping.pause(pause)
-            else:
-                self.starting = "opening"
-                return answer
+
+        def say(reason: str) -> None:
+            self.starting = reason
+            log.warning("MongoDB cannot be reached, trying again", error=reason)
+
+        answer = await self._stopping.unless(reach(client, ask, within=None, say=say))
+        self.starting = "opening"
+        return answer
 
     async def _relay(self, client: Any, store: StateStore, steps: Steps) -> None:
         starts = await self._starts(client, store)
@@ -173,7 +164,7 @@ class Relay:
         stored = await store.checkpoints()
         unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
         new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
-        fresh = await self._patiently(lambda: fresh_time(client, self.config.start if new else "now"))
+        fresh = await self._reach(client, lambda client: fresh_time(client, self.config.start if new else "now"))
         starts = resume.starts(self.plans, stored, fresh, oldest=self.config.start == "oldest")
         now = datetime.now(timezone.utc)
         keep, delete = resume.leftovers(self.plans, stored)
@@ -195,12 +186,18 @@ class Relay:
 
 
 @asynccontextmanager
-async def store_for(config: Config) -> AsyncIterator[StateStore]:
-    """The relay's state, opened; closed in the end. Raises StateError."""
+async def store_for(config: Config, connect: Connect = reach) -> AsyncIterator[StateStore]:
+    """The relay's state, opened; closed in the end. `connect` waits for the MongoDB that keeps it.
+
+    Raises StateError; SourceUnavailable when that MongoDB is not reached, NotPermitted when it refuses the user.
+    """
     url = config.state.url or config.mongodb.url
-    client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver)
+    option = "state.url" if config.state.url else "mongodb.url"
+    client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver, option=option)
     store = open_store(url, config.name, client and client.get_database(config.state.database))
     try:
+        if client is not None:
+            await connect(client, answer)
         await store.open()
         yield store
     finally:

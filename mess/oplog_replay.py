@@ -16,6 +16,7 @@ from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.narrow import narrow
 from mess.capture.plan import StreamPlan, plan
+from mess.capture.reach import Connect, reach
 from mess.capture.resume import Start
 from mess.capture.selection import Narrowing
 from mess.capture.start import explained, time_latest, time_oldest
@@ -94,13 +95,13 @@ class OplogReplay:
         """Up to when, to the second, every change is done with; later ones may be, too."""
         return min(map(self._reached, self._runners), default=self._first).as_datetime()
 
-    async def survey(self) -> Survey:
-        """Read the extent as `deliver` will, and count its events.
+    async def survey(self, connect: Connect = reach) -> Survey:
+        """Read the extent as `deliver` will, and count its events. `connect` waits for MongoDB.
 
         Raises HistoryLost when the oplog begins later than the extent, another SourceError when MongoDB cannot be read,
         Halted when `stop` is called meanwhile.
         """
-        await self._counting.unless(preflight.verify(self._client))
+        await self._counting.unless(connect(self._client, preflight.verify))
         self._last = min(self._last, await self._counting.unless(explained(time_latest(self._client))))
         oldest = await self._counting.unless(self._oldest())
         self.outcome = counted = Outcome()

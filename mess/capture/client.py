@@ -11,9 +11,11 @@ from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 
+from mess.capture.place import Place
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
 
 _CLOSE_SECONDS = 1.0
+_PLACE = "_mess_place"
 
 ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
 
@@ -46,11 +48,12 @@ class StickyServer:
         return kept
 
 
-def connect(url: str, driver: str = "pymongo", *, sticky: bool = False) -> Any:
+def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: str = "mongodb.url") -> Any:
     """An async client of PyMongo (`AsyncMongoClient`) or Motor, which share all that MESS asks of them.
 
-    `sticky` is for reading change streams, see `StickyServer`. Connecting happens in the background; nothing is
-    awaited. Raises ConfigError for a url that the driver cannot use and for a driver that is not installed.
+    `sticky` is for reading change streams, see `StickyServer`. `option` is the key of the config that holds the url,
+    for messages. Connecting happens in the background; nothing is awaited. Raises ConfigError for a url that the driver
+    cannot use and for a driver that is not installed.
     """
     # Long enough for an election, short enough for a helpful word when nothing is there.
     defaults = {"appname": "mess", "serverSelectionTimeoutMS": 10_000}
@@ -61,13 +64,21 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False) -> Any:
         preference = url.lower().partition("readpreference=")[2].partition("&")[0]
         options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
     try:
-        return _client_class(driver)(url, **options)
+        client = _client_class(driver)(url, **options)
+        vars(client)[_PLACE] = Place(url, option)
+        return client
     except ImportError as error:
         raise ConfigError(
             [Problem(f"the driver {driver!r} is not installed: pip install 'mess[{driver}]'", "mongodb.driver")]
         ) from error
     except (PyMongoError, ValueError) as error:
-        raise ConfigError([Problem(f"not a usable connection string: {error}", "mongodb.url")]) from error
+        raise ConfigError([Problem(f"not a usable connection string: {error}", option)]) from error
+
+
+def place_of(client: Any) -> Place | None:
+    """Where a client of `connect` connects to; None for other clients."""
+    place: Place | None = vars(client).get(_PLACE)
+    return place
 
 
 def _client_class(driver: str) -> Any:
@@ -95,23 +106,29 @@ async def start_session(client: Any) -> Any:
     return await session if hasattr(session, "__await__") else session
 
 
-def explain(error: Exception) -> SourceError:
-    """What a driver's error means for the relay, with the mend where the user has to do something."""
+def explain(error: Exception, option: str = "mongodb.url") -> SourceError:
+    """What a driver's error means for the relay, with the remedy where the user has to do something. `option` is the
+    key of the config that holds the connection string."""
     if isinstance(error, SourceError):
         return error
     if isinstance(error, OperationFailure):
         if error.code in (18, 8000):
-            return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check mongodb.url")
+            return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check {option}")
         if error.code == 13:
             return LacksPrivilege(f"the MongoDB user lacks a privilege: {_brief(error)}")
-    if isinstance(error, ConfigurationError):
-        return SourceError(f"{_brief(error)}. Check mongodb.url")
+    if isinstance(error, ConfigurationError) and not _is_dns_failure(error):
+        return SourceError(f"{_brief(error)}. Check {option}")
     return SourceUnavailable(_brief(error))
+
+
+def _is_dns_failure(error: ConfigurationError) -> bool:
+    """Whether the servers behind a mongodb+srv:// url could not be looked up, which may pass."""
+    return type(error.__cause__).__module__.startswith("dns.")
 
 
 def _brief(error: Exception) -> str:
     """An error's own words, without the server's whole reply and the driver's topology behind them."""
     text = str(error)
-    for rest in (", full error:", ", Timeout:", ", Topology", " to execute command {"):
+    for rest in (", full error:", ", Timeout:", ", Topology", " (configured timeouts", " to execute command {"):
         text = text.partition(rest)[0]
     return text

@@ -12,8 +12,10 @@ from pymongo.errors import PyMongoError
 from pymongo.topology_description import TOPOLOGY_TYPE
 
 from mess.capture.client import LacksPrivilege, explain
+from mess.capture.diagnosis import diagnose
 from mess.capture.errors import stop_reason
 from mess.capture.plan import StreamPlan
+from mess.capture.reach import Connect, answer, reach
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
 
 
@@ -23,28 +25,22 @@ async def verify(client: Any) -> dict[str, Any]:
     Raises SourceUnavailable when it does not answer, NotAReplicaSet, or NotPermitted.
     """
     try:
-        hello: dict[str, Any] = await client.get_database("admin").command("hello")
-        # `hello` needs no authentication; this does, and a wrong password is better known before anything starts.
-        await client.get_database("admin").command("connectionStatus")
-    except PyMongoError as error:
-        raise (_stranger(client) or stop_reason(error) or explain(error)) from error
+        hello = await answer(client)
+    except SourceError as error:
+        if _is_of_another_set(client) and (reason := await diagnose(client)) is not None:
+            raise NotAReplicaSet(reason) from error
+        cause = error.__cause__
+        raise ((isinstance(cause, PyMongoError) and stop_reason(cause)) or error) from cause
     if "setName" not in hello and hello.get("msg") != "isdbgrid":
         raise NotAReplicaSet()
     return hello
 
 
-def _stranger(client: Any) -> NotAReplicaSet | None:
-    """The error to end with when every server has answered, and none belongs to the set that the url names."""
+def _is_of_another_set(client: Any) -> bool:
+    """Whether every server has answered, and none belongs to the replica set that the url names."""
     topology = client.topology_description
     # The driver forgets servers of another kind or set; one that does not answer, or waits for its set, stays known.
-    if topology.topology_type != TOPOLOGY_TYPE.ReplicaSetNoPrimary or topology.server_descriptions():
-        return None
-    name = topology.replica_set_name
-    return NotAReplicaSet(
-        f"The MongoDB server that mongodb.url names does not belong to a replica set {name}. If it belongs to none, it "
-        f"has no change streams: start mongod with --replSet {name} and run rs.initiate() once. If its set has another "
-        "name, change replicaSet= in mongodb.url"
-    )
+    return topology.topology_type == TOPOLOGY_TYPE.ReplicaSetNoPrimary and not topology.server_descriptions()
 
 
 def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, Any]:
@@ -83,10 +79,12 @@ class Finding:
     mend: str = ""
 
 
-async def examine(client: Any, plans: Sequence[StreamPlan], state_database: str | None) -> AsyncIterator[Finding]:
+async def examine(
+    client: Any, plans: Sequence[StreamPlan], state_database: str | None, connect: Connect = reach
+) -> AsyncIterator[Finding]:
     """Everything that `mess check` tells of MongoDB, one finding after another; it ends early where nothing follows."""
     try:
-        hello = await verify(client)
+        hello = await connect(client, verify)
     except SourceError as error:
         yield Finding(False, str(error).splitlines()[0], "\n".join(str(error).splitlines()[1:]).strip())
         return

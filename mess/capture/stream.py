@@ -13,11 +13,12 @@ from mess.backoff import backoff
 from mess.capture.ahead import ReadAhead
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
+from mess.capture.diagnosis import diagnose
 from mess.capture.errors import Kind, kind_of, stop_reason
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch, LostHistory, Unreadable
 from mess.capture.start import time_now, time_oldest
-from mess.errors import HistoryLost, SourceError
+from mess.errors import HistoryLost, SourceError, SourceUnavailable
 from mess.event import Position
 from mess.telemetry.logging import get_logger
 
@@ -219,8 +220,14 @@ class ChangeStream:
     async def _wait(self, error: PyMongoError) -> None:
         self._failures += 1
         pause = backoff(self._failures, first=_PAUSE_FIRST, multiplier=2, cap=_PAUSE_CAP)
-        self.problem = str(explain(error))
+        reason = explain(error)
+        self.problem = self.problem or str(reason)
         self.connected.clear()
+        if isinstance(reason, SourceUnavailable):
+            log.debug("stream not connected", stream=self.name, error=str(error))
+            self.problem = await diagnose(self._client) or str(reason)
+        else:
+            self.problem = str(reason)
         log.warning("stream not connected, trying again", stream=self.name, error=self.problem, pause=round(pause, 2))
         await asyncio.sleep(pause)
 

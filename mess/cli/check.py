@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption, connecting
 from mess.errors import ConfigError, MessError, SourceError
 
 if TYPE_CHECKING:
     from mess.capture.preflight import Finding
+    from mess.capture.reach import Connect
     from mess.config.load import Loaded
 
 _ENDPOINT = 8
 
 
-def check(config: ConfigOption = None, url: UrlOption = None) -> None:
+def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """Connect to MongoDB and to every endpoint, and tell, on one screen, whether they will serve the config, and how to
     mend what is missing. Nothing is delivered.
 
@@ -26,12 +28,12 @@ def check(config: ConfigOption = None, url: UrlOption = None) -> None:
     the lowest.
     """
     loaded = load_config(config, mongodb__url=url)
-    codes = run_async(_check(loaded))
+    codes = run_async(_check(loaded, connecting(timeout)))
     if codes:
         raise typer.Exit(min(codes))
 
 
-async def _check(loaded: Loaded) -> set[int]:
+async def _check(loaded: Loaded, connect: Connect) -> set[int]:
     """Tell of everything, one line after another; the exit codes of what is not well."""
     from mess.relay.build import build_all
     from mess.relay.trial import endpoints, try_all
@@ -42,7 +44,7 @@ async def _check(loaded: Loaded) -> set[int]:
         try_all(endpoints(built, loaded.config.plugins))
     )  # MongoDB may keep us waiting meanwhile
     try:
-        async for finding in _mongodb(loaded):
+        async for finding in _mongodb(loaded, connect):
             if not _tell(finding.ok, finding.what, finding.mend):
                 codes.add(SourceError.exit_code)
     except MessError as error:
@@ -57,7 +59,7 @@ async def _check(loaded: Loaded) -> set[int]:
     return codes
 
 
-async def _mongodb(loaded: Loaded) -> AsyncIterator[Finding]:
+async def _mongodb(loaded: Loaded, connect: Connect) -> AsyncIterator[Finding]:
     from pymongo.errors import PyMongoError
 
     from mess.capture import client as mongodb
@@ -68,7 +70,7 @@ async def _mongodb(loaded: Loaded) -> AsyncIterator[Finding]:
     client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
     try:
         state_database = None if (config.state.url or "").startswith("sqlite") else config.state.database
-        async for finding in examine(client, plan(config), state_database):
+        async for finding in examine(client, plan(config), state_database, connect):
             yield finding
     except PyMongoError as error:
         raise mongodb.explain(error) from error

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
 from mess.cli.state import with_store
 from mess.cli.times import moment
 from mess.errors import ConfigError
@@ -20,9 +21,9 @@ app = typer.Typer(help="See and move how far each stream is done.", no_args_is_h
 
 
 @app.command("list")
-def list_(config: ConfigOption = None, url: UrlOption = None) -> None:
+def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """List every stream's checkpoint."""
-    checkpoints = run_async(with_store(load_config(config, mongodb__url=url), _all))
+    checkpoints = run_async(with_store(load_config(config, mongodb__url=url), _all, timeout))
     from rich.console import Console
     from rich.table import Table
 
@@ -38,6 +39,7 @@ def set_(
     stream: Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)] = None,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Let streams begin at a time when the relay is next started. A relay that is running stops."""
     from bson import Timestamp
@@ -52,7 +54,7 @@ def set_(
             await store.set_checkpoint(replace(moved(checkpoint, begin), updated=datetime.now(timezone.utc)))
         return [checkpoint.stream for checkpoint in chosen]
 
-    for name in run_async(with_store(load_config(config, mongodb__url=url), move)):
+    for name in run_async(with_store(load_config(config, mongodb__url=url), move, timeout)):
         typer.echo(f"{name}: begins at {time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
 
 
@@ -61,6 +63,7 @@ def reset(
     stream: Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)] = None,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Forget how far streams are done: they begin at the config's `start`. A relay that is running stops."""
 
@@ -70,7 +73,7 @@ def reset(
             await store.delete_checkpoint(checkpoint.stream)
         return [checkpoint.stream for checkpoint in chosen]
 
-    for name in run_async(with_store(load_config(config, mongodb__url=url), forget)):
+    for name in run_async(with_store(load_config(config, mongodb__url=url), forget, timeout)):
         typer.echo(f"{name}: forgotten")
 
 

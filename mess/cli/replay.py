@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
+from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
 from mess.cli.times import moment
 from mess.errors import ConfigError, HistoryLost, MessError
 
 if TYPE_CHECKING:
+    from mess.capture.reach import Connect
     from mess.config.load import Loaded
     from mess.oplog_replay import Extent, OplogReplay, Survey
 
@@ -55,6 +57,7 @@ def replay(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many events there are.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Deliver the changes between two times again, read from MongoDB's oplog.
 
@@ -81,14 +84,14 @@ def replay(
     configure("warning" if level == "error" else level, loaded.config.log.format, to="stderr")
     extent = Extent(from_, to or now, Narrowing(tuple(database or ()), tuple(collection or ())), step)
     try:
-        code = run_async(_replay(loaded, extent, dry_run))
+        code = run_async(_replay(loaded, extent, dry_run, connecting(timeout)))
     except MessError as error:
         report(error)
         code = error.exit_code
     leave(code)
 
 
-async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
+async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connect) -> int:
     from mess.app import store_for
     from mess.oplog_replay import replaying
     from mess.relay.stopping import Halted
@@ -98,7 +101,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
         settle()
         try:
             with progress("counting", "the events") as bar:
-                survey = await _shown(work, work.survey(), bar)
+                survey = await _shown(work, work.survey(connect), bar)
         except Halted:
             typer.echo("interrupted; nothing was delivered")
             return 1
@@ -106,7 +109,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool) -> int:
         total = survey.events.total()
         if dry_run or not total:
             return 0
-        async with store_for(loaded.config) as store:
+        async with store_for(loaded.config, connect) as store:
             began = time.monotonic()
             try:
                 with progress("replaying", _events(total), total) as bar:

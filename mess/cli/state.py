@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
+from mess.cli.connecting import connecting
+
 if TYPE_CHECKING:
     from mess.config.load import Loaded
     from mess.state.store import StateStore
@@ -12,9 +14,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-async def with_store(loaded: Loaded, work: Callable[[StateStore], Awaitable[T]]) -> T:
-    """Open the relay's state, do `work` with it, and close it. Raises StateError."""
+async def with_store(loaded: Loaded, work: Callable[[StateStore], Awaitable[T]], timeout: float | None = None) -> T:
+    """Open the relay's state, do `work` with it, and close it. Its MongoDB is waited for as `connecting` says.
+
+    Raises StateError, SourceUnavailable.
+    """
     from mess.app import store_for
 
-    async with store_for(loaded.config) as store:
+    async with store_for(loaded.config, connecting(timeout)) as store:
         return await work(store)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,10 @@ from pymongo.errors import PyMongoError
 from rich.console import Console
 
 from mess.app import Relay
+from mess.capture import client as mongodb
+from mess.capture.client import explain
+from mess.capture.preflight import verify
+from mess.capture.reach import CONNECT_SECONDS, reach
 from mess.demo.bin import RequestBin
 from mess.demo.mongod import find_mongod
 from mess.demo.replica_set import ReplicaSet
@@ -27,6 +32,8 @@ from mess.errors import SourceUnavailable
 from mess.telemetry.logging import configure, redact
 
 _ARRIVE_SECONDS = 10.0
+_WRITE_MS = 5000
+_DROP_SECONDS = 5.0
 _CONFIG = """\
 mongodb:
   url: "{url}"
@@ -69,6 +76,8 @@ async def run_demo(
         folder = Path(name)
         async with _deployment(url, folder) as deployment, RequestBin(screen.event) as requests:
             screen.say("mongodb", deployment.about)
+            if url is not None:
+                await _reach(url, seconds, screen, stop)
             screen.say("bin", f"{requests.url} receives the webhooks")
             if stop.is_set():
                 return True
@@ -87,7 +96,7 @@ async def _run(
     rate: float,
     seed: int | None,
 ) -> bool:
-    async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=10_000) as client:
+    async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=_WRITE_MS) as client:
         shop = Shop(client[deployment.database], rate=rate, seed=seed)
         relaying = asyncio.create_task(relay.run())
         try:
@@ -98,15 +107,41 @@ async def _run(
                 await _first(relaying, shop.run(), stop.wait(), pause)
                 await _first(relaying, _arrived(shop, requests))
         except PyMongoError as error:
-            raise SourceUnavailable(f"the shop cannot write to MongoDB: {error}") from error
+            raise SourceUnavailable(f"the shop cannot write to MongoDB: {explain(error)}") from error
         finally:
             relay.stop()
             await asyncio.wait({relaying})
             if deployment.state is not None and shop.written:
-                with contextlib.suppress(PyMongoError):
-                    await client.drop_database(deployment.database)
+                with contextlib.suppress(PyMongoError, TimeoutError):
+                    async with asyncio.timeout(_DROP_SECONDS):
+                        await client.drop_database(deployment.database)
     relaying.result()
     return screen.summary(shop.written, requests.received, requests.again) == 0
+
+
+async def _reach(url: str, seconds: float | None, screen: Screen, stop: asyncio.Event) -> None:
+    """Wait for the user's MongoDB, for ten seconds or as long as the demo is to last.
+
+    Raises SourceError when it is not reached, or has no change streams.
+    """
+    client = mongodb.connect(url, option="--url")
+    within = CONNECT_SECONDS if seconds is None else min(seconds, CONNECT_SECONDS)
+
+    @cache  # each reason once
+    def say(reason: str) -> None:
+        screen.say("mongodb", reason)
+
+    reaching = asyncio.create_task(reach(client, verify, within=within, say=say))
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({reaching, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if reaching.done():
+            reaching.result()
+    finally:
+        for task in (reaching, stopped):
+            task.cancel()
+        await asyncio.gather(reaching, stopped, return_exceptions=True)
+        await mongodb.close(client)
 
 
 def _announce(relay: Relay, deployment: _Deployment, screen: Screen, rate: float, seconds: float | None) -> None:

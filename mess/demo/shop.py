@@ -121,4 +121,5 @@ async def _unbroken(work: Awaitable[None]) -> None:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
+        task.exception()  # nobody else is left to see it
         raise

@@ -31,7 +31,7 @@ def command(*arguments: Any) -> list[str]:
     return [sys.executable, "-m", "mess", *map(str, arguments)]
 
 
-async def mess(*arguments: Any, folder: Path) -> subprocess.CompletedProcess[str]:
+async def mess(*arguments: Any, folder: Path, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, without standing in the way of what this process serves meanwhile."""
     return await asyncio.to_thread(
         subprocess.run,
@@ -40,7 +40,7 @@ async def mess(*arguments: Any, folder: Path) -> subprocess.CompletedProcess[str
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=PATIENCE,
+        timeout=patience,
         check=False,
     )
 

@@ -161,7 +161,7 @@ async def test_mongodb_that_does_not_answer_yet_is_waited_for(
         node.stop()
         path = write(tmp_path, {**config, "mongodb": {"url": f"{late.url}&serverSelectionTimeoutMS=300"}})
         async with running(path) as relay:
-            again = "MongoDB does not answer, trying again"
+            again = "MongoDB cannot be reached, trying again"
             await relay.until(lambda: len(relay.said(again)) >= 3, "three tries")
             assert "Traceback" not in relay.text
             said = [json.loads(line)["event"] for line in relay.text.splitlines()]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
     DryRun,
@@ -48,6 +49,7 @@ def discard(
     dry_run: DryRun = False,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Delete dead letters for good. Asks first."""
     wanted = choose(ids, pipeline, step, namespace, since, until, reason)
@@ -57,7 +59,7 @@ def discard(
     async def find(store: StateStore) -> list[Pointer]:
         return await store.pointers(wanted)
 
-    pointers = run_async(with_store(loaded, find))
+    pointers = run_async(with_store(loaded, find, timeout))
     all_found(wanted, pointers)
     if dry_run or not pointers:
         typer.echo(f"{letters(len(pointers))} would be discarded" if pointers else "no dead letter matches")
@@ -75,7 +77,7 @@ def discard(
                 bar.advance(len(part))
         return deleted
 
-    typer.echo(f"{letters(run_async(with_store(loaded, delete)))} discarded")
+    typer.echo(f"{letters(run_async(with_store(loaded, delete, timeout)))} discarded")
 
 
 def _ask(count: int) -> None:

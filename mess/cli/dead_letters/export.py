@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     Ids,
     OfNamespace,
@@ -57,6 +58,7 @@ def export(
     ] = Json.canonical,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Write dead letters whole as JSON lines, the oldest change first. They stay."""
     wanted = choose(ids, pipeline, step, namespace, since, until, reason)
@@ -84,7 +86,7 @@ def export(
                 bar.advance(1)
         return written, damaged
 
-    written, damaged = run_async(with_store(loaded, write))
+    written, damaged = run_async(with_store(loaded, write, timeout))
     typer.echo(f"{letters(written)} exported", err=True)
     for problem in damaged:
         typer.echo(problem, err=True)

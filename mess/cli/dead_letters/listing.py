@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import Ids, OfNamespace, Pipeline, Reason, Since, Step, Until, choose
 from mess.cli.state import with_store
 from mess.errors import ConfigError
@@ -28,6 +29,7 @@ def list_(
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """List dead letters, the newest first."""
     wanted = choose(ids, pipeline, step, namespace, since, until, reason)
@@ -36,7 +38,7 @@ def list_(
         found = [letter async for letter in store.dead_letters(wanted, limit=limit)]
         return found, await store.count_dead_letters(wanted), await store.count_dead_letters()
 
-    letters, matching, total = run_async(with_store(load_config(config, mongodb__url=url), collect))
+    letters, matching, total = run_async(with_store(load_config(config, mongodb__url=url), collect, timeout))
     if json:
         shown = [shape(letter, whole=False) for letter in letters]
         _print_json({"total": total, "matching": matching, "letters": shown})
@@ -49,6 +51,7 @@ def show(
     id: Annotated[str, typer.Argument(help="The event's id.")],  # noqa: A002 - the user's word for it
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Print one dead letter as JSON: the event as it came, the body as it was to be sent, the reason, and the last
     attempts."""
@@ -56,7 +59,7 @@ def show(
     async def find(store: StateStore) -> DeadLetter | None:
         return await store.dead_letter(id)
 
-    letter = run_async(with_store(load_config(config, mongodb__url=url), find))
+    letter = run_async(with_store(load_config(config, mongodb__url=url), find, timeout))
     if letter is None:
         raise ConfigError(f"no dead letter {id}; `mess dead-letters list` shows them")
     _print_json(shape(letter))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
     DryRun,
@@ -52,6 +53,7 @@ def replay(
     dry_run: DryRun = False,
     config: ConfigOption = None,
     url: UrlOption = None,
+    timeout: TimeoutOption = None,
 ) -> None:
     """Deliver dead letters again, the oldest change first, from the step on that failed.
 
@@ -80,7 +82,7 @@ def replay(
         _tell(report, len(pointers))
         return report.complete
 
-    leave(0 if run_async(with_store(loaded, work)) else 1)
+    leave(0 if run_async(with_store(loaded, work, timeout)) else 1)
 
 
 def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> None:

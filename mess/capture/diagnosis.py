@@ -1,0 +1,103 @@
+"""Why MongoDB cannot be reached, in words that name the place and the remedy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mess.capture.client import place_of
+from mess.capture.place import Address, Place, written
+from mess.capture.probe import Found, probe
+from mess.container import localhost_hint
+
+_MOST_SERVERS = 7
+
+
+class _Verdict(NamedTuple):
+    """What is wrong with a server, and the remedy; both empty where nothing is."""
+
+    problem: str
+    remedy: str
+
+
+_WELL = _Verdict("", "")
+
+
+async def diagnose(client: Any) -> str | None:
+    """Why a client's MongoDB cannot be reached, and the remedy, by asking each of its servers once.
+
+    None where nothing is found to be wrong, and for a client that `connect` did not make. Takes at most two seconds.
+    """
+    place = place_of(client)
+    if place is None:
+        return None
+    topology = client.topology_description
+    known = [address for address in topology.server_descriptions() if address[0] != place.hosts]
+    if place.is_srv and not known:
+        return _sentence(place, _Verdict("its servers are not found in DNS", f"Check the host in {place.option}"), [])
+    try:
+        tls = place.tls
+    except (OSError, ValueError) as error:
+        return _sentence(place, _Verdict(f"its TLS files cannot be read ({error})", f"Check {place.option}"), [])
+    addresses = [address for address in known or place.addresses if address[1] is not None][:_MOST_SERVERS]
+    found = await asyncio.gather(*(probe(host, port, tls, place.option) for host, port in addresses))
+    verdicts = {
+        address: _judge(each, topology.replica_set_name, place.option)
+        for address, each in zip(addresses, found, strict=True)
+    }
+    if any(_serves(each.hello) and verdicts[address] == _WELL for address, each in zip(addresses, found, strict=True)):
+        return None
+    return _sentence(place, _verdict_of_all(place, verdicts), [host for host, _ in addresses])
+
+
+def _serves(hello: Mapping[str, Any]) -> bool:
+    return bool(hello.get("isWritablePrimary"))  # a mongos says so, too
+
+
+def _judge(found: Found, wanted: str | None, option: str) -> _Verdict:
+    hello = found.hello
+    if not hello:
+        return _Verdict(found.problem, found.remedy)
+    name = hello.get("setName")
+    if hello.get("isreplicaset"):
+        return _Verdict("its replica set has not been initiated", "Run rs.initiate() once, in mongosh")
+    if wanted and name is None:
+        return _Verdict(
+            "it does not belong to a replica set", f"Start mongod with --replSet {wanted} and run rs.initiate() once"
+        )
+    if wanted and name != wanted:
+        return _Verdict(
+            f"it belongs to the replica set {name}, and {option} names {wanted}",
+            f"Write replicaSet={name} in {option}",
+        )
+    return _WELL
+
+
+def _verdict_of_all(place: Place, verdicts: Mapping[Address, _Verdict]) -> _Verdict:
+    problems = dict.fromkeys(verdict for verdict in verdicts.values() if verdict != _WELL)
+    if not verdicts or not problems:
+        whole = _Verdict(
+            "the replica set has no primary at present", "It elects one as soon as most of its members are up"
+        )
+    elif len(set(verdicts.values())) == 1:
+        whole = next(iter(problems))
+    else:
+        texts = [
+            f"{written(address)}: {verdict.problem or 'it answers, and is not primary'}"
+            for address, verdict in verdicts.items()
+        ]
+        whole = _Verdict("no primary is reached (" + "; ".join(texts) + ")", next(iter(problems)).remedy)
+    strangers = [written(address) for address in verdicts if address not in place.addresses]
+    if strangers and problems and not place.is_srv:
+        whole = _Verdict(
+            f"the replica set names its members {', '.join(strangers)}, and there {whole.problem}",
+            f"{whole.remedy}. If those names are valid only elsewhere, make them resolve here, or add "
+            f"directConnection=true to {place.option}",
+        )
+    return whole
+
+
+def _sentence(place: Place, verdict: _Verdict, hosts: list[str]) -> str:
+    hint = localhost_hint(hosts)
+    return f"cannot reach MongoDB at {place.hosts}: {verdict.problem}. {verdict.remedy}" + (f". {hint}" if hint else "")

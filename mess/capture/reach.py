@@ -1,0 +1,104 @@
+"""Connecting to MongoDB: waiting for it, and saying meanwhile why it cannot be reached and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from pymongo.errors import PyMongoError
+
+from mess.backoff import backoff
+from mess.capture.client import explain, place_of
+from mess.capture.diagnosis import diagnose
+from mess.errors import SourceUnavailable
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.capture")
+
+T = TypeVar("T")
+
+Connect = Callable[[Any, Callable[[Any], Coroutine[Any, Any, Any]]], Coroutine[Any, Any, Any]]
+"""`reach`, with its patience decided."""
+
+CONNECT_SECONDS = 10.0
+"""How long commands wait for MongoDB by default."""
+_FIRST_LOOK = 0.2
+_PAUSE_FIRST, _PAUSE_CAP = 1.0, 10.0
+_SLOW_SECONDS = 5.0
+
+
+async def answer(client: Any) -> dict[str, Any]:
+    """The server's `hello`, once it accepts the user.
+
+    Raises SourceUnavailable when it does not answer, NotPermitted for a wrong user or password, and another SourceError
+    for a connection string that cannot be used.
+    """
+    place = place_of(client)
+    admin = client.get_database("admin")
+    try:
+        hello: dict[str, Any] = await admin.command("hello")
+        # `hello` needs no authentication; this does, and a wrong password is better known before anything starts.
+        await admin.command("connectionStatus")
+    except PyMongoError as error:
+        raise explain(error, place.option if place else "mongodb.url") from error
+    return hello
+
+
+async def reach(
+    client: Any,
+    ask: Callable[[Any], Coroutine[Any, Any, T]],
+    *,
+    within: float | None = CONNECT_SECONDS,
+    say: Callable[[str], None] | None = None,
+) -> T:
+    """What `ask(client)` returns as soon as MongoDB answers; tried again while it raises SourceUnavailable.
+
+    Meanwhile `say` gets a sentence with the reason and the remedy: the first within 2 s, the next ones after pauses
+    that grow to 10 s. After `within` seconds (None: never) SourceUnavailable is raised with that sentence. What waiting
+    does not fix, `ask` raises.
+    """
+    clock = asyncio.get_running_loop().time
+    began = clock()
+    deadline = math.inf if within is None else began + within
+    attempt: asyncio.Task[T] | None = None
+    looks = 0
+    try:
+        while True:
+            attempt = attempt or asyncio.ensure_future(ask(client))
+            pause = backoff(looks, first=_PAUSE_FIRST, multiplier=2, cap=_PAUSE_CAP) if looks else _FIRST_LOOK
+            await asyncio.wait({attempt}, timeout=max(0.0, min(pause, deadline - clock())))
+            failure = _failure(attempt)
+            if attempt.done() and failure is None:
+                return attempt.result()
+            looks += 1
+            reason = await diagnose(client)
+            if attempt.done() and failure is None:
+                continue  # it has come to its end meanwhile
+            if clock() >= deadline:
+                raise SourceUnavailable(f"{reason or _unexplained(client, failure)} (gave up after {within:g} s)")
+            if say is not None and (reason or failure or clock() - began > _SLOW_SECONDS):
+                say(reason or _unexplained(client, failure))
+            if failure is not None:  # the driver has given up by itself
+                attempt = None
+                await asyncio.sleep(max(0.0, min(pause, deadline - clock())))
+    finally:
+        if attempt is not None:
+            attempt.cancel()
+            await asyncio.gather(attempt, return_exceptions=True)
+
+
+def _failure(attempt: asyncio.Task[Any]) -> SourceUnavailable | None:
+    """What to try again after; None while the attempt lasts, and for every other end."""
+    failure = attempt.exception() if attempt.done() else None
+    if not isinstance(failure, SourceUnavailable):
+        return None
+    log.debug("the driver cannot connect", error=str(failure.__cause__ or failure))
+    return failure
+
+
+def _unexplained(client: Any, failure: SourceUnavailable | None) -> str:
+    place = place_of(client)
+    where = f" at {place.hosts}" if place else ""
+    return f"cannot reach MongoDB{where}: {failure or 'it does not answer'}"

@@ -1,0 +1,59 @@
+"""How commands wait for MongoDB: for a while, and not in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from mess.capture.reach import Connect
+
+
+def _seconds(text: str) -> float:
+    from mess.values import parse_duration
+
+    try:
+        return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+TimeoutOption = Annotated[
+    float | None,
+    typer.Option(
+        "--timeout",
+        help="How long to wait for MongoDB to answer, such as 500ms, 10s or 1m. Default: 10s.",
+        parser=_seconds,
+        metavar="DURATION",
+        show_default=False,
+    ),
+]
+
+
+def connecting(timeout: float | None) -> Connect:
+    """Waits for a client's MongoDB for `timeout` seconds (None: `serverSelectionTimeoutMS` of its url, else 10 s), and
+    says on standard error what it waits for. Raises SourceUnavailable."""
+    import structlog
+
+    from mess.capture.client import place_of
+    from mess.capture.reach import CONNECT_SECONDS, reach
+    from mess.telemetry.logging import configure
+
+    if not structlog.is_configured():
+        configure("warning", to="stderr")
+
+    async def connect(client: Any, ask: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        place = place_of(client)
+        chosen = (timeout, place.waits if place else None, CONNECT_SECONDS)
+        within = next(each for each in chosen if each is not None)
+
+        @cache  # each reason once
+        def say(reason: str) -> None:
+            typer.echo(f"{reason} (waiting for up to {within:g} s)", err=True)
+
+        return await reach(client, ask, within=within, say=say)
+
+    return connect

@@ -47,9 +47,10 @@ def report(error: MessError) -> None:
     """Tell an error on standard error."""
     from mess.telemetry.logging import redact
 
-    if isinstance(error, ConfigError) and len(error.problems) > 1:
-        print(f"{len(error.problems)} problems:", file=sys.stderr)  # noqa: T201 - the command line speaks
-    print(redact(str(error)), file=sys.stderr)  # noqa: T201 - the command line speaks
+    with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still counts
+        if isinstance(error, ConfigError) and len(error.problems) > 1:
+            print(f"{len(error.problems)} problems:", file=sys.stderr)  # noqa: T201 - the command line speaks
+        print(redact(str(error)), file=sys.stderr)  # noqa: T201 - the command line speaks
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

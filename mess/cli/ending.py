@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -26,7 +27,10 @@ class Stoppable(Protocol):
 
 
 def stop_on_signals(work: Stoppable) -> None:
-    """Have SIGTERM and Ctrl-C stop `work`; a second signal ends the process at once, with exit code 130."""
+    """Have SIGTERM and Ctrl-C stop `work`; a second signal ends the process at once, with exit code 130.
+
+    SIGHUP is ignored, and the log says so.
+    """
 
     def on_signal() -> None:
         if work.stopping:
@@ -36,12 +40,20 @@ def stop_on_signals(work: Stoppable) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
+    loop.add_signal_handler(signal.SIGHUP, _on_hangup)
+
+
+def _on_hangup() -> None:
+    from mess.telemetry.logging import get_logger
+
+    get_logger("mess.relay").warning("SIGHUP ignored: reload is not supported yet; restart to apply a changed config")
 
 
 def leave(code: int) -> NoReturn:
     """End the process with this exit code, even where a user's function hangs in a thread."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads it any more
+            stream.flush()
     if any(thread.name.startswith("mess-function") for thread in threading.enumerate()):
         os._exit(code)
     raise typer.Exit(code)

@@ -32,6 +32,7 @@ def run(
     # Until the event loop takes the signals over, there is nothing to finish.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     loaded = load_config(config, mongodb__url=url, admin__port=port, log__level=log_level, log__format=log_format)
     from mess.telemetry.logging import configure
 

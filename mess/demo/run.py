@@ -205,10 +205,11 @@ async def _deployment(url: str | None, folder: Path) -> AsyncIterator[_Deploymen
 
 @contextmanager
 def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT and SIGTERM set; a second signal does what it does by default."""
+    """An event that SIGINT, SIGTERM and SIGHUP (the terminal was closed) set; a second signal does what it does by
+    default."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    signals = (signal.SIGINT, signal.SIGTERM)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def begin() -> None:
         stop.set()

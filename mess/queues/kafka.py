@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.queues.unreachable import unreachable
 from mess.secret import Secret, of_settings
 from mess.tls import Tls
 
@@ -253,9 +254,7 @@ class KafkaBroker(Broker):
             except self._client.KafkaException as error:
                 if self._trouble or time.monotonic() > deadline:
                     reason = self._trouble or error.args[0].str()
-                    raise EndpointDown(
-                        f"kafka at {self._hosts}: {reason}; see that it runs, and mend the url"
-                    ) from error
+                    raise unreachable(f"kafka at {self._hosts}", self._hosts, reason) from error
         for topic in found.topics.values() if target else ():
             if topic.error is not None and topic.error.code() != kinds.LEADER_NOT_AVAILABLE:
                 raise Refused(

@@ -17,6 +17,7 @@ from pydantic import Field
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.queues.confirms import Confirms, resolve
+from mess.queues.unreachable import unreachable
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client
@@ -181,9 +182,10 @@ class MqttBroker(Broker):
             raise
         except TimeoutError as error:
             _end(client)
-            raise EndpointDown(f"{self._about} does not greet back within {self._timeout:g} s") from error
+            why = f"no answer within {self._timeout:g} s"
+            raise unreachable(self._about, f"{self._host}:{self._port}", why) from error
         except OSError as error:
-            raise EndpointDown(f"{self._about}: {error}") from error
+            raise unreachable(self._about, f"{self._host}:{self._port}", error) from error
         if reason.is_failure:
             _end(client)
             raise EndpointDown(f"{self._about} does not let us in: {reason}; mend the user and password in the url")

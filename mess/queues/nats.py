@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.queues.confirms import Confirms
+from mess.queues.unreachable import is_connection_failure, unreachable
 from mess.values import Duration, Size
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ class NatsBroker(Broker):
                 return client
         if isinstance(trouble, DeliveryError):
             raise trouble
+        if trouble is not None and is_connection_failure(trouble):
+            raise unreachable(self._about, self._hosts, trouble) from trouble
         raise EndpointDown(f"{self._about}: {_why(trouble)}") from trouble
 
     async def _log_in(self, client: Client, host: str) -> None:

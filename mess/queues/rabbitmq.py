@@ -16,6 +16,7 @@ from pydantic import Field
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.queues.confirms import Confirms, resolve
+from mess.queues.unreachable import unreachable
 
 if TYPE_CHECKING:
     from pika.adapters.asyncio_connection import AsyncioConnection
@@ -174,7 +175,7 @@ class RabbitBroker(Broker):
             work.abort()
             raise
         if not isinstance(made, AsyncioConnection):
-            raise EndpointDown(f"{self._about}: {_why(made)}")
+            raise _failed(self._about, self._hosts, made)
         made.add_on_connection_blocked_callback(self._on_blocked)
         for no_longer in (made.add_on_connection_unblocked_callback, made.add_on_close_callback):
             no_longer(self._on_unblocked)
@@ -359,14 +360,14 @@ class _Channel:
         return EndpointDown(f"{told}; {mends[code]}" if code in mends else told)
 
 
-def _why(failure: Any) -> str:
-    """Why no connection could be made, from what pika's connection workflow gathered."""
+def _failed(about: str, hosts: str, failure: Any) -> EndpointDown:
+    """The error for a connection that could not be made, from what pika's connection workflow gathered."""
     while inner := (getattr(failure, "exceptions", None) or [getattr(failure, "exception", None)])[-1]:
         failure = inner
     from pika import exceptions
 
     if isinstance(failure, (exceptions.ProbableAuthenticationError, exceptions.AuthenticationError)):
-        return "it does not accept the user or password; mend the url"
+        return EndpointDown(f"{about}: it does not accept the user or password; check the url")
     if isinstance(failure, exceptions.ProbableAccessDeniedError) or getattr(failure, "reply_code", 0) == 530:
-        return f"{failure}; mend the virtual host at the end of the url, or let the user use it"
-    return str(failure) or type(failure).__name__
+        return EndpointDown(f"{about}: {failure}; check the virtual host at the end of the url, or let the user use it")
+    return unreachable(about, hosts, failure)

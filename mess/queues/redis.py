@@ -10,6 +10,7 @@ from pydantic import Field
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.queues.unreachable import is_connection_failure, unreachable
 from mess.tls import Tls
 
 if TYPE_CHECKING:
@@ -152,9 +153,11 @@ class RedisBroker(Broker):
             return await work
         except exceptions.AuthenticationError as error:
             raise EndpointDown(
-                f"redis at {self._name} does not accept the user or password: {error}; mend the url"
+                f"redis at {self._name} does not accept the user or password: {error}; check the url"
             ) from error
         except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            if is_connection_failure(error):
+                raise unreachable(f"redis at {self._name}", self._name, error) from error
             raise EndpointDown(f"redis at {self._name}: {error}") from error
         except exceptions.RedisError as error:
             code = _code(error)

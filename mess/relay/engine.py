@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 
 from mess.errors import StateError, Superseded
 from mess.relay.blocked import BlockedStreamLog
@@ -53,13 +54,13 @@ class Engine:
             for pipeline in self._pipelines:
                 opened.append(pipeline)
                 await pipeline.open()
-            readers = [asyncio.create_task(self._guard(runner.run())) for runner in self._runners]
+            readers = [asyncio.create_task(self._guard(runner.run)) for runner in self._runners]
             tasks = [*readers, asyncio.create_task(self._stop_after(readers))]
             for pipeline in self._pipelines:
-                tasks += [asyncio.create_task(self._guard(stage.check())) for stage in pipeline.stages]
-            tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(self._runners).run())))
-            if self._checkpointer is not None:
-                tasks.append(asyncio.create_task(self._guard(self._checkpoint(self._checkpointer))))
+                tasks += [asyncio.create_task(self._guard(stage.check)) for stage in pipeline.stages]
+            tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(self._runners).run)))
+            if (checkpointer := self._checkpointer) is not None:
+                tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer))))
             await self._stopping.wait()
         finally:
             if not self._stopping.is_set():
@@ -73,9 +74,10 @@ class Engine:
         if self._failure is not None:
             raise self._failure
 
-    async def _guard(self, work: Coroutine[None, None, None]) -> None:
+    async def _guard(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
+        # Not a coroutine that is there already: a task that is cancelled before it begins would never await it.
         try:
-            await work
+            await work()
         except Exception as error:
             self.fail(error)
 

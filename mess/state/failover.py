@@ -9,6 +9,7 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
+from bson.errors import BSONError
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -50,6 +51,8 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
     while True:
         try:
             return await operation()
+        except BSONError as error:  # DocumentTooLarge, for one, is not a PyMongoError
+            raise StateError(f"cannot {what}: {error}") from error
         except PyMongoError as error:
             if not _may_pass(error):
                 raise StateError(f"cannot {what}: {brief(error)}{mend(error)}") from error

@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp.connector import Connection
 from yarl import URL
 
+from mess.container import localhost_hint
 from mess.errors import EndpointDown
 
 _ALERT = 0.5
@@ -111,7 +112,8 @@ def trouble(error: Exception, url: URL) -> str:
     if isinstance(inner, (socket.gaierror, aiohttp.ClientConnectorDNSError)):
         return f"no address is known for {host}; is the endpoint's host right?"
     if isinstance(inner, ConnectionRefusedError):
-        return f"nothing listens at {host}:{url.port}; is the endpoint running?"
+        hint = localhost_hint([host or ""])
+        return f"nothing listens at {host}:{url.port}; is the endpoint running?" + (f" {hint}" if hint else "")
     if isinstance(inner, ssl.SSLError):
         return f"no TLS connection to {host}: {inner.reason or inner}"
     return f"{type(inner).__name__}: {text}" if text else type(inner).__name__

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trustme
 
+from mess.container import in_container
 from mess.demo.mongod import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
@@ -90,9 +91,37 @@ async def test_a_topic_that_is_missing(
 async def test_a_broker_that_is_not_there(
     tmp_path: Path, replica_set: ReplicaSet, database: str, scheme: str, name: str
 ) -> None:
+    """The line names the broker, what is wrong, the remedy, and, in a container, what localhost means there."""
     port = free_port()
     step = queue(f"{scheme}://user:s3cret@127.0.0.1:{port}")
-    await told(tmp_path, config(replica_set, database, step), f"{name} at 127.0.0.1:{port}")
+    reason = "1/1 brokers are down" if scheme == "kafka" else "the connection is refused"
+    remedy = "check the url" if scheme == "kafka" else "check host and port in the url"
+    words = f"{name} at 127.0.0.1:{port}: {reason}; see that it is running, and {remedy}"
+    hint = ". MESS runs in a container, where localhost is the container itself" if in_container() else ""
+    await told(tmp_path, config(replica_set, database, step), words + hint)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "name"),
+    [("amqp", "rabbitmq"), ("mqtt", "mqtt"), ("nats", "nats"), ("redis", "redis")],
+)
+async def test_a_brokers_host_that_is_unknown(
+    tmp_path: Path, replica_set: ReplicaSet, database: str, scheme: str, name: str
+) -> None:
+    """Nothing of localhost is said."""
+    step = queue(f"{scheme}://user:s3cret@broker.invalid:1")
+    words = f"{name} at broker.invalid:1: the host name is unknown; check the host in the url"
+    path = write(tmp_path, config(replica_set, database, step))
+    checked = await mess("check", "--config", path, folder=tmp_path)
+    [line] = [line for line in checked.stdout.splitlines() if line.startswith("no")]
+    assert line.endswith(words)
+
+
+async def test_an_endpoint_on_localhost_in_a_container(tmp_path: Path, replica_set: ReplicaSet, database: str) -> None:
+    step = {"name": "http", "config": {"endpoint": f"http://localhost:{free_port()}"}}
+    checked = await mess("check", "--config", write(tmp_path, config(replica_set, database, step)), folder=tmp_path)
+    assert "is the endpoint running?" in checked.stdout
+    assert ("localhost is the container itself" in checked.stdout) == in_container()
 
 
 async def test_a_subject_that_no_stream_takes(

@@ -65,8 +65,9 @@ def test_runs_by_itself_and_leaves_nothing(folder: Path, replica_set: ReplicaSet
     assert not list(folder.iterdir())
 
 
-def test_stops_at_ctrl_c(folder: Path, replica_set: ReplicaSet) -> None:
-    """Ctrl-C reaches every process of the terminal's group; the summary still comes, and it ends in order."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP], ids=["Ctrl-C", "terminal closed"])
+def test_stops_at_ctrl_c(folder: Path, replica_set: ReplicaSet, number: signal.Signals) -> None:
+    """The signal reaches every process of the terminal's group; the summary still comes, and it ends in order."""
     with _demo(folder) as process:
         assert process.stdout is not None
         lines = []
@@ -74,7 +75,7 @@ def test_stops_at_ctrl_c(folder: Path, replica_set: ReplicaSet) -> None:
             lines.append(line)
             if line.count("msg_") and len(lines) > 40:
                 break
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         text, _ = process.communicate(timeout=30)
     assert process.returncode == 0, text
     _check("".join(lines) + text)

@@ -132,7 +132,7 @@ async def test_a_broker_that_is_away_is_down_and_found_again_with_nothing_invert
         kafka_server.kill()
         with pytest.raises(EndpointDown, match=kafka_server.address):
             await step.process(events[10:])
-        with pytest.raises(EndpointDown, match="see that it runs"):
+        with pytest.raises(EndpointDown, match="see that it is running"):
             await step.check()
         kafka_server.start()
         await insisted(step, events[10:])

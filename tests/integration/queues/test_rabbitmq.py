@@ -228,7 +228,7 @@ async def test_a_delivery_that_is_broken_off_harms_no_other(rabbit: RabbitServer
 @pytest.mark.parametrize("user", ["guest:wrong@", "nobody:secret@"])
 async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(rabbit: RabbitServer, user: str) -> None:
     async with opened(rabbit.url.replace("//", f"//{user}")) as step:
-        with pytest.raises(EndpointDown, match="does not accept the user or password; mend the url") as caught:
+        with pytest.raises(EndpointDown, match="does not accept the user or password; check the url") as caught:
             await step.check()
     assert "wrong" not in str(caught.value)
     assert "secret" not in str(caught.value)

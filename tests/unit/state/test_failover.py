@@ -6,6 +6,7 @@ import pytest
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
+    DocumentTooLarge,
     ExecutionTimeout,
     NetworkTimeout,
     NotPrimaryError,
@@ -120,3 +121,11 @@ async def test_bugs_pass_through() -> None:
     """Only the driver's errors are about MongoDB."""
     with pytest.raises(ZeroDivisionError):
         await persist("store", Flaky(ZeroDivisionError()), 5)
+
+
+async def test_a_document_that_is_too_large_is_a_state_error() -> None:
+    """The driver's own check raises an error of the bson package, which is none of the driver's kind."""
+    flaky = Flaky(DocumentTooLarge("update command document too large"))
+    with pytest.raises(StateError, match="cannot store the checkpoints: update command document too large"):
+        await persist("store the checkpoints", flaky, 1.0)
+    assert flaky.calls == 1

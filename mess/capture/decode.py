@@ -35,9 +35,11 @@ class Decoder:
     """Makes events of the documents in a cursor's replies, one stream's in their order.
 
     `pending` are the fragments so far of a large event that MongoDB has split (`$changeStreamSplitLargeEvent`).
+    `database` is the stream's, empty where it has none: an event without a namespace belongs to it as a whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, database: str = "") -> None:
+        self._database = database
         self.pending: list[dict[str, Any]] = []
         self._namespaces: dict[tuple[str, str], Namespace] = {}
 
@@ -101,8 +103,11 @@ class Decoder:
             self.pending = []
         if change["operationType"] == "invalidate":
             return None  # it tells of the stream, not of data: the stream reopens behind it
-        ns = change["ns"]
-        return _checked(Event(change, self._namespace((ns["db"], ns.get("coll", ""))), size, token=token))
+        if "ns" in change or "documentKey" in change:
+            key = (change["ns"]["db"], change["ns"].get("coll", ""))
+        else:
+            key = (self._database, "")
+        return _checked(Event(change, self._namespace(key), size, token=token))
 
     def _namespace(self, key: tuple[str, str]) -> Namespace:
         if not all(isinstance(name, str) for name in key):

@@ -8,7 +8,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from mess.capture.client import explain
 from mess.capture.plan import StreamPlan
-from mess.errors import NotAReplicaSet, SourceError
+from mess.errors import ConfigError, NotAReplicaSet, Problem, SourceError
 
 
 class Kind(Enum):
@@ -35,7 +35,7 @@ _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
 _NOT_A_REPLICA_SET = {40573, 20}  # 20 is IllegalOperation
 _NO_MATCHING_DOCUMENT = 47
-_BAD_QUERY = {2, 9, 14, 17287, 28765, 51091, 51108}  # BadValue, FailedToParse, TypeMismatch and kin
+_BAD_QUERY = {2, 9, 14, 168}  # BadValue, FailedToParse, TypeMismatch, InvalidPipelineOperator
 
 
 def kind_of(error: PyMongoError) -> Kind:
@@ -43,8 +43,11 @@ def kind_of(error: PyMongoError) -> Kind:
     return _KINDS.get(error.code or 0, Kind.PASSING) if isinstance(error, OperationFailure) else Kind.PASSING
 
 
-def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceError | None:
-    """The error to end with, when trying again would give the same; None when it may pass."""
+def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceError | ConfigError | None:
+    """The error to end with, when trying again would give the same; None when it may pass.
+
+    A ConfigError says that a scope's `match` is wrong.
+    """
     if not isinstance(error, OperationFailure):
         return None
     where = f"stream {plan.name}: " if plan else ""
@@ -58,6 +61,15 @@ def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceEr
             f"{where}a change has no pre- or post-image, and the config says `required`: {explain(error)}. Turn "
             "changeStreamPreAndPostImages on for the collection, or ask for `when_available`"
         )
-    if error.code in _BAD_QUERY or kind_of(error) is not Kind.PASSING:
-        return SourceError(f"{where}MongoDB does not accept this change stream: {explain(error)}. Check `match`")
-    return None
+    if kind_of(error) is Kind.PASSING and not _is_about_the_query(error):
+        return None
+    if kind_of(error) is Kind.PASSING and plan is not None and plan.queries:
+        which = "this query" if len(plan.queries) == 1 else "one of these queries"
+        return ConfigError([Problem(f"MongoDB does not accept {which}: {explain(error)}", ", ".join(plan.queries))])
+    return SourceError(f"{where}MongoDB does not accept this change stream: {explain(error)}")
+
+
+def _is_about_the_query(error: OperationFailure) -> bool:
+    # Most mistakes in expressions have no name, only the place in MongoDB's source: Location17313.
+    name = (error.details or {}).get("codeName", "")
+    return error.code in _BAD_QUERY or str(name).startswith("Location")

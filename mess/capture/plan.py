@@ -13,8 +13,9 @@ from typing import Any
 from bson import Regex, json_util
 
 from mess.capture.selection import Entry, Selection
+from mess.config.document import show
 from mess.config.match import parsed
-from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope
+from mess.config.model import CollectionScope, Config, DatabaseScope
 from mess.config.scope import Resolved, is_glob, resolve
 
 _NEVER_WATCHED = ("admin", "local", "config")
@@ -29,7 +30,8 @@ class StreamPlan:
     `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
     deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. Of several streams
     over one database, only the one with `database_events` hands on the events of the whole database. `fields` are those
-    of a change event that are wanted, None for all.
+    of a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
+    server decides. `queries` names the places in the config of the scopes' `match` that are part of `match`.
     """
 
     name: str
@@ -40,10 +42,14 @@ class StreamPlan:
     full_document_before_change: str
     database_events: bool = True
     fields: tuple[str, ...] | None = None
+    expanded_events: bool | None = None
+    queries: tuple[str, ...] = ()
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
-        shape = [self.database, self.match, self.full_document, self.full_document_before_change]
+        shape: list[Any] = [self.database, self.match, self.full_document, self.full_document_before_change]
+        if self.expanded_events is not None:  # checkpoints of before there was such an option stay as good
+            shape.append(self.expanded_events)
         text = json_util.dumps(shape, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -52,6 +58,8 @@ class StreamPlan:
         options: dict[str, Any] = {"fullDocument": _CAMEL[self.full_document]}
         if self.full_document_before_change != "off":
             options["fullDocumentBeforeChange"] = _CAMEL[self.full_document_before_change]
+        if self.expanded_events is not None:
+            options["showExpandedEvents"] = self.expanded_events
         if self.database is None:
             options["allChangesForCluster"] = True
         stages: list[dict[str, Any]] = [{"$changeStream": options}]
@@ -76,6 +84,7 @@ class _Branch:
 
     entry: Entry
     options: Resolved
+    query: str = ""
 
 
 def plan(config: Config) -> list[StreamPlan]:
@@ -98,11 +107,12 @@ def _branches(config: Config) -> Iterable[_Branch]:
     for db, scope in config.databases.items():
         apart = () if db in named else tuple(before)
         if not scope.collections:
-            yield _Branch(Entry(db, "*", apart), _options(config, db, scope, "*"))
+            yield _Branch(Entry(db, "*", apart), _options(config, db, scope, "*"), _query(config, db))
         coll_before = [coll for coll in scope.collections if not is_glob(coll)]
         for coll in scope.collections:
             coll_apart = tuple(coll_before) if is_glob(coll) else ()
-            yield _Branch(Entry(db, coll, apart, coll_apart), _options(config, db, scope, coll))
+            options = _options(config, db, scope, coll)
+            yield _Branch(Entry(db, coll, apart, coll_apart), options, _query(config, db, coll))
             if is_glob(coll):
                 coll_before.append(coll)
         if is_glob(db):
@@ -116,6 +126,16 @@ def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolv
     if resolved is None:
         raise AssertionError(f"{db}.{coll} is not under its own entry")
     return resolved
+
+
+def _query(config: Config, db: str, coll: str | None = None) -> str:
+    """Where in the config the `match` stands that holds for an entry; empty where there is none."""
+    database = config.databases[db]
+    if coll is not None and database.collections[coll].match:
+        return show(("databases", db, "collections", coll, "match"))
+    if database.match:
+        return show(("databases", db, "match"))
+    return "match" if config.match else ""
 
 
 def _stream(key: tuple[str | None, str, str], branches: list[_Branch], taken: set[str], config: Config) -> StreamPlan:
@@ -133,6 +153,8 @@ def _stream(key: tuple[str | None, str, str], branches: list[_Branch], taken: se
         full_document=full_document,
         full_document_before_change=before_change,
         database_events=first,
+        expanded_events=config.show_expanded_events,
+        queries=tuple(dict.fromkeys(branch.query for branch in branches if branch.query)),
     )
 
 
@@ -141,7 +163,8 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
     merged: dict[str, list[_Branch]] = defaultdict(list)
     for branch in branches:
         entry, options = branch.entry, branch.options
-        alike = json.dumps([entry.db, entry.apart_dbs, sorted(options.operations), options.match, entry.apart_colls])
+        operations = None if options.operations is None else sorted(options.operations)
+        alike = json.dumps([entry.db, entry.apart_dbs, operations, options.match, entry.apart_colls])
         merged[alike].append(branch)
     for alike_branches in merged.values():
         condition = _condition(database, alike_branches, config)
@@ -165,7 +188,7 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
     if source := within("ns"):
         # A rename into a watched collection carries the new name in `to`.
         conditions.append({"$or": [source, within("to")]})
-    if set(options.operations) != set(ALL_OPERATIONS):
+    if options.operations is not None:
         conditions.append({"operationType": {"$in": list(options.operations)}})
     if options.match:
         conditions.append(parsed(options.match))

@@ -9,13 +9,12 @@ from mess import steps
 from mess.body import CHANGE, Shape, Unknown
 from mess.config.chains import Chain, chains, database_chain, nearest, wants_full_document
 from mess.config.document import Path
-from mess.config.model import ALL_OPERATIONS, Config, StepSpec
+from mess.config.model import Config, StepSpec
+from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS
 from mess.config.placeholders import is_own
 from mess.paths import parse_path
 from mess.step import Reading, StepConfig
 
-_OF_DOCUMENTS = ("insert", "update", "replace", "delete")
-_OF_A_DATABASE = "dropDatabase"
 _CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text is left empty"}
 
 
@@ -27,7 +26,7 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
         if nearest(chain, "change_hook")[1] is not None:
             continue
         for index, reading, origin in _readings(config, pipeline):
-            taken = _OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
+            taken = OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
             lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
             if lacking:
                 place = (*path, "pipeline", index, "config", *reading.option)
@@ -44,16 +43,16 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
 def _deliveries(config: Config) -> Iterator[tuple[Chain, list[str]]]:
     """Each chain of scopes with the operations whose events take its pipeline."""
     for chain in chains(config):
-        yield chain, [one for one in _operations(chain) if one != _OF_A_DATABASE]
+        yield chain, [one for one in _operations(chain) if one != OF_A_DATABASE]
     for db in config.databases:
         chain = database_chain(config, db)
-        if _OF_A_DATABASE in nearest(chain, "operations", ALL_OPERATIONS)[1]:
-            yield chain, [_OF_A_DATABASE]
+        if OF_A_DATABASE in nearest(chain, "operations", OPERATIONS)[1]:
+            yield chain, [OF_A_DATABASE]
 
 
 def _operations(chain: Chain) -> list[str]:
     """The operations that a chain's `operations` and, where it is easily seen, `match` let pass."""
-    operations: list[str] = list(nearest(chain, "operations", ALL_OPERATIONS)[1])
+    operations: list[str] = list(nearest(chain, "operations", OPERATIONS)[1])
     match = nearest(chain, "match")[1] or {}
     if wants_full_document(match):
         operations = [one for one in operations if not _lacks(one, ("fullDocument",), chain)]
@@ -89,7 +88,7 @@ def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether no event of an operation has what lies at a path of the change event."""
     match origin[0]:
         case "documentKey":
-            return operation not in _OF_DOCUMENTS
+            return operation not in OF_DOCUMENTS
         case "fullDocument":
             looked_up = nearest(chain, "full_document", "update_lookup")[1] != "off"
             return operation not in ("insert", "replace", *(("update",) if looked_up else ()))
@@ -101,7 +100,7 @@ def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
         case "to":
             return operation != "rename"
         case "ns":
-            return origin[1:] == ("coll",) and operation == _OF_A_DATABASE
+            return origin[1:] == ("coll",) and operation == OF_A_DATABASE
     return False
 
 

@@ -9,7 +9,8 @@ from mess import steps
 from mess.config.absent import absent
 from mess.config.chains import Chain, chains, nearest, wants_full_document
 from mess.config.document import Document, Path
-from mess.config.model import ALL_OPERATIONS, Config
+from mess.config.model import Config
+from mess.config.operations import EXPANDED, OPERATIONS
 from mess.config.pipelines import entries, step_name
 
 _LOCAL_STEPS = frozenset({"log", "field-map"})
@@ -20,16 +21,24 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
     warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config)]
     for chain in chains(config):
-        warnings += [*_match(chain), *_order(chain), *_debezium(chain)]
+        warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
+
+
+def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, operations = nearest(chain, "operations", ())
+    for index, operation in enumerate(operations):
+        if operation not in OPERATIONS and operation not in EXPANDED:
+            message = f"{operation} is no operation that MESS knows of; it is relayed if your MongoDB sends it"
+            yield (*path, "operations", index), message
 
 
 def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
     path, match = nearest(chain, "match")
     if not match or not wants_full_document(match):
         return
-    operations = nearest(chain, "operations", ALL_OPERATIONS)[1]
+    operations = nearest(chain, "operations", OPERATIONS)[1]
     if "delete" in operations:
         yield (
             (*path, "match"),

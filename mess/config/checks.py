@@ -6,6 +6,7 @@ from typing import Any
 
 from mess.config.document import Document, Path
 from mess.config.pipelines import scopes
+from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
 from mess.config.wording import plain
 
@@ -22,6 +23,11 @@ def check(data: dict[str, Any], document: Document) -> None:
         if scope.get("pipeline") == []:
             message = "has no steps; write at least - log, or leave pipeline out to take the one above"
             document.reject(message, (*path, "pipeline"))
+        place = (*path, "match")
+        for inner, message in mistakes(scope.get("match"), place):
+            document.report(message, inner)
+        for inner, message in doubts(scope.get("match"), place):
+            document.warn(message, inner)
         if "changeHook" in scope and "change_hook" in scope:
             document.reject("is the same as changeHook; give one of them", (*path, "change_hook"))
 

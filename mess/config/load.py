@@ -96,7 +96,6 @@ def _with_default_pipeline(config: Config, document: Document) -> Config:
     ]
     for path in bare:
         document.warn("has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant", path)
-    if config.pipeline is None:
-        # Also without a warning: the events of a whole database fall under no collection's pipeline.
+    if bare and config.pipeline is None:
         return config.model_copy(update={"pipeline": (StepSpec(name="log"),)})
     return config

@@ -9,10 +9,11 @@ from typing import Any
 import bson
 from bson import json_util
 
-_TYPES = frozenset({
+TYPES = frozenset({
     "$binary", "$code", "$date", "$dbPointer", "$maxKey", "$minKey", "$numberDecimal", "$numberDouble", "$numberInt",
     "$numberLong", "$oid", "$ref", "$regularExpression", "$symbol", "$timestamp", "$undefined", "$uuid",
 })  # fmt: skip
+"""The keys that make a mapping a value of Extended JSON."""
 
 
 def checked(query: dict[str, Any]) -> dict[str, Any]:
@@ -41,12 +42,12 @@ def normal(query: Any) -> Any:
     """
     if isinstance(query, dict):
         inner = {key: normal(value) for key, value in query.items()}
-        if _TYPES.isdisjoint(inner):
+        if TYPES.isdisjoint(inner):
             return _regex(inner)
         try:
             json_util.object_hook(dict(inner))
         except Exception as error:  # json_util's parsers raise whatever their values make them raise
-            name = next(key for key in inner if key in _TYPES)
+            name = next(key for key in inner if key in TYPES)
             raise ValueError(f"{name} here is not Extended JSON; look at its form in MongoDB's manual") from error
         return inner
     if isinstance(query, list):

@@ -18,13 +18,11 @@ from mess.config.fields import (
     Start,
     empty_for_none,
 )
+from mess.config.operations import Operation
 from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
-Operation = Literal["insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"]
 Order = Literal["document", "collection", "none"]
 OnFailure = Literal["dead_letter", "skip", "stop"]
-
-ALL_OPERATIONS: tuple[Operation, ...] = ("insert", "update", "replace", "delete", "drop", "rename", "dropDatabase")
 
 
 class Section(BaseModel):
@@ -106,7 +104,8 @@ class Scope(Section):
     change_hook: FunctionReference | None = Field(None, alias="changeHook")
     """A function `module:function`, called with `(item, context)`, that takes the pipeline's place."""
     operations: tuple[Operation, ...] | None = None
-    """Which kinds of change to relay. Default: all of them."""
+    """Which changes to relay, by their `operationType`: `insert`, `update`, `replace`, `delete`, `drop`, `rename`,
+    `dropDatabase`, or another one that your MongoDB sends. Default: all of them."""
     match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. Default: every change."""
     full_document: Annotated[Literal["off", "update_lookup", "when_available", "required"] | None, OffForFalse] = None
@@ -216,6 +215,9 @@ class Config(Scope):
     start: Start = "now"
     """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time
     (in UTC where it names no time zone)."""
+    show_expanded_events: bool | None = None
+    """Whether MongoDB (6.0 or newer) also sends the events that its change streams call expanded, such as `create` and
+    `createIndexes`. Default: what the server does by itself."""
     on_history_lost: Literal["stop", "now"] = "stop"
     """What to do when a position is no longer in the oplog: stop, or record the gap and go on from now."""
     databases: Named[DatabaseScope]

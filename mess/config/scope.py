@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeVar
 
-from mess.config.model import ALL_OPERATIONS, CollectionScope, Config, DatabaseScope, Operation, Order, Scope, StepSpec
+from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Scope, StepSpec
+from mess.config.operations import EXPANDED, OF_A_DATABASE, OPERATIONS
 
 HOOK = "changeHook "
 """Begins the step's name where a hook stands in for a pipeline; the function's reference follows."""
@@ -36,10 +37,10 @@ class PipelineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Every scoped option as it holds for one namespace."""
+    """Every scoped option as it holds for one namespace; `operations` are None where all are wanted."""
 
     pipeline: PipelineSpec
-    operations: tuple[Operation, ...]
+    operations: tuple[str, ...] | None
     match: dict[str, Any] | None
     full_document: str
     full_document_before_change: str
@@ -77,15 +78,21 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
 
 
 def pipelines(config: Config) -> list[PipelineSpec]:
-    """Every pipeline that some namespace may take, each once."""
+    """Every pipeline that some event may take, each once; one without steps is none."""
     found: dict[str, PipelineSpec] = {}
     for db, database in config.databases.items():
         for coll in ("", *(database.collections or ("*",))):
             # An entry's own name stands for all that falls under it, globs included.
             options = resolve(config, db, coll)
-            if options is not None:
+            if options is not None and options.pipeline.steps and (coll or _wants_database_events(options)):
                 found.setdefault(options.pipeline.name, options.pipeline)
     return list(found.values())
+
+
+def _wants_database_events(options: Resolved) -> bool:
+    """Whether events of a whole database are wanted: of a type that may be one."""
+    of_collections = {*OPERATIONS, *EXPANDED} - {OF_A_DATABASE}
+    return options.operations is None or not of_collections.issuperset(options.operations)
 
 
 def _entry(entries: dict[str, T], name: str) -> tuple[str, T] | None:
@@ -113,7 +120,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline = PipelineSpec(name or TOP_LEVEL, steps or ())
     return Resolved(
         pipeline=pipeline,
-        operations=pick("operations", ALL_OPERATIONS),
+        operations=pick("operations", None),
         match=pick("match", None),
         full_document=pick("full_document", "update_lookup"),
         full_document_before_change=pick("full_document_before_change", "off"),

@@ -24,13 +24,13 @@ _PATIENCE = 0.05  # seconds
 class Route(NamedTuple):
     """Where the events of one namespace go.
 
-    `since` leaves out events that were committed before it: another stream delivered them already, or nobody asked
-    for them.
+    `operations` is None where all are wanted. `since` leaves out events that were committed before it: another stream
+    delivered them already, or nobody asked for them.
     """
 
     lanes: Sequence[Lane]
     order: str
-    operations: frozenset[str]
+    operations: frozenset[str] | None
     since: Timestamp | None = None
 
 
@@ -154,7 +154,7 @@ class Dispatcher:
                 route = self._find(namespace)
             if event.operation == "rename":
                 route = self._router.route_rename(namespace, _target(event))
-            if route is None or event.operation not in route.operations or not self._wanted(event, route):
+            if route is None or not self._wanted(event, route):
                 left_out.append(event)
                 continue
             event.line = line(event, route.order)
@@ -180,6 +180,8 @@ class Dispatcher:
 
     @staticmethod
     def _wanted(event: Event, route: Route) -> bool:
+        if route.operations is not None and event.operation not in route.operations:
+            return False
         if route.since is None:
             return True
         time = event.change.get("clusterTime")

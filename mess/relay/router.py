@@ -58,7 +58,8 @@ class ScopeRouter:
         if key not in self._groups:
             self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
             self.lanes += self._groups[key]
-        return Route(self._groups[key], options.order, frozenset(options.operations), self._start.since(namespace))
+        operations = None if options.operations is None else frozenset(options.operations)
+        return Route(self._groups[key], options.order, operations, self._start.since(namespace))
 
     def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
         """By the old name where the config selects it (another stream may see the event too), else by the new."""

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -268,3 +269,41 @@ async def test_lost_history_ends_it_with_4_until_the_checkpoint_is_reset(
         async with running(path) as relay:
             await relay.connected()
             assert await relay.stop() == 0
+
+
+async def test_a_query_that_only_mongodb_can_refuse_is_a_mistake_of_its_scope(
+    tmp_path: Path, config: dict[str, Any], db: Db
+) -> None:
+    """Found by `run` and `check` alike, and named by its place in the config; never retried for ever."""
+    config["databases"] = {db.name: {"collections": {"orders": {"match": {"$expr": {"$foo": 1}}}}}}
+    path = write(tmp_path, config)
+    validated = await mess("validate", "-c", path, folder=tmp_path)
+    assert validated.returncode == 0
+    for command in ("run", "check"):
+        ended = await mess(command, "-c", path, folder=tmp_path)
+        place = f"databases.{db.name}.collections.orders.match"
+        assert f"{place}: MongoDB does not accept this query: Unrecognized expression '$foo'" in (
+            ended.stderr if command == "run" else ended.stdout
+        )
+        assert ended.returncode == (2 if command == "run" else 3)
+
+
+async def test_no_pipeline_is_announced_that_nothing_takes(
+    tmp_path: Path, config: dict[str, Any], db: Db, receiver: Receiver
+) -> None:
+    """Where every collection has its own, there is none at the top level: not in the log, `/status` or the metrics."""
+    own = {"pipeline": config.pop("pipeline")}
+    config["databases"] = {db.name: {"collections": {"orders": own, "lines": {"pipeline": ["log"]}}}}
+    path = write(tmp_path, config)
+    async with running(path) as relay:
+        await relay.connected()
+        db.orders.insert_one({"_id": 1})
+        await receiver.wait_for(1)
+        db.client.drop_database(db.name)
+        await receiver.wait_for(2)
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{config['admin']['port']}") as session:
+            pages = [await (await session.get(page)).text() for page in ("/status", "/metrics")]
+        assert {line["pipeline"] for line in relay.said("pipeline")} == {f"{db.name}.orders", f"{db.name}.lines"}
+        assert await relay.stop() == 0
+    assert not [page for page in pages if "top level" in page]
+    assert f"{db.name}.orders" in pages[0]

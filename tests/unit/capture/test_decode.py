@@ -11,7 +11,7 @@ from bson.raw_bson import RawBSONDocument
 
 from mess.capture.decode import RAW, Decoder
 from mess.errors import SourceError
-from mess.event import Position
+from mess.event import Namespace, Position
 from tests.unit.fakes import make_event
 
 TOKEN = {"_data": "826553F10000000001AA"}
@@ -56,6 +56,15 @@ def test_a_change_event_without_a_resume_token_ends_the_stream_with_the_reason(t
     odd = {key: value for key, value in make_event().change.items() if key != "_id"}
     with pytest.raises(SourceError, match="resume token"):
         Decoder().events(cursor({**token, **odd}))
+
+
+@pytest.mark.parametrize(("database", "expected"), [("shop", Namespace("shop")), ("", Namespace(""))])
+def test_an_event_of_a_kind_that_is_not_known_needs_no_namespace(database: str, expected: Namespace) -> None:
+    """It belongs to the stream's database as a whole."""
+    odd = {"_id": TOKEN, "operationType": "somethingNew", "clusterTime": Timestamp(5, 1), "anything": {"a": 1}}
+    [event], unreadable, _ = Decoder(database).events(cursor(odd))
+    assert (event.namespace, event.operation, event.key, unreadable) == (expected, "somethingNew", None, [])
+    assert event.body["anything"] == {"a": 1}
 
 
 def test_fragments_of_an_event_are_put_together() -> None:

@@ -7,7 +7,9 @@ from pymongo.errors import OperationFailure
 
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.errors import stop_reason
-from mess.errors import NotPermitted
+from mess.capture.plan import plan
+from mess.config.model import Config
+from mess.errors import ConfigError, NotPermitted
 
 
 def test_a_missing_privilege_is_told_from_a_wrong_password() -> None:
@@ -24,3 +26,13 @@ def test_a_missing_privilege_is_told_from_a_wrong_password() -> None:
 def test_what_may_pass_does_not_stop_a_stream(code: int) -> None:
     assert stop_reason(OperationFailure("later", code)) is None
     assert not isinstance(explain(OperationFailure("later", code)), LacksPrivilege)
+
+
+@pytest.mark.parametrize(
+    ("code", "name"), [(2, "BadValue"), (168, "InvalidPipelineOperator"), (5626500, "Location5626500")]
+)
+def test_a_query_that_mongodb_refuses_is_a_mistake_of_its_scope(code: int, name: str) -> None:
+    config = Config.model_validate({"databases": {"shop": {"match": {"operationType": "insert"}}}, "pipeline": ["log"]})
+    reason = stop_reason(OperationFailure("unknown operator", code, {"codeName": name}), plan(config)[0])
+    assert isinstance(reason, ConfigError)
+    assert str(reason) == "databases.shop.match: MongoDB does not accept this query: unknown operator"

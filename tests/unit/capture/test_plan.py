@@ -111,3 +111,32 @@ def test_a_stream_that_is_to_give_fewer_fields_is_the_same_stream() -> None:
     smaller = replace(stream, fields=("ns", "operationType"))
     assert smaller.stages() == [*stream.stages(), {"$project": {"ns": 1, "operationType": 1}}]
     assert smaller.hash == stream.hash
+
+
+def test_no_operations_means_all_that_mongodb_sends_and_some_are_filtered_by_it() -> None:
+    """Also those that MESS does not know."""
+    assert plans({"shop": {}})[0].match is None
+    [stream] = plans({"shop": {"operations": ["insert", "somethingNew"]}})
+    assert stream.match is not None
+    assert stream.match["$or"][1] == {"operationType": {"$in": ["insert", "somethingNew"]}}
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_expanded_events_are_asked_for_as_the_config_says(value: bool) -> None:
+    [stream] = plans({"shop": {}}, show_expanded_events=value)
+    assert stream.stages()[0]["$changeStream"]["showExpandedEvents"] is value
+    assert stream.hash != plans({"shop": {}})[0].hash
+
+
+def test_a_stream_knows_which_queries_it_has() -> None:
+    """So that a query that MongoDB refuses is reported by its place in the config."""
+    query = {"operationType": "insert"}
+    collections = {"a": {"match": query}, "b": {}, "c.d": {"match": query}}
+    [shop, crm] = plans({"shop": {"collections": collections, "match": query}, "crm": {}}, match=query)
+    assert shop.queries == (
+        "databases.shop.collections.a.match",
+        "databases.shop.match",
+        'databases.shop.collections["c.d"].match',
+    )
+    assert crm.queries == ("match",)
+    assert plans({"shop": {}})[0].queries == ()

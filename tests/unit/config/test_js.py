@@ -63,8 +63,9 @@ def test_values_are_what_javascript_means_by_them(loads: Load, written: str, val
 
 def test_any_word_may_be_a_key(loads: Load) -> None:
     keys = ["e1", "true", "null", "1", "$a", "_b", "été", "'q r'", '"s"', "Infinity", "function", "async", "get"]
-    loaded = loads(f"{{ {DATA}, match: {{ {', '.join(f'{key}: 1' for key in keys)} }} }}", "config.js")
-    assert list(loaded.tree["match"]) == [key.strip("'\"") for key in keys]
+    query = f"{{ 'fullDocument.x': {{ $eq: {{ {', '.join(f'{key}: 1' for key in keys)} }} }} }}"
+    loaded = loads(f"{{ {DATA}, match: {query} }}", "config.js")
+    assert list(loaded.tree["match"]["fullDocument.x"]["$eq"]) == [key.strip("'\"") for key in keys]
 
 
 SAMPLE = """\

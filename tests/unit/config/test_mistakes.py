@@ -90,9 +90,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\noperations:\n  - insert\n  - inserts",
-            "config.yml:4: operations[1]: must be insert, update, replace, delete, drop, rename "
-            "or dropDatabase; did you "
-            'mean "insert"?',
+            'config.yml:4: operations[1]: is not an operation; did you mean "insert"?',
         ),
         (
             "databases: {a: }\nstart: yesterday",

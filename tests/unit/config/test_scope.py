@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from mess.config.model import ALL_OPERATIONS, Config
+from mess.config.model import Config
 from mess.config.scope import HOOK, pipelines, resolve
 
 CONFIG = Config.model_validate(
@@ -34,7 +34,7 @@ CONFIG = Config.model_validate(
     [
         (("shop", "orders"), {"pipeline": "shop.orders", "concurrency": 3, "order": "none"}),
         (("shop", "log_a"), {"pipeline": "top level", "concurrency": 2, "full_document": "off"}),
-        (("shop",), {"pipeline": "top level", "operations": ALL_OPERATIONS, "full_document": "update_lookup"}),
+        (("shop",), {"pipeline": "top level", "operations": None, "full_document": "update_lookup"}),
         (("tenant_2", "any"), {"pipeline": "tenant_*", "order": "document"}),
         (("tenant_1", "any"), {"pipeline": "top level"}),
         (("hooked", "x"), {"pipeline": "hooked"}),

@@ -21,7 +21,6 @@ from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from tests.unit.fakes import ORDERS, make_event, make_events
 
-ALL = frozenset({"insert", "update", "replace", "delete", "drop", "rename", "dropDatabase"})
 END = Position({"_data": "end"}, None)
 
 
@@ -46,7 +45,7 @@ class Bench:
     """A dispatcher over one pipeline, with what a test looks at."""
 
     def __init__(
-        self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] = ALL, **route: Any
+        self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] | None = None, **route: Any
     ) -> None:
         self.window = Window(1000, 10_000_000)
         self.pipeline = Slow()
@@ -122,6 +121,20 @@ async def test_a_barrier_waits_for_all_before_it_and_lets_none_pass() -> None:
         range(1_700_000_000, 1_700_000_050)
     )
     assert bench.pipeline.finished[50] is drop
+
+
+async def test_an_event_of_a_type_that_is_not_known_is_a_barrier_unless_it_has_a_document() -> None:
+    """Unless the user chose operations, it is delivered like any other."""
+    bench = Bench()
+    odd, of_document = make_event(10, operation="somethingNew"), make_event(21, operation="alsoNew")
+    of_document.key = {"_id": 21}
+    await bench.feed([*make_events(10), odd, *make_events(10, first=11), of_document])
+    assert bench.pipeline.began.index(odd) == 10
+    assert bench.pipeline.finished[10] is odd
+    assert of_document in bench.pipeline.finished
+    chosen = Bench(operations=frozenset({"insert"}))
+    await chosen.feed([make_event(1), odd])
+    assert [event.operation for event in chosen.pipeline.finished] == ["insert"]
 
 
 async def test_what_nobody_asked_for_is_done_at_once() -> None:

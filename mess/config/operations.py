@@ -1,0 +1,42 @@
+"""The kinds of change that MongoDB has, by their `operationType`."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mess.config.wording import nearest
+
+OF_DOCUMENTS = ("insert", "update", "replace", "delete")
+OF_A_DATABASE = "dropDatabase"
+OPERATIONS = (*OF_DOCUMENTS, "drop", "rename", OF_A_DATABASE)
+"""What every server sends."""
+EXPANDED = (
+    "create",
+    "createIndexes",
+    "dropIndexes",
+    "modify",
+    "shardCollection",
+    "refineCollectionShardKey",
+    "reshardCollection",
+)
+"""What servers from 6.0 on send with `showExpandedEvents`; they always belong to a collection."""
+
+
+def _checked(value: str) -> str:
+    if value in OPERATIONS or value in EXPANDED:
+        return value
+    if value == "invalidate":
+        raise ValueError("invalidate is about the change stream, not about data, and is never delivered; leave it out")
+    if meant := nearest(value, [*OPERATIONS, *EXPANDED]):
+        raise ValueError(f'is not an operation; did you mean "{meant}"?')
+    if not re.fullmatch(r"[A-Za-z]{1,64}", value):
+        raise ValueError(f"is not an operation; write one such as {', '.join(OPERATIONS)}")
+    return value
+
+
+_SCHEMA = {"anyOf": [{"enum": [*OPERATIONS, *EXPANDED]}, {"pattern": "^[A-Za-z]{1,64}$"}]}
+Operation = Annotated[str, AfterValidator(_checked), Field(json_schema_extra=_SCHEMA)]
+"""An operation; also one that a newer MongoDB may have."""

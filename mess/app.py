@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timezone
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mess import __version__
-from mess.admin.server import AdminServer
+from mess.admin.server import AdminServer, PortInUse
 from mess.assembly import Assembly
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
@@ -21,9 +22,11 @@ from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
+from mess.instance import Instance
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
+from mess.relay.name_holder import NameHolder
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
@@ -37,6 +40,10 @@ log = get_logger("mess.relay")
 
 T = TypeVar("T")
 
+WAIT_SECONDS = 30.0
+"""How long `Relay.run` waits for another process of its name."""
+_PORT_SECONDS, _PORT_PAUSE = 10.0, 0.5
+
 
 class Relay:
     """Watches what a config names and delivers every change, until it is stopped.
@@ -46,6 +53,7 @@ class Relay:
 
     def __init__(self, loaded: Loaded) -> None:
         self.loaded = loaded
+        self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
         self.metrics = Metrics(__version__, self.status.streams)
@@ -103,18 +111,30 @@ class Relay:
         for source in self.sources:
             await source.connected.wait()
 
-    async def run(self) -> None:
-        """Relay until `stop` is called. Raises the MessError that it cannot go on with."""
+    async def run(self, *, wait: float = WAIT_SECONDS, take_over: bool = False) -> None:
+        """Relay until `stop` is called. Raises the MessError that it cannot go on with.
+
+        Another process that runs under this relay's name is waited for, `wait` seconds at most (then NameInUse is
+        raised), or stopped by `take_over`. A process that is known to have ended, or is this one, is replaced at once.
+        """
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
             self.admin = AdminServer(config.admin.host, config.admin.port, self.status, config.admin.hosts)
-            await self.admin.start()
+        port_taken = await self._serve()
+        if port_taken is not None:
+            log.warning("the admin server cannot start yet", error=str(port_taken))
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
             with preflight.telling_the_role(self.plans, config.state.database):
                 await self._reach(client, preflight.verify)
-                async with store_for(config, self._reach) as store:
+                async with (
+                    store_for(config, self._reach) as store,
+                    self._holding(store, wait, take_over) as holder,
+                ):
+                    self.starting = "opening"
+                    if port_taken is not None:
+                        await self._serve_after(holder, port_taken)
                     await store.take_over()
                     await self._relay(client, store, steps)
         except Halted:
@@ -123,6 +143,39 @@ class Relay:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
+
+    async def _serve(self) -> PortInUse | None:
+        """Start the admin server. Returns what keeps it from serving at present: it may be the process that this one is
+        going to replace."""
+        try:
+            if self.admin is not None:
+                await self.admin.start()
+        except PortInUse as error:
+            return error
+        return None
+
+    async def _serve_after(self, holder: NameHolder, error: PortInUse) -> None:
+        """Start the admin server as soon as the process that was replaced has ended."""
+        deadline = time.monotonic() + _PORT_SECONDS
+        while holder.replaced is not None and time.monotonic() < deadline:
+            if await self._serve() is None:
+                return
+            await self._stopping.pause(_PORT_PAUSE)
+        raise error
+
+    def _holding(self, store: StateStore, wait: float, take_over: bool) -> NameHolder:
+        def report(reason: str) -> None:
+            self.starting = reason
+
+        return NameHolder(
+            store,
+            self.instance,
+            self._stopping,
+            wait=wait,
+            take_over=take_over,
+            interval=self.config.checkpoint.interval,
+            report=report,
+        )
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """What MongoDB answers, however long it takes until it does. Raises Halted when the relay stops meanwhile."""

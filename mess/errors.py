@@ -13,7 +13,8 @@ MessError
 │  ├─ Refused                   this event is the trouble: `on_failure` decides
 │  └─ BatchError(errors)        which events of a mini-batch failed, and how
 ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
-│  └─ Superseded                another process runs under this relay's name → exit 6
+│  ├─ Superseded                another process has taken over this relay's name → exit 6
+│  └─ NameInUse                 another process runs under this relay's name, and does not stop → exit 6
 └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
 """
 
@@ -179,6 +180,12 @@ class StateError(MessError):
 
 class Superseded(StateError):
     """Another process has taken over this relay's name."""
+
+    exit_code = 6
+
+
+class NameInUse(StateError):
+    """Another process runs under this relay's name."""
 
     exit_code = 6
 

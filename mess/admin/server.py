@@ -18,6 +18,10 @@ from mess.errors import ConfigError, Problem
 _SHUTDOWN_SECONDS = 1.0
 
 
+class PortInUse(ConfigError):
+    """Another process listens at the admin server's address."""
+
+
 class AdminServer:
     """Serves what `view` tells on `host` and `port`; port 0 picks a free one.
 
@@ -32,11 +36,12 @@ class AdminServer:
         self._listener: Listener | None = None
 
     async def start(self) -> None:
-        """Begin to serve. Raises ConfigError when the address cannot be had."""
+        """Begin to serve. Raises ConfigError when the address cannot be had; PortInUse when it may be had later."""
         try:
             sockets = await bind(self._host, self._port)
         except (OSError, OverflowError, UnicodeError) as error:
-            raise ConfigError([self._problem(error)]) from error
+            in_use = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
+            raise (PortInUse if in_use else ConfigError)([self._problem(error)]) from error
         self._runner = web.AppRunner(self._app, shutdown_timeout=_SHUTDOWN_SECONDS)
         await self._runner.setup()
         if self._runner.server is None:

@@ -10,6 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
 from mess.cli.ending import leave, stop_on_signals
+from mess.cli.times import seconds
 from mess.errors import MessError
 
 if TYPE_CHECKING:
@@ -23,11 +24,23 @@ def run(
     port: Annotated[int | None, typer.Option(help="The admin port.", show_default=False)] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.", show_default=False)] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.", show_default=False)] = None,
+    wait: Annotated[
+        float | None,
+        typer.Option(
+            help="How long to wait for another process of this name to stop: 5m, or 0 for not at all. Default: 30s.",
+            parser=seconds,
+            metavar="DURATION",
+            show_default=False,
+        ),
+    ] = None,
+    take_over: Annotated[
+        bool, typer.Option("--take-over", help="Stop another process of this name instead of waiting for it.")
+    ] = False,
 ) -> None:
     """Relay changes until SIGTERM or Ctrl-C.
 
     Exit codes: 0 stopped in order, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
-    recorded, 6 another relay of this name took over, 7 an event was refused and `on_failure` is `stop`.
+    recorded, 6 another process of this name runs or took over, 7 an event was refused and `on_failure` is `stop`.
     """
     # Until the event loop takes the signals over, there is nothing to finish.
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -39,15 +52,15 @@ def run(
     configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)
     code = 0
     try:
-        run_async(_run(loaded))
+        run_async(_run(loaded, wait, take_over))
     except MessError as error:
         report(error)
         code = error.exit_code
     leave(code)
 
 
-async def _run(loaded: Loaded) -> None:
-    from mess.app import Relay
+async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
+    from mess.app import WAIT_SECONDS, Relay
     from mess.telemetry.logging import get_logger
 
     log = get_logger("mess.relay")
@@ -57,7 +70,7 @@ async def _run(loaded: Loaded) -> None:
     _announce(relay)
     stop_on_signals(relay)
     settle()
-    await relay.run()
+    await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
     log.info("stopped", changed=relay.metrics.changed)
 
 
@@ -67,7 +80,15 @@ def _announce(relay: Relay) -> None:
 
     log = get_logger("mess.relay")
     config = relay.config
-    log.info("starting", version=__version__, name=config.name, config=str(relay.loaded.path))
+    log.info(
+        "starting",
+        version=__version__,
+        name=config.name,
+        config=str(relay.loaded.path),
+        instance=relay.instance.id,
+        host=relay.instance.host,
+        pid=relay.instance.pid,
+    )
     log.info("watching", mongodb=redact(config.mongodb.url), streams=[str(plan.selection) for plan in relay.plans])
     for name, steps in relay.describe_pipelines().items():
         log.info("pipeline", pipeline=name, steps=" → ".join(steps))

@@ -7,6 +7,16 @@ from datetime import datetime, timedelta, timezone
 import typer
 
 
+def seconds(text: str) -> float:
+    """Seconds from a duration such as `30s` or `5m`, or from a number of seconds."""
+    from mess.values import parse_duration
+
+    try:
+        return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
 def moment(text: str) -> datetime:
     """A time from ISO 8601 (UTC where it names no time zone), or from an age such as `2h`."""
     from mess.values import parse_duration

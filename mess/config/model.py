@@ -209,7 +209,8 @@ class Config(Scope):
     """The config file."""
 
     name: RelayName = "mess"
-    """This relay's name; its state is kept under it. Two relays with one name supersede each other."""
+    """This relay's name; its state is kept under it. Only one process of a name runs at a time: a second one waits for
+    the first to stop."""
     mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
     """The deployment to watch."""
     start: Start = "now"

@@ -35,6 +35,7 @@ _ARRIVE_SECONDS = 10.0
 _WRITE_MS = 5000
 _DROP_SECONDS = 5.0
 _CONFIG = """\
+name: mess-demo
 mongodb:
   url: "{url}"
 databases:
@@ -98,7 +99,7 @@ async def _run(
 ) -> bool:
     async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=_WRITE_MS) as client:
         shop = Shop(client[deployment.database], rate=rate, seed=seed)
-        relaying = asyncio.create_task(relay.run())
+        relaying = asyncio.create_task(relay.run(wait=0))
         try:
             await _first(relaying, relay.ready(), stop.wait())
             if not (stop.is_set() or relaying.done()):

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import mess
 from mess.capture.source import Source
+from mess.instance import Instance
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.runner import StreamRunner
@@ -18,6 +19,7 @@ from mess.telemetry.metrics import Metrics, StreamStatus
 class Parts(Protocol):
     """What the status is made of."""
 
+    instance: Instance
     metrics: Metrics
     stages: list[Stage]
     progress: list[Progress]
@@ -78,9 +80,11 @@ class RelayStatus:
 
     def status(self) -> dict[str, Any]:
         """All of it."""
+        relay = self._relay
         return {
-            "name": self._relay.name,
+            "name": relay.name,
             "version": mess.__version__,
+            "instance": {"id": relay.instance.id, "host": relay.instance.host, "pid": relay.instance.pid},
             "uptime_seconds": round(time.monotonic() - self._began, 1),
             "changed": self.changed,
             "ready": not self.problems(),

@@ -31,8 +31,15 @@ class Presence:
 
     def __str__(self) -> str:
         since = f", running since {self.since:%Y-%m-%d %H:%M:%S} UTC" if self.since else ""
-        beat = f", last seen {max(0.0, self.age):.0f} s ago" if self.age is not None else ""
+        beat = f", last seen {_ago(self.age)}" if self.age is not None else ""
         return f"{self.instance}{since}{beat}"
+
+
+def _ago(seconds: float) -> str:
+    for unit, size in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit} ago"
+    return f"{max(0.0, seconds):.0f} s ago"
 
 
 class Lease(ABC):

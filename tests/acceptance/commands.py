@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,10 @@ class Running:
 
 
 @asynccontextmanager
-async def running(config: Path, *arguments: Any) -> AsyncIterator[Running]:
-    """`mess run`; killed in the end, should it still run."""
+async def running(config: Path, *arguments: Any, environ: Mapping[str, str] | None = None) -> AsyncIterator[Running]:
+    """`mess run`, with more environment if given; killed in the end, should it still run."""
     output = config.with_name(f"output-{time.monotonic_ns()}.txt")
-    process = _start(config, output, arguments)
+    process = _start(config, output, arguments, environ or {})
     try:
         yield Running(process, output)
     finally:
@@ -103,12 +103,12 @@ async def running(config: Path, *arguments: Any) -> AsyncIterator[Running]:
         process.wait()
 
 
-def _start(config: Path, output: Path, arguments: Sequence[Any]) -> subprocess.Popen[str]:
+def _start(config: Path, output: Path, arguments: Sequence[Any], environ: Mapping[str, str]) -> subprocess.Popen[str]:
     with open(output, "w") as file:
         return subprocess.Popen(
             command("run", "--config", config, "--log-format", "json", *arguments),
             cwd=config.parent,
-            env=environment(),
+            env={**environment(), **environ},
             stdout=file,
             stderr=subprocess.STDOUT,
             text=True,

@@ -226,18 +226,6 @@ async def test_wrong_password_and_missing_privileges_are_told_and_how_to_mend_th
         assert "oplog reaches back to 2" in again.stdout
 
 
-async def test_of_two_with_one_name_the_older_ends_with_6(tmp_path: Path, config: dict[str, Any], db: Db) -> None:
-    path = write(tmp_path, config)
-    async with running(path) as older:
-        await older.connected()
-        async with running(path, "--port", free_port()) as newer:
-            await newer.connected()
-            db.orders.insert_one({"_id": 1})
-            assert await older.ended() == 6
-            assert db.name in older.text.splitlines()[-1]
-            assert await newer.stop() == 0
-
-
 async def test_a_refusal_with_on_failure_stop_ends_it_with_7(
     tmp_path: Path, config: dict[str, Any], db: Db, receiver: Receiver
 ) -> None:

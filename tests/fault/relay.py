@@ -44,6 +44,8 @@ class RelayProcess:
         self._config.write_text(json.dumps({**config, "admin": {"port": self.port}}))
         for name, text in (files or {}).items():
             (folder / name).write_text(text)
+        self.arguments: tuple[str, ...] = ()
+        """More of what `mess run` is started with."""
         self._process: subprocess.Popen[bytes] | None = None
         self._limited: list[str] = []
         if descriptors is not None:
@@ -104,7 +106,16 @@ class RelayProcess:
         environ.pop("PORT", None)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
-                [*self._limited, sys.executable, "-m", "mess", "run", f"--config={self._config}", "--log-format=json"],
+                [
+                    *self._limited,
+                    sys.executable,
+                    "-m",
+                    "mess",
+                    "run",
+                    f"--config={self._config}",
+                    "--log-format=json",
+                    *self.arguments,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

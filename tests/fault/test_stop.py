@@ -188,18 +188,46 @@ async def test_a_relay_that_waits_for_mongodb_stops_at_once(setting: Setting, tm
     assert "Traceback" not in relay.text
 
 
-async def test_of_two_relays_of_one_name_the_older_exits_with_6(setting: Setting) -> None:
-    """The newer takes over under load; the older says so and ends; nothing is lost, and each document keeps its order
-    among the first deliveries."""
+async def test_a_relay_that_is_taken_over_under_load_exits_with_6(setting: Setting) -> None:
+    """The older says so and ends; nothing is lost, and each document keeps its order among the first deliveries."""
     ledger = Ledger()
     load = Load(setting.url, setting.database, documents=20, pause=0.05)
     async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url) as older:
         load.start()
         await until(lambda: len(ledger.changes) > 200, "the first changes")
-        async with setting.relay(receiver.url) as newer:
+        newer = setting.relay(receiver.url)
+        newer.arguments = ("--take-over",)
+        async with newer:
             assert await older.exit_code(10) == 6
             assert setting.database in older.text.splitlines()[-1]
             load.finish()
             await until(lambda: ledger.complete(load), "every change")
             assert await newer.stop() == 0
+    ledger.check(load)
+
+
+@pytest.mark.parametrize("state", ["mongodb", "sqlite"])
+async def test_a_relay_that_waits_replaces_one_that_is_killed_under_load(setting: Setting, state: str) -> None:
+    """At once; nothing is lost, and each document keeps its order among the first deliveries."""
+    ledger = Ledger()
+    load = Load(setting.url, setting.database, documents=20, pause=0.05)
+    options = {"state": {"url": f"sqlite:///{setting.sqlite}"}} if state == "sqlite" else {}
+    async with Receiver(respond=ledger) as receiver, setting.relay(receiver.url, **options) as older:
+        load.start()
+        waiting = setting.relay(receiver.url, **options)
+        await waiting.start(ready=False)
+        try:
+            await until(lambda: "waiting for another process" in waiting.text, "word of the older", 30)
+            await until(lambda: len(ledger.changes) > 200, "the first changes")
+            assert older.running
+            older.kill()
+            killed = time.monotonic()
+            await waiting.ready(steps=False)
+            assert time.monotonic() - killed < 8, "well below the 15 s of a lost host"
+            load.finish()
+            await until(lambda: ledger.complete(load), "every change")
+            assert await waiting.stop() == 0
+        finally:
+            if waiting.running:
+                waiting.kill()
     ledger.check(load)

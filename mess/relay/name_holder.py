@@ -1,0 +1,160 @@
+"""Holds a relay's name for as long as the relay runs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Coroutine
+from types import TracebackType
+from typing import Any, Self
+
+from mess.errors import NameInUse, StateError, Superseded
+from mess.instance import Instance
+from mess.relay.stopping import Halted, Stopping
+from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
+from mess.state.store import StateStore
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_POLL_SECONDS = 0.5
+_BEAT_TIMEOUT = 10.0
+_RELEASE_TIMEOUT = 1.0  # a stop must not wait for a server that is gone
+
+
+class NameHolder:
+    """An async context: entered when this process may run the relay, with the name released at the end.
+
+    Another process of the name is waited for, `wait` seconds at most, or pushed out with `take_over`; `report` is
+    called with a sentence about it. Inside, beats are written and the state's files are looked at every `interval`
+    seconds; when the name or the files are gone, `stopping` is set and the context raises Superseded or StateError at
+    its end.
+    Entering raises NameInUse when the wait was in vain, Halted when `stopping` is set meanwhile, StateError.
+    `replaced` is the process that was waited for or pushed out.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        instance: Instance,
+        stopping: Stopping,
+        *,
+        wait: float,
+        take_over: bool,
+        interval: float,
+        report: Callable[[str], None],
+    ) -> None:
+        self._store = store
+        self._instance = instance
+        self._stopping = stopping
+        self._wait = wait
+        self._take_over = take_over
+        self._interval = max(0.05, min(interval, BEAT_SECONDS))
+        self._report = report
+        self.replaced: Presence | None = None
+        self._failure: Exception | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._stopping.unless(self._acquire())
+        except BaseException:
+            await self._release()  # it may just have got the name
+            raise
+        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._beat, self._look)]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if isinstance(error, Superseded) and self._failure is None:
+            await self._ask_by_whom()
+        await self._release()
+        # What is wrong with the state shows in other places as well; the first to notice says most.
+        if self._failure is not None and (error is None or isinstance(error, (Halted, StateError))):
+            raise self._failure from error
+
+    async def _acquire(self) -> None:
+        began = time.monotonic()
+        if self._take_over and (running := await self._store.alive()) is not None:
+            self.replaced = running
+            log.warning("taking over from another process of this name, which stops", process=str(running))
+        observe = min(OBSERVED_SECONDS, self._wait)
+        while True:
+            other = await self._store.lease.acquire(self._instance, force=self._take_over, observe=observe)
+            if other is None:
+                if self.replaced is not None:
+                    log.info("the name is free; starting", waited=round(time.monotonic() - began, 1))
+                return
+            if time.monotonic() - began >= self._wait:
+                raise NameInUse(self._in_use(other))
+            if self.replaced is None or self.replaced.instance.id != other.instance.id:
+                self.replaced = other
+                self._report(f"waiting for another process of the name {self._store.relay!r} to stop: {other}")
+                log.warning(
+                    "waiting for another process of this name to stop",
+                    name=self._store.relay,
+                    process=str(other),
+                    wait=f"{self._wait:g}s",
+                    hint="--take-over starts at once",
+                )
+            await asyncio.sleep(_POLL_SECONDS)
+
+    def _in_use(self, other: Presence) -> str:
+        waited = f" and has not stopped within {self._wait:g} s" if self._wait else ""
+        return (
+            f"another process runs under the name {self._store.relay!r}{waited}: {other}. Stop it, wait longer "
+            "(--wait 5m), or start at once with --take-over: then the other process stops with exit code 6. "
+            "To run two relays, give each its own `name`"
+        )
+
+    async def _beat(self) -> None:
+        beaten, warned = time.monotonic(), False
+        while True:
+            await asyncio.sleep(BEAT_SECONDS)
+            try:
+                async with asyncio.timeout(_BEAT_TIMEOUT):
+                    await self._store.lease.renew(self._instance)
+            except Superseded:
+                raise
+            except (StateError, TimeoutError) as error:
+                # The relay itself goes on: as long as no checkpoint can be stored either, nobody can take over.
+                if not warned and time.monotonic() - beaten > ALIVE_SECONDS:
+                    warned = True
+                    log.warning(
+                        "the state has not been told for some time that this relay is alive; another process of its "
+                        "name would take over",
+                        error=str(error) or "no answer in time",
+                    )
+            else:
+                beaten, warned = time.monotonic(), False
+
+    async def _look(self) -> None:
+        while True:
+            await asyncio.sleep(self._interval)
+            await self._store.verify()
+
+    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        try:
+            await work()
+        except Exception as error:
+            self._failure = self._failure or error
+            self._stopping.set()
+
+    async def _ask_by_whom(self) -> None:
+        try:
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self._store.lease.renew(self._instance)
+        except Superseded as error:
+            self._failure = error
+        except (StateError, TimeoutError):
+            return
+
+    async def _release(self) -> None:
+        with contextlib.suppress(StateError, TimeoutError):
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
+                await self._store.lease.release(self._instance)

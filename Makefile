@@ -36,8 +36,8 @@ test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of
 	$(LATEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-docker
-test-docker: ## Run the image and the Compose file on this machine's Docker engine
-	@tests/docker/run.sh $(ARGS)
+test-docker: $(VENV)/.dev ## Test the image and the Compose file on this machine's Docker engine
+	MESS_TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
 .PHONY: campaign
 campaign: $(VENV)/.dev ## Random faults and rearranged configs, judged by an independent checker (MINUTES=10, or SEED=123)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -178,6 +178,11 @@ class StepConfig(BaseModel):
     def body_after(self, body: Shape | None) -> Shape | None:
         """What the body can be after the step when it is `body` before; None where that is not known."""
         return None
+
+    def warnings(self) -> Iterable[tuple[str, str]]:
+        """What these options allow and the user may not want: the path of the option, such as `auth.token_url`, and
+        what to say of it, without secrets."""
+        return ()
 
     @abstractmethod
     def build(self, context: Context) -> Step:

@@ -9,6 +9,9 @@ from typing import NamedTuple
 from pydantic import BaseModel, ConfigDict, SecretStr
 
 from mess.errors import ConfigError, Problem
+from mess.files import check_bounded, read_bounded
+
+_MAX_BYTES = 4 * 1024 * 1024
 
 
 class ClientCertificate(BaseModel):
@@ -73,6 +76,7 @@ def _trusting(directory: Path, ca: str | None) -> ssl.SSLContext:
         return ssl.create_default_context()
     path = directory / ca
     try:
+        check_bounded(path, _MAX_BYTES)
         return ssl.create_default_context(cafile=path)
     except OSError as error:  # ssl.SSLError is one of them
         raise _mistake(
@@ -117,7 +121,7 @@ def _identify(made: ssl.SSLContext, directory: Path, client: ClientCertificate) 
 
 def _read(path: Path, option: str) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bounded(path, _MAX_BYTES)
     except OSError as error:
         raise _mistake(f"{path} cannot be read: {error.strerror}", f"client_certificate.{option}") from error
 

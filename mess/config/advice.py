@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mess import steps
+from mess import insecure, steps
 from mess.config.absent import absent
 from mess.config.chains import Chain, chains, nearest, wants_full_document
 from mess.config.document import Document, Path
@@ -19,7 +19,7 @@ _AGAIN = "since deliveries are tried again without end"
 
 def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
-    warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config)]
+    warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
     for chain in chains(config):
         warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
     for path, message in dict.fromkeys(warnings):
@@ -84,6 +84,12 @@ def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             if scope.pipeline is not None and hook is not None:
                 where = "here" if hook_path == path else "further out"
                 yield (*path, "pipeline"), f"is never run: the changeHook {where} takes its place"
+
+
+def _unverified(config: Config) -> Iterator[tuple[Path, str]]:
+    for section, url in [("mongodb", config.mongodb.url), ("state", config.state.url or "")]:
+        for parameter in insecure.unverified(url):
+            yield (section, "url"), f"{parameter}: {insecure.UNVERIFIED} with tlsCAFile"
 
 
 def _plugins(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -94,5 +94,23 @@ def _url(data: dict[str, Any], document: Document) -> None:
         authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
         if authority.count("@") > 1:
             document.report("@, : and / in a user's name or password are written %40, %3A and %2F", (section, "url"))
-        elif not authority.rpartition("@")[2]:
-            document.report("names no host; write it like mongodb://localhost:27017", (section, "url"))
+        elif (mistake := _hosts(authority.rpartition("@")[2], srv=url.startswith("mongodb+srv:"))) is not None:
+            document.reject(mistake, (section, "url"))
+
+
+def _hosts(hosts: str, *, srv: bool) -> str | None:
+    """What is wrong with the hosts of a connection string. It is not repeated: what seems a port may be a password."""
+    if not hosts.strip(","):
+        return "names no host; write it like mongodb://localhost:27017"
+    for host in hosts.split(","):
+        name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
+        if colon and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
+            return (
+                "names no host, or a port that is no number from 1 to 65535; with a user and password write it like "
+                "mongodb://user:password@localhost:27017"
+            )
+        if not (name if colon else host):
+            return "has an empty host; write it like mongodb://host1:27017,host2:27017"
+        if srv and (colon or "," in hosts):
+            return "names one host without a port, since it begins with mongodb+srv://"
+    return None

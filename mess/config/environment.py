@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path as FilePath
 from typing import Any
 
 from mess.config.document import Document
 from mess.errors import ConfigError, Problem
+from mess.files import read_bounded
 
 _OPTIONS = {
     "mongodb.url": ("MONGODB_URL", "MONGO_URL"),
@@ -17,6 +19,7 @@ _OPTIONS = {
     "log.format": ("MESS_LOG_FORMAT",),
 }
 """The option that each variable sets; of several, the first that is set counts."""
+_MAX_BYTES = 1024 * 1024
 _ANY_CASE = frozenset({"log.level", "log.format"})
 
 
@@ -31,7 +34,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
     from dotenv import dotenv_values
 
     try:
-        values = dotenv_values(dotenv, interpolate=False, encoding="utf-8-sig")
+        text = read_bounded(dotenv, _MAX_BYTES).decode("utf-8-sig")
+        values = dotenv_values(stream=StringIO(text), interpolate=False)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
         raise ConfigError([Problem(f"cannot be read: {reason}", file=str(dotenv))]) from error

@@ -8,6 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
+from importlib.machinery import PathFinder
 from pathlib import Path as FilePath
 from types import ModuleType
 from typing import Any
@@ -16,6 +17,9 @@ from mess.config.document import Document, Path
 from mess.config.pipelines import scopes
 from mess.config.wording import did_you_mean
 
+_folders: set[str] = set()
+"""The folders of config files that have been put on `sys.path`."""
+_MOST_FILES = 1000
 _STEP = ("input", "config", "context")
 _HOOK = ("item", "context")
 
@@ -23,10 +27,12 @@ _HOOK = ("item", "context")
 def load_functions(data: Mapping[str, Any], document: Document, directory: FilePath) -> dict[str, Callable[..., Any]]:
     """Every function that the config names, by its reference. What cannot be had is reported.
 
-    Modules beside the config file go before all others; their folder stays on `sys.path`, since functions may import
-    when they run.
+    The config file's folder stays at the end of `sys.path`, since functions may import when they run: a module in it
+    never takes the place of one that is installed.
     """
     functions: dict[str, Callable[..., Any]] = {}
+    if named := {reference.partition(":")[0].partition(".")[0] for _, reference, _ in _references(data)}:
+        _warn_of_namesakes(named, directory, document)
     for path, reference, parameters in _references(data):
         module, _, name = reference.partition(":")
         if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]) or document.is_unusable(
@@ -71,19 +77,14 @@ def _function(module: str, name: str, directory: FilePath) -> Callable[..., Any]
 
 def _module(name: str, directory: FilePath) -> ModuleType:
     top = name.partition(".")[0]
-    # Path.is_file raises for names that are too long.
-    beside = [file for file in (directory / f"{top}.py", directory / top / "__init__.py") if os.path.isfile(file)]
-    if beside and top in sys.stdlib_module_names:
-        raise _Unusable(f"{beside[0].name} has the name of one of Python's own modules; give it another")
-    if beside and not _is_from(sys.modules.get(top), directory):
+    beside = _beside(top, directory)
+    if beside is not None and (others := _whose(top, directory)) is not None:
+        raise _Unusable(f"{beside} has the name of {others}; give it another")
+    if beside is not None and not _is_from(sys.modules.get(top), directory):
         # One of the same name, from beside another config file.
         for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == top]:
             del sys.modules[loaded]
-    folder = str(directory)
-    if folder in sys.path:
-        sys.path.remove(folder)
-    sys.path.insert(0, folder)
-    importlib.invalidate_caches()
+    _append(directory)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -94,6 +95,43 @@ def _module(name: str, directory: FilePath) -> ModuleType:
         ) from error
     except (Exception, SystemExit) as error:  # a user's module may fail in any way at all
         raise _failed(name, error, directory) from error
+
+
+def _beside(top: str, directory: FilePath) -> str | None:
+    """The module's file beside the config file, relative to it."""
+    # Path.is_file raises for names that are too long.
+    return next((file for file in (f"{top}.py", f"{top}/__init__.py") if os.path.isfile(directory / file)), None)
+
+
+def _whose(top: str, directory: FilePath) -> str | None:
+    """Who else has a module of this name, in words: Python, or a package that is installed."""
+    if top in sys.stdlib_module_names:
+        return "one of Python's own modules"
+    path = [entry for entry in sys.path if entry not in _folders]
+    for finder in sys.meta_path:
+        spec = finder.find_spec(top, path if finder is PathFinder else None)
+        origin = None if spec is None else spec.origin
+        if origin is not None and not FilePath(origin).resolve().is_relative_to(directory):
+            return "a package that is installed"
+    return None
+
+
+def _append(directory: FilePath) -> None:
+    """Put the folder behind all else, and before those of other config files."""
+    folder = str(directory)
+    _folders.add(folder)
+    sys.path[:] = [entry for entry in sys.path if entry not in _folders] + [
+        folder,
+        *(entry for entry in sys.path if entry in _folders and entry != folder),
+    ]
+    importlib.invalidate_caches()
+
+
+def _warn_of_namesakes(named: set[str], directory: FilePath, document: Document) -> None:
+    """Warn of files, other than those that the config names, that an import cannot reach."""
+    for file in sorted(directory.glob("*.py"))[:_MOST_FILES]:
+        if file.stem not in named and (others := _whose(file.stem, directory)) is not None:
+            document.warn(f"{file.name} beside it has the name of {others}, which `import {file.stem}` finds first")
 
 
 def _is_from(module: ModuleType | None, directory: FilePath) -> bool:

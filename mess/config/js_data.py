@@ -11,6 +11,7 @@ from mess.config.js_tokens import NO_LITERAL, Token, literal
 _WRAPPERS = (("module", ".", "exports", "="), ("exports", "="), ("export", "default"))
 _MODIFIERS = ("async", "get", "set")
 _DECLARATIONS = ("function", "async", "class")
+_MOST_MISTAKES = 100
 _UNFINISHED = frozenset("=+-*/%&|?:,.<>!~^") | {"=>"}
 
 
@@ -58,6 +59,8 @@ class Scanner:
                 code = self._tokens[self._at : end]
                 self._at = max(end, self._at + 1)
                 self.scan.mistakes.append((advice(code) if first else _behind(code), token.line))
+                if len(self.scan.mistakes) >= _MOST_MISTAKES:
+                    return False
         if first and not self.scan.mistakes:
             raise Unreadable("holds no config; write module.exports = {…}", None)
         return False

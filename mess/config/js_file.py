@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from mess.config.document import MAX_DEPTH, Document, Path
+from mess.config.document import MAX_DEPTH, MAX_NODES, Document, Path
 from mess.config.js_code import advice
 from mess.config.js_data import Scanner
-from mess.config.js_parts import Code, Scan, Unreadable
-from mess.config.js_tokens import NO_LITERAL, tokenize
+from mess.config.js_parts import Code, Scan, Unreadable, unexpected
+from mess.config.js_tokens import NO_LITERAL, Token, tokenize
 
-if TYPE_CHECKING:
-    from json5.model import Node
-    from json5.tokenizer import JSON5Token
-
-_MARKS = {"{": "LBRACE", "}": "RBRACE", "[": "LBRACKET", "]": "RBRACKET", ":": "COLON", ",": "COMMA"}
+_MOST_TOKENS = 2 * MAX_NODES
 
 
 def read_js(text: str, document: Document) -> None:
@@ -26,14 +20,17 @@ def read_js(text: str, document: Document) -> None:
     if not text.strip():
         return
     try:
-        scanner = Scanner(tokenize(text))
+        scanner = Scanner(tokenize(text, _MOST_TOKENS))
     except RecursionError:
         document.report("templates are nested too deeply")
+        return
+    except OverflowError:
+        document.report(f"too large to be a config file: more than {_MOST_TOKENS:,} words and signs")
         return
     try:
         scanner.run()
         if scanner.scan.tokens:
-            document.data = _parse(scanner.scan, document)
+            document.data = _Builder(scanner.scan, document).value(())
     except Unreadable as error:
         document.report(str(error), line=error.line)
         # The functions before that place are reported all the same.
@@ -44,65 +41,76 @@ def read_js(text: str, document: Document) -> None:
         document.report(message, line=line)
 
 
-def _parse(scan: Scan, document: Document) -> Any:
-    from json5.model import JSONArray, JSONObject, String
-    from json5.parser import parse_tokens
-    from json5.utils import JSON5DecodeError
+class _Builder:
+    """Makes a tree of a scan's words, which the scanner has brought into the order of an object's text."""
 
-    def value(node: Node, path: Path) -> Any:
+    def __init__(self, scan: Scan, document: Document) -> None:
+        self._tokens = scan.tokens
+        self._document = document
+        self._at = 0
+
+    def value(self, path: Path) -> Any:
+        """The value that comes next. Raises Unreadable."""
+        token, word = self._next()
         if len(path) > MAX_DEPTH:
-            raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", node.lineno)
-        document.values[path] = _line(node)
-        if isinstance(node, JSONObject):
-            found: dict[str, Any] = {}
-            for key, inner in node.key_value_pairs:
-                name = word(key)
-                if isinstance(name, Code):
-                    document.report(advice(name.tokens, path), path, key.lineno)
-                    continue
+            raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", token.line)
+        self._document.values[path] = token.line
+        if isinstance(word, Code):
+            self._document.reject(advice(word.tokens, path), path, token.line)
+            return None
+        if word is not NO_LITERAL:
+            return word
+        if token.text == "{":
+            return self._mapping(path)
+        if token.text == "[":
+            return self._list(path)
+        raise unexpected(token)
+
+    def _mapping(self, path: Path) -> dict[str, Any]:
+        document = self._document
+        found: dict[str, Any] = {}
+        while not self._closed("}"):
+            key, name = self._next()
+            self._expect(":")
+            if isinstance(name, Code):
+                document.report(advice(name.tokens, path), path, key.line)
+                self._next()  # the code again, as the value
+            else:
                 if name in found:
                     first = document.keys[*path, name]
-                    document.report(f"is written twice, first on line {first}", (*path, name), key.lineno)
+                    document.report(f"is written twice, first on line {first}", (*path, name), key.line)
                 else:
-                    document.keys[*path, name] = _line(key)
-                found[name] = value(inner, (*path, name))
-            return found
-        if isinstance(node, JSONArray):
-            return [value(inner, (*path, index)) for index, inner in enumerate(node.values)]
-        plain = word(node)
-        if isinstance(plain, Code):
-            document.reject(advice(plain.tokens, path), path, node.lineno)
-            return None
-        return plain
+                    document.keys[*path, name] = key.line
+                found[name] = self.value((*path, name))
+            self._comma("}")
+        return found
 
-    def word(node: Node) -> Any:
-        if not isinstance(node, String):
-            raise AssertionError(f"a word, not a {type(node).__name__}, is what was put there")
-        return scan.tokens[int(node.characters)][1]
+    def _list(self, path: Path) -> list[Any]:
+        found: list[Any] = []
+        while not self._closed("]"):
+            found.append(self.value((*path, len(found))))
+            self._comma("]")
+        return found
 
-    try:
-        return value(parse_tokens(_tokens(scan)).value, ())
-    except JSON5DecodeError as error:
-        token = error.token
-        message = "cannot be read here: a comma, quote or bracket is missing or too many"
-        raise Unreadable(message, token.lineno if token else None) from error
+    def _next(self) -> tuple[Token, Any]:
+        token = self._tokens[self._at]
+        self._at += 1
+        return token
 
+    def _closed(self, bracket: str) -> bool:
+        closed = self._is_mark(bracket)
+        self._at += closed
+        return closed
 
-def _line(node: Node) -> int:
-    return node.lineno or 1
+    def _comma(self, bracket: str) -> None:
+        if not self._is_mark(bracket):
+            self._expect(",")
 
+    def _expect(self, mark: str) -> None:
+        if not self._is_mark(mark):
+            raise unexpected(self._tokens[self._at][0])
+        self._at += 1
 
-def _tokens(scan: Scan) -> Iterator[JSON5Token]:
-    """The tokens as json-five's parser takes them.
-
-    Each word is handed over as the text of its index: json-five 1.1.2 misreads escaped backslashes before x and u, and
-    keys such as `e1`, `true` and `1`.
-    """
-    from json5.tokenizer import JSON5Token
-
-    for index, (token, word) in enumerate(scan.tokens):
-        mark = word is NO_LITERAL
-        kind = _MARKS[token.text] if mark else "DOUBLE_QUOTE_STRING"
-        text = token.text if mark else f'"{index}"'
-        end = token.index + len(token.text)
-        yield JSON5Token(SimpleNamespace(type=kind, value=text, lineno=token.line, index=token.index, end=end), "")
+    def _is_mark(self, text: str) -> bool:
+        token, word = self._tokens[self._at]
+        return word is NO_LITERAL and token.text == text

@@ -40,14 +40,19 @@ class Token:
     index: int
 
 
-def tokenize(text: str) -> list[Token]:
-    """The tokens of a text whose lines end in newlines; spaces and comments are left out."""
+def tokenize(text: str, most: int) -> list[Token]:
+    """The tokens of a text whose lines end in newlines; spaces and comments are left out.
+
+    Raises OverflowError when there are more than `most`.
+    """
     breaks = [index for index, character in enumerate(text) if character == "\n"]
     tokens: list[Token] = []
     index = 0
     while index < len(text):
         kind, end = _next(text, index, tokens)
         if kind != "space":
+            if len(tokens) == most:
+                raise OverflowError
             tokens.append(Token(kind, text[index:end], bisect_right(breaks, index - 1) + 1, index))
         if kind == "open":
             break

@@ -76,7 +76,10 @@ def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document
         return None  # which the model reports
     if model.ignores_unknown and isinstance(entry, dict):
         config = entry["config"] = _known(model, config, document, (*path, "config"))
-    return validate(model, config, document, (*path, "config"))
+    made = validate(model, config, document, (*path, "config"))
+    for option, warning in made.warnings() if made is not None else ():
+        document.warn(warning, (*path, "config", *option.split(".")))
+    return made
 
 
 def shadowed(data: dict[str, Any]) -> Iterator[str]:

@@ -7,10 +7,13 @@ from pathlib import Path as FilePath
 
 from mess.config.document import Document, by_place
 from mess.errors import ConfigError, Problem
+from mess.files import read_bounded
 
 DEFAULT = FilePath("config/config.yml")
 """The config file when nobody names one, relative to the working directory."""
 _ELSE = tuple(DEFAULT.with_suffix(suffix) for suffix in (".yaml", ".json", ".js"))
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest config file."""
 _JS = frozenset({".js", ".cjs", ".mjs", ".json", ".json5", ".jsonc"})
 _MAKE_ONE = "`mess init` writes one to begin with"
 
@@ -59,7 +62,7 @@ def read(path: FilePath) -> Document:
 
 def _text(path: FilePath, document: Document) -> str | None:
     try:
-        content = path.read_bytes()
+        content = read_bounded(path, MAX_BYTES)
     except FileNotFoundError:
         document.report(f"there is no such file; {_MAKE_ONE}")
         return None

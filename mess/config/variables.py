@@ -9,7 +9,11 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from mess.config.document import Document, Path, Source
+from mess.files import read_bounded
 
+MAX_FILE_BYTES = 1024 * 1024
+"""The largest file that `${file:…}` reads."""
+_MOST_CHARACTERS = 32 * 1024 * 1024
 _VARIABLE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(:-)?")
 _SPECIAL = re.compile(r"\$\$?\{|\}")
 _FORMS = "write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itself"
@@ -40,6 +44,7 @@ class _Expansion:
         self._environ = environ
         self._directory = directory
         self._found: list[tuple[str, bool]] = []
+        self._room = _MOST_CHARACTERS
 
     def value(self, value: Any, path: Path) -> Any:
         if isinstance(value, dict):
@@ -60,6 +65,10 @@ class _Expansion:
             self._document.sources.append(Source(path, found, is_file, found == text))
         if isinstance(text, _Wrong):
             self._document.reject(text.reason, path)
+            return value
+        self._room -= len(text)
+        if self._room < 0:
+            self._document.reject("the variables' values make the config larger than 32 MiB", path)
             return value
         return text
 
@@ -121,7 +130,7 @@ class _Expansion:
 
     def _file(self, name: str) -> str | _Wrong:
         try:
-            return (self._directory / name).read_text(encoding="utf-8").rstrip("\r\n")
+            return read_bounded(self._directory / name, MAX_FILE_BYTES).decode().rstrip("\r\n")
         except OSError as error:
             return _Wrong(f"the file {name} cannot be read: {error.strerror}")
         except ValueError:

@@ -11,6 +11,8 @@ from mess.config.document import MAX_DEPTH, MAX_NODES, Document, Path
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_YAML_TAG}merge"
+_NUMBERS = frozenset({f"{_YAML_TAG}int", f"{_YAML_TAG}float"})
+_LONGEST_NUMBER = 1000  # characters; numbers like 1:59:59, which YAML 1.1 knows, take PyYAML long
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
 _READ_AHEAD = 4096  # characters; a key, for whose colon libyaml looks, has at most 1024
 
@@ -22,6 +24,8 @@ def read_yaml(text: str, document: Document) -> None:
     try:
         line = _too_deep(text)
         root = None if line else yaml.compose(text, Loader=_Loader)
+    except _TooMuch as error:
+        document.report(str(error))
     except yaml.MarkedYAMLError as error:
         document.report(*_syntax(error, text))
     except yaml.YAMLError as error:
@@ -37,12 +41,18 @@ def read_yaml(text: str, document: Document) -> None:
 
 
 def _too_deep(text: str) -> int | None:
-    """The line on which a text is nested too deeply, if it is: libyaml's composer would end the process there."""
-    depth = end = 0
+    """The line on which a text is nested too deeply, if it is: libyaml's composer would end the process there.
+
+    Raises _TooMuch for a text that holds too many values, which would take the composer long.
+    """
+    depth = end = count = 0
     try:
         for event in yaml.parse(text, Loader=_Loader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             end = event.end_mark.index if event.end_mark else end
+            count += isinstance(event, yaml.NodeEvent)
+            if count > 2 * MAX_NODES:  # keys count too
+                raise _TooMuch(f"too large to be a config file: more than {MAX_NODES:,} values")
             if depth > MAX_DEPTH:
                 return int(event.start_mark.line) + 1 if event.start_mark else 1
     except yaml.MarkedYAMLError:
@@ -115,6 +125,9 @@ class _Reader:
             self._open.discard(id(node))
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
+        if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
+            self._document.reject("is too large a number", path)
+            return None
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -37,7 +37,13 @@ class BrokerOptions(BaseModel):
 
     def unfit_header(self, name: str) -> str | None:
         """Why no message can have a header of this name, and the mend; None when it can."""
+        if any(character in name for character in "\r\n\0"):
+            return "a header's name holds no line breaks and null characters"
         return None if name else "a header needs a name"
+
+    def unverified(self) -> Iterable[str]:
+        """The paths of options, among these, that turn the verification of certificates off."""
+        return ()
 
 
 class Surroundings(NamedTuple):

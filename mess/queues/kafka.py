@@ -24,7 +24,16 @@ _CHECK_SECONDS = 10.0
 _CHECK_TURN = 0.5
 _POLL_SECONDS = 0.1
 _PATIENCE = 2.0
-_OURS = ("acks", "bootstrap.servers", "enable.idempotence", "message.timeout.ms")
+# With the other names that librdkafka has for them.
+_OURS = (
+    "acks",
+    "bootstrap.servers",
+    "delivery.timeout.ms",
+    "enable.idempotence",
+    "message.timeout.ms",
+    "metadata.broker.list",
+    "request.required.acks",
+)
 _REFUSALS = (
     "INVALID_RECORD",
     "MSG_SIZE_TOO_LARGE",
@@ -65,6 +74,12 @@ class KafkaOptions(BrokerOptions):
         if taken := sorted(set(value) & set(_OURS)):
             raise ValueError(f"{', '.join(taken)} cannot be set: nothing would keep records from being lost")
         return value
+
+    def unverified(self) -> list[str]:
+        """See `BrokerOptions`."""
+        values = {name: str(value).lower() for name, value in self.config.items()}
+        off = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
+        return ["config"] if any(values.get(name) == value for name, value in off.items()) else []
 
 
 class _Batch:
@@ -133,7 +148,8 @@ class KafkaBroker(Broker):
         self._trouble: str | None = None
         self._open = False
         try:
-            self._begin()
+            # A producer connects as soon as it is made, unless it knows no broker.
+            confluent_kafka.Producer(_offline(self._config), logger=_log)
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
             raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
 
@@ -166,7 +182,8 @@ class KafkaBroker(Broker):
         self._producer = self._client.Producer({**self._config, "error_cb": self._on_error}, logger=_log)
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Make the producer, which connects in the background."""
+        self._begin()
         self._open = True
         threading.Thread(target=self._poll, name="mess-kafka", daemon=True).start()
 
@@ -263,9 +280,20 @@ class KafkaBroker(Broker):
 
     async def close(self) -> None:
         """See `Broker.close`."""
+        if not self._open:
+            return
         self._open = False
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         await asyncio.to_thread(self._producer.flush, 1)
+
+
+def _offline(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that make a producer connect, to brokers or to the issuer of tokens."""
+    found = {name: value for name, value in config.items() if name != "bootstrap.servers"}
+    if "OAUTHBEARER" in map(str, found.values()):
+        found = {name: value for name, value in found.items() if not name.startswith("sasl.")}
+        found["security.protocol"] = str(found["security.protocol"]).upper().removeprefix("SASL_")
+    return found
 
 
 def _tls(tls: Tls) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.files import read_bounded
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.queues.confirms import Confirms
 from mess.queues.unreachable import is_connection_failure, unreachable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
+_MAX_CREDENTIALS = 64 * 1024
 _PING_SECONDS = 20
 _NO_RESPONDERS = "503"
 _LONGEST_SUBJECT = 4000  # bytes: a server reads lines of 4096, and hangs up over a longer one; lengths stand on it too
@@ -226,7 +228,8 @@ class NatsBroker(Broker):
         logging_in = True
         login: dict[str, Any] = {}
         if self._credentials is not None:
-            kind = "user_credentials" if b"JWT" in self._credentials.read_bytes() else "nkeys_seed"
+            content = read_bounded(self._credentials, _MAX_CREDENTIALS)
+            kind = "user_credentials" if b"JWT" in content else "nkeys_seed"
             login = {kind: str(self._credentials)}
         elif self._password is not None:
             login = {"user": self._user, "password": secret}

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from yarl import URL
 
 import mess
-from mess import tls
+from mess import insecure, tls
 from mess.body import Shape
 from mess.envelope import Envelope, Format
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
@@ -119,6 +119,17 @@ class HttpConfig(StepConfig, Format):
     def body_after(self, body: Shape | None) -> Shape | None:
         """Events go on as they came."""
         return body
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """See `StepConfig.warnings`."""
+        if not self.verify:
+            yield "verify", insecure.UNVERIFIED
+        url, oauth2 = UrlTemplate(self.endpoint).origin, self.auth.oauth2 if self.auth else None
+        given = self.auth or url.user or url.password or insecure.hold_credentials(self.headers)
+        if given and (warning := insecure.plain_http(str(url), "credentials are")):
+            yield "endpoint", warning
+        if oauth2 and (warning := insecure.plain_http(oauth2.token_url, "client_id and client_secret are")):
+            yield "auth.oauth2.token_url", warning
 
     def build(self, context: Context) -> Http:
         """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used, or what `auth` needs is

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from mess import tls
+from mess import insecure, tls
 from mess.body import Shape
 from mess.envelope import Envelope, Format
 from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
@@ -138,6 +138,16 @@ class QueueConfig(StepConfig, Format):
     def body_after(self, body: Shape | None) -> Shape | None:
         """Events go on as they came."""
         return body
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """See `StepConfig.warnings`."""
+        if not self.verify:
+            yield "verify", insecure.UNVERIFIED
+        for parameter in insecure.unverified(self.url):
+            yield "url", f"{parameter}: {insecure.UNVERIFIED}"
+        options = getattr(self, self._section)
+        for name in options.unverified() if options is not None else ():
+            yield f"{self._section}.{name}", insecure.UNVERIFIED
 
     def build(self, context: Context) -> Queue:
         """Make the step. Raises ConfigError when the broker's client is not installed, or a file cannot be used."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 import ssl
 
-from pydantic import BaseModel, ConfigDict, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
 from yarl import URL
 
 from mess.telemetry.redact import learn
@@ -34,6 +35,13 @@ class Auth(BaseModel):
     """A token, sent as `Authorization: Bearer …`."""
     oauth2: OAuth2 | None = None
     """Tokens that expire, from a token endpoint."""
+
+    @field_validator("bearer")
+    @classmethod
+    def _in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+            raise ValueError("must be one line of ASCII characters, as a header holds it")
+        return value
 
     @model_validator(mode="after")
     def _one(self) -> Auth:

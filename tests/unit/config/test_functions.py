@@ -111,5 +111,41 @@ def test_a_file_with_the_name_of_one_of_pythons_modules_is_refused(problems: Pro
     assert str(Path.cwd()) not in sys.path
 
 
+@pytest.mark.parametrize("name", ["redis", "pika", "nats", "yaml", "aiohttp", "mess"])
+def test_a_file_with_the_name_of_an_installed_package_is_refused(problems: Problems, name: str) -> None:
+    """Else it is not clear which of them is meant."""
+    Path(f"{name}.py").write_text(GOOD)
+    assert problems(f"{BASE}{name}:enrich") == [
+        f"config.yml:4: plugins.p: {name}.py has the name of a package that is installed; give it another"
+    ]
+
+
+def test_a_file_beside_the_config_never_takes_the_place_of_a_package(loads: Load) -> None:
+    """Whether MESS imports that package, or a function of the user's does; and the user is told."""
+    Path("hypothesis.py").write_text("raise RuntimeError('the wrong one')\n")
+    Path("redis.py").write_text("raise RuntimeError('the wrong one')\n")
+    Path("my_plugins.py").write_text("import hypothesis\ndef f(i, c, x): import redis; return redis.__file__\n")
+    loaded = loads(BASE + "my_plugins:f")
+    assert "site-packages" in loaded.functions["my_plugins:f"](0, 0, 0)
+    assert [str(warning) for warning in loaded.warnings] == [
+        f"config.yml:1: {name}.py beside it has the name of a package that is installed, "
+        f"which `import {name}` finds first"
+        for name in ("hypothesis", "redis")
+    ]
+
+
+def test_files_beside_the_config_do_not_matter_without_functions(loads: Load) -> None:
+    Path("redis.py").write_text("raise RuntimeError('the wrong one')\n")
+    assert loads("databases: {a: }\npipeline: [log]").warnings == ()
+    assert str(Path.cwd()) not in sys.path
+
+
+def test_a_folder_that_is_installed_itself_works(loads: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a project of the user's own, in development."""
+    monkeypatch.syspath_prepend(str(Path.cwd()))
+    Path("my_plugins.py").write_text(GOOD)
+    assert loads(BASE + "my_plugins:enrich").functions
+
+
 def test_the_other_mistakes_are_reported_with_it(problems: Problems) -> None:
     assert len(problems(BASE + "no_such:f\n  q: no_such_either:f\nnme: x")) == 3

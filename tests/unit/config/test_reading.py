@@ -128,9 +128,9 @@ def test_no_file_is_one_problem_that_says_how_to_get_one(path: str | None, probl
 
 
 def test_a_file_that_may_not_be_read_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> bytes:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("os.open", refuse)
     with pytest.raises(ConfigError, match=r"^x\.yml: cannot be read: Permission denied$"):
         load("x.yml", environ={})

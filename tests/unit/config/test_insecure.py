@@ -50,11 +50,11 @@ def test_certificates_of_mongodb_that_are_not_checked(loads: Load, option: str, 
     ("config", "path", "what"),
     [
         ("endpoint: 'http://x/', auth: {bearer: abcdef}", "endpoint", "credentials are"),
-        ("endpoint: 'http://u:p@x/'", "endpoint", "credentials are"),
+        ("endpoint: 'http://user1:abcdef@x/'", "endpoint", "credentials are"),
         ("endpoint: 'http://x/', headers: {X-Api-Key: abcdef}", "endpoint", "credentials are"),
         ("endpoint: 'http://10.0.0.1/', headers: {authorization: abcdef}", "endpoint", "credentials are"),
         (
-            "endpoint: 'https://x/', auth: {oauth2: {token_url: 'http://y/', client_id: a, client_secret: b}}",
+            "endpoint: 'https://x/', auth: {oauth2: {token_url: 'http://y/', client_id: abcdef, client_secret: abcdef}}",
             "auth.oauth2.token_url",
             "client_id and client_secret are",
         ),
@@ -70,10 +70,10 @@ def test_credentials_over_plain_http(loads: Load, config: str, path: str, what: 
     "config",
     [
         "endpoint: 'http://x/', headers: {X-Tenant: a}",
-        "endpoint: 'https://u:p@x/', headers: {Authorization: a}",
+        "endpoint: 'https://user1:abcdef@x/', headers: {Authorization: abcdef}",
         "endpoint: 'http://localhost:8080/', auth: {bearer: abcdef}",
         "endpoint: 'http://127.0.0.7/', auth: {bearer: abcdef}",
-        "endpoint: 'http://[::1]:80/', headers: {Authorization: a}",
+        "endpoint: 'http://[::1]:80/', headers: {Authorization: abcdef}",
         "endpoint: 'http://x/', sign: {secret: whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3}",
     ],
 )

@@ -54,7 +54,8 @@ def test_certificates_of_mongodb_that_are_not_checked(loads: Load, option: str, 
         ("endpoint: 'http://x/', headers: {X-Api-Key: abcdef}", "endpoint", "credentials are"),
         ("endpoint: 'http://10.0.0.1/', headers: {authorization: abcdef}", "endpoint", "credentials are"),
         (
-            "endpoint: 'https://x/', auth: {oauth2: {token_url: 'http://y/', client_id: abcdef, client_secret: abcdef}}",
+            "endpoint: 'https://x/', "
+            "auth: {oauth2: {token_url: 'http://y/', client_id: abcdef, client_secret: abcdef}}",
             "auth.oauth2.token_url",
             "client_id and client_secret are",
         ),

@@ -15,6 +15,8 @@ from mess.admin.server import AdminServer, PortInUse
 from mess.assembly import Assembly
 from mess.capture import client as mongodb
 from mess.capture import preflight, resume
+from mess.capture.clock import ServerClock
+from mess.capture.oplog import observe
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.start import fresh_time
@@ -22,10 +24,12 @@ from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
+from mess.errors import StateError
 from mess.instance import Instance
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
+from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
@@ -66,6 +70,8 @@ class Relay:
         self.runners: list[StreamRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
+        self.clock = ServerClock()
+        self.oplog: OplogWatch | None = None
         self.admin: AdminServer | None = None
 
     @classmethod
@@ -127,7 +133,7 @@ class Relay:
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
             with preflight.telling_the_role(self.plans, config.state.database):
-                await self._reach(client, preflight.verify)
+                self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
                     store_for(config, self._reach) as store,
                     self._holding(store, wait, take_over) as holder,
@@ -206,11 +212,14 @@ class Relay:
             runners.append(parts.runner(client, stream, starts[stream.name], engine, streams=len(self.plans)))
         self.starting = None
         self._running.set()
-        retention = asyncio.create_task(_prune(store, self.config.state.retention))
+        self.oplog = OplogWatch(lambda: observe(client, self.clock), self.progress)
+        aside = [asyncio.create_task(_prune(store, self.config.state.retention)), asyncio.create_task(self.oplog.run())]
         try:
             await engine.run()
         finally:
-            retention.cancel()
+            for task in aside:
+                task.cancel()
+            await asyncio.gather(*aside, return_exceptions=True)
 
     async def _starts(self, client: Any, store: StateStore) -> dict[str, resume.Start]:
         """Where each stream begins, stored before any event is delivered."""
@@ -261,5 +270,8 @@ async def store_for(config: Config, connect: Connect = reach) -> AsyncIterator[S
 
 async def _prune(store: StateStore, retention: Any) -> None:
     while True:
-        await store.prune(retention.max_age, retention.max_count)
+        try:
+            await store.prune(retention.max_age, retention.max_count)
+        except StateError as error:
+            log.warning("old dead letters are not removed at present", error=str(error))
         await asyncio.sleep(3600)

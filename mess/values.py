@@ -33,6 +33,15 @@ def written_time(time: datetime) -> str:
     return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
+def spoken(seconds: float) -> str:
+    """A duration for people to read: `90 s`, `3 min`, `2.5 h`, `3.0 days`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
+
+
 def parse_size(value: Any) -> int:
     """Bytes from `64MiB`, `1MB`, `512B`, or a number of bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

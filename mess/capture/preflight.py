@@ -50,7 +50,7 @@ def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, A
         resource = {"db": database, "collection": ""}
         privileges.append({"resource": resource, "actions": ["find", "changeStream", "listCollections"]})
     # For `start: oldest`, and to tell how far back the oplog reaches.
-    privileges.append({"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find"]})
+    privileges.append({"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find", "collStats"]})
     roles = [{"role": "readWrite", "db": state_database}] if state_database else []
     return {"createRole": "mess", "privileges": privileges, "roles": roles}
 

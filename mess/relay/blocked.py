@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from mess.event import Event
 from mess.relay.runner import StreamRunner
 from mess.telemetry.logging import get_logger
+from mess.values import spoken
 
 log = get_logger("mess.relay")
 
@@ -34,7 +35,7 @@ def blockage(runner: StreamRunner) -> str | None:
     fills = window.full
     state = f"is full ({fills})" if fills else "waits for the events before a drop, rename or dropDatabase"
     return (
-        f"stream {runner.name} {state}; blocked for {_spoken(seconds)}{f' by {where}' if where else ''}; "
+        f"stream {runner.name} {state}; blocked for {spoken(seconds)}{f' by {where}' if where else ''}; "
         f"oldest event {oldest.id}, {_named(oldest)}"
     )
 
@@ -76,9 +77,3 @@ def _named(event: Event) -> str:
         return f"{event.operation} of {place}"
     key = str(event.key.get("_id"))
     return f"{place} {key if len(key) <= _KEY_SHOWN else key[:_KEY_SHOWN] + '…'}"
-
-
-def _spoken(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import mess
+from mess.capture.clock import ServerClock
 from mess.capture.source import Source
 from mess.instance import Instance
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.headroom import OplogWatch
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.telemetry.metrics import Metrics, StreamStatus
@@ -26,6 +28,8 @@ class Parts(Protocol):
     runners: list[StreamRunner]
     starting: str | None
     checkpointer: Checkpointer | None
+    clock: ServerClock
+    oplog: OplogWatch | None
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -50,8 +54,9 @@ class RelayStatus:
 
     def streams(self) -> list[StreamStatus]:
         """How each stream does."""
-        pairs = zip(self._relay.sources, self._relay.progress, strict=True)
-        return [_stream(source, progress) for source, progress in pairs]
+        relay = self._relay
+        pairs = zip(relay.sources, relay.progress, strict=True)
+        return [_stream(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
 
     def problems(self) -> list[str]:
         """Why the relay is not ready: what is wrong with its streams and its state. Empty when it is ready.
@@ -76,7 +81,8 @@ class RelayStatus:
 
     def warnings(self) -> list[str]:
         """What needs attention although the relay is ready, apart from the sinks."""
-        return blocked(self._relay.runners)
+        oplog = self._relay.oplog
+        return blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
 
     def status(self) -> dict[str, Any]:
         """All of it."""
@@ -99,6 +105,7 @@ class RelayStatus:
                     "window_events": stream.window_events,
                     "window_bytes": stream.window_bytes,
                     "checkpoint_age_seconds": stream.checkpoint_age,
+                    "oplog_headroom_seconds": stream.headroom,
                 }
                 for stream in self.streams()
             ],
@@ -113,11 +120,11 @@ class RelayStatus:
         return self._relay.metrics.render()
 
 
-def _stream(source: Source, progress: Progress) -> StreamStatus:
+def _stream(source: Source, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
     window = progress.window
     position = window.position or progress.saved
     # A position may lie a tick ahead of now: behind everything that has been committed.
-    lag = None if position is None or position.time is None else max(0.0, time.time() - position.time.time)
+    lag = None if position is None or position.time is None else max(0.0, now - position.time.time)
     return StreamStatus(
         name=source.name,
         connected=source.problem is None,
@@ -126,4 +133,5 @@ def _stream(source: Source, progress: Progress) -> StreamStatus:
         window_events=len(window),
         window_bytes=window.bytes,
         checkpoint_age=time.monotonic() - progress.saved_at,
+        headroom=None if oplog is None else oplog.headroom(progress),
     )

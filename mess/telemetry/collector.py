@@ -15,6 +15,11 @@ _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
     ("mess_lag_seconds", "Now minus the cluster time of the newest event done.", lambda stream: stream.lag),
     ("mess_window_events", "Events in flight.", lambda stream: stream.window_events),
     ("mess_window_bytes", "Bytes of BSON in flight.", lambda stream: stream.window_bytes),
+    (
+        "mess_oplog_headroom_seconds",
+        "How far the stream's position is ahead of the oldest entry of MongoDB's oplog.",
+        lambda stream: stream.headroom,
+    ),
     ("mess_checkpoint_age_seconds", "How long ago progress was stored.", lambda stream: stream.checkpoint_age),
 )
 

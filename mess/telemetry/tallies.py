@@ -16,6 +16,7 @@ class StreamStatus:
     """How a stream is, at the moment.
 
     `problem` says why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown.
+    `headroom` is how many seconds its position is ahead of the oplog's oldest entry, None while unknown.
     `window_events` and `window_bytes` (of BSON) are of its events in flight.
     """
 
@@ -26,6 +27,7 @@ class StreamStatus:
     window_events: int
     window_bytes: int
     checkpoint_age: float | None
+    headroom: float | None = None
 
 
 class Tally:

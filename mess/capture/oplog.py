@@ -1,0 +1,73 @@
+"""How far back MongoDB's oplog reaches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from bson import Timestamp
+from pymongo.errors import OperationFailure
+
+from mess.capture.clock import ServerClock
+from mess.capture.start import explained
+
+_FILLED = 0.8
+"""How full an oplog is at least while its oldest entries are being removed; entries are removed in bulk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Oplog:
+    """The cluster times of its oldest and its newest entry.
+
+    `whole` tells that its oldest entry is the founding of the replica set, before which nothing happened. `rolls` tells
+    that its oldest entries are being removed, or are about to be; a young oplog still has room and loses nothing yet.
+    """
+
+    oldest: Timestamp
+    newest: Timestamp
+    whole: bool
+    rolls: bool
+
+    @property
+    def seconds(self) -> int:
+        """How far back it reaches."""
+        return int(self.newest.time - self.oldest.time)
+
+    def holds(self, time: Timestamp) -> bool:
+        """Whether everything after `time` can still be read from it."""
+        return self.whole or time >= self.oldest
+
+
+async def observe(client: Any, clock: ServerClock) -> Oplog | None:
+    """Set `clock` by the server's, and read its oplog; None on mongos, which has none. Raises as `read_oplog` does."""
+    hello = await explained(client.get_database("admin").command("hello"))
+    clock.observe(hello)
+    return None if hello.get("msg") == "isdbgrid" else await read_oplog(client)
+
+
+async def read_oplog(client: Any) -> Oplog | None:
+    """The oplog of the replica set's member that the client reads from; None where there is none.
+
+    Raises LacksPrivilege when the user may not read it, and another SourceError when MongoDB does not answer.
+    """
+    return await explained(_read(client))
+
+
+async def _read(client: Any) -> Oplog | None:
+    local = client.get_database("local")
+    entries = local.get_collection("oplog.rs")
+    first = await entries.find_one({}, {"ts": 1, "op": 1, "o.msg": 1}, sort=[("$natural", 1)])
+    last = await entries.find_one({}, {"ts": 1}, sort=[("$natural", -1)])
+    if first is None or last is None:
+        return None
+    whole = first.get("op") == "n" and (first.get("o") or {}).get("msg") == "initiating set"
+    return Oplog(first["ts"], last["ts"], whole, await _rolls(local, whole))
+
+
+async def _rolls(local: Any, whole: bool) -> bool:
+    try:
+        stats = await local.command({"collStats": "oplog.rs"})
+        return bool(stats["size"] >= _FILLED * stats["maxSize"])
+    except (OperationFailure, KeyError):
+        # Not every user may ask for its size. A member that was added later has an oplog without the founding, too.
+        return not whole

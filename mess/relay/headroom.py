@@ -1,0 +1,89 @@
+"""How far each stream's position is from the end of MongoDB's oplog, behind which changes are lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from mess.capture.client import LacksPrivilege
+from mess.capture.oplog import Oplog
+from mess.errors import SourceError
+from mess.relay.checkpointer import Progress
+from mess.telemetry.logging import get_logger
+from mess.values import spoken
+
+log = get_logger("mess.relay")
+
+_LOOK_EVERY = 30.0
+_LOG_AGAIN = 600.0
+_TIGHT = 0.25
+"""The part of the oplog's window that a position should keep ahead of its end."""
+
+
+class OplogWatch:
+    """Looks at the oplog every 30 s, and warns while a stream's position comes near its end.
+
+    `ask` reads the oplog, and keeps the server's clock up to date; it returns None where there is none, as on mongos.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Oplog | None]], streams: Sequence[Progress]) -> None:
+        self._ask = ask
+        self._streams = streams
+        self._oplog: Oplog | None = None
+        self._denied = False
+        self._logged: dict[str, float] = {}
+
+    def headroom(self, stream: Progress) -> float | None:
+        """How many seconds a stream's position is ahead of the oldest entry of the oplog; None while unknown."""
+        position = stream.window.position or stream.saved
+        if self._oplog is None or position is None or position.time is None:
+            return None
+        return float(position.time.time - self._oplog.oldest.time)
+
+    def warnings(self) -> list[str]:
+        """The streams that are within a quarter of the oplog's window of its end, each in a sentence."""
+        return [text for stream in self._streams if (text := self._warning(stream)) is not None]
+
+    async def run(self) -> None:
+        """Look again and again, forever."""
+        while True:
+            await self.look()
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def look(self) -> None:
+        """Read the oplog, and log what has changed since the last look."""
+        try:
+            self._oplog = await self._ask()
+        except LacksPrivilege as error:
+            if not self._denied:
+                self._denied = True
+                log.info(
+                    "the oplog cannot be read, so mess_oplog_headroom_seconds is absent; "
+                    "grant find on the collection oplog.rs of the database local",
+                    error=str(error),
+                )
+        except SourceError as error:
+            log.debug("the oplog cannot be read at present", error=str(error))
+        self._log()
+
+    def _log(self) -> None:
+        now = time.monotonic()
+        for stream in self._streams:
+            text = self._warning(stream)
+            if text is None:
+                if self._logged.pop(stream.stream, None) is not None:
+                    log.info("the stream is far from the oplog's end again", stream=stream.stream)
+            elif now - self._logged.get(stream.stream, -_LOG_AGAIN) >= _LOG_AGAIN:
+                self._logged[stream.stream] = now
+                log.warning(text)
+
+    def _warning(self, stream: Progress) -> str | None:
+        oplog, headroom = self._oplog, self.headroom(stream)
+        if oplog is None or headroom is None or not oplog.rolls or headroom >= _TIGHT * oplog.seconds:
+            return None
+        return (
+            f"stream {stream.stream} is {spoken(max(0.0, headroom))} from the end of MongoDB's oplog, which reaches "
+            f"{spoken(oplog.seconds)} back: changes will be lost. Find out what holds the stream up, or enlarge the "
+            "oplog (replSetResizeOplog)"
+        )

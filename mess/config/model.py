@@ -39,9 +39,13 @@ class Retry(Section):
     jitter."""
 
     max_attempts: Annotated[int, Field(ge=1), NotBool] | None = 10
-    """After how many attempts an event that fails ambiguously (a 500, no answer in time) is given up on; null for any
-    number. An attempt counts only when the step did its work on another event since the one before: an outage never
-    costs an event."""
+    """After how many attempts an event is given up; null for any number. An attempt counts only if the same destination
+    accepted another event since the one before: an outage never costs an event. It must have failed ambiguously (a 500,
+    no answer in time), or in a way that says that the sink is down but that the event may have caused (403, 404, 410,
+    502, 504, or a connection that breaks under the request)."""
+    min_age: Duration = 300.0
+    """How long an event must have failed before it is given up because of answers that say the sink is down. For
+    ambiguous failures, `max_attempts` alone decides."""
     first: Duration = 0.2
     """The first pause."""
     multiplier: Number = Field(2.0, ge=1)
@@ -68,8 +72,8 @@ class Probe(Section):
     """After how many different events refused in a row, with no success between, the step is taken to be what is wrong:
     it is held like a sink that is down. null for never; with `on_failure: skip` it never is."""
     suspect_after: Annotated[int, Field(ge=1), NotBool] = 10
-    """After how many different events that fail ambiguously in a row, with no success between, the sink is taken to be
-    down."""
+    """How many different events make an outage: when so many fail ambiguously in a row, with no success in between, or
+    so many wait for their next attempt after answers that say the sink is down, the sink is taken to be down."""
 
 
 class StepSpec(Section):

@@ -1,4 +1,4 @@
-"""Events that failed together, and the story of their attempts."""
+"""Events that failed together, and the history of their attempts."""
 
 from __future__ import annotations
 
@@ -7,60 +7,104 @@ from collections import deque
 from dataclasses import dataclass, field, replace
 from math import inf
 
-from mess.errors import Ambiguous, DeliveryError, EndpointDown
+from mess.errors import DeliveryError, EndpointDown
 from mess.event import Event
+from mess.relay.breaker import CircuitBreaker, Kind
 from mess.state.records import HISTORY, Attempt
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Group:
     """Events that a step failed on together, and that are tried again together.
 
-    `position` is the stage's in its pipeline. `attempts` counts those made, `counted` those that count, `accepted` is
-    what the sink had accepted by the last one, `since` when the first one failed that was more than a part of an outage
-    (infinite before that), and `due` when the next is to be made (both in `time.monotonic`'s seconds).
+    `breaker` is that of their destination, which is called `destination` where the step has several. `position` is the
+    stage's in its pipeline. `attempts` counts those made, `counted` those that count towards `max_attempts`. `accepted`
+    is how many events the destination had accepted by the last one, and `witnessed` whether it has accepted others
+    since the first. `since` is when the first one failed that was more than a part of an outage, and `counted_since`
+    when the first one that counts did (infinite before that). `due` is when the next is to be made (all in
+    `time.monotonic`'s seconds); while `waiting`, that is up to the breaker, which says whether it is `probing`.
     """
 
     events: list[Event]
     error: DeliveryError
+    breaker: CircuitBreaker
+    destination: str | None = None
     since: float = inf
+    counted_since: float = inf
     position: int = 0
     attempts: int = 0
     counted: int = 0
     accepted: int = 0
+    witnessed: bool = False
     due: float = 0.0
+    waiting: bool = False
+    probing: bool = False
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def halves(self) -> list[Group]:
-        """The group as two, each with all that is known of the whole, to be tried at once."""
+        """The group as two, to be tried at once, without any attempts that count."""
         middle = (len(self.events) + 1) // 2
         return [
-            replace(self, events=events, history=self.history.copy())
+            replace(
+                self,
+                events=events,
+                counted=0,
+                counted_since=inf,
+                due=0.0,
+                waiting=False,
+                probing=False,
+                history=self.history.copy(),
+            )
             for events in (self.events[:middle], self.events[middle:])
         ]
 
     def joined(self, other: Group) -> Group:
-        """Both groups as one, with the longer story of the two."""
+        """Both groups as one, with the longer history of the two."""
         longer = max(self, other, key=lambda group: group.attempts)
         return replace(longer, events=[*self.events, *other.events])
 
 
-def note(known: Group | None, error: DeliveryError, events: list[Event], accepted: int) -> Group:
-    """The group of events that have just failed; `known` is what they belonged to when they had failed before, and
-    `accepted` how many events the sink has accepted by now.
+def note(
+    known: Group | None,
+    error: DeliveryError,
+    events: list[Event],
+    breaker: CircuitBreaker,
+    destination: str | None = None,
+) -> Group:
+    """The group of events that have just failed; `known` is what they belonged to when they had failed before.
 
-    An attempt counts when it failed ambiguously, and the sink has accepted others since the one before.
+    An ambiguous failure counts if it is the first, or if the destination has accepted other events since the attempt
+    before. A failure that says that the sink is down counts only if the event may be the cause, other events have been
+    accepted since the attempt before, and only few events fail like this.
     """
+    now = time.monotonic()
+    kind = Kind.of(error)
     if known is None:
-        group, witness = Group(events, error), False
+        group, witness = Group(events, error, breaker, destination), False
     else:
-        group = replace(known, events=events, error=error, history=known.history.copy())
-        witness = accepted > known.accepted
-    if isinstance(error, Ambiguous) and (known is None or witness):
+        witness = known.breaker is breaker and breaker.accepted > known.accepted
+        group = replace(
+            known,
+            events=events,
+            error=error,
+            breaker=breaker,
+            destination=destination,
+            witnessed=known.witnessed or witness,
+            waiting=False,
+            probing=False,
+            history=known.history.copy(),
+        )
+    breaker.fails(group, kind)
+    if kind is Kind.AMBIGUOUS:
+        counts = known is None or witness
+    else:
+        counts = kind is Kind.SUSPECT and witness and not breaker.outage(kind)
+    if counts:
         group.counted += 1
+        group.counted_since = min(group.counted_since, now)
     if witness or not isinstance(error, EndpointDown):
-        group.since = min(group.since, time.monotonic())
+        group.since = min(group.since, now)
     group.attempts += 1
-    group.accepted = accepted
+    group.accepted = breaker.accepted
     group.history.append(Attempt.failed(error))
     return group

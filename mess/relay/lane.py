@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Callable
 
 from mess.event import Event
-from mess.relay.parking import Parking
 from mess.relay.pipeline import Pipeline
+from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
 from mess.step import MINI_BATCH_BYTES
 from mess.telemetry.metrics import Done
 
 _LONG = 1.0  # seconds
+_LONGEST_REST = 3600.0  # seconds; what is to end it earlier wakes the lane
 
 
 class Lane:
@@ -30,9 +31,9 @@ class Lane:
         "_done",
         "_failed",
         "_hungry",
-        "_parking",
         "_pipeline",
         "_resting",
+        "_retries",
         "_stopping",
         "_taken_at",
         "_woken",
@@ -56,7 +57,7 @@ class Lane:
         self._stopping = stopping
         self._hungry = hungry
         self._failed = failed
-        self._parking = Parking()
+        self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
         self._resting = False
         self._taken_at = 0.0
@@ -79,11 +80,11 @@ class Lane:
 
     def locate(self, event: Event) -> str | None:
         """The step and pipeline that one of the lane's events is held at, in words; None for others' events."""
-        position = self._parking.position_of(event)
+        position = self._retries.position_of(event)
         if position is None:
             if event not in self._batch and event not in self.events:
                 return None
-            position = self._parking.position
+            position = self._retries.position
         return f"step {self._pipeline.stages[position].name} of pipeline {self._pipeline.name}"
 
     def wake(self) -> None:
@@ -95,18 +96,18 @@ class Lane:
             self._woken.set()
 
     async def _work(self) -> None:
-        parking = self._parking
+        retries = self._retries
         try:
-            while (self.events or parking) and not self._stopping.is_over():
-                if parking and parking.due <= time.monotonic():
-                    await self._pipeline.retry(self._done, parking)
+            while (self.events or retries) and not self._stopping.is_over():
+                if retries and retries.due <= time.monotonic():
+                    await self._pipeline.retry(self._done, retries)
                 elif self.events:
                     batch = self._batch = self._take()
                     if not self.sated:
                         self._hungry()
-                    await self._pipeline.run(batch, self._done, parking)
+                    await self._pipeline.run(batch, self._done, retries)
                 else:
-                    await self._rest(parking.due - time.monotonic())
+                    await self._rest(retries.due - time.monotonic())
         except Halted:
             pass
         except Exception as error:
@@ -119,7 +120,7 @@ class Lane:
         self._woken.clear()
         self._resting = True
         try:
-            await self._stopping.pause(seconds, self._woken)
+            await self._stopping.pause(min(seconds, _LONGEST_REST), self._woken)
         finally:
             self._resting = False
 

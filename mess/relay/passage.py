@@ -13,6 +13,9 @@ from mess.relay.retry import classify
 from mess.state.records import DeadLetter
 from mess.step import Step
 
+_OUTAGE = 10
+"""After how many events in a row that fail alike, and may each be the cause, the sink is taken to be down."""
+
 
 @dataclass(slots=True, eq=False)
 class Traveller:
@@ -40,6 +43,7 @@ class Route:
     names: Sequence[str]
     steps: Sequence[Step]
     down: EndpointDown | None = None
+    _suspected: int = 0
     _open: list[Step] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
@@ -91,6 +95,8 @@ class Route:
         while waiting and self.down is None:
             part = waiting.pop(0)
             again, passed = await self._process(step, part)
+            if passed:
+                self._suspected = 0
             waiting[:0] = again
             _go_on(passed, last)
 
@@ -121,12 +127,14 @@ class Route:
         again: list[list[Traveller]] = []
         for key, group in together.items():
             error = errors[key]
-            if isinstance(error, EndpointDown):
+            suspected = isinstance(error, EndpointDown) and error.event_may_be_cause
+            if isinstance(error, EndpointDown) and (not suspected or self._suspected >= _OUTAGE):
                 self.down = error
-            elif isinstance(error, Refused) and len(group) > 1:
+            elif (suspected or isinstance(error, Refused)) and len(group) > 1:
                 middle = len(group) // 2
                 again += [group[:middle], group[middle:]]
             else:
+                self._suspected += suspected
                 for each in group:
                     each.error = error
         return again

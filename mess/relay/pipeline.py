@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mess.event import Event
 from mess.relay.group import Group
-from mess.relay.parking import Parking
+from mess.relay.retry_queue import RetryQueue
 from mess.relay.stage import Stage
 from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS
 from mess.telemetry.metrics import Done
@@ -41,42 +42,43 @@ class Pipeline:
         for stage in reversed(self.stages):
             await stage.step.close()
 
-    async def run(self, events: Sequence[Event], done: Done, parking: Parking) -> None:
-        """Put `events` through all steps; `done` is told of every event as soon as no step has more to do with it.
-        Those that wait for their next attempt are in `parking` then, which is the lane's.
+    async def run(self, events: Sequence[Event], done: Done, retries: RetryQueue) -> None:
+        """Put `events` through all steps; `done` is called with events as soon as no step has more to do with them.
+        Those that are to be tried again later are in `retries` then, which is the lane's.
 
         Raises what `Stage.process` raises.
         """
-        await self._from(0, events, done, parking)
+        await self._from(0, events, done, retries)
 
-    async def retry(self, done: Done, parking: Parking) -> None:
-        """Make the next attempt on the events that are due in `parking`; those that waited behind them follow."""
-        group, behind = parking.take()
-        await self._from(group.position, group.events, done, parking, group)
+    async def retry(self, done: Done, retries: RetryQueue) -> None:
+        """Make the next attempt on the events that are due in `retries`; those that waited behind them follow."""
+        group, behind = retries.take()
+        await self._from(group.position, group.events, done, retries, group)
         for position, events in behind:
-            await self._from(position, events, done, parking)
+            await self._from(position, events, done, retries)
+        retries.put_down()
 
     async def _from(
-        self, index: int, events: Sequence[Event], done: Done, parking: Parking, group: Group | None = None
+        self, index: int, events: Sequence[Event], done: Done, retries: RetryQueue, group: Group | None = None
     ) -> None:
         for position in range(index, len(self.stages)):
-            if parking:
-                events = parking.pass_by(events, position)
+            stage = self.stages[position]
+            if retries and group is None:
+                events = retries.admit(events, position, stage.step.destination)
                 if not events:
                     return
-            stage = self.stages[position]
             most = stage.max_events
             if len(events) > most:
                 stage.step.prepare(events)
                 # Each slice goes all the way before the next begins, so that what is done is known early.
                 for start in range(0, len(events), most):
-                    await self._from(position, events[start : start + most], done, parking)
+                    await self._from(position, events[start : start + most], done, retries)
                 return
-            parking.position = position
+            retries.position = position
             passed, groups, untried = await stage.process(events, group)
             group = None
             if groups or untried:
-                await self._after_failure(position, events, passed, groups, untried, done, parking)
+                await self._after_failure(position, events, passed, groups, untried, done, retries)
                 return
             if len(passed) < len(events):
                 kept = {id(event) for event in passed}
@@ -94,18 +96,29 @@ class Pipeline:
         groups: Sequence[Group],
         untried: Sequence[Event],
         done: Done,
-        parking: Parking,
+        retries: RetryQueue,
     ) -> None:
         going_on = {id(event) for part in (passed, untried, *(group.events for group in groups)) for event in part}
         if finished := [event for event in events if id(event) not in going_on]:
             done(finished, False)
-        early, late = parking.sort_out(events, passed, groups)
+        early, late = retries.sort_out(events, passed, groups)
         # What goes on comes before what failed: should it fail too, at a later stage, the others are to wait behind it.
         if early:
-            await self._from(position + 1, early, done, parking)
+            await self._from(position + 1, early, done, retries)
         for group in groups:
             group.position = position
-        parking.park(groups, events)
-        parking.pass_by(late, position + 1)
+        for group in retries.add(groups, events):
+            group.breaker.forget(group)
+        for group in groups:
+            if group.waiting and group.events:
+                group.breaker.enqueue(partial(_admit, retries, group))
+        retries.admit(late, position + 1)
         if untried:
-            await self._from(position, untried, done, parking)
+            await self._from(position, untried, done, retries)
+
+
+def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:
+    """Let a group that waits for its destination go on."""
+    group.probing = probing
+    retries.release(group)
+    return True

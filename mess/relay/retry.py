@@ -1,4 +1,4 @@
-"""What a failure means for the events it struck: the policy, apart from the pipeline that carries it out.
+"""What a failure means for the events that failed: the policy, apart from the pipeline that carries it out.
 
 Every function here is pure, and the whole table is tested in tests/unit/relay/test_retry.py.
 """
@@ -15,34 +15,45 @@ from mess.telemetry.redact import redact, shown
 
 _LONGEST_REASON = 16 * 1024  # bytes
 
+_SPLIT_AT = 2
+"""After how many failures that count a batch is split that fails ambiguously."""
+
 
 class Verdict(Enum):
     """What becomes of events that a step failed on together."""
 
     HOLD = "hold"
-    """The sink is the trouble: every lane waits, and one at a time tries whether it is back."""
+    """The sink is down: its events wait, and one at a time probes whether it is back."""
+    SUSPECT = "suspect"
+    """The sink is down, or these events are the cause: others probe it while these wait for their next attempt."""
     PARK = "park"
     """These events are tried again after a pause; those with other keys go on meanwhile."""
     SPLIT = "split"
-    """Some of them may be the trouble: each half is tried by itself."""
+    """Some of them may be the cause: each half is tried by itself."""
     GIVE_UP = "give up"
-    """This event is the trouble: `on_failure` decides."""
+    """This event is the cause: `on_failure` decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is known when events have failed together.
 
-    `several` tells that they are more than one. `counted` is how many of their attempts count, this one included, and
-    `age` how many seconds ago the first one failed. `witness` tells that the sink has accepted other events since their
-    previous attempt. `suspect` tells that the sink has failed on several different events in a row, `refusing` that it
-    has refused so many that it, and not they, must be wrong.
+    `several` means that they are more than one. `counted` is how many of their attempts count, this one included, and
+    `counted_age` how many seconds ago the first of those failed; `age` is how many seconds ago the first attempt failed
+    that was more than a part of an outage. `witness` means that the sink has accepted other events since their previous
+    attempt, `witnessed` that it has since their first. `may_be_cause` means that one of them may be the cause of the
+    failure, and `outage` that too many different events fail like this. `suspect` means that the sink has failed on
+    several different events in a row, `refusing` that it has refused so many that it, and not they, must be wrong.
     """
 
     several: bool = False
     counted: int = 1
+    counted_age: float = 0.0
     age: float = 0.0
     witness: bool = False
+    witnessed: bool = False
+    may_be_cause: bool = False
+    outage: bool = False
     suspect: bool = False
     refusing: bool = False
 
@@ -76,14 +87,21 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     if isinstance(error, Refused):
         return Verdict.HOLD if facts.refusing and not facts.several else last
     expired = retry.max_age is not None and facts.age >= retry.max_age
+    used_up = retry.max_attempts is not None and facts.counted >= retry.max_attempts
     if isinstance(error, Ambiguous):
-        if expired or (retry.max_attempts is not None and facts.counted >= retry.max_attempts):
+        if expired or (facts.counted >= _SPLIT_AT if facts.several else used_up):
             return last
         return Verdict.HOLD if facts.suspect else Verdict.PARK
-    # A sink that takes other events is not down; this answer is about these, however it sounds.
-    if not facts.witness:
+    if expired and facts.witness:
+        return last
+    if facts.outage:
         return Verdict.HOLD
-    return last if expired else Verdict.PARK
+    if not facts.witnessed:
+        return Verdict.SUSPECT if facts.may_be_cause else Verdict.HOLD
+    if facts.may_be_cause and facts.witness and (facts.several or (used_up and facts.counted_age >= retry.min_age)):
+        return last
+    # A sink that accepts other events is not down.
+    return Verdict.PARK
 
 
 def asked_for(probe: Probe, error: DeliveryError) -> float:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timezone
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mess.config.model import StepSpec
-from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, MessError, Refused, Stopped
+from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, MessError, Refused
 from mess.event import Event
-from mess.relay.endpoint import Endpoint
+from mess.relay.breaker import CircuitBreaker, Kind
+from mess.relay.destinations import Destinations
+from mess.relay.giving_up import GivingUp, KeepLetters
 from mess.relay.group import Group, note
 from mess.relay.retry import Facts, Verdict, asked_for, classify, judge, pause
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.throttle import Throttle
-from mess.state.store import DeadLetter
 from mess.step import Step
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import StepMetrics
@@ -27,9 +27,13 @@ _TELL_AGAIN = 10.0  # seconds
 _CHECK_SECONDS = 30.0
 _CHECK_AGAIN = 5.0  # seconds
 
-Failure = tuple[DeliveryError, list[Event]]
-"""Events that failed together, and why."""
-KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
+
+class Failure(NamedTuple):
+    """Events that failed together, why, and the destination that this concerns; None if it concerns all of them."""
+
+    error: DeliveryError
+    events: list[Event]
+    destination: str | None = None
 
 
 class Outcome(NamedTuple):
@@ -64,19 +68,24 @@ class Stage:
         self.lanes = spec.concurrency or step.lanes
         self._spec = spec
         self._stopping = stopping
-        self._keep = keep
         self._metrics = metrics
-        self._endpoint = Endpoint(spec.probe, stopping)
+        self._giving_up = GivingUp(pipeline, self.name, spec.on_failure, keep, metrics)
+        self._breaker = CircuitBreaker(spec.probe, stopping)
+        self._destinations = step.destination and Destinations(step.destination, spec.probe, stopping)
         bounded = spec.rate_limit is not None or spec.concurrency is not None
         self._throttle = Throttle(spec.rate_limit, spec.concurrency, stopping) if bounded else None
         self._unchecked: str | None = None
         self._told = False
-        self._told_at = -_TELL_AGAIN
+        self._told_at = self._named_at = -_TELL_AGAIN
 
     @property
     def trouble(self) -> str | None:
         """What keeps the step from its work at present."""
-        return self._endpoint.trouble or self._unchecked
+        return self._down or self._unchecked
+
+    @property
+    def _down(self) -> str | None:
+        return self._breaker.trouble or (self._destinations.trouble if self._destinations else None)
 
     async def check(self) -> None:
         """Say at the start whether the step can do its work, and why not, until it can."""
@@ -85,7 +94,7 @@ class Stage:
                 log.warning("step cannot do its work yet", pipeline=self.pipeline, step=self.name, error=reason)
             self._unchecked = reason
             await asyncio.sleep(_CHECK_AGAIN)
-            if self._endpoint.accepted:
+            if self._breaker.accepted:
                 break
         self._unchecked = None
 
@@ -101,7 +110,7 @@ class Stage:
 
     async def process(self, events: Sequence[Event], group: Group | None = None) -> Outcome:
         """Put `events` through the step, waiting for as long as its sink is down; `group` is what is known of them when
-        they have failed before.
+        they have failed before, or have waited for their destination.
 
         Raises Halted when the relay stops meanwhile, Stopped when a refusal is to stop it, StateError when a dead
         letter cannot be kept.
@@ -109,25 +118,58 @@ class Stage:
         carries = self.step.carries
         if carries is not None and not all(map(carries, events)):
             return await self._lead_past([event for event in events if carries(event)], events, group)
-        passed, failures, untried, probing = await self._attempt(events, group)
+        destinations = self._destinations
+        if destinations is None:
+            return await self._deliver(events, group)
+        if group is None:
+            if len(events) == 1 and not destinations:
+                return await self._deliver(events)
+            go, waiting, later = destinations.divide(events)
+            return await self._deliver(go, waiting=waiting, later=later) if go else Outcome((), waiting, later)
+        breaker = group.breaker
+        if breaker is not self._breaker and breaker.is_open and not group.probing:
+            group.waiting = True
+            return Outcome((), [group])
+        return await self._deliver(events, group, probes=breaker if group.probing else None)
+
+    async def _deliver(
+        self,
+        events: Sequence[Event],
+        group: Group | None = None,
+        *,
+        probes: CircuitBreaker | None = None,
+        waiting: Sequence[Group] = (),
+        later: Sequence[Event] = (),
+    ) -> Outcome:
+        """Try events that may be tried now; `probes` is the breaker of the destination that they probe. The groups that
+        are `waiting` and the events to be tried `later` are added to the outcome."""
+        known = group if group is not None and group.attempts else None
+        attempt = await self._attempt(events, known)
+        passed, failures, untried, _ = attempt
         if not failures:
-            return Outcome(passed, (), untried)
-        going_on, later, parked = list(passed), list(untried), list[Group]()
-        worked = _worked(events, failures, untried)
-        held = await self._judge(failures, group, parked, probing=probing, worked=worked)
+            if known is not None:
+                known.breaker.forget(known)
+            if probes is not None:
+                probes.probed()
+            return Outcome(passed, waiting, [*untried, *later] if later else untried)
+        going_on, left, parked = list(passed), [*untried, *later], list(waiting)
+        held = await self._judge(events, attempt, known, parked, probes)
         # Where others of them are tried again later, these may stand behind those and have to wait with them.
-        while held is not None and not parked:
-            waiting = {id(event) for event in held.events}
-            held.events = [event for event in events if id(event) in waiting]
-            passed, failures, untried, probing = await self._attempt(held.events, held)
+        while held and not parked:
+            known = _joined(held)
+            waiting_ids = {id(event) for event in known.events}
+            known.events = [event for event in events if id(event) in waiting_ids]
+            attempt = await self._attempt(known.events, known)
+            passed, failures, untried, _ = attempt
             going_on += passed
-            later = [*untried, *later]
-            worked = _worked(held.events, failures, untried)
-            held = await self._judge(failures, held, parked, probing=probing, worked=worked)
-        if held is not None:
-            parked.append(held)
+            left = [*untried, *left]
+            if failures:
+                held = await self._judge(known.events, attempt, known, parked, None)
+            else:
+                known.breaker.forget(known)
+                held = []
         kept = {id(event) for event in going_on}
-        return Outcome([event for event in events if id(event) in kept], parked, later)
+        return Outcome([event for event in events if id(event) in kept], [*parked, *held], left)
 
     async def _lead_past(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> Outcome:
         """Put `own` through the step, and hand on the others of `events` as if they had been."""
@@ -136,36 +178,35 @@ class Stage:
         ended = {id(event) for event in own}.difference(map(id, outcome.passed))
         return outcome._replace(passed=[event for event in events if id(event) not in ended])
 
-    async def _attempt(
-        self, events: Sequence[Event], group: Group | None
-    ) -> tuple[Sequence[Event], Sequence[Failure], Sequence[Event], bool]:
-        """The events that passed, those that failed, those that were not tried, and whether this was a probe."""
+    async def _attempt(self, events: Sequence[Event], group: Group | None) -> _Attempt:
+        """Give the step these events as soon as it may have them."""
         if group is not None:
             self._metrics.retried(len(events))
         if self._throttle is None:
-            probing = self._endpoint.held and await self._endpoint.turn()
-            return *await self._once(events), probing
+            probing = self._breaker.is_open and await self._breaker.acquire()
+            return _Attempt(*await self._once(events), probing)
         async with self._throttle.slot:
             probing = await self._turn_by_rate(self._throttle, len(events))
-            return *await self._once(events), probing
+            return _Attempt(*await self._once(events), probing)
 
     async def _turn_by_rate(self, throttle: Throttle, events: int) -> bool:
         """Wait until so many events may be given; whether as a probe."""
-        endpoint = self._endpoint
+        breaker = self._breaker
         while True:
-            probing = endpoint.held and await endpoint.turn()
+            probing = breaker.is_open and await breaker.acquire()
             await throttle.wait(events)
             # Others have had their answers meanwhile.
-            if not endpoint.held or (probing and not endpoint.firm):
+            if not breaker.is_open or (probing and not breaker.firm):
                 return probing
             if probing:
-                endpoint.probed()
+                breaker.probed()
 
     async def _once(self, events: Sequence[Event]) -> tuple[Sequence[Event], Sequence[Failure], Sequence[Event]]:
         self._stopping.check()
         failures: Sequence[Failure] = ()
         passed: Sequence[Event]
         untried: Sequence[Event] = ()
+        fine = events
         began = time.perf_counter()
         try:
             passed = await self.step.process(events)
@@ -173,22 +214,22 @@ class Stage:
             raise
         except BatchError as error:
             untried = error.untried
-            failures = _together(events, error.errors, self.step.unexpected)
-            failed = {id(event) for _, failing in failures for event in failing}.union(map(id, untried))
-            passed = [e for e in events if id(e) not in failed] if error.passed is None else error.passed
+            failures = self._together(events, error.errors)
+            failed = {id(event) for failure in failures for event in failure.events}.union(map(id, untried))
+            fine = [e for e in events if id(e) not in failed]
+            passed = fine if error.passed is None else error.passed
         except Exception as error:
-            passed = []
-            failures = [(classify(error, self.step.unexpected), list(events))]
+            passed = fine = []
+            failures = self._together(events, dict.fromkeys(range(len(events)), error))
         self._metrics.took(time.perf_counter() - began)
         if passed is not events and passed != events and not {id(e) for e in events}.issuperset(map(id, passed)):
             raise MessError(f"step {self.name} returned an event that it was not given; replace event.body instead")
-        self._count(len(events) - len(untried), len(passed), failures)
+        self._count(fine, len(passed), failures)
         return passed, failures, untried
 
-    def _count(self, given: int, passed: int, failures: Sequence[Failure]) -> None:
+    def _count(self, fine: Sequence[Event], passed: int, failures: Sequence[Failure]) -> None:
         metrics = self._metrics
-        for error, events in failures:
-            given -= len(events)
+        for error, events, _ in failures:
             if isinstance(error, EndpointDown):
                 metrics.down(len(events))
             elif isinstance(error, Ambiguous):
@@ -197,133 +238,178 @@ class Stage:
                 metrics.refused(len(events))
         if passed:
             metrics.delivered(passed)
-        if given > passed:
-            metrics.dropped(given - passed)
-        if given:
-            self._endpoint.accept(given)
-            if self._told and self._endpoint.trouble is None:
+        if len(fine) > passed:
+            metrics.dropped(len(fine) - passed)
+        if fine:
+            self._breaker.accept(len(fine))
+            if self._destinations:
+                self._destinations.accept(fine)
+            if self._told and not self._down:
                 self._told = False
                 log.info("step works again", pipeline=self.pipeline, step=self.name)
 
     async def _judge(
-        self, failures: Sequence[Failure], known: Group | None, parked: list[Group], *, probing: bool, worked: bool
-    ) -> Group | None:
-        """Do with the failed events what the policy says; returns those that wait until the sink is back.
-
-        `probing` and `worked` tell that the attempt was a probe, and that the step did its work on others in it.
-        """
-        held: Group | None = None
+        self,
+        events: Sequence[Event],
+        attempt: _Attempt,
+        known: Group | None,
+        parked: list[Group],
+        probes: CircuitBreaker | None,
+    ) -> list[Group]:
+        """Do with the failed events what the policy says; returns those that wait here until the sink is back."""
+        held: list[Group] = []
         given_up: list[Group] = []
-        endpoint, retry = self._endpoint, self._spec.retry
-        for error, events in failures:
-            group = note(known, error, events, endpoint.accepted)
-            witness = known is not None and endpoint.accepted > known.accepted
+        retry = self._spec.retry
+        worked = sum(len(failure.events) for failure in attempt.failures) + len(attempt.untried) < len(events)
+        if known is not None:
+            known.breaker.forget(known)
+        for error, failing, destination in attempt.failures:
+            breaker = self._breaker_for(error, destination)
+            accepted_before = known is not None and breaker is known.breaker and breaker.accepted > known.accepted
+            group = note(known, error, failing, breaker, destination)
             if known is None and isinstance(error, Ambiguous):
-                endpoint.doubt()
-            facts = Facts(
-                several=len(events) > 1,
-                counted=group.counted,
-                age=time.monotonic() - group.since,
-                witness=witness,
-                suspect=endpoint.suspect or endpoint.held,
-                refusing=endpoint.refusing and not worked and self._spec.on_failure == "dead_letter",
-            )
+                self._doubt(breaker)
+            facts = self._facts(group, witness=accepted_before, worked=worked)
             verdict = judge(error, facts, retry)
+            probing = attempt.probing if breaker is self._breaker else breaker is probes
             if verdict is Verdict.HOLD:
-                self._hold(error, probing)
-                held = group if held is None else held.joined(group)
-            elif verdict is Verdict.PARK:
+                all_in_doubt = isinstance(error, Ambiguous) and self._breaker.suspect
+                held_here = self._breaker if all_in_doubt else breaker
+                self._hold(held_here, group, attempt.probing if held_here is self._breaker else probing)
+                group.waiting = held_here is not self._breaker
+                (parked if group.waiting else held).append(group)
+            elif verdict in (Verdict.PARK, Verdict.SUSPECT):
+                if verdict is Verdict.SUSPECT:
+                    self._hold(breaker, group, probing)
+                elif known is not None and not group.witnessed:
+                    breaker.complain(error)
+                    self._tell(group)
+                elif known is not None and not known.witnessed:
+                    self._name(group)
                 group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
                 parked.append(group)
-                if known is not None and not witness:
-                    endpoint.complain(error)
-                    self._tell(error)
-            elif verdict is Verdict.SPLIT:
-                endpoint.answer()
-                parked += group.halves()
             else:
-                if worked:
-                    endpoint.answer()
+                breaker.forget(group)
+                if isinstance(error, Refused):
+                    self._refused(destination, alone=verdict is Verdict.GIVE_UP and not worked)
+                if verdict is Verdict.SPLIT:
+                    parked += group.halves()
                 else:
-                    endpoint.refuse()
-                given_up.append(group)
-        if probing:
-            endpoint.probed()
+                    given_up.append(group)
+        if attempt.probing:
+            self._breaker.probed()
+        if probes is not None:
+            probes.probed()
         if given_up:
-            await self._give_up(given_up)
+            await self._giving_up.give_up(given_up)
         return held
 
-    def _hold(self, error: DeliveryError, probing: bool) -> None:
+    def _breaker_for(self, error: DeliveryError, destination: str | None) -> CircuitBreaker:
+        if destination is None or self._destinations is None or isinstance(error, Refused):
+            return self._breaker
+        return self._destinations.breaker(destination)
+
+    def _facts(self, group: Group, *, witness: bool, worked: bool) -> Facts:
+        now, breaker, kind = time.monotonic(), group.breaker, Kind.of(group.error)
+        refusing = self._breaker.refusing and not worked and self._spec.on_failure == "dead_letter"
+        return Facts(
+            several=len(group.events) > 1,
+            counted=group.counted,
+            counted_age=now - group.counted_since,
+            age=now - group.since,
+            witness=witness,
+            witnessed=group.witnessed,
+            may_be_cause=kind is Kind.SUSPECT,
+            outage=breaker.outage(kind),
+            suspect=breaker.suspect or breaker.is_open or self._breaker.suspect,
+            refusing=refusing,
+        )
+
+    def _doubt(self, breaker: CircuitBreaker) -> None:
+        """A sink whose destinations all fail one after another is in doubt as a whole."""
+        if breaker.doubt() == 1 and breaker is not self._breaker:
+            self._breaker.doubt()
+
+    def _refused(self, destination: str | None, *, alone: bool) -> None:
+        if alone:
+            self._breaker.refuse()
+        else:
+            self._breaker.answer()
+        if destination is not None and self._destinations:
+            self._destinations.answered(destination)
+
+    def _hold(self, breaker: CircuitBreaker, group: Group, probing: bool) -> None:
+        error = group.error
         if isinstance(error, Refused):
             text = f"it has refused {self._spec.probe.refusing_after} different events in a row, so it is held: {error}"
-            if not self._endpoint.held:
+            if not breaker.is_open:
                 log.error("step refuses everything", pipeline=self.pipeline, step=self.name, error=text)
                 self._told, self._told_at = True, time.monotonic()
             error = Refused(text)
-        self._endpoint.hold(error, probing=probing)
-        self._tell(error)
+        breaker.open(error, probing=probing)
+        self._tell(group, error)
 
-    def _tell(self, error: DeliveryError) -> None:
+    def _tell(self, group: Group, error: DeliveryError | None = None) -> None:
         # Not a line for each failure of an endpoint that fails now and then; the metrics count them all.
+        said: dict[str, Any] = {
+            "pipeline": self.pipeline,
+            "step": self.name,
+            "error": str(error or group.error),
+            "first_id": group.events[0].id,
+            "count": len(group.events),
+        }
         if time.monotonic() - self._told_at >= _TELL_AGAIN:
             self._told, self._told_at = True, time.monotonic()
-            log.warning("step fails, retrying", pipeline=self.pipeline, step=self.name, error=str(error))
+            log.warning("step fails, retrying", **said)
         else:
-            log.debug("step still fails", pipeline=self.pipeline, step=self.name, error=str(error))
+            log.debug("step still fails", **said)
 
-    async def _give_up(self, groups: list[Group]) -> None:
-        first = groups[0]
-        if self._spec.on_failure == "stop":
-            raise Stopped(
-                f"step {self.name} of pipeline {self.pipeline} refused event {first.events[0].id} of "
-                f"{first.events[0].namespace}: {first.error}. Here it stops, as `on_failure: stop` asks, and here it "
-                "begins when it is started again. To go on, mend what refuses the event, or go past it with "
-                "`on_failure: dead_letter` (`mess dead-letters replay` delivers it later) or `skip`"
+    def _name(self, group: Group) -> None:
+        """Log once which event fails although others are delivered."""
+        if time.monotonic() - self._named_at >= _TELL_AGAIN:
+            self._named_at = time.monotonic()
+            log.warning(
+                "event fails while others are delivered, retrying",
+                pipeline=self.pipeline,
+                step=self.name,
+                id=group.events[0].id,
+                namespace=str(group.events[0].namespace),
+                count=len(group.events),
+                error=str(group.error),
             )
-        events = [(event, group) for group in groups for event in group.events]
-        if self._spec.on_failure == "dead_letter":
-            await self._keep([self._letter(event, group) for event, group in events])
-            self._metrics.dead_lettered(len(events))
-        log.error(
-            "events given up",
-            pipeline=self.pipeline,
-            step=self.name,
-            count=len(events),
-            on_failure=self._spec.on_failure,
-            first_id=first.events[0].id,
-            error=str(first.error),
-        )
 
-    def _letter(self, event: Event, group: Group) -> DeadLetter:
-        return DeadLetter(
-            id=event.id,
-            pipeline=self.pipeline,
-            step=self.name,
-            namespace=event.namespace,
-            operation=event.operation,
-            key=event.key,
-            reason=str(group.error),
-            error=type(group.error).__name__,
-            attempts=group.attempts,
-            time=datetime.now(timezone.utc),
-            event=event.change,
-            body=event.body,
-            history=tuple(group.history),
-        )
+    def _together(self, events: Sequence[Event], errors: Mapping[int, Exception]) -> list[Failure]:
+        """The failed events in their order, those that failed together in one."""
+        found: dict[Any, Failure] = {}
+        of = None if self._destinations is None else self._destinations.of
+        for index, cause in sorted(errors.items()):
+            error = classify(cause, self.step.unexpected)
+            shared = of is None or (isinstance(error, EndpointDown) and error.shared)
+            destination = None if shared or of is None else of(events[index])
+            # That the sink is in trouble is one failure, however many events tell of it; a refusal is each event's own.
+            alike = id(cause) if isinstance(error, Refused) else (Kind.of(error), str(error))
+            found.setdefault((alike, destination), Failure(error, [], destination)).events.append(events[index])
+        return list(found.values())
 
 
-def _worked(events: Sequence[Event], failures: Sequence[Failure], untried: Sequence[Event]) -> bool:
-    return sum(len(failed) for _, failed in failures) + len(untried) < len(events)
+class _Attempt(NamedTuple):
+    """One attempt: the events that passed, those that failed, those that the step did not get to, and whether it probed
+    the step's sink."""
+
+    passed: Sequence[Event]
+    failures: Sequence[Failure]
+    untried: Sequence[Event]
+    probing: bool
 
 
-def _together(
-    events: Sequence[Event], errors: Mapping[int, Exception], unexpected: type[Ambiguous] | type[Refused]
-) -> list[Failure]:
-    """The failed events in their order, those that failed together in one."""
-    found: dict[Any, Failure] = {}
-    for index, cause in sorted(errors.items()):
-        error = classify(cause, unexpected)
-        # That the sink is in trouble is one failure, however many events tell of it; a refusal is each event's own.
-        alike = id(cause) if isinstance(error, Refused) else (type(error), str(error))
-        found.setdefault(alike, (error, []))[1].append(events[index])
-    return list(found.values())
+def _joined(groups: Iterable[Group]) -> Group:
+    """Groups that wait here together, as one that is tried again."""
+    first, *others = groups
+    joined = first
+    for other in others:
+        joined = joined.joined(other)
+    if others:
+        for group in (first, *others):
+            group.breaker.forget(group)
+        joined.breaker.fails(joined, Kind.of(joined.error))
+    return joined

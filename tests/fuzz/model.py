@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -16,7 +17,8 @@ from tests.fuzz.receivers import HANGS_UP, TIMEOUT, Request
 class Delivery:
     """What happened at a sink: `keys` are those of the events by their ids, in stream order, with None for barriers;
     `letters` are how many attempts each dead letter tells of, and `options` the step's, all of them. `kind` is `http`
-    (events one by one), `batch` or `queue`."""
+    (events one by one), `batch` or `queue`. `places` says where each event is to go: what is taken at one place says
+    nothing of another."""
 
     keys: Mapping[str, int | None]
     requests: Sequence[Request]
@@ -24,11 +26,16 @@ class Delivery:
     options: Mapping[str, Any]
     stopped: bool
     kind: str
+    places: Mapping[str, Any]
 
     def __post_init__(self) -> None:
         self.attempts = sorted(self.requests if self.kind == "queue" else _attempts(self.requests), key=_end)
         self.of = {id_: [one for one in self.attempts if id_ in one.ids] for id_ in self.keys}
-        self.taken = [one.ended for one in self.attempts if one.meaning == "done"]
+        self.taken: dict[Any, list[float]] = defaultdict(list)
+        for one in self.attempts:
+            if one.meaning == "done":
+                for place in {self.places[id_] for id_ in one.ids}:
+                    self.taken[place].append(one.ended)
         self.given_up = [id_ for id_, made in self.of.items() if made and made[-1].meaning != "done"]
 
 
@@ -128,8 +135,10 @@ def _only_what_failed_is_repeated(delivery: Delivery, attempts: Sequence[Request
 
 
 def _is_given_up_rightly(delivery: Delivery, attempts: Sequence[Request]) -> None:
+    """After a refusal, or when its attempts are used up: those since it was by itself, for a batch's do not count."""
     last, retry = attempts[-1], delivery.options["retry"]
     assert len(last.ids) == 1, "a batch was given up as a whole"
+    alone = next((n for n in range(len(attempts), 0, -1) if len(attempts[n - 1].ids) > 1), 0)
     if delivery.kind == "http" and delivery.letters:
         assert delivery.letters[last.ids[0]] == len(attempts)
     if last.meaning == "refused":
@@ -140,12 +149,27 @@ def _is_given_up_rightly(delivery: Delivery, attempts: Sequence[Request]) -> Non
         and failing is not None
         and last.ended - attempts[failing].ended >= retry["max_age"]
     )
+    if expired:
+        return
+    counted = [one for n, one in enumerate(attempts) if n >= alone and _counts(delivery, attempts, n, surely=False)]
+    assert retry["max_attempts"] is not None
+    assert len(counted) >= retry["max_attempts"], "given up too early"
     if last.meaning == "down":
-        assert expired, "given up though the sink was down"
-    elif not expired:
-        assert retry["max_attempts"] is not None
-        counted = sum(_counts(delivery, attempts, number, surely=False) for number in range(len(attempts)))
-        assert counted >= retry["max_attempts"], "given up too early"
+        assert last is counted[-1], "given up though the sink was down"
+        assert last.ended - counted[0].ended >= retry["min_age"] - 1e-6, "given up before min_age"
+        assert _failing_alike(delivery, last) < delivery.options["probe"]["suspect_after"], "given up in an outage"
+
+
+def _failing_alike(delivery: Delivery, last: Request) -> int:
+    """How many different events fail as an event may at the time that `last` does, that one included."""
+    if delivery.kind != "http":
+        return 1
+    found = 1
+    for id_, attempts in delivery.of.items():
+        before = [one for one in attempts if one.ended < last.ended - 1e-6]
+        pending = len(before) < len(attempts) and id_ not in last.ids
+        found += pending and before[-1:] != [] and before[-1].meaning == "down" and before[-1].answer.event_may_be_cause
+    return found
 
 
 def _is_its_own(delivery: Delivery, attempts: Sequence[Request], number: int) -> bool:
@@ -156,18 +180,22 @@ def _is_its_own(delivery: Delivery, attempts: Sequence[Request], number: int) ->
 
 def _counts(delivery: Delivery, attempts: Sequence[Request], number: int, *, surely: bool) -> bool:
     """Whether an attempt counts: it failed ambiguously, and it was the first, or the sink has taken another event since
-    the one before. `surely` says no where the times alone do not tell."""
-    if attempts[number].meaning != "ambiguous":
+    the one before; or the sink said that it is down, but the event may be the cause, and the sink has taken another one
+    since. `surely` says no where the times alone do not tell."""
+    attempt = attempts[number]
+    ambiguous = attempt.meaning == "ambiguous"
+    suspected = attempt.meaning == "down" and attempt.answer.event_may_be_cause and delivery.kind != "queue"
+    if not ambiguous and (surely or not suspected):
         return False
     if number == 0:
-        return True
-    before, attempt = attempts[number - 1], attempts[number]
-    anew = not surely and before.ids != attempt.ids  # it waited behind another one of its batch
+        return ambiguous
+    before = attempts[number - 1]
+    anew = not surely and ambiguous and before.ids != attempt.ids  # it waited behind another one of its batch
     return anew or _witnessed(delivery, before, attempt, surely=surely)
 
 
 def _witnessed(delivery: Delivery, before: Request, after: Request, *, surely: bool) -> bool:
-    taken = delivery.taken
+    taken = delivery.taken[delivery.places[before.ids[0]]]
     if surely:
         return bisect_right(taken, before.ended) < bisect_left(taken, after.ended)
     return bisect_left(taken, before.ended) < bisect_right(taken, after.ended)
@@ -176,8 +204,9 @@ def _witnessed(delivery: Delivery, before: Request, after: Request, *, surely: b
 def _may_be_refusing(delivery: Delivery, refused: Request, again: Request) -> bool:
     """Whether the sink may have refused so many different events in a row that it is the trouble."""
     limit = delivery.options["probe"]["refusing_after"]
-    number = bisect_left(delivery.taken, refused.ended)
-    taken = delivery.taken[number - 1] if number else -inf
+    all_taken = sorted(time for times in delivery.taken.values() for time in times)
+    number = bisect_left(all_taken, refused.ended)
+    taken = all_taken[number - 1] if number else -inf
     failed = [one for one in delivery.attempts if one.meaning != "done" and taken <= one.ended <= again.began]
     return limit is not None and len({id_ for one in failed for id_ in one.ids}) > limit
 
@@ -207,7 +236,9 @@ def check_knocking(delivery: Delivery) -> None:
     for down in delivery.attempts:
         if down.meaning != "down":
             continue
-        its_own = _is_its_own(delivery, delivery.of[down.ids[0]], delivery.of[down.ids[0]].index(down))
+        first = delivery.of[down.ids[0]][0]
+        # Once others have been taken while it failed, it holds up no others any more, with or without a witness.
+        its_own = first is not down and _witnessed(delivery, first, down, surely=False)
         pause = min(down.answer.asks_for, probe["max_retry_after"])
         for request in _between(begins, down.ended, down.ended + pause - 1e-6):
             assert its_own, "earlier than the sink asked for"

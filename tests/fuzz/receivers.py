@@ -20,7 +20,7 @@ from mess.step import Context
 from mess.steps.http import Http, HttpConfig
 from mess.steps.queue import Queue, QueueConfig
 from tests.fuzz.sinks import Recorded
-from tests.fuzz.table import meaning
+from tests.fuzz.table import MAY_BE_THE_EVENTS, meaning
 
 TIMEOUT = 30.0
 HANGS_UP = 0
@@ -41,6 +41,13 @@ class Answer:
         if self.after >= TIMEOUT:
             return "ambiguous"
         return "down" if self.status == HANGS_UP else meaning(self.status)
+
+    @property
+    def event_may_be_cause(self) -> bool:
+        """Whether an answer that means `down` may be the fault of the event that got it."""
+        if self.status == HANGS_UP:
+            return self.after < TIMEOUT
+        return self.status in MAY_BE_THE_EVENTS and self.retry_after is None
 
     @property
     def asks_for(self) -> float:
@@ -193,7 +200,7 @@ class _Published(Recorded):
         return failures
 
 
-async def published(receiver: Receiver) -> Queue:
+async def published(receiver: Receiver, target: str = "all") -> Queue:
     """A `queue` step whose messages go to a receiver."""
-    config = QueueConfig(url="redis://receiver", timeout=2 * TIMEOUT)
+    config = QueueConfig(url="redis://receiver", timeout=2 * TIMEOUT, target=target)
     return Queue(config, config.envelope("mess"), _Published(receiver))

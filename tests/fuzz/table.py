@@ -14,3 +14,7 @@ def meaning(status: int) -> str:
     if status in (408, 425) or 500 <= status < 600:
         return "ambiguous"
     return "refused"
+
+
+MAY_BE_THE_EVENTS = (403, 404, 410, 502, 504)
+"""Those of them that mean `down` and that one event may provoke."""

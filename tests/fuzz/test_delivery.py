@@ -24,8 +24,8 @@ from tests.fuzz.stream import Stream
 from tests.unit.fakes import make_event
 
 KEYS = 4
-KINDS = ("http", "batch", "queue")
-statuses = st.sampled_from([204, 200, 302, 404, 429, 503, 500, 501, 408, 400, 413, 422, HANGS_UP])
+KINDS = ("http", "batch", "queue", "topics")
+statuses = st.sampled_from([204, 200, 302, 403, 404, 429, 502, 503, 500, 501, 408, 400, 413, 422, HANGS_UP])
 
 
 def answers(*retry_after: int) -> st.SearchStrategy[Answer]:
@@ -55,6 +55,7 @@ options = st.fixed_dictionaries(
             {
                 "max_attempts": st.sampled_from([10, 1, 2, 3, None]),
                 "first": st.sampled_from([0.2, 1.0]),
+                "min_age": st.sampled_from([300.0, 300.0, 0.0, 5.0]),
                 "max_age": st.sampled_from([None, None, 1.0, 20.0]),
             }
         ),
@@ -150,6 +151,7 @@ async def _deliver(world: World, kinds: Sequence[str]) -> list[Delivery]:
     letters = stream.letters.kept
     assert len({letter.id for letter in letters}) == len(letters)
     keys = {event.id: key for event, (_, key) in zip(events, world.events, strict=True)}
+    own_keys = keys
     if world.order == "none":
         keys = {id_: None if key is None else number for number, (id_, key) in enumerate(keys.items())}
     return [
@@ -159,7 +161,8 @@ async def _deliver(world: World, kinds: Sequence[str]) -> list[Delivery]:
             {letter.id: letter.attempts for letter in letters if letter.step == f"step {number}"},
             sink.options,
             stopped,
-            kind,
+            "queue" if kind == "topics" else kind,
+            {id_: kind == "topics" and key for id_, key in own_keys.items()},
         )
         for number, (sink, receiver, kind) in enumerate(zip(world.sinks, receivers, kinds, strict=True))
     ]
@@ -190,6 +193,8 @@ def script(runs: Sequence[tuple[Answer, int]], for_ever: bool) -> Script:
 async def step(kind: str, receiver: Receiver, number: int) -> Step:
     if kind == "queue":
         return await published(receiver)
+    if kind == "topics":  # one for each document
+        return await published(receiver, "topic {documentKey._id}")
     return await webhook(receiver, 3 if kind == "batch" else None, number)
 
 
@@ -220,6 +225,13 @@ def test_events_in_batches(world: World) -> None:
 @given(worlds(1))
 def test_messages_to_a_broker(world: World) -> None:
     [delivery] = deliver(world, "queue")
+    check(delivery)
+
+
+@examples(100)
+@given(worlds(1))
+def test_messages_to_several_topics_of_a_broker(world: World) -> None:
+    [delivery] = deliver(world, "topics")
     check(delivery)
 
 

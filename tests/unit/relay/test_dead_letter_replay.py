@@ -282,3 +282,43 @@ async def test_more_than_a_chunk(store: SqliteStore) -> None:
     assert report.delivered == 1100
     assert [len(call) for call in sink.calls] == [500, 500, 100]
     assert numbers(sink.delivered) == list(range(1100))
+
+
+class Firewall(Sink):
+    """Says that it is down to requests that hold one of these numbers; the event may be the cause."""
+
+    def __init__(self, bad: Callable[[int], bool], size: int) -> None:
+        self.max_events = size
+        self._bad = bad
+        self.calls = 0
+        self.delivered: list[Event] = []
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.calls += 1
+        if any(map(self._bad, numbers(events))):
+            raise EndpointDown("answered 403", event_may_be_cause=True)
+        self.delivered.extend(events)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+async def test_a_letter_that_still_gets_a_403_does_not_keep_the_others_from_their_replay(
+    store: SqliteStore, size: int
+) -> None:
+    """It is what such letters got before; only it fails again."""
+    await store.add_dead_letters([letter(number) for number in range(30)])
+    sink = Firewall(lambda number: number in (3, 11), size)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed, report.down) == (28, 2, {})
+    assert numbers(sink.delivered) == [number for number in range(30) if number not in (3, 11)]
+    assert await store.count_dead_letters() == 2
+
+
+@pytest.mark.parametrize("size", [1, 5])
+async def test_a_sink_that_answers_403_to_all_is_down_for_a_replay_too(store: SqliteStore, size: int) -> None:
+    """After ten different events; the others keep their letters as they were."""
+    await store.add_dead_letters([letter(number) for number in range(200)])
+    sink = Firewall(lambda number: True, size)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed) == (0, 10)
+    assert report.down == {"shop": ("answered 403", 190)}
+    assert sink.calls < 40

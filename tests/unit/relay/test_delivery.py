@@ -230,16 +230,19 @@ async def test_a_batch_that_is_refused_is_halved_until_the_culprits_are_found() 
     assert len(sink.requests) < 50
 
 
-async def test_a_batch_stays_as_it_is_until_its_attempts_are_used_up_and_is_halved_then() -> None:
+async def test_a_batch_that_fails_ambiguously_is_halved_at_the_second_attempt_that_counts() -> None:
+    """However many attempts an event has: without a witness it stays as it is, with its id."""
     sink = Endpoint(failing_on(7, Ambiguous("500")), size=20)
-    bench = Line(sink, lanes=1, retry={"max_attempts": 2})
+    bench = Line(sink, lanes=1, retry={"max_attempts": 6})
     bench.feed(make_events(20))
     await sink.calls(3)
     assert sink.requests[:3] == [list(range(20))] * 3, "no witness yet"
-    bench.feed(make_events(20, first=20))
-    await bench.until(40)
-    assert {letter.id for letter in bench.letters.kept} == {make_event(7).id}
-    assert sorted(numbers(sink.taken)) == [n for n in range(40) if n != 7]
+    [letter] = await given_up(bench)
+    assert letter.id == make_event(7).id
+    assert set(range(20)) - {7} <= set(numbers(sink.taken))
+    sizes = [len(request) for request in sink.requests if 7 in request]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[-6:] == [1] * 6, "the attempts of a batch are not its events'"
 
 
 async def test_what_has_waited_behind_a_batch_goes_on_in_the_order_of_the_commits() -> None:

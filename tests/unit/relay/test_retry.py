@@ -10,23 +10,31 @@ from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.relay.retry import Facts, Verdict, classify, judge, pause, probe_pause
 
-HOLD, PARK, SPLIT, GIVE_UP = Verdict.HOLD, Verdict.PARK, Verdict.SPLIT, Verdict.GIVE_UP
+HOLD, SUSPECT, PARK = Verdict.HOLD, Verdict.SUSPECT, Verdict.PARK
+SPLIT, GIVE_UP = Verdict.SPLIT, Verdict.GIVE_UP
 
-BOUNDED = Retry(max_attempts=3, max_age=60)
+BOUNDED = Retry(max_attempts=3, max_age=60, min_age=30)
 FOR_EVER = Retry(max_attempts=None)
 
-# The decision table, row by row: the first row that fits decides. `exhausted` is max_attempts or max_age reached.
+# The decision table, row by row: the first row that fits decides. `used_up`: max_attempts count; `expired`: max_age is
+# over; `old`: min_age is over since the first attempt that counts.
 TABLE: list[tuple[type[DeliveryError], dict[str, bool], Verdict]] = [
     (Refused, {"several": True}, SPLIT),
     (Refused, {"refusing": True}, HOLD),
     (Refused, {}, GIVE_UP),
-    (Ambiguous, {"exhausted": True, "several": True}, SPLIT),
-    (Ambiguous, {"exhausted": True}, GIVE_UP),
+    (Ambiguous, {"expired": True, "several": True}, SPLIT),
+    (Ambiguous, {"several": True, "two": True}, SPLIT),
+    (Ambiguous, {"several": False, "expired": True}, GIVE_UP),
+    (Ambiguous, {"several": False, "used_up": True}, GIVE_UP),
     (Ambiguous, {"suspect": True}, HOLD),
     (Ambiguous, {}, PARK),
-    (EndpointDown, {"witness": False}, HOLD),
-    (EndpointDown, {"expired": True, "several": True}, SPLIT),
-    (EndpointDown, {"expired": True}, GIVE_UP),
+    (EndpointDown, {"witness": True, "expired": True, "several": True}, SPLIT),
+    (EndpointDown, {"witness": True, "expired": True}, GIVE_UP),
+    (EndpointDown, {"outage": True}, HOLD),
+    (EndpointDown, {"witnessed": False, "may_be_cause": True}, SUSPECT),
+    (EndpointDown, {"witnessed": False}, HOLD),
+    (EndpointDown, {"may_be_cause": True, "witness": True, "several": True}, SPLIT),
+    (EndpointDown, {"may_be_cause": True, "witness": True, "used_up": True, "old": True}, GIVE_UP),
     (EndpointDown, {}, PARK),
 ]
 
@@ -41,19 +49,20 @@ def expected(error: type[DeliveryError], facts: dict[str, bool]) -> Verdict:
 @pytest.mark.parametrize("error", [Refused, Ambiguous, EndpointDown])
 @pytest.mark.parametrize("retry", [BOUNDED, FOR_EVER])
 def test_the_whole_decision_table(error: type[DeliveryError], retry: Retry) -> None:
-    booleans = [False, True]
-    counts, ages = [1, 2, 3, 1_000_000], [0.0, 59.0, 60.0, 1e9]
+    flags = ["several", "witness", "witnessed", "may_be_cause", "outage", "suspect", "refusing"]
+    counts, ages, counted_ages = [1, 2, 3, 1_000_000], [0.0, 59.0, 60.0, 1e9], [0.0, 29.0, 30.0, 1e9]
     seen: set[Verdict] = set()
-    for several, witness, suspect, refusing, counted, age in product(*[booleans] * 4, counts, ages):
-        facts = Facts(several, counted, age, witness, suspect, refusing)
-        expired = retry is BOUNDED and age >= 60
+    for *values, counted, age, counted_age in product(*[[False, True]] * len(flags), counts, ages, counted_ages):
+        said = dict(zip(flags, values, strict=True))
+        if said["witness"] and not said["witnessed"]:
+            continue  # one is a witness since the first attempt, too
+        facts = Facts(counted=counted, age=age, counted_age=counted_age, **said)
         told = {
-            "several": several,
-            "witness": witness,
-            "suspect": suspect,
-            "refusing": refusing,
-            "expired": expired,
-            "exhausted": expired or (retry is BOUNDED and counted >= 3),
+            **said,
+            "two": counted >= 2,
+            "used_up": retry is BOUNDED and counted >= 3,
+            "expired": retry is BOUNDED and age >= 60,
+            "old": counted_age >= retry.min_age,
         }
         verdict = judge(error("x"), facts, retry)
         assert verdict is expected(error, told), facts
@@ -63,14 +72,30 @@ def test_the_whole_decision_table(error: type[DeliveryError], retry: Retry) -> N
 
 @pytest.mark.parametrize("retry", [Retry(), FOR_EVER])
 def test_by_default_an_outage_never_costs_an_event_however_long_it_is(retry: Retry) -> None:
-    for suspect, several, age in product([False, True], [False, True], [0, 1e9]):
-        outage = Facts(several=several, counted=1, age=age, suspect=suspect)
-        assert judge(EndpointDown("x"), outage, retry) is HOLD
+    for suspect, several, age, may_be in product([False, True], [False, True], [0, 1e9], [False, True]):
+        outage = Facts(several=several, counted=1, age=age, counted_age=age, suspect=suspect, may_be_cause=may_be)
+        assert judge(EndpointDown("x"), outage, retry) is (SUSPECT if may_be else HOLD)
         assert judge(Ambiguous("x"), outage, retry) in (HOLD, PARK)
+
+
+@pytest.mark.parametrize("retry", [Retry(), Retry(max_attempts=1, min_age=0)])
+def test_a_failure_that_no_event_can_cause_never_costs_one_whatever_else_succeeds(retry: Retry) -> None:
+    """429, 503, refused connections, anything with Retry-After: a rate limiter may refuse most of them for days."""
+    for several, outage in product([False, True], [False, True]):
+        facts = Facts(several, 10**6, 1e9, 1e9, witness=True, witnessed=True, may_be_cause=False, outage=outage)
+        assert judge(EndpointDown("x"), facts, retry) in (HOLD, PARK)
+
+
+def test_an_outage_in_which_some_events_succeed_never_costs_one() -> None:
+    """One of two backends is down behind a balancer: as many different events fail as `probe.suspect_after` says."""
+    facts = Facts(False, 10**6, 1e9, 1e9, witness=True, witnessed=True, may_be_cause=True, outage=True)
+    assert judge(EndpointDown("x"), facts, Retry()) is HOLD
 
 
 def test_what_is_no_delivery_error_is_the_events_fault() -> None:
     assert isinstance(classify(KeyError("x")), Refused)
+    assert isinstance(classify(KeyError("x"), Ambiguous), Ambiguous)
+    assert isinstance(classify(Refused("x"), Ambiguous), Refused)
     assert isinstance(classify(BatchError({})), Refused)
     assert str(classify(KeyError("x"))) == "KeyError: 'x'"
     error = EndpointDown("x")

@@ -11,7 +11,7 @@ from typing import Any
 from mess.config.model import Probe
 from mess.errors import EndpointDown
 from mess.event import Event
-from mess.relay.endpoint import Endpoint
+from mess.relay.breaker import CircuitBreaker
 from mess.relay.stopping import Stopping
 from mess.step import Sink
 from tests import clock
@@ -98,19 +98,19 @@ def test_a_probe_that_waits_for_its_turn_by_a_rate_limit_is_put_off_too() -> Non
 
 def test_who_waits_is_not_let_go_by_a_success_that_such_an_answer_follows_at_once() -> None:
     async def work() -> list[float]:
-        endpoint = Endpoint(Probe(), Stopping())
+        breaker = CircuitBreaker(Probe(), Stopping())
         start = time.monotonic()
         turns: list[float] = []
 
         async def wait() -> None:
-            await endpoint.turn()
+            await breaker.acquire()
             turns.append(round(time.monotonic() - start, 1))
 
-        endpoint.hold(busy(1), probing=False)
+        breaker.open(busy(1), probing=False)
         first, second = (asyncio.create_task(wait()) for _ in range(2))
         await first
-        endpoint.accept(1)
-        endpoint.hold(busy(9), probing=False)
+        breaker.accept(1)
+        breaker.open(busy(9), probing=False)
         await second
         return turns
 

@@ -1,0 +1,109 @@
+"""What is known of the destinations of a step that has several, such as the topics of a broker."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
+from mess.config.model import Probe
+from mess.event import Event
+from mess.relay.breaker import CircuitBreaker
+from mess.relay.group import Group
+from mess.relay.probe_pacer import ProbePacer
+from mess.relay.stopping import Stopping
+
+KEPT = 1000
+"""How many breakers are kept that nothing waits for."""
+_LOOKED_AT = 8
+
+Division = tuple[Sequence[Event], list[Group], list[Event]]
+"""Events that may be tried now; those that wait for a destination that is down; and those that must be tried later,
+since their documents have earlier events for another destination."""
+
+
+class Destinations:
+    """A circuit breaker for each destination that has failed. Of a destination without one, nothing is known that
+    matters: it costs nothing while all goes well.
+
+    Breakers that are open, or have events to be tried again, are kept; there are no more of these than events in
+    flight. Of all others, the 1,000 are kept that were used last.
+    """
+
+    def __init__(self, of: Callable[[Event], str], probe: Probe, stopping: Stopping) -> None:
+        self.of = of
+        self._probe = probe
+        self._stopping = stopping
+        self._pacer = ProbePacer(probe.first)
+        self._breakers: OrderedDict[str, CircuitBreaker] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._breakers)
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with destinations that are down; None if none is."""
+        down = [breaker.trouble for breaker in self._breakers.values() if breaker.trouble is not None]
+        if not down:
+            return None
+        return (
+            f"one destination is down: {down[0]}" if len(down) == 1 else f"{len(down)} destinations are down: {down[0]}"
+        )
+
+    def breaker(self, destination: str) -> CircuitBreaker:
+        """The breaker of a destination, made if there is none yet."""
+        found = self._breakers.get(destination)
+        if found is None:
+            found = self._breakers[destination] = CircuitBreaker(self._probe, self._stopping, self._pacer)
+            if len(self._breakers) > KEPT:
+                self._evict()
+        else:
+            self._breakers.move_to_end(destination)
+        return found
+
+    def accept(self, events: Iterable[Event]) -> None:
+        """These have been accepted, or at least answered for by the step."""
+        for destination, count in Counter(map(self.of, events)).items():
+            breaker = self._breakers.get(destination)
+            if breaker is not None:
+                breaker.accept(count)
+                if breaker.idle:
+                    del self._breakers[destination]
+
+    def answered(self, destination: str) -> None:
+        """It has refused an event, so it is there."""
+        if (breaker := self._breakers.get(destination)) is not None:
+            breaker.answer()
+
+    def divide(self, events: Sequence[Event]) -> Division:
+        """Divide events so that those to be tried now keep no destination that is down, and no document that has
+        events for two destinations."""
+        places = list(map(self.of, events))
+        if not self._breakers:
+            keys = [event.line for event in events]
+            if len(set(zip(keys, places, strict=True))) == len(set(keys)):
+                return events, [], []
+        go: list[Event] = []
+        held: dict[str, Group] = {}
+        later: list[Event] = []
+        place_of: dict[int, str | None] = {}
+        for event, place in zip(events, places, strict=True):
+            if place_of.setdefault(event.line, place) != place:
+                place_of[event.line] = None  # and none of its later ones may overtake it
+                later.append(event)
+                continue
+            breaker = self._breakers.get(place)
+            if breaker is None or breaker.error is None:
+                go.append(event)
+            elif place in held:
+                held[place].events.append(event)
+            else:
+                held[place] = Group([event], breaker.error, breaker, place, waiting=True)
+        return go, list(held.values()), later
+
+    def _evict(self) -> None:
+        for _ in range(_LOOKED_AT):
+            destination, breaker = next(iter(self._breakers.items()))
+            if breaker.idle:
+                del self._breakers[destination]
+                return
+            self._breakers.move_to_end(destination)

@@ -1,0 +1,75 @@
+"""What happens to events that are given up: kept as dead letters, skipped, or the end of the relay."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timezone
+
+from mess.config.model import OnFailure
+from mess.errors import Stopped
+from mess.event import Event
+from mess.relay.group import Group
+from mess.state.store import DeadLetter
+from mess.telemetry.logging import get_logger
+from mess.telemetry.metrics import StepMetrics
+
+log = get_logger("mess.pipeline")
+
+KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
+
+
+class GivingUp:
+    """Carries out `on_failure` for a step of a pipeline."""
+
+    def __init__(
+        self, pipeline: str, step: str, on_failure: OnFailure, keep: KeepLetters, metrics: StepMetrics
+    ) -> None:
+        self._pipeline = pipeline
+        self._step = step
+        self._on_failure = on_failure
+        self._keep = keep
+        self._metrics = metrics
+
+    async def give_up(self, groups: Sequence[Group]) -> None:
+        """Give up the events of these groups.
+
+        Raises Stopped when that is what `on_failure` asks for, StateError when a dead letter cannot be kept.
+        """
+        first = groups[0]
+        if self._on_failure == "stop":
+            raise Stopped(
+                f"step {self._step} of pipeline {self._pipeline} refused event {first.events[0].id} of "
+                f"{first.events[0].namespace}: {first.error}. Here it stops, as `on_failure: stop` asks, and here it "
+                "begins when it is started again. To go on, mend what refuses the event, or go past it with "
+                "`on_failure: dead_letter` (`mess dead-letters replay` delivers it later) or `skip`"
+            )
+        events = [(event, group) for group in groups for event in group.events]
+        if self._on_failure == "dead_letter":
+            await self._keep([self._letter(event, group) for event, group in events])
+            self._metrics.dead_lettered(len(events))
+        log.error(
+            "events given up",
+            pipeline=self._pipeline,
+            step=self._step,
+            count=len(events),
+            on_failure=self._on_failure,
+            first_id=first.events[0].id,
+            error=str(first.error),
+        )
+
+    def _letter(self, event: Event, group: Group) -> DeadLetter:
+        return DeadLetter(
+            id=event.id,
+            pipeline=self._pipeline,
+            step=self._step,
+            namespace=event.namespace,
+            operation=event.operation,
+            key=event.key,
+            reason=str(group.error),
+            error=type(group.error).__name__,
+            attempts=group.attempts,
+            time=datetime.now(timezone.utc),
+            event=event.change,
+            body=event.body,
+            history=tuple(group.history),
+        )

@@ -1,0 +1,169 @@
+"""The events of a lane that are to be tried again later, and those that wait behind them."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from math import inf
+
+from mess.event import Event
+from mess.relay.group import Group
+
+Behind = list[tuple[int, list[Event]]]
+"""Runs of events, in order, each with the position of its next stage."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A group, and the events that wait behind it, each with the position of its next stage."""
+
+    group: Group
+    behind: list[tuple[int, Event]] = field(default_factory=list)
+
+
+class RetryQueue:
+    """Keeps the order while events wait: later events with the same ordering key wait behind them, all others go on.
+
+    A group that waits for its destination also holds back the later events to that destination, whatever their key;
+    they, in turn, hold back later events with their keys. `position` is that of the stage that the lane is at. `wake`
+    is called when a group that waited for its destination may go on.
+    """
+
+    def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
+        self.position = 0
+        self._wake = wake
+        self._numbers = count()
+        self._timed: list[tuple[float, int, _Entry]] = []
+        self._waiting: dict[Group, _Entry] = {}
+        self._by_key: dict[int, _Entry] = {}
+        self._by_destination: dict[tuple[int, str], _Entry] = {}
+        self._in_hand: list[Event] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._timed or self._waiting)
+
+    @property
+    def due(self) -> float:
+        """When the next group is due; infinite while all wait for their destinations."""
+        return self._timed[0][0] if self._timed else inf
+
+    def position_of(self, event: Event) -> int | None:
+        """The position of the stage that an event waits for, be it for its own next attempt or for that of an earlier
+        event; None when it does not wait."""
+        entry = self._by_key.get(event.line)
+        if entry is not None:
+            if any(event is waiting for waiting in entry.group.events):
+                return entry.group.position
+            if any(event is waiting for _, waiting in entry.behind):
+                return entry.group.position
+        return self.position if any(event is waiting for waiting in self._in_hand) else None
+
+    def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
+        """Let `groups` wait, each behind the stage at its position; `events` are theirs and perhaps others, in order.
+
+        An event stays in its group unless an earlier one with its key is in another: then it waits behind that. Returns
+        the groups that have lost all of their events in this way, which do not wait.
+        """
+        entries = [_Entry(group) for group in groups]
+        entry_of = {id(event): entry for entry in entries for event in entry.group.events}
+        for entry in entries:
+            entry.group.events = []
+        late: set[int] = set()
+        for event in events:
+            if id(event) not in entry_of:
+                continue
+            entry = entry_of[id(event)]
+            owner = self._by_key.setdefault(event.line, entry)
+            if owner is entry and event.line not in late:
+                entry.group.events.append(event)
+            else:
+                late.add(event.line)
+                owner.behind.append((entry.group.position, event))
+        empty: list[Group] = []
+        for entry in entries:
+            group = entry.group
+            if not group.events:
+                empty.append(group)
+            elif group.waiting:
+                self._waiting[group] = entry
+                if group.destination is not None:
+                    self._by_destination.setdefault((group.position, group.destination), entry)
+            else:
+                heapq.heappush(self._timed, (group.due, next(self._numbers), entry))
+        return empty
+
+    def release(self, group: Group) -> None:
+        """Let a group that waited for its destination go on now."""
+        group.waiting = False
+        entry = self._waiting.pop(group)
+        group.due = time.monotonic()
+        heapq.heappush(self._timed, (group.due, next(self._numbers), entry))
+        self._wake()
+
+    def admit(
+        self, events: Sequence[Event], position: int, destination: Callable[[Event], str] | None = None
+    ) -> Sequence[Event]:
+        """Those of `events`, on their way into the stage at `position`, that may go on; the others wait from now on.
+
+        Of a key's events, those behind one that may go on may do so too, even if they are for a destination that is
+        down: else that one, asked about a second time, would have to wait behind them.
+        """
+        by_key, by_destination = self._by_key, self._by_destination if destination is not None else None
+        free: list[Event] = []
+        free_keys: set[int] = set()
+        for event in events:
+            entry = by_key.get(event.line)
+            if entry is None and by_destination and destination is not None and event.line not in free_keys:
+                entry = by_destination.get((position, destination(event)))
+                if entry is None:
+                    free_keys.add(event.line)
+                else:
+                    by_key[event.line] = entry
+            if entry is None:
+                free.append(event)
+            else:
+                entry.behind.append((position, event))
+        return free
+
+    def sort_out(
+        self, events: Sequence[Event], passed: Collection[Event], groups: Sequence[Group]
+    ) -> tuple[list[Event], list[Event]]:
+        """Of the events that a stage passed while it failed on `groups`: those that may go on, and those that must not
+        since they stand behind a failed event with their own key."""
+        failed = {id(event) for group in groups for event in group.events}
+        through = {id(event) for event in passed}
+        early: list[Event] = []
+        late: list[Event] = []
+        keys: set[int] = set()
+        for event in events:
+            if id(event) in failed:
+                keys.add(event.line)
+            elif id(event) in through:
+                (late if event.line in keys else early).append(event)
+        return early, late
+
+    def take(self) -> tuple[Group, Behind]:
+        """The group that is due next, and what has waited behind it, in order."""
+        _, _, entry = heapq.heappop(self._timed)
+        group = entry.group
+        behind: Behind = []
+        for position, event in entry.behind:
+            if not behind or behind[-1][0] != position:
+                behind.append((position, []))
+            behind[-1][1].append(event)
+        self._in_hand = [*group.events, *(event for _, event in entry.behind)]
+        for event in self._in_hand:
+            if self._by_key.get(event.line) is entry:
+                del self._by_key[event.line]
+        if group.destination is not None:
+            place = (group.position, group.destination)
+            if self._by_destination.get(place) is entry:
+                del self._by_destination[place]
+        return group, behind
+
+    def put_down(self) -> None:
+        """What was taken last has been dealt with."""
+        self._in_hand = []

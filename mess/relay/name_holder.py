@@ -20,6 +20,7 @@ log = get_logger("mess.relay")
 
 _POLL_SECONDS = 0.5
 _BEAT_TIMEOUT = 10.0
+_BEAT_AGAIN = 1.0  # a process that waits watches an overdue beat for OBSERVED_SECONDS
 _RELEASE_TIMEOUT = 1.0  # a stop must not wait for a server that is gone
 
 
@@ -113,15 +114,16 @@ class NameHolder:
         )
 
     async def _beat(self) -> None:
-        beaten, warned = time.monotonic(), False
+        beaten, warned, pause = time.monotonic(), False, BEAT_SECONDS
         while True:
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(pause)
             try:
                 async with asyncio.timeout(_BEAT_TIMEOUT):
                     await self._store.lease.renew(self._instance)
             except Superseded:
                 raise
             except (StateError, TimeoutError) as error:
+                pause = _BEAT_AGAIN
                 # The relay itself goes on: as long as no checkpoint can be stored either, nobody can take over.
                 if not warned and time.monotonic() - beaten > ALIVE_SECONDS:
                     warned = True
@@ -131,7 +133,7 @@ class NameHolder:
                         error=str(error) or "no answer in time",
                     )
             else:
-                beaten, warned = time.monotonic(), False
+                beaten, warned, pause = time.monotonic(), False, BEAT_SECONDS
 
     async def _look(self) -> None:
         while True:

@@ -89,6 +89,10 @@ class SqliteLease(Lease):
     async def _locked(self, ask: Callable[[], bool]) -> bool:
         try:
             return await self._read(lambda _: ask())
+        except PermissionError as error:
+            raise StateError(
+                f"state.url: {error.filename} may not be written; give the relay's user the right to"
+            ) from error
         except OSError as error:
             raise StateError(
                 f"state.url: the file system cannot lock {error.filename or 'the state'}: {error.strerror}. "

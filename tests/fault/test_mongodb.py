@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
 
 from mess.demo.replica_set import ReplicaSet
 from tests.fault.conftest import Setting
@@ -91,3 +92,37 @@ async def test_a_relay_killed_together_with_its_mongod_loses_nothing(own_replica
         assert "Traceback" not in relay.text
         assert await relay.stop() == 0
     ledger.check(load)
+
+
+async def test_an_outage_of_mongodb_gives_the_relays_name_to_nobody_else(
+    own_replica_set: ReplicaSet, folder: Path
+) -> None:
+    """MongoDB is away for longer than a relay counts as alive: nobody can say that it lives. A process that waits for
+    the name, on another host, does not take the relay for lost when MongoDB is back."""
+    setting = Setting(own_replica_set.url, DATABASE, folder)
+    node = own_replica_set.nodes[0]
+    async with Receiver() as receiver, setting.relay(receiver.url) as relay:
+        with MongoClient[Any](setting.url) as client:
+            beat = {"_id": DATABASE, "beat.pid": relay.pid}
+            client[setting.state].relays.update_one(beat, {"$set": {"beat.boot": "the boot of another host"}})
+        second = setting.relay(receiver.url)
+        second.arguments = ("--wait=10m",)
+        await second.start(ready=False)
+        try:
+            await until(lambda: "waiting for another process" in second.text, "word of the first", 30)
+            await asyncio.to_thread(node.stop)
+            await asyncio.sleep(20)
+            await asyncio.to_thread(node.start)
+            await asyncio.to_thread(own_replica_set.wait)
+            with MongoClient[Any](setting.url) as client:
+                client[DATABASE].orders.insert_one({"_id": 1})
+            await receiver.wait_for_events(1, 30)
+            await asyncio.sleep(6)
+            assert relay.running, relay.text
+            assert "stream connected" not in second.text
+            assert await relay.stop() == 0
+            await second.ready(steps=False)
+            assert await second.stop() == 0
+        finally:
+            if second.running:
+                second.kill()

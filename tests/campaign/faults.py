@@ -100,6 +100,7 @@ class Redis:
 
     def __init__(self, server: RedisServer, name: str) -> None:
         self.name = name
+        self.url = server.url
         self.accepted: list[Arrival] = []
         self._server = server
         self._last = "-"

@@ -39,7 +39,7 @@ class Player:
         self,
         scenario: Scenario,
         replica_set: ReplicaSet,
-        redis: RedisServer,
+        redis: RedisServer | None,
         folder: Path,
         say: Callable[[str], Any],
     ) -> None:
@@ -49,9 +49,10 @@ class Player:
         self._say = say
         self._mongodb = MongoDB(replica_set)
         self._endpoints = [Endpoint(name, f"{scenario.seed}-{name}") for name in ("one", "batch")]
-        self._redis_url = redis.url
-        self._redis = Redis(redis, f"{scenario.prefix}redis")
-        self._targets: dict[str, Target] = {"mongodb": self._mongodb, "redis": self._redis}
+        self._redis = None if redis is None else Redis(redis, f"{scenario.prefix}redis")
+        self._targets: dict[str, Target] = {"mongodb": self._mongodb}
+        if self._redis is not None:
+            self._targets["redis"] = self._redis
         self._targets |= {endpoint.name: Http(endpoint) for endpoint in self._endpoints}
         self._committed = CommittedChanges(self._url)
         self._keeper = RelayKeeper(folder, self._committed, lambda: self._mongodb.up)
@@ -215,12 +216,12 @@ class Player:
         return verdict
 
     async def _collect(self) -> None:
-        if "redis" in self.scenario.destinations:
+        if self._redis is not None and "redis" in self.scenario.destinations:
             await asyncio.to_thread(self._redis.read)
 
     def _accepted(self) -> dict[str, list[Arrival]]:
         found = {endpoint.name: endpoint.accepted for endpoint in self._endpoints}
-        return {**found, self._redis.name: self._redis.accepted}
+        return found if self._redis is None else {**found, self._redis.name: self._redis.accepted}
 
     def _dead_letters(self) -> dict[str, str]:
         if self.scenario.state == "mongodb":
@@ -257,8 +258,9 @@ class Player:
             }
             for endpoint in self._endpoints
         }
-        queue = {"url": self._redis_url, "target": self._redis.name, "timeout": "5s"}
-        steps["redis"] = {"name": "queue", "config": queue, "retry": retry}
+        if self._redis is not None:
+            queue = {"url": self._redis.url, "target": self._redis.name, "timeout": "5s"}
+            steps["redis"] = {"name": "queue", "config": queue, "retry": retry}
         apart = self.scenario.sinks == "apart"
         pipeline = [steps[name] for name in self.scenario.destinations]
         return {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from tests.campaign.configs import ConfigMaker
@@ -73,13 +74,14 @@ class Scenario:
         return SINKS[self.sinks]
 
 
-def scenario(seed: int, kind: Kind | None = None) -> Scenario:
-    """The scenario of a seed; `kind` is drawn too unless it is given."""
+def scenario(seed: int, kind: Kind | None = None, sinks: str | None = None) -> Scenario:
+    """The scenario of a seed; `kind` and `sinks` are drawn too unless they are given."""
     chance = random.Random(seed)
     drawn = chance.choice(KINDS)
     kind = kind or drawn
     prefix = f"s{seed}-"
-    sinks = "redis" if kind == "sinks" and chance.random() < 0.4 else chance.choice(list(SINKS))
+    drawn_sinks = "redis" if kind == "sinks" and chance.random() < 0.4 else chance.choice(list(SINKS))
+    sinks = sinks or drawn_sinks
     filters = kind in ("configs", "everything") and chance.random() < 0.4
     maker = ConfigMaker(chance, prefix, apart=sinks == "apart", filters=filters)
     seconds = chance.uniform(8, 20)
@@ -102,6 +104,37 @@ def scenario(seed: int, kind: Kind | None = None) -> Scenario:
         last=maker.everything() if chance.random() < 0.7 else None,
         faults=tuple(sorted(_faults(chance, kind, sinks, seconds, maker), key=lambda fault: fault.at)),
     )
+
+
+def deploys(
+    sequence: Sequence[dict[str, Any]], how: str, state: Literal["mongodb", "sqlite"], prefix: str, **options: Any
+) -> Scenario:
+    """Not a drawn scenario, but a plain one: a relay under load that gets one config (its `databases`) after another,
+    each two seconds after it reads MongoDB; `how` it ends before (`stop` or `kill`)."""
+    first, *others = sequence
+    plain = Scenario(
+        seed=0,
+        kind="configs",
+        prefix=prefix,
+        nodes=1,
+        state=state,
+        sinks="one",
+        start="now",
+        seconds=0,
+        writers=2,
+        pause=0.02,
+        drops=False,
+        large=False,
+        filters=False,
+        options={},
+        first=first,
+        last=None,
+        faults=tuple(
+            Fault(2.0 * number, 2.0 * number + 0.3, "relay", how, databases)
+            for number, databases in enumerate(others, 1)
+        ),
+    )
+    return replace(plain, **options)
 
 
 def _options(chance: random.Random) -> dict[str, Any]:

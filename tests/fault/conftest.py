@@ -14,6 +14,7 @@ from pymongo import MongoClient
 
 from mess.demo.replica_set import ReplicaSet
 from mess.state.sqlite_schema import instant
+from tests.checker.committed import CommittedChanges
 from tests.fault.relay import RelayProcess
 
 
@@ -65,6 +66,10 @@ class Setting:
     def sqlite(self) -> Path:
         """A file for the state of relays that do not keep it in MongoDB."""
         return self._folder / "state.db"
+
+    def committed(self) -> CommittedChanges:
+        """The checker's own record of the database's changes, to be opened before they are written."""
+        return CommittedChanges(self.url, [self.database])
 
     def checkpoints(self) -> list[dict[str, Any]]:
         """What the relay has recorded of its streams."""

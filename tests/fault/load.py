@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pymongo import MongoClient, UpdateOne, WriteConcern
 from pymongo.errors import ConnectionFailure, OperationFailure
 
+from tests.checker.committed import CommittedChanges
+from tests.checker.verdict import Arrival, judge, must_all_arrive
 from tests.receiver import Answer, Request
 
 
@@ -29,6 +31,7 @@ class Load:
         self._database = database
         self._pause = pause
         self._url = url
+        self._committed = CommittedChanges(url, [database])
         self._finish = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -46,16 +49,35 @@ class Load:
 
     def start(self) -> None:
         """Begin to write."""
+        self._committed.open()
         self._thread.start()
 
     def finish(self) -> None:
         """Write this round to its end, and no more."""
         self._finish.set()
 
+    def check(self, arrivals: Sequence[Arrival], dead_letters: Collection[str] = ()) -> None:
+        """Of a load that has ended: every change arrived or is among the dead letters (ids), under the id that its
+        resume token gives it, and each document's changes arrived in order.
+
+        Raises AssertionError.
+        """
+        assert not self.running
+        changes = [change for change in self._committed.changes if change.db == self._database]
+        written = [(key, count) for count in range(self.rounds) for key in range(self.documents)]
+        assert sorted((change.mark, change.document_id) for change in changes) == sorted(
+            (count, key) for key, count in written
+        ), "the checker and the load disagree about what was committed"
+        judge(changes, must_all_arrive(changes), {"": arrivals}, dead_letters=dead_letters).check()
+
     def _run(self) -> None:
         try:
-            with MongoClient[dict[str, Any]](self._url, serverSelectionTimeoutMS=30_000) as client:
-                self._write(client)
+            try:
+                with MongoClient[dict[str, Any]](self._url, serverSelectionTimeoutMS=30_000) as client:
+                    self._write(client)
+                self._committed.catch_up()
+            finally:
+                self._committed.close()
         except BaseException as error:
             self._error = error
 
@@ -93,6 +115,7 @@ class Ledger:
     def __init__(self, answer: Answer | None = None) -> None:
         self.answer = answer or Answer()
         self.entries: list[Entry] = []
+        self.arrivals: list[Arrival] = []
         self.changes: set[tuple[Any, int]] = set()
 
     def __call__(self, request: Request) -> Answer:
@@ -113,27 +136,16 @@ class Ledger:
             count = body["updateDescription"]["updatedFields"]["n"] if update else body["fullDocument"]["n"]
             key = body["documentKey"]["_id"]
             self.entries.append(Entry(key, count, event.id, body["_id"]["_data"], request.time))
+            self.arrivals.append(Arrival.of(event.id, body))
             self.changes.add((key, count))
 
     def complete(self, load: Load) -> bool:
         """Whether the load has ended and every change of it is here."""
         return not load.running and len(self.changes) >= load.total
 
-    def check(self, load: Load) -> None:
-        """Every change arrived, under one id each, and each document's changes arrived in order.
-
-        Raises AssertionError.
-        """
-        wanted = {(key, count) for key in range(load.documents) for count in range(load.rounds)}
-        assert self.changes == wanted
-        ids: dict[tuple[Any, int], str] = {}
-        first: dict[Any, list[int]] = defaultdict(list)
-        for entry in self.entries:
-            if ids.setdefault((entry.key, entry.count), entry.id) == entry.id and entry.count not in first[entry.key]:
-                first[entry.key].append(entry.count)
-        assert len(set(ids.values())) == len(ids) == load.total
-        assert all(ids[entry.key, entry.count] == entry.id for entry in self.entries), "a change came under two ids"
-        assert all(counts == sorted(counts) for counts in first.values()), "a document's changes came out of order"
+    def check(self, load: Load, dead_letters: Collection[str] = ()) -> None:
+        """See `Load.check`."""
+        load.check(self.arrivals, dead_letters)
 
     @property
     def duplicates(self) -> int:

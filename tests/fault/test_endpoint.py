@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from tests.checker.verdict import Arrival, judge, must_all_arrive
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load
 from tests.receiver import Answer, Receiver, Request
@@ -94,6 +95,7 @@ async def test_one_poison_event_among_ten_thousand_costs_only_itself(
     """The endpoint answers 500 to it, and only to it: it is given up after its attempts, and the rest flows by."""
     delivered: dict[int, float] = {}
     poisoned: list[float] = []
+    arrivals: list[Arrival] = []
 
     def respond(request: Request) -> Answer:
         number = request.json["documentKey"]["_id"]
@@ -101,10 +103,15 @@ async def test_one_poison_event_among_ten_thousand_costs_only_itself(
             poisoned.append(request.time)
             return Answer(500, body=b"cannot digest 5000")
         delivered[number] = request.time
+        arrivals.extend(Arrival.of(event.id, event.body) for event in request.events)
         return Answer()
 
     retry = {"max_attempts": 4, "first": "100ms", "cap": "1s"}
-    async with Receiver(respond=respond) as receiver, setting.relay(receiver.url, retry=retry) as relay:
+    async with (
+        Receiver(respond=respond) as receiver,
+        setting.committed() as committed,
+        setting.relay(receiver.url, retry=retry) as relay,
+    ):
         rows = [{"_id": number} for number in range(10_000)]
         await asyncio.to_thread(mongo[setting.database].events.insert_many, rows)
         await until(lambda: len(delivered) == 9_999, "all the others", 30)
@@ -116,7 +123,10 @@ async def test_one_poison_event_among_ten_thousand_costs_only_itself(
         assert number < 11_000
         await relay.ready()
         assert await relay.stop() == 0
+        await asyncio.to_thread(committed.catch_up)
     [letter] = setting.dead_letters()
+    changes = [change for change in committed.changes if change.db == setting.database]
+    judge(changes, must_all_arrive(changes), {"": arrivals}, dead_letters=[letter["id"]]).check()
     assert (letter["key"], letter["error"]) == ({"_id": 5_000}, "Ambiguous")
     assert "cannot digest 5000" in letter["reason"]
     assert len(poisoned) >= 4

@@ -34,7 +34,7 @@ async def test_a_rearranged_config_loses_nothing_and_keeps_every_id(setting: Set
                 await until(lambda: len(ledger.changes) > seen + 400, "more changes", 30)  # noqa: B023 - awaited here
                 if number == len(arrangements) - 1:
                     load.finish()
-                    await until(lambda: ledger.complete(load), "every change", 30)
+                    await until(lambda: ledger.complete(load), "every change", 90)
                 if kill:
                     relay.kill()
                 else:

@@ -107,22 +107,19 @@ async def test_one_poison_event_among_ten_thousand_costs_only_itself(
         return Answer()
 
     retry = {"max_attempts": 4, "first": "100ms", "cap": "1s"}
-    async with (
-        Receiver(respond=respond) as receiver,
-        setting.committed() as committed,
-        setting.relay(receiver.url, retry=retry) as relay,
-    ):
-        rows = [{"_id": number} for number in range(10_000)]
-        await asyncio.to_thread(mongo[setting.database].events.insert_many, rows)
-        await until(lambda: len(delivered) == 9_999, "all the others", 30)
-        number = 10_000
-        while not setting.dead_letters():  # others come now and then, which show that the endpoint is well
-            await asyncio.to_thread(mongo[setting.database].events.insert_one, {"_id": number})
-            await until(lambda: number in delivered, "one more")  # noqa: B023 - it is awaited here
-            number += 1
-        assert number < 11_000
-        await relay.ready()
-        assert await relay.stop() == 0
+    with setting.committed() as committed:
+        async with Receiver(respond=respond) as receiver, setting.relay(receiver.url, retry=retry) as relay:
+            rows = [{"_id": number} for number in range(10_000)]
+            await asyncio.to_thread(mongo[setting.database].events.insert_many, rows)
+            await until(lambda: len(delivered) == 9_999, "all the others", 30)
+            number = 10_000
+            while not setting.dead_letters():  # others come now and then, which show that the endpoint is well
+                await asyncio.to_thread(mongo[setting.database].events.insert_one, {"_id": number})
+                await until(lambda: number in delivered, "one more")  # noqa: B023 - it is awaited here
+                number += 1
+            assert number < 11_000
+            await relay.ready()
+            assert await relay.stop() == 0
         await asyncio.to_thread(committed.catch_up)
     [letter] = setting.dead_letters()
     changes = [change for change in committed.changes if change.db == setting.database]

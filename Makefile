@@ -84,8 +84,9 @@ audit: $(TOOLS)/.installed ## Look for known vulnerabilities in the locked packa
 sbom: $(TOOLS)/.installed ## Write the image's bill of materials (CycloneDX) to dist/
 	@mkdir -p dist
 	@$(TOOLS)/bin/python -W ignore -m cyclonedx_py requirements requirements/image.txt --pyproject pyproject.toml --output-reproducible \
-		--mc-type application --output-file dist/mess.cdx.json
-	@echo dist/mess.cdx.json
+		--mc-type application --validate --output-file dist/mess.cdx.json
+	@$(TOOLS)/bin/python -c "import json; print('dist/mess.cdx.json:', \
+		len(json.load(open('dist/mess.cdx.json'))['components']), 'components')"
 
 .PHONY: pin-images
 pin-images: ## Pin the base images to the digests that their registry has today

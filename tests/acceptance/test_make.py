@@ -101,7 +101,7 @@ def test_continuous_integration_runs_what_a_person_runs() -> None:
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
     assert "MESS_REQUIRE_SERVERS=1" in script.read_text()
-    for command in ("make test", "make check"):
+    for command in ("make test", "make check", "make sbom"):
         assert command in script.read_text()
     hooks = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert [source["repo"] for source in hooks] == ["local"]

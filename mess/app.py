@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,13 +13,14 @@ from mess import __version__
 from mess.admin.server import AdminServer, PortInUse
 from mess.assembly import Assembly
 from mess.capture import client as mongodb
-from mess.capture import preflight, resume
+from mess.capture import preflight
+from mess.capture.arrange import Arrangement, Begin, Lost, StreamStart, arrange
 from mess.capture.clock import ServerClock
-from mess.capture.oplog import observe
-from mess.capture.plan import StreamPlan, plan
+from mess.capture.oplog import observe, oldest_kept
+from mess.capture.plan import StreamPlan, assignments, plan
 from mess.capture.reach import Connect, answer, reach
-from mess.capture.start import fresh_time
-from mess.capture.stream import ChangeStream
+from mess.capture.source import Connection
+from mess.capture.start import describe_start, explained, fresh_time, time_now
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -31,12 +31,15 @@ from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
+from mess.relay.resuming import recorded_in, verify_times, with_decisions
+from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.streams import Streams, record_gaps, store_arrangement
 from mess.state.open import open_store
-from mess.state.store import Checkpoint, StateStore
+from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
 
@@ -64,10 +67,8 @@ class Relay:
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
-        self.sources: list[ChangeStream] = []
-        self.progress: list[Progress] = []
+        self._streams: Streams | None = None
         self.stages: list[Stage] = []
-        self.runners: list[StreamRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
         self.clock = ServerClock()
@@ -100,6 +101,21 @@ class Relay:
         """Whether `stop` has been called, or the relay stops by itself."""
         return self._stopping.is_set()
 
+    @property
+    def sources(self) -> Sequence[Connection]:
+        """What its streams read from, in the order of `progress`."""
+        return [] if self._streams is None else self._streams.sources
+
+    @property
+    def runners(self) -> list[StreamRunner]:
+        """What reads its streams."""
+        return [] if self._streams is None else self._streams.runners
+
+    @property
+    def progress(self) -> list[Progress]:
+        """How far its streams are."""
+        return [] if self._streams is None else self._streams.progress
+
     def describe_pipelines(self) -> dict[str, list[str]]:
         """Each pipeline's steps in a few words, without secrets."""
         return {
@@ -114,8 +130,8 @@ class Relay:
     async def ready(self) -> None:
         """Return when every stream is connected for the first time."""
         await self._running.wait()
-        for source in self.sources:
-            await source.connected.wait()
+        if self._streams is not None:
+            await self._streams.connected()
 
     async def run(self, *, wait: float = WAIT_SECONDS, take_over: bool = False) -> None:
         """Relay until `stop` is called. Raises the MessError that it cannot go on with.
@@ -141,8 +157,7 @@ class Relay:
                     self.starting = "opening"
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
-                    await store.take_over()
-                    await self._relay(client, store, steps)
+                    await self._relay(client, store, steps, await store.take_over())
         except Halted:
             log.info("stopped before it was connected")
         finally:
@@ -194,57 +209,59 @@ class Relay:
         self.starting = "opening"
         return answer
 
-    async def _relay(self, client: Any, store: StateStore, steps: Steps) -> None:
-        starts = await self._starts(client, store)
-        parts = Assembly(self.config, steps, store, self._stopping, self.metrics)
-        self.sources, self.progress, self.stages = parts.sources, parts.progress, parts.stages
+    async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
+        config = self.config
+        arrangement = await self._arrange(client, store, known=epoch > 1)
+        parts = Assembly(config, steps, store, self._stopping, self.metrics)
+        self.stages = parts.stages
+        number = len(arrangement.starts)
+
+        def open_stream(start: StreamStart, claim: Claim) -> StreamRunner:
+            return parts.runner(client, start, claim, lambda error: engine.fail(error), streams=number)
+
+        self._streams = streams = Streams(
+            self.plans,
+            arrangement,
+            store,
+            open_stream,
+            oldest=lambda: oldest_kept(client),
+        )
         self.checkpointer = checkpointer = Checkpointer(
             store,
-            self.progress,
-            interval=self.config.checkpoint.interval,
-            idle_interval=self.config.checkpoint.idle_interval,
+            streams.progress,
+            interval=config.checkpoint.interval,
+            idle_interval=config.checkpoint.idle_interval,
         )
-        runners = self.runners
-        engine = Engine(
-            runners, list(parts.pipelines.values()), checkpointer, self._stopping, self.config.shutdown_grace
-        )
-        for stream in self.plans:
-            runners.append(parts.runner(client, stream, starts[stream.name], engine, streams=len(self.plans)))
+        engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
-        self.oplog = OplogWatch(lambda: observe(client, self.clock), self.progress)
-        aside = [asyncio.create_task(_prune(store, self.config.state.retention)), asyncio.create_task(self.oplog.run())]
+        self.oplog = OplogWatch(lambda: observe(client, self.clock), streams.progress)
+        aside = [asyncio.create_task(_prune(store, config.state.retention)), asyncio.create_task(self.oplog.run())]
         try:
-            await engine.run()
+            await engine.run(streams)
         finally:
             for task in aside:
                 task.cancel()
             await asyncio.gather(*aside, return_exceptions=True)
 
-    async def _starts(self, client: Any, store: StateStore) -> dict[str, resume.Start]:
-        """Where each stream begins, stored before any event is delivered."""
-        stored = await store.checkpoints()
-        unchanged = {(checkpoint.stream, checkpoint.plan) for checkpoint in stored}
-        new = [stream for stream in self.plans if (stream.name, stream.hash) not in unchanged]
-        fresh = await self._reach(client, lambda client: fresh_time(client, self.config.start if new else "now"))
-        starts = resume.starts(self.plans, stored, fresh, oldest=self.config.start == "oldest")
-        now = datetime.now(timezone.utc)
-        keep, delete = resume.leftovers(self.plans, stored)
-        first = [
-            Checkpoint(
-                stream.name,
-                stream.hash,
-                resume.describe(stream.selection, starts[stream.name].rules),
-                starts[stream.name].position,
-                now,
-            )
-            for stream in new
-        ]
-        if first or keep:
-            await store.save([*keep, *first])
-        for name in delete:
-            await store.delete_checkpoint(name)
-        return starts
+    async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
+        """The streams and where they begin, stored before any event is delivered. Raises DamagedState."""
+        config = self.config
+        stored, gaps = await store.positions(), await store.gaps()
+        recorded = with_decisions(recorded_in(stored, config.name), gaps)
+        fresh = await self._reach(client, lambda client: fresh_time(client, config.start))
+        begin = Begin(fresh, config.start == "oldest")
+        now = await self._reach(client, lambda client: explained(time_now(client)))
+        verify_times(recorded, now, begin.time)
+        before = await self._reach(client, oldest_kept)
+        lost = Lost(before, now if config.on_history_lost == "now" else None)
+        arrangement = arrange(self.plans, assignments(config), recorded, begin, lost)
+        for start in arrangement.starts:
+            if known and start.new:
+                log.warning("no position for stream; starting from " + describe_start(config), stream=start.name)
+        await record_gaps(store, arrangement, gaps)
+        await store_arrangement(store, arrangement.coverage, arrangement.positions())
+        return arrangement
 
 
 @asynccontextmanager

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bson import Timestamp
 
-from mess.capture import resume
+from mess.capture.arrange import StreamStart
 from mess.capture.excerpt import Excerpt
-from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch, Source
-from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
+from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, JOINING_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
 from mess.config.model import Config
 from mess.config.model import Window as Bounds
 from mess.event import Event
 from mess.relay.build import BuiltStep, Steps
-from mess.relay.checkpointer import Progress
 from mess.relay.dispatch import Dispatcher
-from mess.relay.engine import Engine
 from mess.relay.lane import Lane
 from mess.relay.losses import Keeper, record
 from mess.relay.pipeline import Pipeline
-from mess.relay.router import ScopeRouter
+from mess.relay.router import Claim, ScopeRouter
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.stopping import Stopping
@@ -33,8 +30,7 @@ from mess.telemetry.metrics import Done, Meters
 class Assembly:
     """Makes a relay's pipelines, and for each stream what reads it and leads its events into them.
 
-    What is given up on goes to `keeper`, what becomes of all others is told to `meters`. `sources` and `progress` are
-    the streams', in the order in which they were made.
+    What is given up on goes to `keeper`; `meters` count what becomes of all others.
     """
 
     def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, meters: Meters) -> None:
@@ -44,8 +40,6 @@ class Assembly:
         self._meters = meters
         self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
         self.stages = [stage for pipeline in self.pipelines.values() for stage in pipeline.stages]
-        self.sources: list[ChangeStream] = []
-        self.progress: list[Progress] = []
 
     def _pipeline(self, pipeline: str, steps: Sequence[BuiltStep]) -> Pipeline:
         stages = [
@@ -65,16 +59,19 @@ class Assembly:
     def runner(
         self,
         client: Any,
-        stream: StreamPlan,
-        start: resume.Start,
-        engine: Engine,
+        start: StreamStart,
+        claim: Claim,
+        fail: Callable[[BaseException], None],
         *,
         streams: int,
         until: Timestamp | None = None,
     ) -> StreamRunner:
-        """What runs one of so many `streams`, from `start` on; for ever, or to replay it `until` a cluster time."""
+        """What runs one of so many `streams`: of its events those that `claim` says, for ever or to replay them `until`
+        a cluster time. `fail` is called with what ends one of its lanes.
+        """
         room, reply_events, reply_bytes = _share(self._config.window, streams)
         window = Window(*room)
+        stream = start.plan
         changes = ChangeStream(
             client,
             stream,
@@ -83,7 +80,7 @@ class Assembly:
             on_history_lost=self._config.on_history_lost,
             reply_events=reply_events,
             reply_bytes=reply_bytes,
-            wait_ms=IDLE_WAIT_MS if until is None else BRIEF_WAIT_MS,
+            wait_ms=BRIEF_WAIT_MS if until is not None else JOINING_WAIT_MS if start.joins else IDLE_WAIT_MS,
         )
         source: Source = changes if until is None else Excerpt(changes, until)
         finished = {name: self._done(window, name) for name in self.pipelines}
@@ -94,14 +91,11 @@ class Assembly:
                 finished[pipeline.name],
                 stopping=self._stopping,
                 hungry=dispatcher.hungry,
-                failed=engine.fail,
+                failed=fail,
             )
 
-        router = ScopeRouter(self._config, stream, start, self.pipelines, lane, window.max_events)
+        router = ScopeRouter(self._config, claim, start.position.time, self.pipelines, lane, window.max_events)
         dispatcher = Dispatcher(window, router)
-        self.sources.append(changes)
-        selection = resume.describe(stream.selection, start.rules)
-        self.progress.append(Progress(stream.name, stream.hash, selection, window, start.position))
 
         async def report(batch: Batch) -> None:
             await record(batch, stream, self._keeper)

@@ -13,6 +13,7 @@ MessError
 │  ├─ Refused                   this event is the trouble: `on_failure` decides
 │  └─ BatchError(errors)        which events of a mini-batch failed, and how
 ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
+│  ├─ DamagedState              a stored position cannot be understood → exit 5
 │  ├─ Superseded                another process has taken over this relay's name → exit 6
 │  └─ NameInUse                 another process runs under this relay's name, and does not stop → exit 6
 └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
@@ -176,6 +177,10 @@ class StateError(MessError):
     """Progress or a dead letter cannot be recorded, so the relay must not go on."""
 
     exit_code = 5
+
+
+class DamagedState(StateError):
+    """A record of the relay's progress cannot be understood."""
 
 
 class Superseded(StateError):

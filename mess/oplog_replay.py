@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from bson import Timestamp
@@ -14,10 +15,11 @@ from bson import Timestamp
 from mess.assembly import Assembly
 from mess.capture import client as mongodb
 from mess.capture import preflight
+from mess.capture.arrange import StreamStart
+from mess.capture.coverage import lookup
 from mess.capture.narrow import narrow
-from mess.capture.plan import StreamPlan, plan
+from mess.capture.plan import StreamPlan, assignments, plan
 from mess.capture.reach import Connect, reach
-from mess.capture.resume import Start
 from mess.capture.selection import Narrowing
 from mess.capture.start import explained, time_latest, time_oldest
 from mess.config.load import Loaded
@@ -27,7 +29,7 @@ from mess.relay.build import Steps, build_pipelines
 from mess.relay.engine import Engine
 from mess.relay.losses import Keeper
 from mess.relay.oplog_replay import Outcome, only
-from mess.relay.runner import StreamRunner
+from mess.relay.runner import FixedStreams, StreamRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.values import written_time
 
@@ -70,6 +72,7 @@ class OplogReplay:
         if extent.step is not None:
             self._steps = only(self._steps, extent.step)
         self._plans = narrow(plan(self._config), extent.within)
+        self._assigned = assignments(self._config)
         # Before the first change of its second: a stream never begins where it is to end.
         self._first = _cluster_time(extent.since, 0)
         self._last = _cluster_time(extent.until, _MOST)
@@ -121,18 +124,24 @@ class OplogReplay:
 
     async def _run(self, steps: Steps, plans: Sequence[StreamPlan], stopping: Stopping) -> None:
         parts = Assembly(self._config, steps, self.outcome, stopping, self.outcome)
-        self._runners = runners = list[StreamRunner]()
-        engine = Engine(runners, list(parts.pipelines.values()), None, stopping, self._config.shutdown_grace)
+        self._runners = []
+        engine = Engine(list(parts.pipelines.values()), None, stopping, self._config.shutdown_grace)
         if self._first > self._last:
             return
-        start, number = Start(Position(None, self._first), ()), len(plans)
         for each in plans:
-            runners.append(parts.runner(self._client, each, start, engine, streams=number, until=self._last))
+            start = StreamStart(each, Position(None, self._first))
+            claim = partial(self._claimed, each)
+            runner = parts.runner(self._client, start, claim, engine.fail, streams=len(plans), until=self._last)
+            self._runners.append(runner)
         try:
             with preflight.telling_the_role(plans, self._config.state.database):
-                await engine.run()
+                await engine.run(FixedStreams(self._runners))
         except HistoryLost as error:
             raise await self._lost() from error
+
+    def _claimed(self, stream: StreamPlan, namespace: Namespace) -> Timestamp | None:
+        mine = lookup(self._assigned, namespace) == stream.name and stream.selection.within.selects(namespace)
+        return self._first if mine else None
 
     def _reached(self, runner: StreamRunner) -> Timestamp:
         position = runner.window.position

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 
 from bson import Timestamp
@@ -30,6 +31,16 @@ class Excerpt:
     def problem(self) -> str | None:
         """The stream's."""
         return self._stream.problem
+
+    @property
+    def connected(self) -> asyncio.Event:
+        """The stream's."""
+        return self._stream.connected
+
+    @property
+    def position(self) -> Position:
+        """The stream's."""
+        return self._stream.position
 
     async def read(self) -> Batch | None:
         """The stream's next batch, without what lies behind the end; None when that is reached. Raises SourceError."""

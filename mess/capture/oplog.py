@@ -8,6 +8,7 @@ from typing import Any
 from bson import Timestamp
 from pymongo.errors import OperationFailure
 
+from mess.capture.client import LacksPrivilege
 from mess.capture.clock import ServerClock
 from mess.capture.start import explained
 
@@ -51,6 +52,18 @@ async def read_oplog(client: Any) -> Oplog | None:
     Raises LacksPrivilege when the user may not read it, and another SourceError when MongoDB does not answer.
     """
     return await explained(_read(client))
+
+
+async def oldest_kept(client: Any) -> Timestamp | None:
+    """The time before which changes have been removed; None when none have, or when it is not known.
+
+    Raises SourceUnavailable when MongoDB does not answer.
+    """
+    try:
+        oplog = await read_oplog(client)
+    except LacksPrivilege:
+        return None
+    return None if oplog is None or oplog.whole else oplog.oldest
 
 
 async def _read(client: Any) -> Oplog | None:

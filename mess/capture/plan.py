@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import translate
 from typing import Any
 
 from bson import Regex, json_util
 
+from mess.capture.coverage import Rule
+from mess.capture.region import Region
 from mess.capture.selection import Entry, Selection
 from mess.config.document import show
 from mess.config.match import parsed
@@ -69,6 +71,12 @@ class StreamPlan:
             stages.append({"$project": dict.fromkeys(self.fields, 1)})
         return stages
 
+    def narrowed(self, name: str, regions: Sequence[Region]) -> StreamPlan:
+        """The same stream under another name, for some of its namespaces only; MongoDB evaluates that."""
+        condition = _within_regions(regions)
+        match = condition if self.match is None else {"$and": [self.match, condition]}
+        return replace(self, name=name, match=match, database_events=False)
+
 
 _CAMEL = {
     "off": "default",
@@ -91,13 +99,53 @@ def plan(config: Config) -> list[StreamPlan]:
     """The change streams that the config asks for: one per database, one for all databases that globs name, and one
     more for each set of collections with stream options of their own.
     """
-    groups: dict[tuple[str | None, str, str], list[_Branch]] = defaultdict(list)
+    groups = _groups(config)
+    names = _names(groups)
+    return [_stream(key, branches, names[key], config) for key, branches in groups.items()]
+
+
+def assignments(config: Config) -> tuple[Rule[str | None], ...]:
+    """The name of the stream that delivers each namespace's events, None for what the config leaves out: a map as
+    `mess.capture.coverage` has them.
+    """
+    names = _names(_groups(config))
+    rules: list[Rule[str | None]] = []
+    for db in (*_NEVER_WATCHED, config.state.database):
+        rules += [Rule(Region.of(db, "*"), None), Rule(Region.of(db, ""), None)]
+    for db in sorted(config.databases, key=is_glob):  # a database's own name goes before every glob
+        scope = config.databases[db]
+        # Events of a whole database come with the first of its streams.
+        rules.append(Rule(Region.of(db, ""), "*" if is_glob(db) else db))
+        for coll in sorted(scope.collections or ("*",), key=is_glob):
+            rules.append(Rule(Region.of(db, coll), names[_key(db, _options(config, db, scope, coll))]))
+        rules.append(Rule(Region.of(db, "*"), None))
+    return tuple(rules)
+
+
+_Key = tuple[str | None, str, str]
+"""What the branches of one stream share: the database (None for all), and the stream's options."""
+
+
+def _key(db: str, options: Resolved) -> _Key:
+    database = None if is_glob(db) else db
+    return database, options.full_document, options.full_document_before_change
+
+
+def _groups(config: Config) -> dict[_Key, list[_Branch]]:
+    groups: dict[_Key, list[_Branch]] = defaultdict(list)
     for branch in _branches(config):
-        database = None if is_glob(branch.entry.db) else branch.entry.db
-        options = branch.options
-        groups[database, options.full_document, options.full_document_before_change].append(branch)
-    taken: set[str] = set()
-    return [_stream(key, branches, taken, config) for key, branches in groups.items()]
+        groups[_key(branch.entry.db, branch.options)].append(branch)
+    return groups
+
+
+def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
+    """A name for each stream: its database's for the first, which others extend by their options."""
+    names: dict[_Key, str] = {}
+    for key in keys:
+        database, full_document, before_change = key
+        name = database or "*"
+        names[key] = f"{name} ({full_document}, {before_change})" if name in names.values() else name
+    return names
 
 
 def _branches(config: Config) -> Iterable[_Branch]:
@@ -138,13 +186,8 @@ def _query(config: Config, db: str, coll: str | None = None) -> str:
     return "match" if config.match else ""
 
 
-def _stream(key: tuple[str | None, str, str], branches: list[_Branch], taken: set[str], config: Config) -> StreamPlan:
+def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> StreamPlan:
     database, full_document, before_change = key
-    name = database or "*"
-    first = name not in taken
-    if not first:
-        name = f"{name} ({full_document}, {before_change})"
-    taken.add(name)
     return StreamPlan(
         name=name,
         database=database,
@@ -152,7 +195,7 @@ def _stream(key: tuple[str | None, str, str], branches: list[_Branch], taken: se
         match=_match(database, branches, config),
         full_document=full_document,
         full_document_before_change=before_change,
-        database_events=first,
+        database_events=name == (database or "*"),
         expanded_events=config.show_expanded_events,
         queries=tuple(dict.fromkeys(branch.query for branch in branches if branch.query)),
     )
@@ -193,6 +236,27 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
     if options.match:
         conditions.append(parsed(options.match))
     return _all(conditions) or None
+
+
+def _within_regions(regions: Sequence[Region]) -> dict[str, Any]:
+    single: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    others: list[Region] = []
+    for region in regions:
+        if len(region.colls) > 1 or is_glob(region.colls[0]):
+            others.append(region)
+        elif region.colls[0]:
+            single[region.dbs].append(region.colls[0])
+
+    def within(place: str) -> list[dict[str, Any]]:
+        named = [[*_fitting(f"{place}.db", dbs), *_named(f"{place}.coll", colls, ())] for dbs, colls in single.items()]
+        wide = [[*_fitting(f"{place}.db", each.dbs), *_fitting(f"{place}.coll", each.colls)] for each in others]
+        return [_all(conditions) for conditions in (*named, *wide)]
+
+    return {"$or": [{"operationType": {"$in": ALWAYS_SEEN}}, *within("ns"), *within("to")]}
+
+
+def _fitting(path: str, patterns: Sequence[str]) -> list[dict[str, Any]]:
+    return [{path: {"$in": [exact_or_glob(pattern)]}} for pattern in patterns if pattern != "*"]
 
 
 def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,8 +40,16 @@ class Batch:
     lost: LostHistory | None = None
 
 
-class Source(Protocol):
-    """One change stream."""
+@dataclass(frozen=True, slots=True)
+class StoppedSource:
+    """Stands for a stream that is not read."""
+
+    name: str
+    problem: str | None
+
+
+class Connection(Protocol):
+    """A stream, as its state is reported."""
 
     @property
     def name(self) -> str:
@@ -49,6 +58,18 @@ class Source(Protocol):
     @property
     def problem(self) -> str | None:
         """Why it is not connected at present; None while it is."""
+
+
+class Source(Connection, Protocol):
+    """One change stream."""
+
+    @property
+    def connected(self) -> asyncio.Event:
+        """Set while it is connected."""
+
+    @property
+    def position(self) -> Position:
+        """Where it goes on reading: behind the batch that `read` gave last."""
 
     async def read(self) -> Batch | None:
         """The next batch, empty when nothing happened for a while; None at the end, where the stream is to have one.

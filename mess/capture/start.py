@@ -41,6 +41,11 @@ async def time_oldest(client: Any) -> Timestamp:
     return oldest
 
 
+def describe_start(config: Any) -> str:
+    """Where streams without a position begin, in words."""
+    return config.start if isinstance(config.start, str) else config.start.isoformat()
+
+
 async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) -> Timestamp:
     """Where a stream that has no checkpoint begins, as the config's `start` says.
 

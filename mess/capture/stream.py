@@ -35,6 +35,8 @@ IDLE_WAIT_MS = 5_000
 """How long MongoDB may wait before it gives an empty reply, while nothing happens."""
 BRIEF_WAIT_MS = 50
 """For a stream that is read to an end, which is seen by an empty reply."""
+JOINING_WAIT_MS = 200
+"""For a stream that is to join another as soon as it has caught up."""
 _PAUSE_FIRST = 0.1
 _PAUSE_CAP = 10.0
 _TOKEN = re.compile(r'_data: "([0-9A-F]+)"')
@@ -47,7 +49,7 @@ class ChangeStream:
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
     see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
     size of the events before; MongoDB waits at most `wait_ms` for something to happen before it gives an empty one.
-    `latest` is that of `mess.capture.resume.Start`.
+    `latest` is that of `mess.capture.arrange.StreamStart`.
     """
 
     def __init__(
@@ -86,6 +88,11 @@ class ChangeStream:
         self._too_large: str | None = None
         self._busy = True
         self._failures = 0
+
+    @property
+    def position(self) -> Position:
+        """See `Source.position`."""
+        return self._position
 
     async def read(self) -> Batch:
         """See `Source.read`. Raises HistoryLost and other SourceErrors that trying again does not mend."""
@@ -209,7 +216,12 @@ class ChangeStream:
         elif kind is Kind.UNKNOWN_OPTION and opening and self._resume_option == "startAfter":
             self._resume_option = "resumeAfter"
         elif kind is Kind.BAD_TOKEN and self._token_is_good and self._position.time is not None:
-            log.info("resume token refused, going on by cluster time", stream=self.name, error=str(explain(error)))
+            log.warning(
+                "MongoDB refuses the resume token; continuing by cluster time",
+                stream=self.name,
+                time=_written(self._position),
+                error=str(explain(error)),
+            )
             self._token_is_good = False
         elif reason := stop_reason(error, self._plan):
             raise reason from error
@@ -252,8 +264,8 @@ class ChangeStream:
             return None
         lost = HistoryLost(
             f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes "
-            "have been lost to this relay. To go on from now: `mess checkpoints reset`, or set `on_history_lost: now`; "
-            "a larger oplog lets the relay be away for longer"
+            f'have been lost to this relay. To continue from now: mess checkpoints reset --stream "{self.name}", or '
+            "set `on_history_lost: now`; a larger oplog lets the relay be away for longer"
         )
         if self._on_history_lost == "stop":
             raise lost from error

@@ -7,7 +7,7 @@ import traceback
 
 import typer
 
-from mess.cli import check, checkpoints, dead_letters, demo, init, replay, run, schema, validate
+from mess.cli import check, checkpoints, dead_letters, demo, gaps, init, replay, run, schema, validate
 from mess.cli.common import report
 from mess.errors import MessError
 from mess.telemetry.redact import redact
@@ -28,6 +28,7 @@ app.command()(schema.schema)
 app.command()(demo.demo)
 app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(gaps.app, name="gaps")
 
 
 @app.callback(invoke_without_command=True)

@@ -1,96 +1,120 @@
-"""`mess checkpoints`: how far each stream is done."""
+"""`mess checkpoints`: how far each stream has been processed."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.connecting import TimeoutOption
 from mess.cli.state import with_store
-from mess.cli.times import moment
+from mess.cli.times import cluster_time, cluster_time_text
 from mess.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mess.state.store import Checkpoint, StateStore
+    from bson import Timestamp
 
-app = typer.Typer(help="See and move how far each stream is done.", no_args_is_help=True)
+    from mess.relay.positions import Row
+    from mess.state.store import StateStore
+
+app = typer.Typer(help="Show and change how far each stream has been processed.", no_args_is_help=True)
+
+StreamOption = Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)]
+ForceOption = Annotated[bool, typer.Option("--force", help="Even if the relay is running; it then stops.")]
 
 
 @app.command("list")
 def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """List every stream's checkpoint."""
-    checkpoints = run_async(with_store(load_config(config, mongodb__url=url), _all, timeout))
+    """List every stream's position, and those of namespaces that are not watched any more."""
+
+    async def read(store: StateStore) -> list[Row]:
+        from mess.relay.positions import rows
+
+        return await rows(store)
+
+    found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("stream", "done up to", "recorded")
-    for checkpoint in sorted(checkpoints, key=lambda found: found.stream):
-        table.add_row(checkpoint.stream, _time(checkpoint), f"{checkpoint.updated:%Y-%m-%d %H:%M:%S} UTC")
+    table = Table("stream", "namespaces", "processed up to", "recorded")
+    for row in found:
+        recorded = "" if row.updated is None else f"{row.updated:%Y-%m-%d %H:%M:%S} UTC"
+        table.add_row(row.stream, row.namespaces, _shown(row.time), recorded)
     Console().print(table)
 
 
 @app.command("set")
 def set_(
-    time: Annotated[datetime, typer.Argument(help="An ISO time, or an age like 2h.", parser=moment, metavar="TIME")],
-    stream: Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)] = None,
+    time: Annotated[
+        Any,
+        typer.Argument(
+            help="An ISO time, an age like 2h, or a cluster time as `reset` prints it (1766831212:17).",
+            parser=cluster_time,
+            metavar="TIME",
+        ),
+    ],
+    stream: StreamOption = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Let streams begin at a time when the relay is next started. A relay that is running stops."""
-    from bson import Timestamp
+    """Make streams resume from a time when the relay is next started, whether they have a position or not.
 
-    from mess.capture.resume import moved
-
-    begin = Timestamp(int(time.timestamp()), 1)
+    A stream that is stopped because its history was lost continues at that time in the running relay.
+    """
+    loaded = load_config(config, mongodb__url=url)
 
     async def move(store: StateStore) -> list[str]:
-        chosen = _chosen(await store.checkpoints(), stream)
-        for checkpoint in chosen:
-            await store.set_checkpoint(replace(moved(checkpoint, begin), updated=datetime.now(timezone.utc)))
-        return [checkpoint.stream for checkpoint in chosen]
+        from mess.capture.plan import assignments
+        from mess.relay.positions import resume_at
 
-    for name in run_async(with_store(load_config(config, mongodb__url=url), move, timeout)):
-        typer.echo(f"{name}: begins at {time.astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC")
+        return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force)
+
+    for name in run_async(with_store(loaded, move, timeout)):
+        typer.echo(f"{name}: resumes at {_shown(time)}")
 
 
 @app.command()
 def reset(
-    stream: Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)] = None,
+    stream: StreamOption = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every stream.")] = False,
+    force: ForceOption = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Forget how far streams are done: they begin at the config's `start`. A relay that is running stops."""
+    """Forget how far streams have been processed: they begin at the config's `start`.
 
-    async def forget(store: StateStore) -> list[str]:
-        chosen = _chosen(await store.checkpoints(), stream)
-        for checkpoint in chosen:
-            await store.delete_checkpoint(checkpoint.stream)
-        return [checkpoint.stream for checkpoint in chosen]
+    Prints what it removes as commands that restore it. A stream that is stopped because its history was lost continues
+    from now in the running relay.
+    """
+    if (stream is None) == (not all_):
+        raise ConfigError("name the stream to reset with --stream NAME, or reset every stream with --all")
+    loaded = load_config(config, mongodb__url=url)
 
-    for name in run_async(with_store(load_config(config, mongodb__url=url), forget, timeout)):
-        typer.echo(f"{name}: forgotten")
+    async def forget(store: StateStore) -> list[Row]:
+        from mess.capture import client as mongodb
+        from mess.capture.start import explained, time_now
+        from mess.relay.positions import forget
+
+        async def now() -> Timestamp:
+            client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
+            try:
+                return await explained(time_now(client))
+            finally:
+                await mongodb.close(client)
+
+        return await forget(store, now, stream=stream, force=force)
+
+    removed = run_async(with_store(loaded, forget, timeout))
+    if not removed:
+        typer.echo("removed what was damaged")
+    for row in removed:
+        typer.echo(f"{row.stream} ({row.namespaces}): forgotten. To restore it:")
+        typer.echo(f'  mess checkpoints set {cluster_time_text(row.time)} --stream "{row.stream}"')
 
 
-async def _all(store: StateStore) -> list[Checkpoint]:
-    return await store.checkpoints()
-
-
-def _chosen(checkpoints: list[Checkpoint], stream: str | None) -> list[Checkpoint]:
-    chosen = [checkpoint for checkpoint in checkpoints if stream in (None, checkpoint.stream)]
-    if not chosen:
-        known = ", ".join(checkpoint.stream for checkpoint in checkpoints) or "none"
-        raise ConfigError(
-            f"no checkpoint of stream {stream!r}; known: {known}" if stream else "there are no checkpoints"
-        )
-    return chosen
-
-
-def _time(checkpoint: Checkpoint) -> str:
-    time = checkpoint.position.time
-    return "unknown" if time is None else f"{time.as_datetime():%Y-%m-%d %H:%M:%S} UTC"
+def _shown(time: Timestamp) -> str:
+    return f"{time.as_datetime():%Y-%m-%d %H:%M:%S} UTC ({cluster_time_text(time)})"

@@ -2,9 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from bson import Timestamp
+
+
+def cluster_time(text: str) -> Timestamp:
+    """A cluster time from `1766831212:17` (seconds since 1970 and an increment), or from what `moment` understands."""
+    from bson import Timestamp
+
+    found = re.fullmatch(r"(\d{1,10}):(\d{1,10})", text.strip())
+    if found is None:
+        return Timestamp(max(1, int(moment(text).timestamp())), 1)
+    try:
+        return Timestamp(int(found[1]), int(found[2]))
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no cluster time; its parts are below 2^32") from error
+
+
+def cluster_time_text(time: Timestamp) -> str:
+    """A cluster time as `cluster_time` reads it."""
+    return f"{time.time}:{time.inc}"
 
 
 def seconds(text: str) -> float:

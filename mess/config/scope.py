@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Scope, StepSpec
@@ -18,6 +19,7 @@ TOP_LEVEL = "top level"
 T = TypeVar("T")
 
 
+@lru_cache(maxsize=10_000)
 def is_glob(name: str) -> bool:
     """Whether a database's or collection's name in the config stands for many."""
     return any(character in name for character in "*?[")

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from mess.event import Event
 from mess.relay.runner import StreamRunner
@@ -45,11 +46,19 @@ def blocked(runners: Sequence[StreamRunner]) -> list[str]:
     return [text for runner in runners if (text := blockage(runner)) is not None]
 
 
+class HasRunners(Protocol):
+    """The streams of a relay, of which there may be more or fewer later."""
+
+    @property
+    def runners(self) -> Sequence[StreamRunner]:
+        """What reads them."""
+
+
 @dataclass(slots=True)
 class BlockedStreamLog:
     """Logs when a stream becomes blocked, every ten minutes while it is, and when it flows again."""
 
-    runners: Sequence[StreamRunner]
+    streams: HasRunners
     _logged: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
@@ -61,7 +70,7 @@ class BlockedStreamLog:
     def look(self) -> None:
         """Log what has changed since the last look."""
         now = time.monotonic()
-        for runner in self.runners:
+        for runner in self.streams.runners:
             text = blockage(runner)
             if text is None:
                 if self._logged.pop(runner.name, None) is not None:

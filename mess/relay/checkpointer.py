@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
 
 from mess.errors import StateError
 from mess.event import Position
@@ -15,7 +14,7 @@ from mess.relay.window import Window
 from mess.state.store import Checkpoint, StateStore
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Progress:
     """A stream's window, and what has been recorded of it.
 
@@ -24,7 +23,6 @@ class Progress:
 
     stream: str
     plan: str
-    selection: dict[str, Any]
     window: Window
     saved: Position | None = None
     saved_at: float = field(default_factory=time.monotonic)
@@ -77,7 +75,7 @@ class Checkpointer:
         for stream in moved:
             if position := stream.window.position:
                 updated = datetime.now(timezone.utc)
-                checkpoints.append(Checkpoint(stream.stream, stream.plan, stream.selection, position, updated))
+                checkpoints.append(Checkpoint(stream.stream, stream.plan, position, updated))
         if not checkpoints:
             return
         self._saving_since = now

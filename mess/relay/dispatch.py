@@ -98,6 +98,10 @@ class Dispatcher:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
+    def forget_routes(self) -> None:
+        """Ask the router anew where each namespace's events go."""
+        self._routes.clear()
+
     async def dispatch(self, batch: Batch) -> None:
         """Bring a whole batch on its way; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events

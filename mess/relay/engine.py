@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
+from typing import Protocol
 
 from mess.errors import StateError, Superseded
 from mess.relay.blocked import BlockedStreamLog
 from mess.relay.checkpointer import Checkpointer
+from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.runner import StreamRunner
 from mess.relay.stopping import Stopping
@@ -20,20 +22,40 @@ _LAST_CHECKPOINT_SECONDS = 4.0
 """Enough for a server that lives; with the grace and the closing it stays below a container's usual stop timeout."""
 
 
+class RunningStreams(Protocol):
+    """The streams that an engine runs."""
+
+    @property
+    def runners(self) -> Sequence[StreamRunner]:
+        """What reads them."""
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """All lanes that their events have taken so far."""
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether a stream that should be reading has no connection to MongoDB."""
+
+    async def run(self) -> None:
+        """Read them to their ends. Raises what they cannot go on with."""
+
+    async def close(self) -> None:
+        """Let go of their cursors."""
+
+
 class Engine:
-    """Runs the streams' runners and the checkpointer until it is told to stop, until something cannot go on, or until
-    all streams have come to their ends. Without a checkpointer, no progress is recorded.
+    """Runs the streams and the checkpointer until it is told to stop, until something cannot go on, or until all
+    streams have come to their ends. Without a checkpointer, no progress is recorded.
     """
 
     def __init__(
         self,
-        runners: Sequence[StreamRunner],
         pipelines: Sequence[Pipeline],
         checkpointer: Checkpointer | None,
         stopping: Stopping,
         grace: float,
     ) -> None:
-        self._runners = runners
         self._pipelines = pipelines
         self._checkpointer = checkpointer
         self._stopping = stopping
@@ -46,7 +68,7 @@ class Engine:
             self._failure = error
         self._stopping.set()
 
-    async def run(self) -> None:
+    async def run(self, streams: RunningStreams) -> None:
         """Run, then stop in order: reading first, then what is in flight, the checkpoint last. Raises what failed."""
         tasks: list[asyncio.Task[None]] = []
         opened: list[Pipeline] = []
@@ -54,21 +76,20 @@ class Engine:
             for pipeline in self._pipelines:
                 opened.append(pipeline)
                 await pipeline.open()
-            readers = [asyncio.create_task(self._guard(runner.run)) for runner in self._runners]
-            tasks = [*readers, asyncio.create_task(self._stop_after(readers))]
+            tasks = [asyncio.create_task(self._guard(partial(self._read, streams)))]
             for pipeline in self._pipelines:
                 tasks += [asyncio.create_task(self._guard(stage.check)) for stage in pipeline.stages]
-            tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(self._runners).run)))
+            tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(streams).run)))
             if (checkpointer := self._checkpointer) is not None:
-                tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer))))
+                tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer, streams))))
             await self._stopping.wait()
         finally:
             if not self._stopping.is_set():
                 self._stopping.set()
             await _cancel(tasks)
-            await self._finish_lanes()
+            await self._finish_lanes(streams)
             await self._last_checkpoint()
-            await asyncio.gather(*(runner.source.close() for runner in self._runners), return_exceptions=True)
+            await streams.close()
             for pipeline in reversed(opened):
                 await pipeline.close()
         if self._failure is not None:
@@ -81,11 +102,14 @@ class Engine:
         except Exception as error:
             self.fail(error)
 
-    async def _stop_after(self, readers: Sequence[asyncio.Task[None]]) -> None:
-        await asyncio.wait(readers)
+    async def _read(self, streams: RunningStreams) -> None:
+        try:
+            await streams.run()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
         self._stopping.set()
 
-    async def _checkpoint(self, checkpointer: Checkpointer) -> None:
+    async def _checkpoint(self, checkpointer: Checkpointer, streams: RunningStreams) -> None:
         while True:
             try:
                 await checkpointer.run()
@@ -93,12 +117,12 @@ class Engine:
                 raise
             except StateError as error:
                 # With MongoDB away there is nothing to deliver either: the streams wait for it, and so does this.
-                if all(runner.source.problem is None for runner in self._runners):
+                if not streams.disconnected:
                     raise
                 log.warning("progress is recorded as soon as MongoDB is back", error=str(error))
 
-    async def _finish_lanes(self) -> None:
-        busy = [lane.task for runner in self._runners for lane in runner.lanes() if lane.task is not None]
+    async def _finish_lanes(self, streams: RunningStreams) -> None:
+        busy = [lane.task for lane in streams.lanes if lane.task is not None]
         if not busy:
             return
         _, late = await asyncio.wait(busy, timeout=self._grace)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from mess.capture.plan import StreamPlan
-from mess.capture.resume import Start
+from bson import Timestamp
+
 from mess.config.model import Config
 from mess.config.scope import resolve
 from mess.event import Namespace
@@ -13,13 +13,15 @@ from mess.relay.dispatch import Route
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 
+Claim = Callable[[Namespace], Timestamp | None]
+"""From which cluster time on a stream delivers a namespace's events; None where that is not its business."""
 MakeLane = Callable[[Pipeline], Lane]
 """Makes a lane of a pipeline."""
 
 
 class ScopeRouter:
-    """The routes of one stream, of which `room` events may be in flight. Lanes belong to a stream and a pipeline, and
-    are made when first needed.
+    """The routes of one stream, which begins at `begin` and delivers what `claim` says, `room` events at a time. Lanes
+    belong to a stream and a pipeline, and are made when first needed.
 
     Events that would take another pipeline than one of `pipelines` go nowhere.
     """
@@ -27,15 +29,15 @@ class ScopeRouter:
     def __init__(
         self,
         config: Config,
-        plan: StreamPlan,
-        start: Start,
+        claim: Claim,
+        begin: Timestamp | None,
         pipelines: Mapping[str, Pipeline],
         make_lane: MakeLane,
         room: int,
     ) -> None:
         self._config = config
-        self._plan = plan
-        self._start = start
+        self._claim = claim
+        self._begin = begin
         self._pipelines = pipelines
         self._make_lane = make_lane
         self._room = room
@@ -45,9 +47,8 @@ class ScopeRouter:
 
     def route(self, namespace: Namespace) -> Route | None:
         """See `mess.relay.dispatch.Router`."""
-        if not namespace.coll and not self._plan.database_events:
-            return None
-        if not self._plan.selection.selects(namespace):
+        since = self._claim(namespace)
+        if since is None:
             return None
         options = resolve(self._config, *namespace)
         if options is None or options.pipeline.name not in self._pipelines:
@@ -59,7 +60,8 @@ class ScopeRouter:
             self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
             self.lanes += self._groups[key]
         operations = None if options.operations is None else frozenset(options.operations)
-        return Route(self._groups[key], options.order, operations, self._start.since(namespace))
+        later = since if self._begin is not None and since > self._begin else None
+        return Route(self._groups[key], options.order, operations, later)
 
     def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
         """By the old name where the config selects it (another stream may see the event too), else by the new."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
 from mess.capture.source import Batch, Source
 from mess.relay.dispatch import Dispatcher
@@ -10,11 +11,36 @@ from mess.relay.lane import Lane
 from mess.relay.window import Window
 
 
+class FixedStreams:
+    """Streams that each have an end, run side by side."""
+
+    disconnected = False
+
+    def __init__(self, runners: Sequence[StreamRunner]) -> None:
+        self.runners = list(runners)
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Those of all streams."""
+        return [lane for runner in self.runners for lane in runner.lanes()]
+
+    async def run(self) -> None:
+        """Return when all have come to their ends. Raises SourceError when one cannot be read any more."""
+        async with asyncio.TaskGroup() as group:
+            for runner in self.runners:
+                group.create_task(runner.run())
+
+    async def close(self) -> None:
+        """Close every stream's cursor."""
+        await asyncio.gather(*(runner.source.close() for runner in self.runners), return_exceptions=True)
+
+
 class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
-    `report` records what a batch has to tell besides its events, before the position behind it counts. `finished` is
-    set when the source has come to its end, and all that it gave is done. `name` is the stream's.
+    `report` records what a batch has to tell besides its events, before the position behind it counts. `began` tells
+    that something was read; `finished` is set when the source has come to its end, and all that it gave is done. `name`
+    is the stream's.
     """
 
     def __init__(
@@ -35,10 +61,38 @@ class StreamRunner:
         self._report = report
         self._counted = counted
         self.finished = False
+        self.began = False
+        self._running = asyncio.Event()
+        self._running.set()
+        self._paused = asyncio.Event()
+
+    def pause(self) -> None:
+        """Ask it to read no further; `paused` returns when it has dispatched what it was reading."""
+        self._running.clear()
+
+    async def paused(self) -> None:
+        """Wait until it has paused."""
+        await self._paused.wait()
+
+    def resume(self) -> None:
+        """Let it read on."""
+        self._paused.clear()
+        self._running.set()
+
+    def forget_routes(self) -> None:
+        """Ask anew where each namespace's events go."""
+        self._dispatcher.forget_routes()
 
     async def run(self) -> None:
         """Go on until cancelled, or to the source's end. Raises SourceError when it cannot be read any more."""
-        while (batch := await self.source.read()) is not None:
+        while True:
+            if not self._running.is_set():
+                self._paused.set()
+                await self._running.wait()
+            batch = await self.source.read()
+            if batch is None:
+                break
+            self.began = True
             if batch.unreadable or batch.lost:
                 await self._report(batch)
             self._counted(len(batch.events))

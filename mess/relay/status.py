@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import mess
 from mess.capture.clock import ServerClock
-from mess.capture.source import Source
+from mess.capture.source import Connection, StoppedSource
 from mess.instance import Instance
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
@@ -24,15 +24,21 @@ class Parts(Protocol):
     instance: Instance
     metrics: Metrics
     stages: list[Stage]
-    progress: list[Progress]
-    runners: list[StreamRunner]
     starting: str | None
     checkpointer: Checkpointer | None
     clock: ServerClock
     oplog: OplogWatch | None
 
     @property
-    def sources(self) -> Sequence[Source]:
+    def runners(self) -> Sequence[StreamRunner]:
+        """What reads the streams that have begun."""
+
+    @property
+    def progress(self) -> Sequence[Progress]:
+        """How far each stream is."""
+
+    @property
+    def sources(self) -> Sequence[Connection]:
         """One of each stream, in the order of `progress`."""
 
     @property
@@ -101,6 +107,7 @@ class RelayStatus:
                     "name": stream.name,
                     "connected": stream.connected,
                     "problem": stream.problem,
+                    "stopped": stream.stopped,
                     "lag_seconds": stream.lag,
                     "window_events": stream.window_events,
                     "window_bytes": stream.window_bytes,
@@ -120,7 +127,7 @@ class RelayStatus:
         return self._relay.metrics.render()
 
 
-def _stream(source: Source, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
+def _stream(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
     window = progress.window
     position = window.position or progress.saved
     # A position may lie a tick ahead of now: behind everything that has been committed.
@@ -134,4 +141,5 @@ def _stream(source: Source, progress: Progress, now: float, oplog: OplogWatch | 
         window_bytes=window.bytes,
         checkpoint_age=time.monotonic() - progress.saved_at,
         headroom=None if oplog is None else oplog.headroom(progress),
+        stopped=isinstance(source, StoppedSource),
     )

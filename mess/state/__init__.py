@@ -1,6 +1,6 @@
 """What survives a restart: checkpoints, dead letters and gaps."""
 
 from mess.state.records import Attempt
-from mess.state.store import Checkpoint, DeadLetter, Gap, StateStore, Wanted
+from mess.state.store import Checkpoint, DeadLetter, Gap, Positions, StateStore, Wanted
 
-__all__ = ["Attempt", "Checkpoint", "DeadLetter", "Gap", "StateStore", "Wanted"]
+__all__ = ["Attempt", "Checkpoint", "DeadLetter", "Gap", "Positions", "StateStore", "Wanted"]

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Sequence
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from bson import Timestamp
 from bson.codec_options import CodecOptions
-from pymongo import ReadPreference, UpdateOne, WriteConcern
-from pymongo.errors import BulkWriteError
+from pymongo import ReadPreference, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from mess.errors import NotPermitted, StateError
-from mess.event import Position
-from mess.state.failover import Unsettled, is_refusal, persist
+from mess.state.failover import is_refusal, persist
 from mess.state.lease import Lease
 from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
-from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
+from mess.state.mongo_positions import MongoPositions
+from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
 
-_DUPLICATE_KEY = 11000
 _WRITE_TIMEOUT_MS = 10_000
 
 
 class MongoStore(StateStore):
-    """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks` and `relays` of a database.
+    """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps` and `relays` of a database.
 
     `database` is PyMongo's async handle or Motor's; its client is the caller's to connect and to close. Everything is
     written with majority write concern. `patience` is for how many seconds a failing write is tried again, so that an
     election does not stop the relay.
-
-    Of checkpoints, the document named like the relay itself is a fence: every write touches it first, so that a
-    superseded process cannot write streams which its successor does not know either.
     """
 
     def __init__(self, database: Any, relay: str, *, patience: float = 60.0) -> None:
@@ -48,9 +42,16 @@ class MongoStore(StateStore):
             "read_concern": ReadConcern("majority"),
             "write_concern": WriteConcern("majority", wtimeout=_WRITE_TIMEOUT_MS),
         }
-        self._checkpoints = database.get_collection("checkpoints", **options)
         self._relays = database.get_collection("relays", **options)
         self._lease = MongoLease(database, relay, patience)
+        self._gaps = database.get_collection("gaps", **options)
+        self._positions = MongoPositions(
+            self._relays,
+            database.get_collection("checkpoints", **options),
+            relay,
+            patience,
+            f"{database.name}.checkpoints",
+        )
         self._letters = MongoLetters(
             database.get_collection("dead_letters", **options),
             database.get_collection("dead_letter_chunks", **options),
@@ -76,77 +77,20 @@ class MongoStore(StateStore):
         return self._lease
 
     async def take_over(self) -> int:
-        async def raise_epoch() -> int:
-            relay = await self._relays.find_one_and_update(
-                {"_id": self.relay}, {"$inc": {"epoch": 1}}, upsert=True, return_document=True
-            )
-            epoch = int(relay["epoch"])
-            await self._checkpoints.update_one(
-                {"_id": self.relay},
-                {"$max": {"epoch": epoch}, "$set": {"relay": self.relay, "fence": True}},
-                upsert=True,
-            )
-            # $max, since of two processes starting at the same time the older may come here last.
-            await self._checkpoints.update_many({"relay": self.relay}, {"$max": {"epoch": epoch}})
-            return epoch
-
-        self._epoch = await self._persist("take over the relay's state", raise_epoch)
+        self._epoch = await self._positions.take_over()
         return self._epoch
 
-    async def checkpoints(self) -> list[Checkpoint]:
-        async def read() -> list[Checkpoint]:
-            wanted = {"relay": self.relay, "fence": {"$ne": True}, "deleted": {"$ne": True}}
-            return [_checkpoint(each) async for each in self._checkpoints.find(wanted).sort([("_id", 1)])]
+    async def positions(self) -> Positions:
+        return await self._positions.read()
 
-        return await self._persist("read the checkpoints", read)
+    async def remove_position(self, stream: str) -> bool:
+        return await self._positions.remove(self.epoch, stream)
 
-    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
-        epoch = self.epoch
-        writes = [self._conditional(self.relay, {"fence": True}, epoch)]
-        for each in checkpoints:
-            token = None if each.position.token is None else dict(each.position.token)
-            fields = {
-                "stream": each.stream,
-                "plan": each.plan,
-                "selection": json.dumps(each.selection),  # its keys may hold $ and dots
-                "token": token,
-                "time": each.position.time,
-                "updated": each.updated,
-                "deleted": False,
-            }
-            writes.append(self._conditional(f"{self.relay}/{each.stream}", fields, epoch))
-        await self._persist("store the checkpoints", lambda: self._write(writes))
+    async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
+        await self._positions.arrange(self.epoch, arrangement, coverage, checkpoints)
 
-    async def _delete_checkpoint(self, stream: str) -> bool:
-        # Marked, not removed: a superseded process must still find the newer epoch, or it would write it anew.
-        query = {"_id": f"{self.relay}/{stream}", "deleted": {"$ne": True}}
-        fields = {"token": None, "time": None, "deleted": True}
-        write = self._conditional(query["_id"], fields, self.epoch)
-
-        async def delete() -> bool:
-            found = await self._checkpoints.find_one(query, {"_id": 1}) is not None
-            if found:
-                await self._write([write])
-            return found
-
-        return await self._persist("delete a checkpoint", delete)
-
-    def _conditional(self, name: Any, fields: dict[str, Any], epoch: int) -> UpdateOne:
-        """A write that a newer epoch turns into an insert of a name which is there already."""
-        update = {"$set": {**fields, "relay": self.relay, "epoch": epoch}}
-        return UpdateOne({"_id": name, "epoch": {"$lte": epoch}}, update, upsert=True)
-
-    async def _write(self, writes: Sequence[UpdateOne]) -> None:
-        try:
-            await self._checkpoints.bulk_write(writes, ordered=True)
-        except BulkWriteError as error:
-            if not any(each.get("code") == _DUPLICATE_KEY for each in error.details.get("writeErrors", ())):
-                raise
-            relay = await self._relays.find_one({"_id": self.relay})
-            if relay and relay["epoch"] > self.epoch:
-                raise self._superseded(relay["epoch"]) from error
-            # Two attempts of one write may insert the same name at the same time; the next one finds it there.
-            raise Unsettled(str(error)) from error
+    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
+        return await self._positions.save(self.epoch, arrangement, checkpoints)
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
@@ -176,19 +120,25 @@ class MongoStore(StateStore):
         return await self._letters.prune(max_age, max_count)
 
     async def record_gap(self, gap: Gap) -> None:
-        entry = {"stream": gap.stream, "since": gap.since, "until": gap.until, "reason": gap.reason, "time": gap.time}
+        fields = {field.name: getattr(gap, field.name) for field in dataclasses.fields(gap)}
+        name = f"{self.relay}/{gap.id}"
 
-        async def push() -> None:
-            # Pulled first, so that a second attempt does not record it twice.
-            await self._relays.update_one({"_id": self.relay}, {"$pull": {"gaps": entry}})
-            update = {"$push": {"gaps": {"$each": [entry], "$slice": -MAX_GAPS}}, "$setOnInsert": {"epoch": 0}}
-            await self._relays.update_one({"_id": self.relay}, update, upsert=True)
+        async def store() -> None:
+            await self._gaps.replace_one({"_id": name}, {**fields, "relay": self.relay}, upsert=True)
 
-        await self._persist("record a gap", push)
+        await self._persist("record a gap", store)
+
+    async def remove_gap(self, gap: Gap) -> None:
+        await self._persist("remove a gap", lambda: self._gaps.delete_one({"_id": f"{self.relay}/{gap.id}"}))
 
     async def gaps(self) -> list[Gap]:
-        relay = await self._persist("read the gaps", lambda: self._relays.find_one({"_id": self.relay}))
-        return [Gap(**each) for each in (relay or {}).get("gaps", ())]
+        async def read() -> tuple[dict[str, Any], list[dict[str, Any]]]:
+            found = [each async for each in self._gaps.find({"relay": self.relay})]
+            return await self._relays.find_one({"_id": self.relay}, {"gaps": 1}) or {}, found
+
+        relay, found = await self._persist("read the gaps", read)
+        # MESS 0.1 kept them with the relay.
+        return sorted([_gap(each) for each in (*relay.get("gaps", ()), *found)], key=lambda gap: gap.time)
 
     async def close(self) -> None:
         """Nothing to do: the client is the caller's."""
@@ -197,9 +147,7 @@ class MongoStore(StateStore):
         return await persist(what, operation, self._patience)
 
 
-def _checkpoint(document: dict[str, Any]) -> Checkpoint:
-    time = document["time"]
-    position = Position(document["token"], time if isinstance(time, Timestamp) else None)
-    return Checkpoint(
-        document["stream"], document["plan"], json.loads(document["selection"]), position, document["updated"]
-    )
+def _gap(document: Mapping[str, Any]) -> Gap:
+    known = {field.name for field in dataclasses.fields(Gap)}
+    fields = {name: value for name, value in document.items() if name in known}
+    return Gap(**{**fields, "namespaces": tuple(fields.get("namespaces", ()))})

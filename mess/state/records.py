@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 from bson import Timestamp
@@ -17,17 +18,38 @@ HISTORY = 10
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The stored position of a stream: everything up to it is done.
+    """The stored position of a stream: everything before it is done.
 
-    `stream` is the stream's name, `plan` a hash of how it was read, `selection` what it selects (JSON types only) and
-    `updated` when this was stored.
+    `stream` is the stream's name, `plan` a hash of how it was read, and `updated` when this was stored.
     """
+
+    stream: str
+    plan: str
+    position: Position
+    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LegacyCheckpoint:
+    """A checkpoint of MESS 0.1; `selection` is what it stored of the stream's namespaces (JSON types only)."""
 
     stream: str
     plan: str
     selection: dict[str, Any]
     position: Position
-    updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What is stored of a relay's progress.
+
+    `coverage` is the coverage map as `mess.capture.coverage.to_json` wrote it, None where there is none. `checkpoints`
+    are those of its streams, by name. `legacy` are those of a MESS 0.1 that ran before; they count only without a map.
+    """
+
+    coverage: list[Any] | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    legacy: tuple[LegacyCheckpoint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +109,29 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Changes that the relay has never seen, of one stream, between two cluster times; None where an end is unknown."""
+    """Changes that the relay has never seen: those of one stream's `namespaces` between two cluster times.
+
+    `since` and `until` are None where an end is not known; while the gap is `open`, the stream waits for a decision and
+    `until` is None. `resume` is that decision: the cluster time at which the stream continues. `time` is when the gap
+    was recorded.
+    """
 
     stream: str
     since: Timestamp | None
     until: Timestamp | None
     reason: str
     time: datetime
+    namespaces: tuple[str, ...] = ()
+    open: bool = False
+    resume: Timestamp | None = None
+
+    @property
+    def id(self) -> str:
+        """Names the gap: the same for the same loss, however often it is found."""
+        end = "" if self.open or self.until is None else f"{self.until.time}:{self.until.inc}"
+        begin = "" if self.since is None else f"{self.since.time}:{self.since.inc}"
+        text = "\0".join([self.stream, begin, end, *self.namespaces])
+        return f"gap_{sha256(text.encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)

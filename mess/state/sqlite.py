@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import logging
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
-
-import bson
+from typing import Any, TypeVar
 
 from mess.errors import StateError
-from mess.event import Position
 from mess.state import sqlite_letters as letters_table
+from mess.state import sqlite_positions as progress
 from mess.state.lease import Lease
-from mess.state.letters import OPTIONS, pack
+from mess.state.letters import pack
 from mess.state.sqlite_file import OpenFiles
 from mess.state.sqlite_lease import SqliteLease
-from mess.state.sqlite_schema import connect, instant, millis, numbers, timestamp
-from mess.state.store import EVERYTHING, MAX_GAPS, Checkpoint, DeadLetter, Gap, Pointer, StateStore, Wanted
+from mess.state.sqlite_schema import connect
+from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
+
+_log = logging.getLogger("mess.state")
 
 
 class SqliteStore(StateStore):
@@ -51,11 +51,14 @@ class SqliteStore(StateStore):
 
     async def open(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mess-state")
+        created = not self._path.exists()
         try:
             self._connection = await self._run(self._connect)
         except BaseException:
             await self.close()
             raise
+        if created:
+            _log.warning("created a new state file %s; it holds no positions", self._path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self._path, self._patience)
@@ -63,70 +66,23 @@ class SqliteStore(StateStore):
         return connection
 
     async def take_over(self) -> int:
-        def raise_epoch(db: sqlite3.Connection) -> int:
-            row = db.execute(
-                "INSERT INTO relays (relay, epoch) VALUES (?, 1) "
-                "ON CONFLICT (relay) DO UPDATE SET epoch = epoch + 1 RETURNING epoch",
-                (self.relay,),
-            ).fetchone()
-            return int(row[0])
-
-        self._epoch = await self._write(raise_epoch)
+        self._epoch = await self._write(lambda db: progress.take_over(db, self.relay))
         return self._epoch
 
-    async def checkpoints(self) -> list[Checkpoint]:
-        def read(db: sqlite3.Connection) -> list[Checkpoint]:
-            query = "SELECT stream, plan, selection, token, time_t, time_i, updated FROM checkpoints WHERE relay = ?"
-            return [
-                Checkpoint(
-                    stream,
-                    plan,
-                    json.loads(selection),
-                    Position(None if token is None else bson.decode(token, OPTIONS), timestamp(t, i)),
-                    instant(updated),
-                )
-                for stream, plan, selection, token, t, i, updated in db.execute(
-                    f"{query} ORDER BY stream", (self.relay,)
-                )
-            ]
+    async def positions(self) -> Positions:
+        return await self._read(lambda db: progress.read(db, self.relay))
 
-        return await self._read(read)
-
-    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
+    async def remove_position(self, stream: str) -> bool:
         epoch = self.epoch
-        rows = [
-            (
-                self.relay,
-                each.stream,
-                each.plan,
-                json.dumps(each.selection),
-                None if each.position.token is None else bson.encode(each.position.token),
-                *numbers(each.position.time),
-                millis(each.updated),
-            )
-            for each in checkpoints
-        ]
+        return await self._write(lambda db: progress.remove(db, self.relay, epoch, stream))
 
-        def write(db: sqlite3.Connection) -> None:
-            self._check(db, epoch)
-            db.executemany("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-        await self._write(write)
-
-    async def _delete_checkpoint(self, stream: str) -> bool:
+    async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
         epoch = self.epoch
+        await self._write(lambda db: progress.arrange(db, self.relay, epoch, arrangement, coverage, checkpoints))
 
-        def delete(db: sqlite3.Connection) -> bool:
-            self._check(db, epoch)
-            query = "DELETE FROM checkpoints WHERE relay = ? AND stream = ?"
-            return db.execute(query, (self.relay, stream)).rowcount > 0
-
-        return await self._write(delete)
-
-    def _check(self, db: sqlite3.Connection, epoch: int) -> None:
-        row = db.execute("SELECT epoch FROM relays WHERE relay = ?", (self.relay,)).fetchone()
-        if row is not None and row[0] > epoch:
-            raise self._superseded(row[0])
+    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
+        epoch = self.epoch
+        return await self._write(lambda db: progress.save(db, self.relay, epoch, arrangement, checkpoints))
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda db: letters_table.add(db, self.relay, [pack(letter) for letter in letters]))
@@ -158,26 +114,13 @@ class SqliteStore(StateStore):
         return await self._write(lambda db: letters_table.prune(db, self.relay, max_age, max_count))
 
     async def record_gap(self, gap: Gap) -> None:
-        row = (self.relay, gap.stream, *numbers(gap.since), *numbers(gap.until), gap.reason, millis(gap.time))
+        await self._write(lambda db: progress.record_gap(db, self.relay, gap))
 
-        def write(db: sqlite3.Connection) -> None:
-            db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
-            newest = "SELECT rowid FROM gaps WHERE relay = ? ORDER BY rowid DESC LIMIT ?"
-            db.execute(
-                f"DELETE FROM gaps WHERE relay = ? AND rowid NOT IN ({newest})", (self.relay, self.relay, MAX_GAPS)
-            )
-
-        await self._write(write)
+    async def remove_gap(self, gap: Gap) -> None:
+        await self._write(lambda db: progress.remove_gap(db, self.relay, gap))
 
     async def gaps(self) -> list[Gap]:
-        def read(db: sqlite3.Connection) -> list[Gap]:
-            query = "SELECT stream, since_t, since_i, until_t, until_i, reason, time FROM gaps WHERE relay = ?"
-            return [
-                Gap(stream, timestamp(st, si), timestamp(ut, ui), reason, instant(time))
-                for stream, st, si, ut, ui, reason, time in db.execute(f"{query} ORDER BY rowid", (self.relay,))
-            ]
-
-        return await self._read(read)
+        return await self._read(lambda db: progress.gaps(db, self.relay))
 
     async def close(self) -> None:
         if self._thread is None:

@@ -12,7 +12,8 @@ from bson import Timestamp
 
 from mess.errors import StateError
 
-_VERSION = 1
+VERSION = 2
+"""Of the file's layout. A file of MESS 0.1, which has 1, becomes one of 2 when a relay takes it over."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _SCHEMA = """
@@ -37,6 +38,22 @@ CREATE TABLE gaps (
 # Of the same version still, since an earlier MESS goes on with the file as well.
 _INSTANCES = """
 CREATE TABLE IF NOT EXISTS instances (relay TEXT PRIMARY KEY, instance TEXT NOT NULL, since INTEGER NOT NULL)
+"""
+
+# Beside those of version 1, which goes on with its file until a newer relay takes it over.
+_ADDED = """
+CREATE TABLE IF NOT EXISTS coverage (
+    relay TEXT PRIMARY KEY, arrangement TEXT NOT NULL, epoch INTEGER NOT NULL, rules TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS positions (
+    relay TEXT NOT NULL, stream TEXT NOT NULL, plan TEXT NOT NULL, token BLOB, time_t INTEGER, time_i INTEGER,
+    updated INTEGER NOT NULL, arrangement TEXT NOT NULL, PRIMARY KEY (relay, stream)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gap_records (
+    relay TEXT NOT NULL, id TEXT NOT NULL, stream TEXT NOT NULL, since_t INTEGER, since_i INTEGER, until_t INTEGER,
+    until_i INTEGER, resume_t INTEGER, resume_i INTEGER, reason TEXT NOT NULL, namespaces TEXT NOT NULL,
+    open INTEGER NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (relay, id)
+) WITHOUT ROWID;
 """
 
 
@@ -76,14 +93,16 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     with db:
         db.execute("BEGIN IMMEDIATE")  # also shows, at the start, that the file can be written
         version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
+        if version > VERSION:
             raise StateError(
                 f"state.url: {path} was written by a newer MESS (schema {version}); use that, or another file"
             )
         if version == 0:
             for statement in _SCHEMA.split(";\n"):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version = {_VERSION}")
+            db.execute(f"PRAGMA user_version = {VERSION}")
+        for statement in _ADDED.split(";\n"):
+            db.execute(statement)
         db.execute(_INSTANCES)
         if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
             # Of the same version still, since an earlier MESS goes on with the file as well.

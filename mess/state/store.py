@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bson import Timestamp
 
 from mess.errors import StateError, Superseded
 from mess.state.lease import Lease, Presence
-from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Wanted
+from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Positions, Wanted
 
-__all__ = ["MAX_GAPS", "PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "StateStore", "Wanted"]
+__all__ = ["PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "Positions", "StateStore", "Wanted"]
 
-MAX_GAPS = 1000
-"""How many gaps are kept per relay."""
+# telemetry is beside this layer, not below it; it writes warnings of the standard library's logging, too.
+_log = logging.getLogger("mess.state")
+
 EVERYTHING = Wanted()
 """Asks for all dead letters."""
 PAGE = 500
@@ -30,6 +38,10 @@ class StateStore(ABC):
     def __init__(self, relay: str) -> None:
         self.relay = relay
         self._epoch: int | None = None
+        self._arrangement: str | None = None
+        self._writing = asyncio.Lock()
+        self._coverage: list[Any] = []
+        self._saved: dict[str, Checkpoint] = {}
 
     @property
     def epoch(self) -> int:
@@ -61,48 +73,62 @@ class StateStore(ABC):
 
     @abstractmethod
     async def take_over(self) -> int:
-        """Raise the relay's epoch and return it; from here on, older processes can write no checkpoint."""
+        """Raise the relay's epoch above every one that was ever stored with its positions, and return it; from here on,
+        older processes can write no checkpoint."""
 
     @abstractmethod
+    async def positions(self) -> Positions:
+        """What is stored of the relay's progress. To write on from it, read it after `take_over`.
+
+        Raises DamagedState for a record that cannot be understood.
+        """
+
     async def checkpoints(self) -> list[Checkpoint]:
-        """All stored checkpoints, by stream. To write on from them, read them after `take_over`."""
+        """The streams' checkpoints alone. Raises DamagedState."""
+        return list((await self.positions()).checkpoints)
 
-    @abstractmethod
-    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Store all these checkpoints durably, in one write.
+    async def arrange(self, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
+        """Store a coverage map, with the checkpoints of its streams, in the place of all that was stored before.
 
+        Whatever part of this a crash leaves undone, the coverage map alone tells how far every namespace is done.
         Raises Superseded, with nothing stored, when another process has taken over.
         """
+        async with self._writing:
+            await self._rearrange(coverage, checkpoints)
 
-    async def set_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Store a checkpoint on a user's behalf.
+    async def _rearrange(self, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
+        arrangement = secrets.token_hex(8)
+        await self._arrange(arrangement, coverage, checkpoints)
+        self._arrangement, self._coverage = arrangement, coverage
+        self._saved = {checkpoint.stream: checkpoint for checkpoint in checkpoints}
 
-        A process that has not taken over does so first, so that a relay running meanwhile stops as Superseded instead
-        of overwriting what the user asked for.
+    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
+        """Store these checkpoints durably, in one write; those of other streams stay as they are. Only after `arrange`.
+
+        State that was removed, or restored from a backup, while the relay was running is stored again. Raises
+        Superseded, with nothing stored, when another process has taken over.
         """
-        await self._ensure_epoch()
-        await self.save([checkpoint])
-
-    async def delete_checkpoint(self, stream: str) -> bool:
-        """Forget a stream's checkpoint, so that it begins at `start`; False when there was none.
-
-        A process that has not taken over does so first, see `set_checkpoint`. Raises Superseded when another process
-        has taken over since.
-        """
-        await self._ensure_epoch()
-        return await self._delete_checkpoint(stream)
-
-    async def reset(self) -> int:
-        """Forget all checkpoints, as `delete_checkpoint` does; returns how many there were."""
-        await self._ensure_epoch()
-        return sum([await self._delete_checkpoint(checkpoint.stream) for checkpoint in await self.checkpoints()])
-
-    async def _ensure_epoch(self) -> None:
-        if self._epoch is None:
-            await self.take_over()
+        async with self._writing:
+            if self._arrangement is None:
+                raise StateError("checkpoints cannot be written before `arrange`")
+            saved = {**self._saved, **{checkpoint.stream: checkpoint for checkpoint in checkpoints}}
+            if not await self._save(self._arrangement, checkpoints):
+                _log.warning(
+                    "the state of relay %s was removed or replaced while it was running; storing it again", self.relay
+                )
+                await self._rearrange(self._coverage, list(saved.values()))
+            self._saved = saved
 
     @abstractmethod
-    async def _delete_checkpoint(self, stream: str) -> bool: ...
+    async def remove_position(self, stream: str) -> bool:
+        """Remove a stream's checkpoint alone, even if it is damaged; False when there was none."""
+
+    @abstractmethod
+    async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None: ...
+
+    @abstractmethod
+    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
+        """Store checkpoints of an arrangement; False, with nothing stored, when that is not there."""
 
     @abstractmethod
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
@@ -174,18 +200,38 @@ class StateStore(ABC):
 
     @abstractmethod
     async def record_gap(self, gap: Gap) -> None:
-        """Keep word of a gap; the newest thousand are kept."""
+        """Store a gap, in the place of one with its id, if there is one."""
 
     @abstractmethod
     async def gaps(self) -> list[Gap]:
         """The recorded gaps, oldest first."""
 
     @abstractmethod
+    async def remove_gap(self, gap: Gap) -> None:
+        """Remove a gap's record."""
+
+    async def open_gap(self, gap: Gap) -> Gap:
+        """Record a gap that stays open until its stream continues, unless there is an open one of that stream; returns
+        the one that is stored."""
+        for known in await self.gaps():
+            if known.open and known.stream == gap.stream:
+                return known
+        await self.record_gap(gap)
+        return gap
+
+    async def close_gap(self, gap: Gap, until: Timestamp) -> None:
+        """Record that the stream of an open gap continues at `until`."""
+        await self.record_gap(replace(gap, until=until, open=False, resume=None))
+        await self.remove_gap(gap)
+
+    @abstractmethod
     async def close(self) -> None:
         """Let go of what `open` took."""
 
-    def _superseded(self, epoch: int) -> Superseded:
-        return Superseded(
-            f"another process has taken over the name {self.relay!r} (epoch {epoch}, this one had {self.epoch}). "
-            "Of two relays that shall both run, each needs a `name` of its own"
-        )
+
+def superseded(relay: str, epoch: int, newer: int) -> Superseded:
+    """The error of a process of this epoch that finds a newer one."""
+    return Superseded(
+        f"another process has taken over the name {relay!r} (epoch {newer}, this one had {epoch}). To run two relays, "
+        "give each its own `name`"
+    )

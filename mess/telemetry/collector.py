@@ -12,6 +12,11 @@ from mess.telemetry.tallies import Count, StreamStatus, Tally, Timing
 
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
     ("mess_stream_connected", "Whether the stream is connected.", lambda stream: float(stream.connected)),
+    (
+        "mess_stream_stopped",
+        "Whether the stream has stopped because its history was lost.",
+        lambda stream: float(stream.stopped),
+    ),
     ("mess_lag_seconds", "Now minus the cluster time of the newest event done.", lambda stream: stream.lag),
     ("mess_window_events", "Events in flight.", lambda stream: stream.window_events),
     ("mess_window_bytes", "Bytes of BSON in flight.", lambda stream: stream.window_bytes),

@@ -17,7 +17,8 @@ class StreamStatus:
 
     `problem` says why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown.
     `headroom` is how many seconds its position is ahead of the oplog's oldest entry, None while unknown.
-    `window_events` and `window_bytes` (of BSON) are of its events in flight.
+    `window_events` and `window_bytes` (of BSON) are of its events in flight. `stopped` says that its history is
+    lost.
     """
 
     name: str
@@ -28,6 +29,7 @@ class StreamStatus:
     window_bytes: int
     checkpoint_age: float | None
     headroom: float | None = None
+    stopped: bool = False
 
 
 class Tally:

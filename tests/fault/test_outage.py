@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -29,31 +28,30 @@ class FailingCheckpointer:
         return
 
 
-class Runner:
-    """A stream that is connected, or not."""
+class Streams:
+    """One stream that is connected, or not."""
+
+    lanes = ()
+    runners = ()
 
     def __init__(self, problem: str | None) -> None:
-        async def close() -> None:
-            return
-
-        self.source = SimpleNamespace(problem=problem, close=close)
+        self.disconnected = problem is not None
 
     async def run(self) -> None:
         await asyncio.Event().wait()
 
-    def lanes(self) -> list[Any]:
-        return []
+    async def close(self) -> None: ...
 
 
-def engine(problem: str | None, checkpointer: FailingCheckpointer, stopping: Stopping) -> Engine:
-    """An engine of one stream."""
-    return Engine([cast(Any, Runner(problem))], [], cast(Any, checkpointer), stopping, 1.0)
+async def run(problem: str | None, checkpointer: FailingCheckpointer, stopping: Stopping) -> None:
+    """Run an engine with one stream."""
+    await Engine([], cast(Any, checkpointer), stopping, 1.0).run(Streams(problem))
 
 
 async def test_a_checkpoint_that_fails_while_mongodb_is_away_is_waited_for() -> None:
     """The streams wait for MongoDB for ever; so does the checkpointer."""
     stopping, checkpointer = Stopping(), FailingCheckpointer(StateError("cannot store the checkpoints"))
-    running = asyncio.create_task(engine("connection refused", checkpointer, stopping).run())
+    running = asyncio.create_task(run("connection refused", checkpointer, stopping))
     async with asyncio.timeout(5):
         while checkpointer.runs < 3:  # noqa: ASYNC110 - it has no event to wait for
             await asyncio.sleep(0.01)
@@ -70,4 +68,4 @@ async def test_a_checkpoint_that_cannot_be_recorded_ends_a_relay_that_goes_on_re
     """Its streams are connected, or another process has taken over: progress will never be recorded."""
     with pytest.raises(type(error)):
         async with asyncio.timeout(5):
-            await engine(problem, FailingCheckpointer(error), Stopping()).run()
+            await run(problem, FailingCheckpointer(error), Stopping())

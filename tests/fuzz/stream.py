@@ -8,8 +8,6 @@ from typing import Any
 
 from bson import Timestamp
 
-from mess.capture.plan import plan
-from mess.capture.resume import Start
 from mess.capture.source import Batch
 from mess.config.model import Config, StepSpec
 from mess.event import Event, Position
@@ -46,10 +44,10 @@ class Stream:
             )
             for number, (step, options) in enumerate(steps)
         ]
-        [found] = plan(config)
-        start = Start(Position(None, Timestamp(1, 1)), ())
+        begin = Timestamp(1, 1)
         pipelines = {"top level": Pipeline("top level", stages)}
-        self._dispatcher = Dispatcher(self.window, ScopeRouter(config, found, start, pipelines, self._lane, 1000))
+        router = ScopeRouter(config, lambda namespace: begin, begin, pipelines, self._lane, 1000)
+        self._dispatcher = Dispatcher(self.window, router)
 
     def _lane(self, pipeline: Pipeline) -> Lane:
         return Lane(pipeline, self._done, stopping=self._stopping, hungry=self._dispatcher.hungry, failed=self._failed)

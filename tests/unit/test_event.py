@@ -48,3 +48,18 @@ def test_a_body_is_encoded_once_until_it_is_replaced() -> None:
     event.body = {}
     event.encode(encoder)
     assert len(calls) == 2
+
+
+def test_only_a_later_token_or_a_strictly_later_time_has_passed_a_position() -> None:
+    """A token of a place before an event sorts before it, at the same cluster time."""
+
+    def at(second: int, rest: str | None) -> Position:
+        return Position(None if rest is None else {"_data": f"82{second:08X}00000001{rest}"}, Timestamp(second, 1))
+
+    assert at(5, "2B0229").has_passed(at(5, "2B0229"))
+    assert at(5, "2B022C").has_passed(at(5, "2B0229"))
+    assert not at(5, "2B0229").has_passed(at(5, "2B022C"))
+    assert at(6, "2B0229").has_passed(at(5, "2B022C"))
+    assert not at(5, None).has_passed(at(5, "2B0229"))
+    assert at(6, None).has_passed(at(5, "2B0229"))
+    assert not Position(None, None).has_passed(at(1, None))

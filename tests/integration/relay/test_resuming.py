@@ -15,7 +15,7 @@ from mess.app import store_for
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import HistoryLost, Superseded
-from mess.event import Position
+from mess.relay.positions import resume_at
 from tests.conftest import server_missing
 from tests.integration.history import forget_beginning
 from tests.integration.relay.conftest import PATIENCE, Lab
@@ -156,16 +156,15 @@ async def test_history_lost_stops_or_is_recorded_as_the_config_says(lab: Lab) ->
         async with lab.running(**options):
             pass
         async with store_for(lab.relay(**options).config) as store:
-            [checkpoint] = await store.checkpoints()
-            lost = Position(None, Timestamp(1, 1))
-            await store.set_checkpoint(dataclasses.replace(checkpoint, position=lost))
+            await resume_at(store, (), Timestamp(1, 1), stream=None, force=False)
         with pytest.raises(HistoryLost):
             await asyncio.wait_for(lab.relay(**options).run(), PATIENCE)
-        assert await lab.gaps(**options) == []
+        [gap] = await lab.gaps(**options)
+        assert (gap.stream, gap.since, gap.open) == (lab.db.name, Timestamp(1, 1), True)
         async with lab.running(**options, on_history_lost="now"):
             deadline = time.monotonic() + PATIENCE
-            while not (gaps := await lab.gaps(**options)):
-                assert time.monotonic() < deadline, "no gap recorded"
+            while (gaps := await lab.gaps(**options)) and gaps[0].open:
+                assert time.monotonic() < deadline, "the gap stays open"
             client[lab.db.name].orders.insert_one({"_id": "behind"})
             await lab.receiver.wait_for_events(1)
         [gap] = gaps

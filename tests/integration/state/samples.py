@@ -59,8 +59,7 @@ EVERY_TYPE: dict[str, Any] = {
 def checkpoint(stream: str = "shop", second: int = 1, **changed: Any) -> Checkpoint:
     """A checkpoint of `stream`, at `second` of the cluster's time."""
     position = Position({"_data": f"82{second:08X}0000000129"}, Timestamp(second, 1))
-    selection = {"db": "shop", "match": {"$or": [{"fullDocument.total": {"$gte": 100}}]}}
-    return replace(Checkpoint(stream, "abc123", selection, position, NOW), **changed)
+    return replace(Checkpoint(stream, "abc123", position, NOW), **changed)
 
 
 def letter(id: str = "msg_1", minutes: float = 0, **changed: Any) -> DeadLetter:  # noqa: A002

@@ -11,7 +11,7 @@ from bson import Timestamp
 
 from mess.errors import StateError, Superseded
 from mess.event import Position
-from mess.state import Gap, StateStore
+from mess.state import Gap, Positions, StateStore
 from tests.integration.state.conftest import Opener
 from tests.integration.state.samples import NOW, checkpoint
 
@@ -19,6 +19,7 @@ from tests.integration.state.samples import NOW, checkpoint
 async def test_checkpoints_come_back_as_they_were_saved(store: StateStore) -> None:
     """Tokens, times, selections with MongoDB's operators in them; and positions of only one of the two."""
     await store.take_over()
+    await store.arrange([], [])
     saved = [
         checkpoint("a"),
         checkpoint("b.c: $d/é", position=Position(None, Timestamp(5, 6))),
@@ -31,6 +32,7 @@ async def test_checkpoints_come_back_as_they_were_saved(store: StateStore) -> No
 async def test_saving_replaces(store: StateStore) -> None:
     """A stream has one checkpoint: the one saved last, whatever its position."""
     await store.take_over()
+    await store.arrange([], [])
     await store.save([checkpoint(second=9), checkpoint("other")])
     await store.save([checkpoint(second=3)])
     assert await store.checkpoints() == [checkpoint("other"), checkpoint(second=3)]
@@ -39,6 +41,8 @@ async def test_saving_replaces(store: StateStore) -> None:
 async def test_nothing_is_saved_before_taking_over(store: StateStore) -> None:
     """Without an epoch a write would be unconditional."""
     with pytest.raises(StateError, match="take_over"):
+        await store.arrange([], [checkpoint()])
+    with pytest.raises(StateError, match="arrange"):
         await store.save([checkpoint()])
 
 
@@ -46,17 +50,19 @@ async def test_each_process_takes_over_from_the_one_before(another: Opener) -> N
     """Epochs grow by one, and only the newest may write."""
     old, new = await another(), await another()
     assert [await old.take_over(), await new.take_over(), await old.take_over()] == [1, 2, 3]
-    await old.save([checkpoint()])
+    await old.arrange([], [checkpoint()])
     with pytest.raises(Superseded, match="'mess'"):
-        await new.save([checkpoint()])
+        await new.arrange([], [checkpoint()])
 
 
 async def test_a_position_is_never_rewound_by_an_older_process(another: Opener) -> None:
     """Not of a stream which both know, and not one that only the older knows, in the same write or alone."""
     old, new = await another(), await another()
     await old.take_over()
+    await old.arrange([], [])
     await old.save([checkpoint(second=5)])
     await new.take_over()
+    await new.arrange([], [checkpoint(second=5)])
     for streams in (["shop"], ["unknown"], ["unknown", "shop"]):
         with pytest.raises(Superseded):
             await old.save([checkpoint(stream, second=1) for stream in streams])
@@ -72,7 +78,7 @@ async def test_many_processes_starting_together(another: Opener) -> None:
     stores = [await another() for _ in range(6)]
     epochs = await asyncio.gather(*(each.take_over() for each in stores))
     assert sorted(epochs) == [1, 2, 3, 4, 5, 6]
-    saved = await asyncio.gather(*(each.save([checkpoint()]) for each in stores), return_exceptions=True)
+    saved = await asyncio.gather(*(each.arrange([], [checkpoint()]) for each in stores), return_exceptions=True)
     lost = [isinstance(result, Superseded) for result in saved]
     assert lost == [epoch < 6 for epoch in epochs]
 
@@ -81,6 +87,7 @@ async def test_relays_do_not_see_each_other(another: Opener) -> None:
     """Neither their checkpoints nor their epochs, though one's name begins like the other's."""
     one, other = await another("mess"), await another("mess-2")
     await one.take_over()
+    await one.arrange([], [])
     await one.save([checkpoint()])
     assert await other.take_over() == 1
     assert await other.checkpoints() == []
@@ -93,61 +100,45 @@ async def test_state_outlives_the_process(another: Opener) -> None:
     """What one process saved, the next one reads."""
     first = await another()
     await first.take_over()
+    await first.arrange([], [])
     await first.save([checkpoint(f"stream {number}") for number in range(40)])
     await first.close()
     assert len(await (await another()).checkpoints()) == 40
 
 
-async def test_setting_a_checkpoint_stops_a_running_relay(another: Opener) -> None:
-    """What the user sets wins, and the relay that runs meanwhile finds itself superseded."""
-    relay, cli = await another(), await another()
-    await relay.take_over()
-    await relay.save([checkpoint(second=5)])
-    await cli.set_checkpoint(checkpoint(second=2))
-    with pytest.raises(Superseded):
-        await relay.save([checkpoint(second=6)])
-    assert await cli.checkpoints() == [checkpoint(second=2)]
-
-
-async def test_a_deleted_checkpoint_does_not_come_back(another: Opener) -> None:
-    """A running relay cannot write it again; the next one can."""
-    relay, cli = await another(), await another()
-    await relay.take_over()
-    await relay.save([checkpoint(), checkpoint("other")])
-    assert await cli.delete_checkpoint("shop") is True
-    assert await cli.delete_checkpoint("shop") is False
-    assert await cli.delete_checkpoint("never there") is False
-    with pytest.raises(Superseded):
-        await relay.save([checkpoint(second=6)])
-    assert await cli.checkpoints() == [checkpoint("other")]
-    await relay.take_over()
-    await relay.save([checkpoint(second=7)])
-    assert await relay.checkpoints() == [checkpoint("other"), checkpoint(second=7)]
-
-
-async def test_a_relay_deletes_its_own_without_a_new_epoch(another: Opener) -> None:
-    """It has taken over already; and it may not once another has."""
-    relay, other = await another(), await another()
-    await relay.take_over()
-    await relay.save([checkpoint()])
-    await relay.delete_checkpoint("shop")
-    assert relay.epoch == 1
-    await relay.save([checkpoint()])
-    await other.take_over()
-    with pytest.raises(Superseded):
-        await relay.delete_checkpoint("shop")
-    assert await other.checkpoints() == [checkpoint()]
-
-
-async def test_reset_forgets_all(another: Opener) -> None:
-    """All of this relay's, that is."""
+async def test_an_arrangement_replaces_all_that_was_stored(another: Opener) -> None:
+    """Its map and its streams' positions; those of other streams are gone, and another relay's are not touched."""
     relay, neighbour = await another(), await another("neighbour")
     for each in (relay, neighbour):
         await each.take_over()
-        await each.save([checkpoint("a"), checkpoint("b")])
-    assert await (await another()).reset() == 2
-    assert await relay.checkpoints() == []
+        await each.arrange([["old"]], [checkpoint("a"), checkpoint("b")])
+    await relay.arrange([["shop"], ["*"], "shop", 5, 1], [checkpoint("b", second=9)])
+    assert await relay.positions() == Positions([["shop"], ["*"], "shop", 5, 1], (checkpoint("b", second=9),))
     assert len(await neighbour.checkpoints()) == 2
+
+
+async def test_an_arrangement_stops_a_running_relay(another: Opener) -> None:
+    """What an operator sets wins, and the relay that runs meanwhile finds itself superseded."""
+    relay, cli = await another(), await another()
+    await relay.take_over()
+    await relay.arrange([], [checkpoint(second=5), checkpoint("other")])
+    await cli.take_over()
+    await cli.arrange([["set"]], [checkpoint(second=2)])
+    for streams in (["shop"], ["other"], ["shop", "other"], ["unknown"]):
+        with pytest.raises(Superseded):
+            await relay.save([checkpoint(stream, second=6) for stream in streams])
+    with pytest.raises(Superseded):
+        await relay.arrange([], [])
+    assert await cli.positions() == Positions([["set"]], (checkpoint(second=2),))
+
+
+async def test_one_position_can_be_removed(store: StateStore) -> None:
+    """The map, and the others, stay."""
+    await store.take_over()
+    await store.arrange([["map"]], [checkpoint(), checkpoint("other")])
+    assert await store.remove_position("shop") is True
+    assert await store.remove_position("shop") is False
+    assert await store.positions() == Positions([["map"]], (checkpoint("other"),))
 
 
 async def test_gaps(another: Opener) -> None:
@@ -157,17 +148,22 @@ async def test_gaps(another: Opener) -> None:
     second = Gap("shop", None, None, "history lost", NOW + timedelta(hours=1))
     await store.record_gap(first)
     await store.take_over()
+    await store.arrange([], [])
     await store.record_gap(second)
+    await store.record_gap(first)
     assert await store.gaps() == [first, second]
     assert await neighbour.gaps() == []
     assert await store.checkpoints() == []
 
 
-async def test_gaps_are_bounded(store: StateStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The newest are kept."""
-    for module in ("mongo", "sqlite"):
-        monkeypatch.setattr(f"mess.state.{module}.MAX_GAPS", 3)
-    gap = Gap("shop", None, None, "history lost", NOW)
-    for number in range(5):
-        await store.record_gap(replace(gap, reason=str(number)))
-    assert [each.reason for each in await store.gaps()] == ["2", "3", "4"]
+async def test_a_gap_stays_open_until_its_stream_continues(store: StateStore) -> None:
+    """One record, however often the loss is found; an operator's decision is kept with it."""
+    gap = Gap("shop", Timestamp(1, 2), None, "history lost", NOW, ("shop.orders", "shop.*"), open=True)
+    again = replace(gap, since=Timestamp(1, 5), time=NOW + timedelta(hours=1))
+    assert await store.open_gap(gap) == gap
+    assert await store.open_gap(again) == gap
+    await store.record_gap(replace(gap, resume=Timestamp(7, 1)))
+    assert await store.gaps() == [replace(gap, resume=Timestamp(7, 1))]
+    await store.close_gap(gap, Timestamp(7, 1))
+    assert await store.gaps() == [replace(gap, open=False, until=Timestamp(7, 1))]
+    assert await store.open_gap(again) == again

@@ -39,6 +39,7 @@ async def test_all_streams_are_saved_in_one_majority_write(replica_set: Any, dat
         store = MongoStore(client[database_name], "mess")
         await store.open()
         await store.take_over()
+        await store.arrange([], [])
         commands.sent.clear()
         await store.save([checkpoint(f"stream {number}") for number in range(200)])
     writes = [event for event in commands.sent if event.command_name == "update"]
@@ -81,6 +82,7 @@ async def test_an_election_does_not_stop_the_relay(replica_set: Any, database_na
         store = MongoStore(client[database_name], "mess", patience=60)
         await store.open()
         epoch = await store.take_over()
+        await store.arrange([], [])
         await asyncio.to_thread(_step_down, replica_set.url)
         for second in range(1, 20):
             await store.save([checkpoint(second=second)])

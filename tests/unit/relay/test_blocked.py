@@ -92,7 +92,7 @@ def test_it_is_logged_at_once_every_ten_minutes_and_when_it_is_over() -> None:
         window = Window(10, 10**9)
         waiting = await fill(window)
         with capture_logs() as logs:
-            log = asyncio.create_task(BlockedStreamLog([runner(window)]).run())
+            log = asyncio.create_task(BlockedStreamLog(SimpleNamespace(runners=[runner(window)])).run())
             await asyncio.sleep(1500)
             window.done([entry for entry in window._entries if entry is not None])  # type: ignore[misc]
             await asyncio.sleep(5)

@@ -31,7 +31,7 @@ async def moved(store: Store) -> Checkpointer:
     events = make_events(1)
     await window.admit(events)
     window.done(events)
-    progress = Progress("shop", "plan", {}, window)
+    progress = Progress("shop", "plan", window)
     return Checkpointer(cast(Any, store), [progress], interval=1.0, idle_interval=30.0)
 
 

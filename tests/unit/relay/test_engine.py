@@ -28,8 +28,7 @@ class Work:
         self.stages = [self]
         self.blocked = None
 
-    def lanes(self) -> list[Any]:
-        return []
+    lanes = runners = ()
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -47,9 +46,9 @@ async def test_a_failure_at_the_very_start_leaves_no_coroutine_that_is_never_awa
 ) -> None:
     """As when the first checkpoint cannot be stored: the error is the only thing to be seen."""
     stopping, work = Stopping(), cast(Any, Work())
-    engine = Engine([work], [work], work, stopping, 1.0)
+    engine = Engine([work], work, stopping, 1.0)
     engine.fail(StateError("the first checkpoint is too large"))
     with pytest.raises(StateError, match="too large"):
-        await engine.run()
+        await engine.run(work)
     gc.collect()
     assert [str(each.message) for each in recwarn if "never awaited" in str(each.message)] == []

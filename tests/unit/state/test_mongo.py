@@ -19,7 +19,7 @@ from mess.state.mongo import MongoStore
 from tests.unit.state.test_letters import LETTER
 
 NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
-CHECKPOINT = Checkpoint("shop", "abc", {"a.b": {"$gt": 1}}, Position({"_data": "82"}, Timestamp(1, 2)), NOW)
+CHECKPOINT = Checkpoint("shop", "abc", Position({"_data": "82"}, Timestamp(1, 2)), NOW)
 
 
 @pytest.fixture
@@ -40,6 +40,7 @@ async def test_checkpoints(database: Any) -> None:
     old, new = MongoStore(database, "mess"), MongoStore(database, "mess")
     await old.open()
     await old.take_over()
+    await old.arrange([], [])
     await old.save([CHECKPOINT])
     assert await old.checkpoints() == [CHECKPOINT]
     assert await new.take_over() == 2
@@ -52,6 +53,7 @@ async def test_documents_are_named_after_the_relay(database: Any) -> None:
     store = MongoStore(database, "mess")
     await store.open()
     await store.take_over()
+    await store.arrange([], [])
     await store.save([CHECKPOINT])
     await store.add_dead_letters([LETTER])
     names = {
@@ -106,5 +108,5 @@ async def test_a_right_that_is_taken_away(database: Any) -> None:
     store = MongoStore(Refusing(database, "bulk_write"), "mess")
     await store.open()
     await store.take_over()
-    with pytest.raises(StateError, match=r"cannot store the checkpoints: .*readWrite"):
-        await store.save([CHECKPOINT])
+    with pytest.raises(StateError, match=r"cannot store the coverage map: .*readWrite"):
+        await store.arrange([], [CHECKPOINT])

@@ -16,7 +16,7 @@ from mess.event import Position
 from mess.state import Checkpoint
 from mess.state.sqlite import SqliteStore
 
-CHECKPOINT = Checkpoint("shop", "abc", {}, Position({"_data": "82"}, None), datetime(2026, 7, 1, tzinfo=timezone.utc))
+CHECKPOINT = Checkpoint("shop", "abc", Position({"_data": "82"}, None), datetime(2026, 7, 1, tzinfo=timezone.utc))
 
 
 async def test_a_missing_folder(tmp_path: Path) -> None:
@@ -76,6 +76,7 @@ async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None
     store = SqliteStore(path, "mess", patience=0.2)
     await store.open()
     await store.take_over()
+    await store.arrange([], [])
     holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(StateError, match=r"cannot keep state in .*: database is locked"):
@@ -94,7 +95,8 @@ async def test_a_transaction_that_fails_leaves_nothing(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "state.db", "mess")
     await store.open()
     await store.take_over()
-    broken = Checkpoint("b", None, {}, Position(None, None), CHECKPOINT.updated)  # type: ignore[arg-type]
+    await store.arrange([], [])
+    broken = Checkpoint("b", None, Position(None, None), CHECKPOINT.updated)  # type: ignore[arg-type]
     with pytest.raises(StateError, match="NOT NULL"):
         await store.save([CHECKPOINT, broken])
     assert await store.checkpoints() == []
@@ -113,6 +115,7 @@ async def main():
     store = SqliteStore(sys.argv[1], "mess")
     await store.open()
     await store.take_over()
+    await store.arrange([], [])
     await store.save([CHECKPOINT])
     os.kill(os.getpid(), 9)
 asyncio.run(main())

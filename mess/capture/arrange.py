@@ -1,0 +1,254 @@
+"""Which streams to open, and where each begins, given what was recorded before. Pure; the reason why rearranged configs
+lose nothing.
+
+What was recorded is a coverage map and the positions of its streams. What the config wants is a map from namespaces to
+streams. Combined, they tell for every namespace up to where it is done and which stream delivers it from now on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+
+from bson import Timestamp
+
+from mess.capture.coverage import NEVER, Coverage, Covered, Rule, bounded, combine, simplify
+from mess.capture.plan import StreamPlan
+from mess.capture.region import Region
+from mess.event import Position
+
+FAR_BEHIND = 5
+"""Seconds of cluster time by which namespaces may lie behind the others of their stream without a stream of their
+own."""
+
+_LAST = Timestamp(2**32 - 1, 2**32 - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A stream's recorded position, and the hash of the plan by which it was read."""
+
+    plan: str
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a relay left behind: its coverage map, and the positions of the map's streams by name."""
+
+    coverage: Coverage = ()
+    reached: Mapping[str, Reached] = field(default_factory=dict)
+
+    def folded(self) -> Coverage:
+        """The map with every stream's position in it: for each namespace, up to which time it is done."""
+        return tuple(Rule(rule.region, self._fold(rule.value)) for rule in self.coverage)
+
+    def _fold(self, covered: Covered) -> Covered:
+        reached = self.reached.get(covered.stream or "")
+        time = None if reached is None else reached.position.time
+        if covered.time is None or time is None or time <= covered.time:
+            return covered
+        return replace(covered, time=time)
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """Where namespaces begin that were never covered: at `time`, which `oldest` says is the oldest change there is."""
+
+    time: Timestamp
+    oldest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Which positions are no longer in the oplog: those before `before` (None when that is not known, or none is).
+
+    `go_on` is the time at which their namespaces go on; None when they are to wait for a decision.
+    """
+
+    before: Timestamp | None = None
+    go_on: Timestamp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStart:
+    """A stream and where it begins.
+
+    `latest` is set where the position is that of the oldest change there is, which MongoDB may discard before it is
+    read: how late the stream may begin then. `joins` names the stream that this one catches up with. A stream that
+    `waits` is not opened: its position is no longer in the oplog. `new` tells that none of its namespaces was ever
+    covered.
+    """
+
+    plan: StreamPlan
+    position: Position
+    latest: Timestamp | None = None
+    joins: str | None = None
+    waits: bool = False
+    new: bool = False
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.plan.name
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Namespaces of a stream whose changes since a time are gone, and which go on at a later one."""
+
+    stream: str
+    regions: tuple[Region, ...]
+    since: Timestamp
+    until: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """The streams to run, the coverage map that goes with them, and what was skipped."""
+
+    starts: tuple[StreamStart, ...]
+    coverage: Coverage
+    skipped: tuple[Skipped, ...] = ()
+
+    def positions(self) -> dict[str, tuple[str, Position]]:
+        """The plan's hash and the position of every stream to open, by name."""
+        return {start.name: (start.plan.hash, start.position) for start in self.starts if not start.waits}
+
+
+def arrange(
+    plans: Sequence[StreamPlan],
+    assigned: Sequence[Rule[str | None]],
+    recorded: Recorded,
+    begin: Begin,
+    lost: Lost = Lost(),
+) -> Arrangement:
+    """The streams for `plans`, each at the oldest position that its namespaces need.
+
+    `assigned` maps namespaces to streams (`mess.capture.plan.assignments`). Namespaces that were never covered begin as
+    `begin` says. Those that lie far behind the others of their stream get one of their own until they have caught up;
+    those whose position is lost never move the others. A stream whose plan is unchanged continues from its resume
+    token, any other by cluster time, since a token is only of use to the stream that produced it.
+    """
+    due = combine(simplify(recorded.folded(), NEVER), assigned, lambda covered, stream: _due(covered, stream, begin))
+    # Regions of globs become coarser only where there would be too many.
+    fresh = {rule.region for rule in due if rule.value.new}
+    coverage = bounded(simplify([Rule(rule.region, rule.value.covered) for rule in due], NEVER), assigned)
+    starts: list[StreamStart] = []
+    rules = list(coverage)
+    skipped: list[Skipped] = []
+    for plan in plans:
+        divided = divide(plan, rules, recorded.reached, begin, lost, fresh)
+        starts += divided.starts
+        rules = list(divided.coverage)
+        skipped += divided.skipped
+    return Arrangement(tuple(starts), simplify(rules, NEVER), tuple(skipped))
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    covered: Covered
+    new: bool = False
+
+
+def _due(covered: Covered | None, stream: str | None, begin: Begin) -> _Due:
+    time = None if covered is None else covered.time
+    if stream is not None and time is None:
+        return _Due(Covered(stream, begin.time), new=True)
+    return _Due(Covered(stream, time))
+
+
+def divide(
+    plan: StreamPlan,
+    coverage: Sequence[Rule[Covered]],
+    reached: Mapping[str, Reached],
+    begin: Begin,
+    lost: Lost = Lost(),
+    fresh: frozenset[Region] | set[Region] = frozenset(),
+    taken: Collection[str] = (),
+) -> Arrangement:
+    """The streams that one plan needs: its own, one more for namespaces far behind, and one that waits for those whose
+    position is lost. `coverage` is the whole map, in which `plan` has its namespaces;
+    `fresh` are regions that no stream has read yet, `taken` names that other streams have.
+    """
+    own = [rule for rule in coverage if rule.value.stream == plan.name and rule.value.time is not None]
+    gone = [rule for rule in own if lost.before is not None and _time(rule) < lost.before]
+    skipped: list[Skipped] = []
+    here = set(fresh)  # what is new, or goes on from now, says nothing of how far the stream is
+    alive = [rule for rule in own if rule not in gone]
+    if gone and lost.go_on is not None:
+        since = min(map(_time, gone))
+        skipped.append(Skipped(plan.name, tuple(rule.region for rule in gone), since, lost.go_on))
+        here |= {rule.region for rule in gone}
+        alive += [replace(rule, value=replace(rule.value, time=lost.go_on)) for rule in gone]
+        gone = []
+    known = [_time(rule) for rule in alive if rule.region not in here and not rule.region.of_databases]
+    anchor = max(known, default=min(map(_time, alive), default=_LAST))
+    bound = Timestamp(max(0, anchor.time - FAR_BEHIND), 0)
+    behind = [rule for rule in alive if _time(rule) < bound]
+    near = [rule for rule in alive if _time(rule) >= bound]
+
+    starts: list[StreamStart] = []
+    names: dict[Region, Covered] = {rule.region: rule.value for rule in alive}
+    if near:
+        starts.append(_start(plan, near, reached, begin, fresh))
+    if behind:
+        name = _free(f"{main_stream(plan.name)} (catching up)", {plan.name, *taken})
+        narrowed = plan.narrowed(name, [rule.region for rule in behind])
+        starts.append(replace(_start(narrowed, behind, reached, begin, fresh), joins=plan.name))
+        names |= {rule.region: Covered(name, rule.value.time) for rule in behind}
+    if gone:
+        name = _free(f"{main_stream(plan.name)} (history lost)", {plan.name, *taken}) if near else plan.name
+        waits = plan.narrowed(name, [rule.region for rule in gone]) if near else plan
+        starts.append(StreamStart(waits, Position(None, min(map(_time, gone))), waits=True))
+        names |= {rule.region: Covered(name, rule.value.time) for rule in gone}
+    mine = {id(rule) for rule in own}
+    return Arrangement(
+        tuple(starts),
+        tuple(replace(rule, value=names[rule.region]) if id(rule) in mine else rule for rule in coverage),
+        tuple(skipped),
+    )
+
+
+def _start(
+    plan: StreamPlan,
+    rules: Sequence[Rule[Covered]],
+    reached: Mapping[str, Reached],
+    begin: Begin,
+    fresh: frozenset[Region] | set[Region],
+) -> StreamStart:
+    time = min(map(_time, rules))
+    own = reached.get(plan.name)
+    if (
+        own is not None
+        and own.plan == plan.hash
+        and own.position.token is not None
+        and (own.position.time is None or own.position.time <= time)
+    ):
+        return StreamStart(plan, own.position)
+    new = all(rule.region in fresh for rule in rules)
+    latest = None
+    if begin.oldest and time == begin.time:
+        latest = min((_time(rule) for rule in rules if rule.region not in fresh), default=_LAST)
+    return StreamStart(plan, Position(None, time), latest, new=new)
+
+
+def main_stream(name: str) -> str:
+    """The name of the config's stream that one of this name is, or is a part of."""
+    return _PART.sub("", name)
+
+
+_PART = re.compile(r" \((?:catching up|history lost)(?: \d+)?\)$")
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    numbered = (f"{name[:-1]} {number})" for number in count(2))
+    return next(each for each in chain([name], numbered) if each not in taken)
+
+
+def _time(rule: Rule[Covered]) -> Timestamp:
+    if rule.value.time is None:
+        raise AssertionError("a region that was never covered has no time")
+    return rule.value.time

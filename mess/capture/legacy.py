@@ -1,0 +1,147 @@
+"""The checkpoints of MESS 0.1, as a coverage map. Pure.
+
+Version 0.1 stored with each stream's position what the stream selected (`entries`: a database and a collection, names
+or globs, and those set apart from them), and from when on it wanted what (`rules`: the same, with a time and a rank).
+For a namespace, the oldest time of the rules with the lowest rank held, or the stream's position if that was later.
+What fell out of the config was kept under `retired: <stream>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import Timestamp
+
+from mess.capture.arrange import Reached, Recorded
+from mess.capture.coverage import NEVER, Covered, Rule, simplify
+from mess.capture.region import Region, fits
+from mess.config.scope import is_glob
+from mess.event import Namespace
+from mess.state.records import LegacyCheckpoint
+
+_RETIRED = "retired: "
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    db: str
+    coll: str
+    apart_dbs: tuple[str, ...]
+    apart_colls: tuple[str, ...]
+    rank: int = 0
+
+    @classmethod
+    def read(cls, stored: Mapping[str, Any]) -> _Entry:
+        names = (stored["db"], stored["coll"], *stored["apart_dbs"], *stored["apart_colls"])
+        if not all(isinstance(name, str) for name in names):
+            raise TypeError("a name is not text")
+        apart = tuple(stored["apart_dbs"]), tuple(stored["apart_colls"])
+        return cls(stored["db"], stored["coll"], *apart, stored.get("rank", 0))
+
+    def selects(self, namespace: Namespace) -> bool:
+        db, coll = namespace
+        if coll and not _selects(coll, self.coll, self.apart_colls):
+            return False
+        return _selects(db, self.db, self.apart_dbs)
+
+    def region(self) -> Region:
+        return Region.of(self.db, self.coll)
+
+    def order(self) -> tuple[Any, ...]:
+        # Each glob set apart all the names and globs that went before it.
+        return is_glob(self.db), len(self.apart_dbs), is_glob(self.coll), len(self.apart_colls)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    name: str | None
+    entries: tuple[_Entry, ...]
+    times: Mapping[_Entry, Timestamp]
+
+    def time(self, namespace: Namespace) -> Timestamp | None:
+        if self.name is not None and not any(entry.selects(namespace) for entry in self.entries):
+            return None
+        selecting = [rule for rule in self.times if rule.selects(namespace)]
+        lowest = min((rule.rank for rule in selecting), default=0)
+        return min((self.times[rule] for rule in selecting if rule.rank == lowest), default=None)
+
+    def oldest(self, region: Region) -> Timestamp | None:
+        touching = [time for rule, time in self.times.items() if rule.region().intersection(region) is not None]
+        return min(touching, default=None)
+
+
+def recorded_by(checkpoints: Sequence[LegacyCheckpoint]) -> Recorded:
+    """What version 0.1 recorded. No namespace is later than it was there; where globs overlap, some are earlier, and
+    what they had is delivered again.
+
+    Raises ValueError, with the stream's name, for a checkpoint that cannot be understood.
+    """
+    streams = [_stream(checkpoint) for checkpoint in checkpoints]
+    current = [stream for stream in streams if stream.name is not None]
+    retired = [stream for stream in streams if stream.name is None]
+    rules: list[Rule[Covered]] = []
+    for namespace in sorted(_single_namespaces(streams)):
+        found = _covered(current, namespace) or _covered(retired, namespace)
+        if found is not None:
+            rules.append(Rule(Region.of(*namespace), found))
+    set_aside = [(time, rule) for stream in retired for rule, time in stream.times.items()]
+    for time, rule in sorted(set_aside, key=lambda each: each[0]):
+        rules += _wide(rule, Covered(None, time))
+    watched = [(entry, stream) for stream in current for entry in stream.entries]
+    for entry, stream in sorted(watched, key=lambda each: each[0].order()):
+        rules += _wide(entry, Covered(stream.name, stream.oldest(entry.region())))
+    reached = {each.stream: Reached(each.plan, each.position) for each in checkpoints if _is_current(each)}
+    return Recorded(simplify(rules, NEVER), reached)
+
+
+def _is_current(checkpoint: LegacyCheckpoint) -> bool:
+    return not checkpoint.stream.startswith(_RETIRED)
+
+
+def _stream(checkpoint: LegacyCheckpoint) -> _Stream:
+    reached = checkpoint.position.time
+    times: dict[_Entry, Timestamp] = {}
+    try:
+        # There may be very many rules, and most say the same.
+        for stored in checkpoint.selection.get("rules", ()):
+            rule, time = _Entry.read(stored), Timestamp(stored["t"], stored["i"])
+            later = time if reached is None else max(time, reached)
+            times[rule] = min(later, times.get(rule, later))
+        entries = tuple(_Entry.read(stored) for stored in checkpoint.selection.get("entries", ()))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{checkpoint.stream}: {type(error).__name__}: {error}") from error
+    return _Stream(checkpoint.stream if _is_current(checkpoint) else None, entries, times)
+
+
+def _wide(entry: _Entry, covered: Covered) -> Iterator[Rule[Covered]]:
+    yield Rule(entry.region(), covered)
+    yield Rule(Region.of(entry.db, ""), covered)
+
+
+def _single_namespaces(streams: Sequence[_Stream]) -> set[Namespace]:
+    """Every namespace that the streams name: their databases, with the collections that are named for these."""
+    entries = {entry for stream in streams for entry in (*stream.entries, *stream.times)}
+    colls: dict[str, set[str]] = {}
+    for entry in entries:
+        for db in (entry.db, *entry.apart_dbs):
+            if not is_glob(db):
+                colls.setdefault(db, {""})
+    for db, found in colls.items():
+        for entry in entries:
+            if fits(db, entry.db):
+                found.update(coll for coll in (entry.coll, *entry.apart_colls) if not is_glob(coll))
+    return {Namespace(db, coll) for db, found in colls.items() for coll in found}
+
+
+def _covered(streams: Sequence[_Stream], namespace: Namespace) -> Covered | None:
+    found = [(time, stream.name) for stream in streams if (time := stream.time(namespace)) is not None]
+    if not found:
+        return None
+    time, name = min(found, key=lambda each: each[0])
+    return Covered(name, time)
+
+
+def _selects(name: str, pattern: str, apart: tuple[str, ...]) -> bool:
+    return fits(name, pattern) and not any(fits(name, other) for other in apart)

@@ -1,0 +1,45 @@
+"""`mess gaps`: changes that the relay has never seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.connecting import TimeoutOption
+from mess.cli.state import with_store
+
+if TYPE_CHECKING:
+    from bson import Timestamp
+
+    from mess.state.store import Gap, StateStore
+
+app = typer.Typer(help="Show the changes that were lost to the relay.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    pass  # keeps `list` a command of its own while it is the only one
+
+
+@app.command("list")
+def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
+    """List every gap: whose changes were lost, between which times, and whether their stream continues."""
+
+    async def read(store: StateStore) -> list[Gap]:
+        return await store.gaps()
+
+    found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("id", "stream", "namespaces", "since", "until", "reason")
+    for gap in found:
+        until = "open: the stream is stopped" if gap.open else _shown(gap.until)
+        table.add_row(gap.id, gap.stream, "\n".join(gap.namespaces), _shown(gap.since), until, gap.reason)
+    Console().print(table)
+
+
+def _shown(time: Timestamp | None) -> str:
+    return "unknown" if time is None else f"{time.as_datetime():%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,155 @@
+"""What operators do to a relay's stored positions."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+
+from bson import Timestamp
+
+from mess.capture.arrange import Recorded
+from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
+from mess.errors import ConfigError, DamagedState, StateError
+from mess.relay.resuming import recorded_in, with_decisions
+from mess.state.store import Checkpoint, StateStore
+
+NOT_WATCHED = "(not watched)"
+"""Stands for the namespaces that no stream has any more; should they come back, they continue where they stopped."""
+_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A stream, what it covers, up to when all of that is processed, and when the position was stored."""
+
+    stream: str
+    namespaces: str
+    time: Timestamp
+    updated: datetime | None = None
+
+
+async def rows(store: StateStore) -> list[Row]:
+    """Every stream's position. Raises DamagedState."""
+    stored = await store.positions()
+    updated = {each.stream: each.updated for each in stored.checkpoints}
+    return [replace(row, updated=updated.get(row.stream)) for row in _rows(recorded_in(stored, store.relay))]
+
+
+async def resume_at(
+    store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, *, stream: str | None, force: bool
+) -> list[str]:
+    """Have `stream`, or every one, resume at `time`; returns their names.
+
+    A stopped stream is told so in the running relay, which nothing else is done beside unless `force`. Raises
+    ConfigError for a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
+    """
+    if stream is not None and await _decide(store, stream, time):
+        return [stream]
+    await _take_over(store, force=force)
+    recorded = await _recorded(store)
+    known = {rule.value for rule in assigned if rule.value is not None} | _streams(recorded)
+    chosen = _chosen(known, stream)
+
+    def moved(covered: Covered | None, own: str | None) -> Covered:
+        if own in chosen:
+            return Covered(own, time)
+        if covered is None or _name(covered) not in chosen or covered.time is None:
+            return covered or NEVER
+        return Covered(covered.stream, time)
+
+    rules = [Rule(rule.region, rule.value) for rule in combine(recorded.folded(), assigned, moved)]
+    await _store(store, tuple(rules), recorded, chosen)
+    return sorted(chosen)
+
+
+async def forget(
+    store: StateStore, now: Callable[[], Awaitable[Timestamp]], *, stream: str | None, force: bool
+) -> list[Row]:
+    """Have `stream`, or every one, begin afresh; returns what was stored of them.
+
+    A stopped stream continues at `now`, in the running relay too, beside which nothing else is done unless `force`.
+    What is damaged can be forgotten. Raises ConfigError for a stream that has no position, StateError.
+    """
+    if stream is not None and any(gap.open and gap.stream == stream for gap in await store.gaps()):
+        removed = [row for row in await rows(store) if row.stream == stream]
+        await _decide(store, stream, await now())
+        return removed
+    await _take_over(store, force=force)
+    try:
+        recorded = await _recorded(store)
+    except DamagedState:
+        if stream is None:
+            await store.arrange([], [])
+        elif not await store.remove_position(stream):
+            raise
+        return []
+    chosen = _chosen(_streams(recorded), stream)
+    rules = tuple(Rule(rule.region, NEVER if _name(rule.value) in chosen else rule.value) for rule in recorded.folded())
+    await _store(store, rules, recorded, chosen)
+    return [row for row in _rows(recorded) if row.stream in chosen]
+
+
+async def _decide(store: StateStore, stream: str, time: Timestamp) -> bool:
+    for gap in await store.gaps():
+        if gap.open and gap.stream == stream:
+            await store.record_gap(replace(gap, resume=time))
+            return True
+    return False
+
+
+async def _take_over(store: StateStore, *, force: bool) -> None:
+    other = None if force else await store.alive()
+    if other is not None:
+        raise StateError(
+            f"relay {store.relay!r} is running ({other}), and its positions are its own to write. Stop it first, or "
+            "use --force: it then stops by itself"
+        )
+    await store.take_over()
+
+
+async def _recorded(store: StateStore) -> Recorded:
+    return with_decisions(recorded_in(await store.positions(), store.relay), await store.gaps())
+
+
+async def _store(store: StateStore, coverage: Coverage, recorded: Recorded, chosen: Collection[str]) -> None:
+    now = datetime.now(timezone.utc)
+    checkpoints = [
+        Checkpoint(name, reached.plan, reached.position, now)
+        for name, reached in recorded.reached.items()
+        if name not in chosen
+    ]
+    await store.arrange(to_json(simplify(coverage, NEVER)), checkpoints)
+
+
+def _rows(recorded: Recorded) -> list[Row]:
+    times: dict[str, Timestamp] = {}
+    regions: dict[str, list[str]] = {}
+    for rule in recorded.folded():
+        if rule.value.time is not None:
+            name = _name(rule.value)
+            times[name] = min(rule.value.time, times.get(name, rule.value.time))
+            regions.setdefault(name, []).append(str(rule.region))
+    return [Row(name, _listed(regions[name]), times[name]) for name in sorted(times)]
+
+
+def _listed(regions: Sequence[str]) -> str:
+    more = len(regions) - _SHOWN
+    return ", ".join(regions[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def _streams(recorded: Recorded) -> set[str]:
+    return {_name(rule.value) for rule in recorded.coverage if rule.value.time is not None}
+
+
+def _name(covered: Covered) -> str:
+    return covered.stream or NOT_WATCHED
+
+
+def _chosen(known: Collection[str], stream: str | None) -> set[str]:
+    if stream is None:
+        return set(known)
+    if stream not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise ConfigError(f"no position of stream {stream!r} is stored; known streams: {names}")
+    return {stream}

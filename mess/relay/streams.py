@@ -1,0 +1,401 @@
+"""The streams of a running relay: opened where the coverage map says, joined when they have caught up, and stopped by
+themselves when their history is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from bson import Timestamp
+
+from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
+from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
+from mess.capture.plan import StreamPlan
+from mess.capture.source import StoppedSource
+from mess.errors import HistoryLost
+from mess.event import Namespace, Position
+from mess.relay.checkpointer import Progress
+from mess.relay.lane import Lane
+from mess.relay.resuming import settled
+from mess.relay.router import Claim
+from mess.relay.runner import StreamRunner
+from mess.relay.window import Window
+from mess.state.store import Checkpoint, Gap, StateStore
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_LOOK = 0.5  # seconds between two looks at a stream that catches up
+_NEAR = 2  # seconds of cluster time within which it may join
+_REPLY = 6.0  # seconds; an idle stream's reply takes up to five
+_JOIN = 0.5  # seconds for which the stream that it joins may be held up
+_DECISION = 2.0  # seconds between two looks for an operator's decision
+_REASON = "the position is no longer in MongoDB's oplog"
+_REPEAT = 600.0  # seconds until a stopped stream is reported again
+
+
+class OpenStream(Protocol):
+    """Makes what reads a stream and delivers its events; `claim` tells which."""
+
+    def __call__(self, start: StreamStart, claim: Claim) -> StreamRunner: ...
+
+
+@dataclass(slots=True, eq=False)
+class Stream:
+    """A stream of the relay. `stopped` says why it reads no more; `runner` is None where it never began."""
+
+    start: StreamStart
+    progress: Progress
+    runner: StreamRunner | None = None
+    task: asyncio.Task[None] | None = None
+    stopped: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.start.name
+
+
+class Streams:
+    """Runs an arrangement's streams until the relay stops.
+
+    `oldest` asks MongoDB for the cluster time of the oldest change that it keeps, None where it does not say.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[StreamPlan],
+        arrangement: Arrangement,
+        store: StateStore,
+        open_stream: OpenStream,
+        *,
+        oldest: Callable[[], Awaitable[Timestamp | None]],
+    ) -> None:
+        self._plans = {plan.name: plan for plan in plans}
+        self._coverage = arrangement.coverage
+        self._store = store
+        self._open = open_stream
+        self._oldest = oldest
+        self.streams: list[Stream] = []
+        self.progress: list[Progress] = []
+        self._changed = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._joining = asyncio.Lock()
+        for start in arrangement.starts:
+            self._add(start)
+
+    @property
+    def runners(self) -> list[StreamRunner]:
+        """Those of the streams that have begun."""
+        return [stream.runner for stream in self.streams if stream.runner is not None]
+
+    @property
+    def sources(self) -> list[Any]:
+        """What each stream reads from, in the order of `progress`."""
+        return [
+            StoppedSource(stream.name, stream.stopped)
+            if stream.runner is None or stream.stopped is not None
+            else stream.runner.source
+            for stream in self.streams
+        ]
+
+    @property
+    def lanes(self) -> list[Lane]:
+        """Those of all streams."""
+        return [lane for runner in self.runners for lane in runner.lanes()]
+
+    @property
+    def disconnected(self) -> bool:
+        """Whether a stream that should be reading has no connection to MongoDB."""
+        return any(
+            stream.runner is not None and stream.stopped is None and stream.runner.source.problem is not None
+            for stream in self.streams
+        )
+
+    async def connected(self) -> None:
+        """Return when every stream that is to be read has been connected."""
+        for runner in self.runners:
+            await runner.source.connected.wait()
+
+    async def run(self) -> None:
+        """Run until cancelled. Raises HistoryLost when no stream is left, and what else ends a stream."""
+        for stream in list(self.streams):
+            self._begin(stream)
+        watching = asyncio.create_task(self._watch())
+        try:
+            while True:
+                self._changed.clear()
+                if self._failure is not None:
+                    raise self._failure
+                if self.streams and all(stream.stopped is not None for stream in self.streams):
+                    raise HistoryLost("\n".join(stream.stopped or "" for stream in self.streams))
+                await self._changed.wait()
+        finally:
+            watching.cancel()
+            tasks = [stream.task for stream in self.streams if stream.task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(watching, *tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Close every stream's cursor."""
+        await asyncio.gather(*(runner.source.close() for runner in self.runners), return_exceptions=True)
+
+    def _add(self, start: StreamStart) -> Stream:
+        window = Window(1, 1)
+        runner = None
+        if not start.waits:
+            runner = self._open(start, lambda namespace: self._claimed(start.name, namespace))
+            window = runner.window
+        progress = Progress(start.name, start.plan.hash, window, start.position)
+        stream = Stream(start, progress, runner)
+        if start.waits:
+            stream.stopped = _lost(start.name, start.position)
+        self.streams.append(stream)
+        self.progress.append(progress)
+        return stream
+
+    def _remove(self, stream: Stream) -> None:
+        self.streams.remove(stream)
+        self.progress.remove(stream.progress)
+
+    def _claimed(self, name: str, namespace: Namespace) -> Timestamp | None:
+        covered = lookup(self._coverage, namespace)
+        return covered.time if covered is not None and covered.stream == name else None
+
+    def _begin(self, stream: Stream) -> None:
+        if stream.runner is None:
+            return
+        stream.task = asyncio.create_task(self._read(stream, stream.runner))
+        if stream.start.joins is not None:
+            log.info(
+                "stream catches up",
+                stream=stream.name,
+                joins=stream.start.joins,
+                since=_written(stream.start.position.time),
+            )
+
+    async def _read(self, stream: Stream, runner: StreamRunner) -> None:
+        try:
+            await runner.run()
+        except HistoryLost as error:
+            try:
+                await self._history_lost(stream, error)
+            except Exception as another:
+                self._failure = another
+        except Exception as error:
+            self._failure = error
+        self._changed.set()
+
+    async def _history_lost(self, stream: Stream, error: HistoryLost) -> None:
+        runner = stream.runner
+        position = runner.source.position if runner is not None else stream.start.position
+        if runner is None or not runner.began:
+            oldest = await self._oldest()
+            just_behind = _next(position.time)
+            before = just_behind if oldest is None else max(oldest, just_behind)
+            divided = self._divided(stream.start.plan, Lost(before))
+            if any(not start.waits for start in divided.starts):
+                # Others of its namespaces are further on, and their changes are still there.
+                if runner is not None:
+                    await runner.source.close()
+                self._remove(stream)
+                self._coverage = divided.coverage
+                added = [self._add(replace(start, joins=start.joins or stream.start.joins)) for start in divided.starts]
+                await self._store_arrangement()
+                for each in added:
+                    if each.stopped is not None:
+                        await self._record_open_gap(each, error)
+                    self._begin(each)
+                return
+        stream.stopped = _lost(stream.name, position)
+        await self._record_open_gap(stream, error)
+
+    def _divided(self, plan: StreamPlan, lost: Lost) -> Arrangement:
+        begin = Begin(Timestamp(2**32 - 1, 0))  # nothing of it is new any more
+        return divide(plan, self._recorded().folded(), {}, begin, lost, taken=[each.name for each in self.streams])
+
+    async def _record_open_gap(self, stream: Stream, error: BaseException | None = None) -> None:
+        position = stream.start.position
+        if stream.runner is not None and stream.runner.began:
+            position = stream.runner.source.position
+        own = tuple(str(rule.region) for rule in self._coverage if rule.value.stream == stream.name)
+        now = datetime.now(timezone.utc)
+        await self._store.open_gap(Gap(stream.name, position.time, None, _REASON, now, own, open=True))
+        log.error("stream stopped", stream=stream.name, problem=stream.stopped)
+        if error is not None:
+            log.debug("MongoDB's answer", stream=stream.name, error=str(error))
+
+    async def _watch(self) -> None:
+        """Join what has caught up, look for decisions, and repeat what is wrong."""
+        looked = reported = time.monotonic()
+        while True:
+            await asyncio.sleep(_LOOK)
+            try:
+                for stream in list(self.streams):
+                    await self._join_if_near(stream)
+                now = time.monotonic()
+                stopped = [stream for stream in self.streams if stream.stopped is not None]
+                if stopped and now - looked >= _DECISION:
+                    looked = now
+                    await self._follow_decisions(stopped)
+                if not stopped:
+                    reported = now
+                elif now - reported >= _REPEAT:
+                    reported = now
+                    for stream in stopped:
+                        log.error("stream is still stopped", stream=stream.name, problem=stream.stopped)
+            except Exception as error:
+                self._failure = error
+                self._changed.set()
+                return
+
+    async def _follow_decisions(self, stopped: Sequence[Stream]) -> None:
+        decided = {gap.stream: gap for gap in await self._store.gaps() if gap.open and gap.resume is not None}
+        for stream in stopped:
+            gap = decided.get(stream.name)
+            if gap is not None and gap.resume is not None:
+                await self._resume(stream, gap, gap.resume)
+
+    async def _resume(self, stream: Stream, gap: Gap, at: Timestamp) -> None:
+        if stream.runner is not None:
+            # What it had read before is delivered first.
+            await stream.runner.window.drained()
+            await stream.runner.source.close()
+        self._remove(stream)
+        main = main_stream(stream.name)
+        joins = main if main != stream.name and main in self._plans else None
+        self._coverage = tuple(
+            Rule(rule.region, Covered(stream.name, at)) if rule.value.stream == stream.name else rule
+            for rule in self._coverage
+        )
+        plan = stream.start.plan
+        resumed = self._add(StreamStart(plan, Position(None, at), joins=joins))
+        await self._store_arrangement()
+        await self._store.close_gap(gap, at)
+        log.info("stream continues", stream=stream.name, since=_written(at))
+        self._begin(resumed)
+
+    async def _join_if_near(self, stream: Stream) -> None:
+        main = next((each for each in self.streams if each.name == stream.start.joins), None)
+        if main is None or main.stopped or stream.stopped or main.runner is None or stream.runner is None:
+            return
+        done, read = stream.progress.window.position, main.runner.source.position
+        if done is None or done.time is None or read.time is None or done.time.time + _NEAR < read.time.time:
+            return
+        async with self._joining:
+            main.runner.pause()
+            try:
+                if await self._is_past(stream, main):
+                    await self._join(stream, main)
+            finally:
+                main.runner.resume()
+
+    async def _is_past(self, stream: Stream, main: Stream) -> bool:
+        """Whether a stream is done with every change up to where the one that it joins has been read; and reads on no
+        more."""
+        assert main.runner is not None
+        assert stream.runner is not None
+        try:
+            async with asyncio.timeout(_REPLY):
+                await main.runner.paused()
+            deadline = time.monotonic() + _JOIN
+            target = main.runner.source.position
+            while time.monotonic() < deadline:
+                done = stream.progress.window.position
+                if done is not None and done.has_passed(target):
+                    stream.runner.pause()
+                    async with asyncio.timeout(_JOIN):
+                        await stream.runner.paused()
+                        await stream.runner.window.drained()
+                    return True
+                await asyncio.sleep(0.01)
+        except TimeoutError:
+            pass
+        stream.runner.resume()
+        return False
+
+    async def _join(self, stream: Stream, main: Stream) -> None:
+        assert main.runner is not None
+        assert stream.runner is not None
+        done = stream.progress.window.position
+        assert done is not None
+        self._coverage = tuple(
+            Rule(rule.region, Covered(main.name, done.time)) if rule.value.stream == stream.name else rule
+            for rule in self._coverage
+        )
+        self._remove(stream)
+        await self._store_arrangement()
+        main.runner.forget_routes()
+        if stream.task is not None:
+            stream.task.cancel()
+            await asyncio.gather(stream.task, return_exceptions=True)
+        await stream.runner.source.close()
+        log.info("stream has caught up", stream=stream.name, joins=main.name, at=_written(done.time))
+
+    def _recorded(self) -> Recorded:
+        reached = {
+            stream.name: Reached(stream.progress.plan, stream.progress.window.position or stream.start.position)
+            for stream in self.streams
+        }
+        return Recorded(self._coverage, reached)
+
+    async def _store_arrangement(self) -> None:
+        await store_arrangement(
+            self._store,
+            simplify(self._recorded().folded(), NEVER),
+            {
+                stream.name: (stream.progress.plan, stream.progress.window.position or stream.start.position)
+                for stream in self.streams
+                if stream.runner is not None
+            },
+        )
+
+
+async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:
+    """Store a coverage map and where its streams stand: the plan's hash and the position, by name."""
+    now = datetime.now(timezone.utc)
+    checkpoints = [Checkpoint(name, plan, position, now) for name, (plan, position) in positions.items()]
+    await store.arrange(to_json(coverage), checkpoints)
+
+
+async def record_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
+    """Record what an arrangement skips and which of its streams wait; close the gaps of those that do not any more."""
+    now = datetime.now(timezone.utc)
+    for skipped in arrangement.skipped:
+        namespaces = tuple(map(str, skipped.regions))
+        await store.record_gap(Gap(skipped.stream, skipped.since, skipped.until, _REASON, now, namespaces))
+        log.error(
+            "history lost; continuing",
+            stream=skipped.stream,
+            namespaces=", ".join(namespaces),
+            since=_written(skipped.since),
+            until=_written(skipped.until),
+        )
+    for start in arrangement.starts:
+        if start.waits:
+            own = tuple(str(rule.region) for rule in arrangement.coverage if rule.value.stream == start.name)
+            await store.open_gap(Gap(start.name, start.position.time, None, _REASON, now, own, open=True))
+            log.error("stream stopped", stream=start.name, problem=_lost(start.name, start.position))
+    for gap, until in settled(gaps, arrangement):
+        await store.close_gap(gap, until)
+
+
+def _lost(name: str, position: Position) -> str:
+    return (
+        f"its position ({_written(position.time)}) is no longer in MongoDB's oplog, so changes have been lost to this "
+        f'relay. To continue from now: mess checkpoints reset --stream "{name}". A larger oplog lets the relay be away '
+        "for longer; with `on_history_lost: now` it records the gap and continues by itself"
+    )
+
+
+def _next(time: Timestamp | None) -> Timestamp:
+    return Timestamp(0, 1) if time is None else Timestamp(time.time, time.inc + 1)
+
+
+def _written(time: Timestamp | None) -> str:
+    return "unknown" if time is None else time.as_datetime().isoformat()

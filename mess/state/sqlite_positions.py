@@ -1,0 +1,190 @@
+"""A relay's progress in SQLite: its epoch, its coverage map, its streams' checkpoints, and its gaps."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import bson
+
+from mess.errors import DamagedState
+from mess.event import Position
+from mess.state.letters import OPTIONS
+from mess.state.records import Checkpoint, Gap, LegacyCheckpoint, Positions
+from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
+from mess.state.store import superseded
+
+T = TypeVar("T")
+
+_LEGACY = "SELECT stream, plan, selection, token, time_t, time_i FROM checkpoints WHERE relay = ? ORDER BY stream"
+_CURRENT = (
+    "SELECT stream, plan, token, time_t, time_i, updated FROM positions WHERE relay = ? AND arrangement = ? "
+    "ORDER BY stream"
+)
+
+
+def take_over(db: sqlite3.Connection, relay: str) -> int:
+    """See `StateStore.take_over`."""
+    # From here on, MESS 0.1 refuses the file instead of beginning afresh.
+    db.execute(f"PRAGMA user_version = {VERSION}")
+    written = db.execute("SELECT max(epoch) FROM coverage WHERE relay = ?", (relay,)).fetchone()[0] or 0
+    row = db.execute(
+        "INSERT INTO relays (relay, epoch) VALUES (?, ? + 1) "
+        "ON CONFLICT (relay) DO UPDATE SET epoch = max(epoch, ?) + 1 RETURNING epoch",
+        (relay, written, written),
+    ).fetchone()
+    return int(row[0])
+
+
+def read(db: sqlite3.Connection, relay: str) -> Positions:
+    """See `StateStore.positions`."""
+    row = db.execute("SELECT arrangement, rules FROM coverage WHERE relay = ?", (relay,)).fetchone()
+    if row is None:
+        return Positions(
+            legacy=tuple(_understood(each, _legacy, "checkpoints") for each in db.execute(_LEGACY, (relay,)))
+        )
+    arrangement, rules = row
+    coverage = _understood((relay, rules), lambda each: json.loads(each[1]), "coverage")
+    found = db.execute(_CURRENT, (relay, arrangement))
+    return Positions(coverage, tuple(_understood(each, _checkpoint, "positions") for each in found))
+
+
+def arrange(
+    db: sqlite3.Connection,
+    relay: str,
+    epoch: int,
+    arrangement: str,
+    coverage: list[Any],
+    checkpoints: Sequence[Checkpoint],
+) -> None:
+    """See `StateStore.arrange`."""
+    _check(db, relay, epoch)
+    for table in ("checkpoints", "positions"):
+        db.execute(f"DELETE FROM {table} WHERE relay = ?", (relay,))
+    rules = json.dumps(coverage, separators=(",", ":"))
+    db.execute("INSERT OR REPLACE INTO coverage VALUES (?, ?, ?, ?)", (relay, arrangement, epoch, rules))
+    _write(db, relay, arrangement, checkpoints)
+
+
+def remove(db: sqlite3.Connection, relay: str, epoch: int, stream: str) -> bool:
+    """See `StateStore.remove_position`."""
+    _check(db, relay, epoch)
+    removed = 0
+    for table in ("checkpoints", "positions"):
+        removed += db.execute(f"DELETE FROM {table} WHERE relay = ? AND stream = ?", (relay, stream)).rowcount
+    return removed > 0
+
+
+def save(db: sqlite3.Connection, relay: str, epoch: int, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
+    """See `StateStore._save`."""
+    _check(db, relay, epoch)
+    found = db.execute("SELECT arrangement FROM coverage WHERE relay = ?", (relay,)).fetchone()
+    if found is None or found[0] != arrangement:
+        return False
+    _write(db, relay, arrangement, checkpoints)
+    return True
+
+
+def _write(db: sqlite3.Connection, relay: str, arrangement: str, checkpoints: Sequence[Checkpoint]) -> None:
+    rows = [
+        (
+            relay,
+            each.stream,
+            each.plan,
+            None if each.position.token is None else bson.encode(each.position.token),
+            *numbers(each.position.time),
+            millis(each.updated),
+            arrangement,
+        )
+        for each in checkpoints
+    ]
+    db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _check(db: sqlite3.Connection, relay: str, epoch: int) -> None:
+    row = db.execute("SELECT epoch FROM relays WHERE relay = ?", (relay,)).fetchone()
+    if row is not None and row[0] > epoch:
+        raise superseded(relay, epoch, row[0])
+
+
+def record_gap(db: sqlite3.Connection, relay: str, gap: Gap) -> None:
+    """See `StateStore.record_gap`."""
+    row = (
+        relay,
+        gap.id,
+        gap.stream,
+        *numbers(gap.since),
+        *numbers(gap.until),
+        *numbers(gap.resume),
+        gap.reason,
+        json.dumps(gap.namespaces),
+        gap.open,
+        millis(gap.time),
+    )
+    db.execute(f"INSERT OR REPLACE INTO gap_records VALUES ({', '.join('?' * len(row))})", row)
+
+
+def remove_gap(db: sqlite3.Connection, relay: str, gap: Gap) -> None:
+    """See `StateStore.remove_gap`."""
+    db.execute("DELETE FROM gap_records WHERE relay = ? AND id = ?", (relay, gap.id))
+
+
+def gaps(db: sqlite3.Connection, relay: str) -> list[Gap]:
+    """See `StateStore.gaps`."""
+    old = "SELECT stream, since_t, since_i, until_t, until_i, reason, time FROM gaps WHERE relay = ?"
+    found = [
+        Gap(stream, timestamp(st, si), timestamp(ut, ui), reason, instant(time))
+        for stream, st, si, ut, ui, reason, time in db.execute(old, (relay,))
+    ]
+    new = (
+        "SELECT stream, since_t, since_i, until_t, until_i, resume_t, resume_i, reason, namespaces, open, time "
+        "FROM gap_records WHERE relay = ?"
+    )
+    found += [
+        Gap(
+            stream,
+            timestamp(st, si),
+            timestamp(ut, ui),
+            reason,
+            instant(time),
+            tuple(json.loads(namespaces)),
+            bool(is_open),
+            timestamp(rt, ri),
+        )
+        for stream, st, si, ut, ui, rt, ri, reason, namespaces, is_open, time in db.execute(new, (relay,))
+    ]
+    return sorted(found, key=lambda gap: gap.time)
+
+
+def _understood(row: Sequence[Any], read: Callable[[Sequence[Any]], T], table: str) -> T:
+    try:
+        return read(row)
+    except (bson.errors.BSONError, KeyError, TypeError, ValueError, OverflowError) as error:
+        option = "--all" if table == "coverage" else f"--stream {json.dumps(str(row[0]))}"
+        raise DamagedState(
+            f"the record {row[0]!r} in table {table} is damaged: {error}. Restore it from a backup, or give up the "
+            f"position: mess checkpoints reset {option}"
+        ) from error
+
+
+def _checkpoint(row: Sequence[Any]) -> Checkpoint:
+    stream, plan, token, t, i, updated = row
+    return Checkpoint(stream, plan, _position(token, t, i), instant(updated))
+
+
+def _legacy(row: Sequence[Any]) -> LegacyCheckpoint:
+    stream, plan, selection, token, t, i = row
+    found = json.loads(selection)
+    if not isinstance(found, dict):
+        raise TypeError("the column selection holds no object")
+    return LegacyCheckpoint(stream, plan, found, _position(token, t, i))
+
+
+def _position(token: Any, t: Any, i: Any) -> Position:
+    decoded: Mapping[str, Any] | None = None if token is None else bson.decode(token, OPTIONS)
+    time = timestamp(t, i)
+    if decoded is None and time is None:
+        raise ValueError("it has neither a token nor a time")
+    return Position(decoded, time)

@@ -77,11 +77,12 @@ class Destinations:
     def divide(self, events: Sequence[Event]) -> Division:
         """Divide events so that those to be tried now keep no destination that is down, and no document that has
         events for two destinations."""
-        places = list(map(self.of, events))
         if not self._breakers:
             keys = [event.line for event in events]
-            if len(set(zip(keys, places, strict=True))) == len(set(keys)):
+            different = len(set(keys))
+            if different == len(keys) or different == len(set(zip(keys, map(self.of, events), strict=True))):
                 return events, [], []
+        places = list(map(self.of, events))
         go: list[Event] = []
         held: dict[str, Group] = {}
         later: list[Event] = []

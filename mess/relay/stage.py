@@ -36,6 +36,11 @@ class Failure(NamedTuple):
     destination: str | None = None
 
 
+_Attempt = tuple[Sequence[Event], Sequence[Failure], Sequence[Event], bool]
+"""One attempt: the events that passed, those that failed, those that the step did not get to, and whether it probed the
+step's sink."""
+
+
 class Outcome(NamedTuple):
     """What a stage made of events: those that go on, in their order; those to be tried again later, in groups; and
     those that it did not get to. All others are done with."""
@@ -184,10 +189,10 @@ class Stage:
             self._metrics.retried(len(events))
         if self._throttle is None:
             probing = self._breaker.is_open and await self._breaker.acquire()
-            return _Attempt(*await self._once(events), probing)
+            return *await self._once(events), probing
         async with self._throttle.slot:
             probing = await self._turn_by_rate(self._throttle, len(events))
-            return _Attempt(*await self._once(events), probing)
+            return *await self._once(events), probing
 
     async def _turn_by_rate(self, throttle: Throttle, events: int) -> bool:
         """Wait until so many events may be given; whether as a probe."""
@@ -260,10 +265,11 @@ class Stage:
         held: list[Group] = []
         given_up: list[Group] = []
         retry = self._spec.retry
-        worked = sum(len(failure.events) for failure in attempt.failures) + len(attempt.untried) < len(events)
+        _, failures, untried, probing_sink = attempt
+        worked = sum(len(failure.events) for failure in failures) + len(untried) < len(events)
         if known is not None:
             known.breaker.forget(known)
-        for error, failing, destination in attempt.failures:
+        for error, failing, destination in failures:
             breaker = self._breaker_for(error, destination)
             accepted_before = known is not None and breaker is known.breaker and breaker.accepted > known.accepted
             group = note(known, error, failing, breaker, destination)
@@ -271,11 +277,11 @@ class Stage:
                 self._doubt(breaker)
             facts = self._facts(group, witness=accepted_before, worked=worked)
             verdict = judge(error, facts, retry)
-            probing = attempt.probing if breaker is self._breaker else breaker is probes
+            probing = probing_sink if breaker is self._breaker else breaker is probes
             if verdict is Verdict.HOLD:
                 all_in_doubt = isinstance(error, Ambiguous) and self._breaker.suspect
                 held_here = self._breaker if all_in_doubt else breaker
-                self._hold(held_here, group, attempt.probing if held_here is self._breaker else probing)
+                self._hold(held_here, group, probing_sink if held_here is self._breaker else probing)
                 group.waiting = held_here is not self._breaker
                 (parked if group.waiting else held).append(group)
             elif verdict in (Verdict.PARK, Verdict.SUSPECT):
@@ -296,7 +302,7 @@ class Stage:
                     parked += group.halves()
                 else:
                     given_up.append(group)
-        if attempt.probing:
+        if probing_sink:
             self._breaker.probed()
         if probes is not None:
             probes.probed()
@@ -390,16 +396,6 @@ class Stage:
             alike = id(cause) if isinstance(error, Refused) else (Kind.of(error), str(error))
             found.setdefault((alike, destination), Failure(error, [], destination)).events.append(events[index])
         return list(found.values())
-
-
-class _Attempt(NamedTuple):
-    """One attempt: the events that passed, those that failed, those that the step did not get to, and whether it probed
-    the step's sink."""
-
-    passed: Sequence[Event]
-    failures: Sequence[Failure]
-    untried: Sequence[Event]
-    probing: bool
 
 
 def _joined(groups: Iterable[Group]) -> Group:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mess.errors import DeliveryError
+from mess.errors import DeliveryError, EndpointDown
 from mess.queues.broker import Message
 
 
@@ -36,7 +36,9 @@ class Confirms:
             resolve(self._finished)
 
     def fail(self, failure: DeliveryError) -> None:
-        """No more will be heard of those that are not settled."""
+        """No more will be heard of those that are not settled: the connection is lost, whatever their target."""
+        if isinstance(failure, EndpointDown):
+            failure.shared = True
         self._failures.update(dict.fromkeys(self._open, failure))
         self._open.clear()
         resolve(self._finished)

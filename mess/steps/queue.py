@@ -240,8 +240,10 @@ class Queue(Sink):
             async with asyncio.timeout(self._timeout):
                 failures = await self._broker.publish(list(messages.values()))
         except TimeoutError:
-            return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s"))
+            return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s", shared=True))
         except DeliveryError as error:
+            if isinstance(error, EndpointDown):
+                error.shared = True  # it was raised for all targets alike
             return dict.fromkeys(places, error)
         return {places[index]: failure for index, failure in failures.items()}
 

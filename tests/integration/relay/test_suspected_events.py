@@ -127,3 +127,36 @@ async def test_a_stream_that_one_event_blocks_names_it(lab: Lab, monkeypatch: py
         lab.receiver.respond = None
         await until(lambda: not relay.status.warnings(), "no warning any more", 30)
         await lab.receiver.wait_for_events(260)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+@pytest.mark.parametrize("batch", [False, True], ids=["single", "batch"])
+async def test_one_tenants_path_that_is_down_holds_up_no_other_tenant_and_costs_nothing(
+    lab: Lab, batch: bool, status: int
+) -> None:
+    """Each rendered endpoint has a circuit breaker of its own."""
+    down = True
+
+    def respond(request: Request) -> Answer:
+        return Answer(status) if down and request.path.endswith("/b") else Answer()
+
+    lab.receiver.respond = respond
+    step = webhook(lab, batch=batch)
+    step["config"]["endpoint"] += "/{fullDocument.tenant}"
+    async with lab.running(pipeline=[step]) as relay:
+        end, number = time.monotonic() + SECONDS, 0
+        while time.monotonic() < end:
+            lab.db.orders.insert_many([{"_id": number + n, "tenant": "abc"[n % 3]} for n in range(9)])
+            number += 9
+            others = {n for n in range(number) if n % 3 != 1}
+            await until(lambda: taken(lab) == others, "what is for the other tenants", 5)  # noqa: B023 - awaited here
+        [problem] = relay.status.sink_problems()
+        assert f"one destination is down: answered {status}" in problem
+        assert (await lab.get(relay, "/readyz"))[0] == 200
+        assert await lab.dead_letters() == []
+        down = False
+        await until(lambda: taken(lab) == set(range(number)), lambda: f"{len(taken(lab))} of {number}", 20)
+        assert relay.status.sink_problems() == []
+    assert await lab.dead_letters() == []
+    for request in lab.receiver.requests:
+        assert {event.body["fullDocument"]["tenant"] for event in request.events} == {request.path[-1]}

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from mess.errors import BatchError, DeliveryError, EndpointDown
 from mess.event import Event, Namespace
+from mess.queues.broker import Message
+from mess.queues.confirms import Confirms
 from mess.step import Context
-from mess.steps.queue import QueueConfig
+from mess.steps.queue import Queue, QueueConfig
+from tests.fuzz.sinks import Recorded
+from tests.unit.fakes import make_events
 
 EVENT = Event({"_id": {"_data": "82AA"}, "operationType": "insert"}, Namespace("shop", "orders"))
 
@@ -23,3 +32,29 @@ def test_an_event_without_a_destination_has_an_empty_one() -> None:
     event = Event({"_id": {"_data": "82AA"}, "operationType": "insert", "object": object()}, Namespace("shop"))
     assert step.destination is not None
     assert step.destination(event) == ""
+
+
+@pytest.mark.parametrize("raised", [True, False])
+async def test_a_broker_that_is_away_is_away_for_all_targets(raised: bool) -> None:
+    """Whether it says so at once or for the messages on their way; a full queue concerns its own target alone."""
+
+    class Broker(Recorded):
+        async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
+            if raised:
+                raise EndpointDown("nobody is there")
+            confirms = Confirms(messages)
+            confirms.settle(0, EndpointDown("the queue is full"))
+            confirms.fail(EndpointDown("the connection is lost"))
+            return await confirms.all()
+
+    config = QueueConfig.model_validate({"url": "redis://host"})
+    step = Queue(config, config.envelope("mess"), Broker())
+    events = make_events(3)
+    with pytest.raises((EndpointDown, BatchError)) as caught:
+        await step.process(events)
+    if isinstance(caught.value, BatchError):
+        shared = [isinstance(error, EndpointDown) and error.shared for error in caught.value.errors.values()]
+        assert shared == [False, True, True]
+    else:
+        assert isinstance(caught.value, EndpointDown)
+        assert caught.value.shared

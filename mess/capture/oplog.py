@@ -12,7 +12,7 @@ from mess.capture.client import LacksPrivilege
 from mess.capture.clock import ServerClock
 from mess.capture.start import explained
 
-_FILLED = 0.8
+_FULL = 0.8
 """How full an oplog is at least while its oldest entries are being removed; entries are removed in bulk."""
 
 
@@ -20,14 +20,21 @@ _FILLED = 0.8
 class Oplog:
     """The cluster times of its oldest and its newest entry.
 
-    `whole` tells that its oldest entry is the founding of the replica set, before which nothing happened. `rolls` tells
-    that its oldest entries are being removed, or are about to be; a young oplog still has room and loses nothing yet.
+    `whole` tells that its oldest entry is the founding of the replica set, before which nothing happened. `filled` is
+    the part of the size that it may have which it has; None for a user who may not know.
     """
 
     oldest: Timestamp
     newest: Timestamp
     whole: bool
-    rolls: bool
+    filled: float | None = None
+
+    @property
+    def rolls(self) -> bool:
+        """Whether its oldest entries are being removed, or are about to be: a young oplog still has room, and loses
+        nothing yet."""
+        # Where nothing tells its size: a member that was added later has an oplog without the founding, too.
+        return not self.whole if self.filled is None else self.filled >= _FULL
 
     @property
     def seconds(self) -> int:
@@ -74,13 +81,12 @@ async def _read(client: Any) -> Oplog | None:
     if first is None or last is None:
         return None
     whole = first.get("op") == "n" and (first.get("o") or {}).get("msg") == "initiating set"
-    return Oplog(first["ts"], last["ts"], whole, await _rolls(local, whole))
+    return Oplog(first["ts"], last["ts"], whole, await _filled(local))
 
 
-async def _rolls(local: Any, whole: bool) -> bool:
+async def _filled(local: Any) -> float | None:
     try:
         stats = await local.command({"collStats": "oplog.rs"})
-        return bool(stats["size"] >= _FILLED * stats["maxSize"])
-    except (OperationFailure, KeyError):
-        # Not every user may ask for its size. A member that was added later has an oplog without the founding, too.
-        return not whole
+        return float(stats["size"] / stats["maxSize"])
+    except (OperationFailure, KeyError, ZeroDivisionError):
+        return None

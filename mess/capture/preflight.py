@@ -14,9 +14,11 @@ from pymongo.topology_description import TOPOLOGY_TYPE
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.diagnosis import diagnose
 from mess.capture.errors import stop_reason
+from mess.capture.oplog import read_oplog
 from mess.capture.plan import StreamPlan
 from mess.capture.reach import Connect, answer, reach
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
+from mess.values import spoken
 
 
 async def verify(client: Any) -> dict[str, Any]:
@@ -118,16 +120,22 @@ async def _stream(client: Any, plan: StreamPlan, state_database: str | None, pla
 
 
 async def _oplog(client: Any) -> Finding:
-    oplog = client.get_database("local").get_collection("oplog.rs")
     try:
-        first = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", 1)])
-        last = await oplog.find_one({}, {"ts": 1}, sort=[("$natural", -1)])
-    except PyMongoError as error:
-        return Finding(True, f"the oplog's window is not known: {explain(error)}")
-    if first is None or last is None:
-        return Finding(True, "the oplog's window is not known")
-    hours = (last["ts"].time - first["ts"].time) / 3600
-    return Finding(True, f"the oplog reaches {hours:.1f} hours back: the relay may be away for as long")
+        oplog = await read_oplog(client)
+    except SourceError as error:
+        return Finding(True, f"how far back the oplog reaches is not known: {error}")
+    if oplog is None:
+        return Finding(True, "how far back the oplog reaches is not known")
+    reach = spoken(oplog.seconds)
+    if oplog.rolls:
+        return Finding(True, f"the oplog reaches {reach} back: the relay may be away for as long")
+    filled = "" if oplog.filled is None else f", and is {oplog.filled:.0%} full"
+    beginning = "to the founding of the replica set" if oplog.whole else "as far as it was ever written"
+    return Finding(
+        True,
+        f"the oplog is young: it reaches back {beginning}, {reach} ago{filled}. How long the relay may be away shows "
+        "once it has been full",
+    )
 
 
 async def _images(client: Any, plan: StreamPlan) -> AsyncIterator[Finding]:

@@ -65,7 +65,7 @@ async def test_a_hangup_while_mongodb_is_away_is_ignored(tmp_path: Path, path: P
 
 async def test_a_hangup_does_not_end_a_replay(path: Path, db: Db, receiver: Receiver) -> None:
     db.orders.insert_many([{"_id": number} for number in range(5)])
-    receiver.answer = Answer(delay=0.3)
+    receiver.answer = Answer(delay=3.0)
     process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
         command("replay", "--from", "10m", "--config", path),
         cwd=path.parent,
@@ -74,7 +74,7 @@ async def test_a_hangup_does_not_end_a_replay(path: Path, db: Db, receiver: Rece
         stderr=subprocess.PIPE,
         text=True,
     )
-    await receiver.wait_for_events(1)
+    await receiver.wait_for_events(1, PATIENCE)
     process.send_signal(signal.SIGHUP)
     out, errors = await asyncio.to_thread(process.communicate, timeout=PATIENCE)
     assert process.returncode == 0, out + errors

@@ -14,13 +14,13 @@ from mess.admin.server import AdminServer, PortInUse
 from mess.assembly import Assembly
 from mess.capture import client as mongodb
 from mess.capture import preflight
-from mess.capture.arrange import Arrangement, Begin, Lost, StreamStart, arrange
+from mess.capture.arrange import Arrangement, StreamStart
 from mess.capture.clock import ServerClock
 from mess.capture.oplog import observe, oldest_kept
-from mess.capture.plan import StreamPlan, assignments, plan
+from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start, explained, fresh_time, time_now
+from mess.capture.start import describe_start
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -31,14 +31,14 @@ from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
-from mess.relay.resuming import recorded_in, verify_times, with_decisions
+from mess.relay.outlook import outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams, record_gaps, store_arrangement
-from mess.state.open import open_store
+from mess.state.open import PATIENCE, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
@@ -235,7 +235,10 @@ class Relay:
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
-        self.oplog = OplogWatch(lambda: observe(client, self.clock), streams.progress)
+        self.oplog = OplogWatch(
+            lambda: observe(client, self.clock),
+            lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
+        )
         aside = [asyncio.create_task(_prune(store, config.state.retention)), asyncio.create_task(self.oplog.run())]
         try:
             await engine.run(streams)
@@ -246,38 +249,33 @@ class Relay:
 
     async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
         """The streams and where they begin, stored before any event is delivered. Raises DamagedState."""
-        config = self.config
-        stored, gaps = await store.positions(), await store.gaps()
-        recorded = with_decisions(recorded_in(stored, config.name), gaps)
-        fresh = await self._reach(client, lambda client: fresh_time(client, config.start))
-        begin = Begin(fresh, config.start == "oldest")
-        now = await self._reach(client, lambda client: explained(time_now(client)))
-        verify_times(recorded, now, begin.time)
-        before = await self._reach(client, oldest_kept)
-        lost = Lost(before, now if config.on_history_lost == "now" else None)
-        arrangement = arrange(self.plans, assignments(config), recorded, begin, lost)
+        found = await outlook(self.config, self.plans, store, client, self._reach)
+        arrangement = found.arrangement
         for start in arrangement.starts:
             if known and start.new:
-                log.warning("no position for stream; starting from " + describe_start(config), stream=start.name)
-        await record_gaps(store, arrangement, gaps)
+                log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
+        await record_gaps(store, arrangement, found.gaps)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
         return arrangement
 
 
 @asynccontextmanager
-async def store_for(config: Config, connect: Connect = reach) -> AsyncIterator[StateStore]:
-    """The relay's state, opened; closed in the end. `connect` waits for the MongoDB that keeps it.
+async def store_for(
+    config: Config, connect: Connect = reach, *, lasting: bool = True, patience: float = PATIENCE
+) -> AsyncIterator[StateStore]:
+    """The relay's state, opened; closed in the end. `connect` waits for the MongoDB that keeps it. For `lasting` see
+    `StateStore.open`; `patience` is for how many seconds what fails is tried again.
 
     Raises StateError; SourceUnavailable when that MongoDB is not reached, NotPermitted when it refuses the user.
     """
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
     client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver, option=option)
-    store = open_store(url, config.name, client and client.get_database(config.state.database))
+    store = open_store(url, config.name, client and client.get_database(config.state.database), patience=patience)
     try:
         if client is not None:
             await connect(client, answer)
-        await store.open()
+        await store.open(lasting=lasting)
         yield store
     finally:
         await store.close()

@@ -7,11 +7,13 @@ from typing import Any
 
 from bson import Timestamp
 from pymongo.errors import OperationFailure
+from pymongo.topology_description import TOPOLOGY_TYPE
 
 from mess.capture.client import LacksPrivilege
 from mess.capture.clock import ServerClock
 from mess.capture.start import explained
 
+_WITHOUT_OPLOG = (TOPOLOGY_TYPE.Sharded, TOPOLOGY_TYPE.LoadBalanced)
 _FULL = 0.8
 """How full an oplog is at least while its oldest entries are being removed; entries are removed in bulk."""
 
@@ -74,6 +76,8 @@ async def oldest_kept(client: Any) -> Timestamp | None:
 
 
 async def _read(client: Any) -> Oplog | None:
+    if client.topology_description.topology_type in _WITHOUT_OPLOG:
+        return None
     local = client.get_database("local")
     entries = local.get_collection("oplog.rs")
     first = await entries.find_one({}, {"ts": 1, "op": 1, "o.msg": 1}, sort=[("$natural", 1)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ from mess.capture.diagnosis import diagnose
 from mess.capture.errors import stop_reason
 from mess.capture.oplog import read_oplog
 from mess.capture.plan import StreamPlan
-from mess.capture.reach import Connect, answer, reach
+from mess.capture.reach import answer
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
 from mess.values import spoken
 
@@ -74,22 +74,23 @@ def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) ->
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of `mess check`."""
+    """One line of `mess check`.
+
+    `mend` says how to fix it, on lines of its own. `exit_code` is the command's where it is not `ok`; a `warning` is ok
+    and still worth a look.
+    """
 
     ok: bool
     what: str
     mend: str = ""
+    exit_code: int = SourceError.exit_code
+    warning: bool = False
 
 
 async def examine(
-    client: Any, plans: Sequence[StreamPlan], state_database: str | None, connect: Connect = reach
+    client: Any, hello: Mapping[str, Any], plans: Sequence[StreamPlan], state_database: str | None
 ) -> AsyncIterator[Finding]:
-    """Everything that `mess check` tells of MongoDB, one finding after another; it ends early where nothing follows."""
-    try:
-        hello = await connect(client, verify)
-    except SourceError as error:
-        yield Finding(False, str(error).splitlines()[0], "\n".join(str(error).splitlines()[1:]).strip())
-        return
+    """What `mess check` says of a MongoDB that has answered `hello` (see `verify`). Raises the driver's errors."""
     sharded = hello.get("msg") == "isdbgrid"
     kind = "a sharded cluster (supported by design, not tested)" if sharded else f"replica set {hello['setName']}"
     yield Finding(True, f"MongoDB {await _version(client)}, {kind}")

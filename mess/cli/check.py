@@ -1,31 +1,34 @@
-"""`mess check`: whether MongoDB will serve the config, and whether the endpoints answer."""
+"""`mess check`: whether MongoDB, the state and the endpoints are ready for the config, and what a start would do."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.connecting import TimeoutOption, connecting
-from mess.errors import ConfigError, MessError, SourceError
+from mess.errors import ConfigError, MessError
 
 if TYPE_CHECKING:
     from mess.capture.preflight import Finding
     from mess.capture.reach import Connect
     from mess.config.load import Loaded
 
-_ENDPOINT = 8
+_PATIENCE = 5.0
 
 
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """Connect to MongoDB and to every endpoint, and tell, on one screen, whether they will serve the config, and how to
-    mend what is missing. Nothing is delivered.
+    """Connect to MongoDB, to the relay's state and to every endpoint, and show on one screen whether they are ready for
+    the config, where each stream would begin, and how to fix what is missing.
 
-    Exit codes: 0 all is well, 2 config, 3 MongoDB will not serve it, 8 an endpoint does not answer; where several hold,
-    the lowest.
+    Nothing is delivered, written or taken over; the relay may be running. Lines begin with `ok`, `no`, or `!!` for a
+    warning.
+
+    Exit codes: 0 all is well, 2 config, 3 MongoDB cannot be reached or watched, 4 a position is no longer in the oplog,
+    5 the state cannot be used, 8 an endpoint does not answer; where several apply, the lowest.
     """
     loaded = load_config(config, mongodb__url=url)
     codes = run_async(_check(loaded, connecting(timeout)))
@@ -34,58 +37,95 @@ def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
 
 
 async def _check(loaded: Loaded, connect: Connect) -> set[int]:
-    """Tell of everything, one line after another; the exit codes of what is not well."""
+    """Print every finding; the exit codes of what is not well."""
+    from mess.capture import client as mongodb
     from mess.relay.build import build_all
     from mess.relay.trial import endpoints, try_all
 
+    config = loaded.config
     built, problems = build_all(loaded)
+    # MongoDB may keep us waiting meanwhile.
+    trials = asyncio.create_task(try_all(endpoints(built, config.plugins)))
+    client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
     codes: set[int] = set()
-    trials = asyncio.create_task(
-        try_all(endpoints(built, loaded.config.plugins))
-    )  # MongoDB may keep us waiting meanwhile
     try:
-        async for finding in _mongodb(loaded, connect):
-            if not _tell(finding.ok, finding.what, finding.mend):
-                codes.add(SourceError.exit_code)
-    except MessError as error:
-        _tell(False, str(error))
-        codes.add(error.exit_code)
+        reached = await _print_all(_mongodb(loaded, client, connect), codes)
+        # Without MongoDB there is nothing more to say of a state that is kept there.
+        if reached or config.state.url:
+            await _print_all(_state(loaded, client, connect, predicting=reached), codes)
+    finally:
+        await mongodb.close(client)
     for problem in problems:
-        _tell(False, str(problem))
+        _print(False, str(problem))
         codes.add(ConfigError.exit_code)
     for finding in await trials:
-        if not _tell(finding.ok, finding.what, finding.mend):
-            codes.add(_ENDPOINT)
+        _print_finding(finding, codes)
     return codes
 
 
-async def _mongodb(loaded: Loaded, connect: Connect) -> AsyncIterator[Finding]:
+async def _print_all(findings: AsyncIterator[Finding], codes: set[int]) -> bool:
+    """Print findings as they come; False when an error ends them."""
     from pymongo.errors import PyMongoError
 
-    from mess.capture import client as mongodb
+    from mess.capture.client import explain
+
+    try:
+        async for finding in findings:
+            _print_finding(finding, codes)
+    except (MessError, PyMongoError) as error:
+        reason = error if isinstance(error, MessError) else explain(error)
+        first, *rest = str(reason).splitlines()
+        _print(False, first, "\n".join(rest).strip())
+        codes.add(reason.exit_code)
+        return False
+    return True
+
+
+async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterator[Finding]:
     from mess.capture.plan import plan
-    from mess.capture.preflight import examine
+    from mess.capture.preflight import examine, verify
 
     config = loaded.config
-    client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
-    try:
-        state_database = None if (config.state.url or "").startswith("sqlite") else config.state.database
-        async for finding in examine(client, plan(config), state_database, connect):
+    state_database = None if (config.state.url or "").startswith("sqlite") else config.state.database
+    hello = await connect(client, verify)
+    async for finding in examine(client, hello, plan(config), state_database):
+        yield finding
+
+
+async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:
+    from mess.app import store_for
+    from mess.capture.plan import plan
+    from mess.relay.state_check import examine_positions, examine_state, predict
+    from mess.telemetry.redact import redact
+
+    config = loaded.config
+    url = config.state.url or config.mongodb.url
+    where = url if url.startswith("sqlite") else f"{redact(url)} (database {config.state.database})"
+    prediction = None
+    async with store_for(config, connect, lasting=False, patience=_PATIENCE) as store:
+        async for finding in examine_state(store, where):
             yield finding
-    except PyMongoError as error:
-        raise mongodb.explain(error) from error
-    finally:
-        await mongodb.close(client)
+        if predicting:
+            prediction = await predict(config, plan(config), store, client, connect)
+    if prediction is not None:
+        async for finding in examine_positions(config, prediction, client):
+            yield finding
 
 
-def _tell(ok: bool, what: str, mend: str = "") -> bool:
+def _print_finding(finding: Finding, codes: set[int]) -> None:
+    _print(finding.ok, finding.what, finding.mend, warning=finding.warning)
+    if not finding.ok:
+        codes.add(finding.exit_code)
+
+
+def _print(ok: bool, what: str, mend: str = "", *, warning: bool = False) -> None:
     from rich.console import Console
 
     from mess.telemetry.redact import redact
 
     out = Console(soft_wrap=True, highlight=False)
-    out.print("[green]ok[/]  " if ok else "[red]no[/]  ", end="")
+    sign = "[yellow]!![/]  " if ok and warning else "[green]ok[/]  " if ok else "[red]no[/]  "
+    out.print(sign, end="")
     out.print(redact(what), markup=False)
     for line in mend.splitlines():
         out.print(f"      {redact(line)}", markup=False)
-    return ok

@@ -6,6 +6,8 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
+from bson import Timestamp
+
 from mess.capture.client import LacksPrivilege
 from mess.capture.oplog import Oplog
 from mess.errors import SourceError
@@ -21,13 +23,19 @@ _TIGHT = 0.25
 """The part of the oplog's window that a position should keep ahead of its end."""
 
 
+def is_tight(position: Timestamp, oplog: Oplog) -> bool:
+    """Whether a position is within a quarter of the oplog's window of its end."""
+    return oplog.rolls and position.time - oplog.oldest.time < _TIGHT * oplog.seconds
+
+
 class OplogWatch:
     """Looks at the oplog every 30 s, and warns while a stream's position comes near its end.
 
     `ask` reads the oplog, and keeps the server's clock up to date; it returns None where there is none, as on mongos.
+    `streams` are those to warn of: not those that have stopped because their history is lost.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[Oplog | None]], streams: Sequence[Progress]) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[Oplog | None]], streams: Callable[[], Sequence[Progress]]) -> None:
         self._ask = ask
         self._streams = streams
         self._oplog: Oplog | None = None
@@ -43,7 +51,7 @@ class OplogWatch:
 
     def warnings(self) -> list[str]:
         """The streams that are within a quarter of the oplog's window of its end, each in a sentence."""
-        return [text for stream in self._streams if (text := self._warning(stream)) is not None]
+        return [text for stream in self._streams() if (text := self._warning(stream)) is not None]
 
     async def run(self) -> None:
         """Look again and again, forever."""
@@ -69,7 +77,7 @@ class OplogWatch:
 
     def _log(self) -> None:
         now = time.monotonic()
-        for stream in self._streams:
+        for stream in self._streams():
             text = self._warning(stream)
             if text is None:
                 if self._logged.pop(stream.stream, None) is not None:
@@ -80,7 +88,10 @@ class OplogWatch:
 
     def _warning(self, stream: Progress) -> str | None:
         oplog, headroom = self._oplog, self.headroom(stream)
-        if oplog is None or headroom is None or not oplog.rolls or headroom >= _TIGHT * oplog.seconds:
+        position = stream.window.position or stream.saved
+        if oplog is None or headroom is None or position is None or position.time is None:
+            return None
+        if not is_tight(position.time, oplog):
             return None
         return (
             f"stream {stream.stream} is {spoken(max(0.0, headroom))} from the end of MongoDB's oplog, which reaches "

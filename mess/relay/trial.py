@@ -15,6 +15,8 @@ from mess.step import Step
 
 TIMEOUT = 10.0
 """Seconds that an endpoint has to answer."""
+EXIT_CODE = 8
+"""That of `mess check` when an endpoint does not answer."""
 _AT_A_TIME = 8
 
 
@@ -63,8 +65,8 @@ async def _try(candidate: Built, timeout: float) -> Finding | None:
                 await step.close()
     except MessError as error:
         message, *mend = str(error).splitlines()
-        return Finding(False, f"{candidate.about}: {message}", "\n".join(mend))
+        return Finding(False, f"{candidate.about}: {message}", "\n".join(mend), EXIT_CODE)
     except Exception as error:  # whatever happened, it is told in a line, and the others are tried
         why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
-        return Finding(False, f"{candidate.about}: {why}")
+        return Finding(False, f"{candidate.about}: {why}", exit_code=EXIT_CODE)
     return None if what is None else Finding(True, what)

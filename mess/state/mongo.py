@@ -59,7 +59,7 @@ class MongoStore(StateStore):
             patience,
         )
 
-    async def open(self) -> None:
+    async def open(self, *, lasting: bool = True) -> None:
         async def prove_writable() -> None:
             # Of a write that changes nothing a command leaves nothing behind, which only looks or runs beside a relay.
             await self._relays.update_one({"_id": self.relay, "epoch": {"$lt": 0}}, {"$set": {"epoch": 0}})
@@ -70,7 +70,8 @@ class MongoStore(StateStore):
             if is_refusal(error.__cause__):
                 raise NotPermitted(f"{error} (database {self._name})") from error
             raise
-        await self._letters.open()
+        if lasting:
+            await self._letters.open()
 
     @property
     def lease(self) -> Lease:
@@ -79,6 +80,9 @@ class MongoStore(StateStore):
     async def take_over(self) -> int:
         self._epoch = await self._positions.take_over()
         return self._epoch
+
+    async def epochs(self) -> tuple[int, int]:
+        return await self._positions.epochs()
 
     async def positions(self) -> Positions:
         return await self._positions.read()

@@ -43,14 +43,21 @@ class MongoPositions:
         self._patience = patience
         self._place = place
 
+    async def epochs(self) -> tuple[int, int]:
+        """See `StateStore.epochs`."""
+        return await self._persist("read the relay's epoch", self._epochs)
+
+    async def _epochs(self) -> tuple[int, int]:
+        record = await self._relays.find_one({"_id": self._relay}) or {}
+        fields = {"generation": 1, "epoch": 1}
+        written = [each async for each in self._checkpoints.find({"relay": self._relay}, fields)]
+        return _newest([record]), _newest(written)
+
     async def take_over(self) -> int:
         """See `StateStore.take_over`."""
 
         async def raise_epoch() -> int:
-            record = await self._relays.find_one({"_id": self._relay}) or {}
-            fields = {"generation": 1, "epoch": 1}
-            written = _newest([each async for each in self._checkpoints.find({"relay": self._relay}, fields)])
-            known = _newest([record])
+            known, written = await self._epochs()
             if written > known:
                 _log.warning(
                     "the record of relay %s (epoch %d) is older than its checkpoints (epoch %d), as after its removal "

@@ -49,15 +49,15 @@ class SqliteStore(StateStore):
         if self._files is not None:
             await self._run(self._files.check)
 
-    async def open(self) -> None:
+    async def open(self, *, lasting: bool = True) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mess-state")
         created = not self._path.exists()
         try:
-            self._connection = await self._run(self._connect)
+            self._connection = await self._run(self._connect if lasting else self._look)
         except BaseException:
             await self.close()
             raise
-        if created:
+        if created and lasting:
             _log.warning("created a new state file %s; it holds no positions", self._path)
 
     def _connect(self) -> sqlite3.Connection:
@@ -65,9 +65,15 @@ class SqliteStore(StateStore):
         self._files = OpenFiles(self._path)
         return connection
 
+    def _look(self) -> sqlite3.Connection:
+        return connect(self._path, self._patience, lasting=False)
+
     async def take_over(self) -> int:
         self._epoch = await self._write(lambda db: progress.take_over(db, self.relay))
         return self._epoch
+
+    async def epochs(self) -> tuple[int, int]:
+        return await self._read(lambda db: progress.epochs(db, self.relay))
 
     async def positions(self) -> Positions:
         return await self._read(lambda db: progress.read(db, self.relay))

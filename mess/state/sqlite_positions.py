@@ -38,6 +38,13 @@ def take_over(db: sqlite3.Connection, relay: str) -> int:
     return int(row[0])
 
 
+def epochs(db: sqlite3.Connection, relay: str) -> tuple[int, int]:
+    """See `StateStore.epochs`."""
+    known = db.execute("SELECT max(epoch) FROM relays WHERE relay = ?", (relay,)).fetchone()[0] or 0
+    written = db.execute("SELECT max(epoch) FROM coverage WHERE relay = ?", (relay,)).fetchone()[0] or 0
+    return int(known), int(written)
+
+
 def read(db: sqlite3.Connection, relay: str) -> Positions:
     """See `StateStore.positions`."""
     row = db.execute("SELECT arrangement, rules FROM coverage WHERE relay = ?", (relay,)).fetchone()

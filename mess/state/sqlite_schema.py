@@ -57,8 +57,11 @@ CREATE TABLE IF NOT EXISTS gap_records (
 """
 
 
-def connect(path: Path, patience: float) -> sqlite3.Connection:
+def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Connection:
     """Open the file, making it and its tables where they are missing.
+
+    Without `lasting` the file stays as it is: what is missing is there for this connection only, inside a transaction
+    that ends, without effect, when the connection is closed. It keeps others from writing; close it soon.
 
     Raises StateError, with the mend, when it cannot be made, written or understood.
     """
@@ -70,15 +73,20 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
         )
     try:
         # Used by one thread, though not by the one that a test or a shutdown may close it from.
-        db = sqlite3.connect(path, timeout=patience, isolation_level=None, check_same_thread=False)
+        place = path if lasting or path.exists() else ":memory:"
+        db = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
         raise StateError(f"state.url: {path} cannot be opened: {error}") from error
     try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
+        if lasting:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = FULL")
         db.create_function("glob_matches", 2, fnmatchcase, deterministic=True)
         db.create_function("casefold", 1, str.casefold, deterministic=True)
+        db.execute("BEGIN IMMEDIATE")  # also shows, at the start, that the file can be written
         _prepare(db, path)
+        if lasting:
+            db.execute("COMMIT")
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
@@ -90,23 +98,19 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:
-    with db:
-        db.execute("BEGIN IMMEDIATE")  # also shows, at the start, that the file can be written
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise StateError(
-                f"state.url: {path} was written by a newer MESS (schema {version}); use that, or another file"
-            )
-        if version == 0:
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
-            db.execute(f"PRAGMA user_version = {VERSION}")
-        for statement in _ADDED.split(";\n"):
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > VERSION:
+        raise StateError(f"state.url: {path} was written by a newer MESS (schema {version}); use that, or another file")
+    if version == 0:
+        for statement in _SCHEMA.split(";\n"):
             db.execute(statement)
-        db.execute(_INSTANCES)
-        if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
-            # Of the same version still, since an earlier MESS goes on with the file as well.
-            db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")
+        db.execute(f"PRAGMA user_version = {VERSION}")
+    for statement in _ADDED.split(";\n"):
+        db.execute(statement)
+    db.execute(_INSTANCES)
+    if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
+        # Of the same version still, since an earlier MESS goes on with the file as well.
+        db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")
 
 
 def millis(time: datetime) -> int:

@@ -51,9 +51,10 @@ class StateStore(ABC):
         return self._epoch
 
     @abstractmethod
-    async def open(self) -> None:
+    async def open(self, *, lasting: bool = True) -> None:
         """Get ready, and make sure that state can be written.
 
+        Without `lasting` nothing is created or changed, and the store can only be read: for those who look.
         Raises NotPermitted where MongoDB's user may not write, StateError for all else; both say how to mend it.
         """
 
@@ -75,6 +76,13 @@ class StateStore(ABC):
     async def take_over(self) -> int:
         """Raise the relay's epoch above every one that was ever stored with its positions, and return it; from here on,
         older processes can write no checkpoint."""
+
+    @abstractmethod
+    async def epochs(self) -> tuple[int, int]:
+        """The epoch of the relay's record, and the newest that was stored with its positions; 0 where there is none.
+
+        They differ after one of the two was removed, or restored from a backup. Reading them changes nothing.
+        """
 
     @abstractmethod
     async def positions(self) -> Positions:

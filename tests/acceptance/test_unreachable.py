@@ -260,6 +260,8 @@ Arguments = list[str]
     [
         ["checkpoints", "list"],
         ["checkpoints", "set", "1h"],
+        ["checkpoints", "reset", "--all"],
+        ["gaps", "list"],
         ["dead-letters", "list"],
         ["dead-letters", "show", "msg_1"],
         ["dead-letters", "replay", "--all"],
@@ -286,7 +288,7 @@ async def test_every_command_gives_up_after_its_timeout(tmp_path: Path, argument
     assert took < 20.0  # starting Python included, on a busy machine
 
 
-@pytest.mark.parametrize("command", ["dead-letters"])
+@pytest.mark.parametrize("command", ["dead-letters", "check"])
 async def test_the_states_mongodb_has_its_own_name(tmp_path: Path, replica_set: ReplicaSet, command: str) -> None:
     port = free_port()
     state = {"url": f"mongodb://user:s3cret@127.0.0.1:{port}"}

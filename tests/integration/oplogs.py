@@ -42,12 +42,13 @@ def oldest_is_founding(client: MongoClient[dict[str, Any]]) -> bool:
 
 
 @contextmanager
-def with_users(folder: Path) -> Iterator[tuple[Mongod, str]]:
-    """A replica set of one server that asks for a password; its node, and its url for the user root."""
+def with_users(folder: Path, oplog_mb: int = 10) -> Iterator[tuple[Mongod, str]]:
+    """A replica set of one server that asks for a password; its node, and its url for the user root. Its oplog is
+    truncated as that of `small_oplog`."""
     key = folder / "key"
     key.write_text("c2VjcmV0IG9mIHRoZSBzZXQ=")
     key.chmod(0o600)
-    with servers_needed(), Mongod(extra=[f"--keyFile={key}"]) as node:
+    with servers_needed(), Mongod(extra=[f"--keyFile={key}", "--syncdelay=1"], oplog_mb=oplog_mb) as node:
         with MongoClient[dict[str, Any]](node.address, directConnection=True) as client:
             members = [{"_id": 0, "host": node.address}]
             client.admin.command("replSetInitiate", {"_id": "rs0", "members": members})

@@ -35,7 +35,7 @@ async def another(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     """Opens one more store on the same place, as another process would: `await another(relay="mess")`."""
     async with AsyncExitStack() as stack:
 
-        async def opener(relay: str = "mess") -> StateStore:
+        async def opener(relay: str = "mess", lasting: bool = True) -> StateStore:
             store: StateStore
             if request.param == "sqlite":
                 store = SqliteStore(tmp_path / "state.db", relay)
@@ -49,7 +49,7 @@ async def another(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
                     client = AsyncMongoClient(url)
                     stack.push_async_callback(client.close)
                 store = MongoStore(client[request.getfixturevalue("database_name")], relay)
-            await store.open()
+            await store.open(lasting=lasting)
             stack.push_async_callback(store.close)
             return store
 

@@ -55,6 +55,23 @@ async def test_each_process_takes_over_from_the_one_before(another: Opener) -> N
         await new.arrange([], [checkpoint()])
 
 
+async def test_looking_changes_nothing(another: Opener) -> None:
+    """A store that is opened to look at reads what another process stored, and its epochs; nobody is superseded."""
+    looking = await another(lasting=False)
+    assert (await looking.epochs(), await looking.positions(), await looking.gaps()) == ((0, 0), Positions(), [])
+    assert await looking.alive() is None
+    await looking.close()
+    relay = await another()
+    await relay.take_over()
+    await relay.arrange([], [checkpoint()])
+    looking = await another(lasting=False)
+    assert await looking.epochs() == (1, 1)
+    assert await looking.checkpoints() == [checkpoint()]
+    await looking.close()
+    await relay.save([checkpoint(second=9)])
+    assert await relay.epochs() == (1, 1)
+
+
 async def test_a_position_is_never_rewound_by_an_older_process(another: Opener) -> None:
     """Not of a stream which both know, and not one that only the older knows, in the same write or alone."""
     old, new = await another(), await another()

@@ -1,0 +1,49 @@
+"""Where a relay's streams would begin if it were started now; reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import Timestamp
+
+from mess.capture.arrange import Arrangement, Begin, Lost, arrange
+from mess.capture.oplog import oldest_kept
+from mess.capture.plan import StreamPlan, assignments
+from mess.capture.reach import Connect
+from mess.capture.start import explained, fresh_time, time_now
+from mess.config.model import Config
+from mess.relay.resuming import recorded_in, verify_times, with_decisions
+from mess.state.store import Gap, StateStore
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The streams and where they would begin, with the gaps recorded so far.
+
+    `now` is the server's cluster time, and `oldest` that of the oldest change which it keeps (None when none has been
+    removed, or that is not known).
+    """
+
+    arrangement: Arrangement
+    gaps: Sequence[Gap]
+    now: Timestamp
+    oldest: Timestamp | None
+
+
+async def outlook(
+    config: Config, plans: Sequence[StreamPlan], store: StateStore, client: Any, connect: Connect
+) -> Outlook:
+    """What a start would do with what `store` holds. `connect` waits for MongoDB.
+
+    Raises DamagedState for positions that cannot be understood, StateError, SourceError.
+    """
+    stored, gaps = await store.positions(), await store.gaps()
+    recorded = with_decisions(recorded_in(stored, config.name), gaps)
+    begin = Begin(await connect(client, lambda client: fresh_time(client, config.start)), config.start == "oldest")
+    now = await connect(client, lambda client: explained(time_now(client)))
+    verify_times(recorded, now, begin.time)
+    oldest = await connect(client, oldest_kept)
+    lost = Lost(oldest, now if config.on_history_lost == "now" else None)
+    return Outlook(arrange(plans, assignments(config), recorded, begin, lost), gaps, now, oldest)

@@ -1,0 +1,152 @@
+"""What `mess check` says of a relay's state, and of what a start would do with it. Reads only."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bson import Timestamp
+
+from mess.capture.arrange import StreamStart
+from mess.capture.oplog import Oplog, read_oplog
+from mess.capture.plan import StreamPlan
+from mess.capture.preflight import Finding
+from mess.capture.reach import Connect
+from mess.capture.start import describe_start
+from mess.capture.stream import BRIEF_WAIT_MS, ChangeStream
+from mess.config.model import Config
+from mess.errors import HistoryLost, SourceError
+from mess.relay.headroom import is_tight
+from mess.relay.outlook import Outlook, outlook
+from mess.state.store import StateStore
+from mess.values import spoken
+
+_READ_SECONDS = 3.0
+_GOES_ON = "with `on_history_lost: now` a start records a gap and continues from now"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Where the streams would begin. `known` tells that the relay has run before, `oplog` is None where it cannot be
+    read."""
+
+    outlook: Outlook
+    known: bool
+    oplog: Oplog | None
+
+
+async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]:
+    """Whether a process runs the relay, and whether its records fit together.
+
+    `store` is open; `where` says what it is kept in. Raises StateError.
+    """
+    yield Finding(True, f"the state in {where} can be read and written")
+    if (other := await store.alive()) is not None:
+        what = f"the relay {store.relay!r} is running: {other}. `mess run` would wait for it to stop"
+        yield Finding(True, what, warning=True)
+    known, written = await store.epochs()
+    if written > known:
+        what = (
+            f"the record of the relay {store.relay!r} (epoch {known}) is older than its positions (epoch {written}), "
+            "as after its removal or a restored backup; a start continues above both"
+        )
+        yield Finding(True, what, warning=True)
+    if gaps := await store.gaps():
+        count = f"{len(gaps)} gaps are" if len(gaps) > 1 else "1 gap is"
+        yield Finding(True, f"{count} recorded, of changes that were lost: see `mess gaps list`", warning=True)
+
+
+async def predict(
+    config: Config, plans: Sequence[StreamPlan], store: StateStore, client: Any, connect: Connect
+) -> Prediction:
+    """What a start would do with the positions in `store`. `connect` waits for MongoDB.
+
+    Raises DamagedState and other StateErrors, SourceError.
+    """
+    found = await outlook(config, plans, store, client, connect)
+    try:
+        oplog = await read_oplog(client)
+    except SourceError:
+        oplog = None
+    return Prediction(found, max(await store.epochs()) > 0, oplog)
+
+
+async def examine_positions(config: Config, prediction: Prediction, client: Any) -> AsyncIterator[Finding]:
+    """Where each stream would begin if the relay were started now, and what is no longer in the oplog of it."""
+    found = prediction.outlook
+    for skipped in found.arrangement.skipped:
+        regions = ", ".join(map(str, skipped.regions))
+        what = f"stream {skipped.stream}: changes of {regions} since {_time(skipped.since, found.now)} are lost"
+        yield Finding(True, f"{what}; {_GOES_ON}", warning=True)
+    for start in found.arrangement.starts:
+        yield await _stream(start, config, prediction, client)
+
+
+async def _stream(start: StreamStart, config: Config, prediction: Prediction, client: Any) -> Finding:
+    found, oplog = prediction.outlook, prediction.oplog
+    name, time = start.name, start.position.time
+    if start.waits:
+        return _lost(start, config, found)
+    if start.new:
+        what = f"stream {name} has no position: it would start from {describe_start(config)}"
+        return Finding(True, what, warning=prediction.known)
+    problem = await _reads(start, client)
+    if problem is not None:
+        return problem if isinstance(problem, Finding) else _lost(start, config, found)
+    at = "its resume token" if time is None else _time(time, found.now)
+    what = f"stream {name} would continue from {at}"
+    if start.joins is not None:
+        what = f"stream {name} would catch up from {at}, and then join stream {start.joins}"
+    if oplog is not None and time is not None and is_tight(time, oplog):
+        left = spoken(max(0, time.time - oplog.oldest.time))
+        return Finding(
+            True,
+            f"{what}, which is {left} from the end of the oplog: that reaches {spoken(oplog.seconds)} back",
+            "start the relay soon, or enlarge the oplog (replSetResizeOplog)",
+            warning=True,
+        )
+    return Finding(True, what)
+
+
+async def _reads(start: StreamStart, client: Any) -> Finding | HistoryLost | None:
+    """Whether MongoDB reads on from a stream's position; None when it does."""
+    stream = ChangeStream(
+        client, start.plan, start.position, latest=start.latest, reply_events=1, wait_ms=BRIEF_WAIT_MS
+    )
+    try:
+        async with asyncio.timeout(_READ_SECONDS):  # a long way to the next event is no failure
+            await stream.read()
+    except HistoryLost as error:
+        return error
+    except SourceError as error:
+        return Finding(False, str(error))
+    except TimeoutError:
+        return None
+    finally:
+        await stream.close()
+    return None
+
+
+def _lost(start: StreamStart, config: Config, found: Outlook) -> Finding:
+    oldest = "" if found.oldest is None else f", which begins at {_time(found.oldest, found.now)}"
+    position = _time(start.position.time, found.now)
+    what = f"stream {start.name}: its position, {position}, is no longer in the oplog{oldest}"
+    if config.on_history_lost != "stop":
+        return Finding(True, f"{what}; {_GOES_ON}", warning=True)
+    return Finding(
+        False,
+        f"{what}: changes are lost, and a start would not open this stream",
+        f"to continue from now: mess checkpoints reset --stream {json.dumps(start.name)}; "
+        "or set `on_history_lost: now`, which records the gap and continues",
+        HistoryLost.exit_code,
+    )
+
+
+def _time(time: Timestamp | None, now: Timestamp) -> str:
+    if time is None:
+        return "an unknown time"
+    age = f"{spoken(now.time - time.time)} ago" if time.time <= now.time else "in the future"
+    return f"{time.as_datetime():%Y-%m-%d %H:%M:%S} UTC ({age})"

@@ -60,6 +60,8 @@ class Document:
     unusable: set[Path] = field(default_factory=set)
     secret: set[Path] = field(default_factory=set)
     sources: list[Source] = field(default_factory=list)
+    _above_secret: set[Path] = field(default_factory=set, repr=False)
+    _counted: int = 0
 
     def report(self, message: str, path: Path = (), line: int | None = None) -> None:
         """Note a mistake at a path, unless one has been noted there or above."""
@@ -92,7 +94,10 @@ class Document:
 
     def is_secret(self, path: Path) -> bool:
         """Whether a value, or a part of it, came from a variable or the environment."""
-        return path in self.secret or any(inner[: len(path)] == path for inner in self.secret)
+        if self._counted != len(self.secret):
+            self._above_secret = {inner[:length] for inner in self.secret for length in range(len(inner) + 1)}
+            self._counted = len(self.secret)
+        return path in self._above_secret
 
 
 def by_place(problem: Problem) -> tuple[str, int]:

@@ -125,13 +125,14 @@ class Scanner:
             return self._after()
         if token.kind == "mark" and token.text in ",:}])=;":
             raise unexpected(token)
-        start = self._at
+        following = self._tokens[self._at + 1 : self._at + 2]
+        if following and begins_value(following[0]) and (value := literal(token)) is not NO_LITERAL:
+            # Two values side by side: the comma between them is missing.
+            self._at += 1
+            self._emit(token, value)
+            return "after"
         code = self._code()
         value = plain_value(code)
-        if value is NO_LITERAL and len(code) > 1 and literal(token) is not NO_LITERAL and begins_value(code[1]):
-            # Two values side by side: what lacks is the comma.
-            self._at = start + 1
-            value = literal(token)
         self._emit(token, Code(code) if value is NO_LITERAL else value)
         return "after"
 

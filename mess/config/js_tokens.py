@@ -47,9 +47,16 @@ def tokenize(text: str, most: int) -> list[Token]:
     """
     breaks = [index for index, character in enumerate(text) if character == "\n"]
     tokens: list[Token] = []
-    index = 0
+    index = no_regex_before = 0
     while index < len(text):
-        kind, end = _next(text, index, tokens)
+        kind, end = "", index
+        if text[index] == "/" and index >= no_regex_before and _value_may_follow(tokens):
+            kind, end = _regex(text, index)
+            if not kind:
+                # What cannot be one is looked at once for each line, or a line of slashes would take for ever.
+                no_regex_before = (text.find("\n", index) + 1) or len(text)
+        if not kind:
+            kind, end = _next(text, index)
         if kind != "space":
             if len(tokens) == most:
                 raise OverflowError
@@ -60,11 +67,14 @@ def tokenize(text: str, most: int) -> list[Token]:
     return tokens
 
 
-def _next(text: str, index: int, before: list[Token]) -> tuple[str, int]:
+def _regex(text: str, index: int) -> tuple[str, int]:
+    found = None if text[index + 1 : index + 2] in ("/", "*") else _REGEX.match(text, index)
+    return ("regex", found.end()) if found is not None else ("", index)
+
+
+def _next(text: str, index: int) -> tuple[str, int]:
     if text[index] == "`":
         return _template(text, index)
-    if text[index] == "/" and _value_may_follow(before) and (regex := _REGEX.match(text, index)):
-        return "regex", regex.end()
     found = _TOKEN.match(text, index)
     if found is None or found.lastgroup is None:
         raise AssertionError(f"no token at {index}")

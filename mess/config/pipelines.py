@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from mess import steps
@@ -13,6 +14,9 @@ from mess.config.wording import did_you_mean, nearest, plain
 from mess.errors import ConfigError
 from mess.step import StepConfig
 from mess.steps import packages
+
+_LISTED = 50  # names that a message lists
+_COMPARED = 1000  # names of plugins among which a misspelt one is looked for
 
 
 def scopes(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
@@ -97,10 +101,13 @@ def _warn_of_packages(plugins: dict[str, Any], document: Document) -> None:
 
 
 def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
-    known = [*dict.fromkeys([*steps.names(), *packages.names(), *plugins])]
+    known = list(islice(dict.fromkeys([*steps.names(), *packages.names(), *islice(plugins, _LISTED)]), _LISTED))
     if secret or not plain(name):
         return f"unknown step; known are {', '.join(known)}"
-    hint = did_you_mean(name, known) or f"; known are {', '.join(known)}, and what you name under plugins"
+    hint = (
+        did_you_mean(name, [*known, *islice(plugins, _COMPARED)])
+        or f"; known are {', '.join(known)}, and what you name under plugins"
+    )
     return f'unknown step "{name}"{hint}'
 
 

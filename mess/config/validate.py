@@ -24,9 +24,10 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
         found: dict[Path, list[Any]] = {}
         for detail in error.errors(include_url=False):
             found.setdefault(_path(detail, data), []).append(detail)
+    above = {path[:length] for path in found for length in range(len(path))}
     for path, details in found.items():
         # Of a union's branches, the one that got further is the one that was meant.
-        deeper = any(other[: len(path)] == path and len(other) > len(path) for other in found)
+        deeper = path in above
         meant = [detail for detail in details if not detail["type"].endswith(_MISMATCHES)]
         if deeper and not meant:
             continue

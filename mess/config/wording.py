@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 _KINDS = {
@@ -22,6 +23,9 @@ _MISMATCH = re.compile(rf"({'|'.join(_KINDS)})_(?:type|parsing|parsing_size|from
 _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at most", "le")}
 _BOUNDS |= {"greater_than": ("more than", "gt"), "less_than": ("less than", "lt")}
 _PLAIN = re.compile(r"[\w .,:*+$-]{1,40}")
+
+# Comparing takes time that grows with both: who has so many names, or such long ones, gets no suggestion.
+_LONG, _MANY = 100, 200
 
 
 def wording(error: Any, *, secret: bool) -> str:
@@ -71,9 +75,10 @@ def did_you_mean(given: Any, known: Iterable[str]) -> str:
 def nearest(given: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
     """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`. `cutoff` is how
     much like it must be, 1 being the same."""
-    if not isinstance(given, str) or len(given) > 100:
+    names = list(islice(known, _MANY + 1))
+    if not isinstance(given, str) or len(given) > _LONG or len(names) > _MANY:
         return None
-    by_form = {_form(name): name for name in known}
+    by_form = {_form(name): name for name in names if len(name) <= _LONG}
     found = difflib.get_close_matches(_form(given), by_form, n=1, cutoff=cutoff)
     return by_form[found[0]] if found else None
 

@@ -59,6 +59,10 @@ check: $(VENV)/.dev ## Lint, format, types, import rules, and generated docs tha
 bench: $(VENV)/.dev ## Measure throughput, latency and memory against MongoDB's own limit
 	@exec $(BIN)/python -m bench $(ARGS)
 
+.PHONY: linear
+linear: $(VENV)/.dev ## Check that whatever runs on text from outside takes time in proportion to its length
+	@exec $(BIN)/python -m bench.linear $(ARGS)
+
 .PHONY: format
 format: $(VENV)/.dev ## Format the code and fix what the linter can
 	$(BIN)/ruff check --fix

@@ -19,6 +19,7 @@ from mess.files import read_bounded
 from mess.queues.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.queues.confirms import Confirms
 from mess.queues.unreachable import is_connection_failure, unreachable
+from mess.telemetry.redact import learn
 from mess.values import Duration, Size
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ class NatsBroker(Broker):
         login: dict[str, Any] = {}
         if self._credentials is not None:
             content = read_bounded(self._credentials, _MAX_CREDENTIALS)
+            learn(*(line for line in content.decode("utf-8", "replace").splitlines() if not line.startswith("-")))
             kind = "user_credentials" if b"JWT" in content else "nkeys_seed"
             login = {kind: str(self._credentials)}
         elif self._password is not None:

@@ -34,6 +34,7 @@ _DOWN = frozenset(
         "OOM",
         "READONLY",
         "TRYAGAIN",
+        "unknown",  # command
     }
 )
 _WORDS = {
@@ -54,6 +55,7 @@ _MENDS = {
     "MOVED": _CLUSTER,
     "OOM": "its memory is full: give it more (maxmemory), or bound the streams (redis: {maxlen: …})",
     "READONLY": "it is a replica: name the primary",
+    "unknown": "it is too old, or the command has been taken from it; without HELLO: ?protocol=2 at the end of the url",
     "NOAUTH": "it asks for a password: redis://user:password@host",
 }
 

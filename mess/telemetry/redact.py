@@ -45,7 +45,7 @@ class Redactor:
             self._counts[secret] = self._counts.get(secret, 0) + 1
             if secret not in self._forms:
                 self._forms[secret] = tuple(_forms(secret))
-        self._index = None
+                self._index = None
 
     def forget(self, *secrets: str) -> None:
         """Hide these no longer, unless they have been learnt more than once."""
@@ -53,9 +53,8 @@ class Redactor:
             count = self._counts.pop(secret, 0) - 1
             if count > 0:
                 self._counts[secret] = count
-            else:
-                self._forms.pop(secret, None)
-        self._index = None
+            elif self._forms.pop(secret, None) is not None:
+                self._index = None
 
     def __call__(self, text: str) -> str:
         """`text` without secrets, and without user and password in any URL."""

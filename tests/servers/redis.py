@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import time
 from typing import Any
@@ -61,7 +62,9 @@ class RedisServer(BrokerProcess):
 
     def start(self) -> None:
         """Start it; return when it answers."""
-        options = [word for name, value in self._options.items() for word in (f"--{name.replace('_', '-')}", value)]
+        options: list[str] = []
+        for name, value in self._options.items():
+            options += (f"--{name.replace('_', '-')}", *(shlex.split(value) or [""]))
         command = [self._program, "--port", str(self.port), "--dir", self._folder.name, *options]
         process = self._launch(command)
         deadline = time.monotonic() + _READY_SECONDS
@@ -69,7 +72,7 @@ class RedisServer(BrokerProcess):
             while True:
                 try:
                     client.ping()
-                except redis.AuthenticationError:
+                except (redis.AuthenticationError, redis.ResponseError):
                     return
                 except redis.RedisError:
                     gone = process.poll() is not None or time.monotonic() > deadline

@@ -107,6 +107,32 @@ logging.getLogger("asyncio").error("once")
     assert b"--- Logging error ---" in done.stderr
 
 
+def test_long_fields_are_cut() -> None:
+    """After `max_field` bytes, with a note of how long they were, whether they are text, an error or a list."""
+    program = (
+        "log.info('x' * 20_000, text='é' * 9000, error=ValueError('y' * 9000), items=['z' * 100] * 200, short=['a'])\n"
+        "configure('info', 'json', max_field=300)\n"
+        "get_logger('mess.new').info('x' * 301)"
+    )
+    line, other = lines(program)
+    assert line["event"] == "x" * 16_384 + "… (cut: 20,000 characters)"
+    assert line["text"] == "é" * 8192 + "… (cut: 9,000 characters)"
+    assert line["error"].startswith("ValueError: yyy")
+    assert line["error"].endswith("y… (cut: 9,000 characters)")
+    assert line["items"].startswith('["zzz')
+    assert line["items"].endswith("… (cut: 20,800 characters)")
+    assert line["short"] == ["a"]
+    assert other["event"] == "x" * 300 + "… (cut: 301 characters)"
+
+
+def test_a_long_text_is_redacted_before_it_is_cut() -> None:
+    """A secret across the cut leaves nothing of itself."""
+    program = (
+        "from mess.telemetry.redact import learn; learn('s3cret-of-mine')\nlog.info('x' * 16_380 + 's3cret-of-mine')"
+    )
+    assert "s3cr" not in run(program)
+
+
 def test_values_that_json_does_not_know() -> None:
     """A line is never lost for what is in it."""
     (line,) = lines("log.info('odd', big=2**70, half='\\ud800', data=b'x', things={1, 2}, map={1: object})")

@@ -107,6 +107,7 @@ async def test_relays_do_not_see_each_other(another: Opener) -> None:
     await one.arrange([], [])
     await one.save([checkpoint()])
     assert await other.take_over() == 1
+    await other.arrange([], [])
     assert await other.checkpoints() == []
     await other.save([checkpoint(second=7)])
     await one.save([checkpoint(second=2)])

@@ -37,7 +37,7 @@ RUN groupadd --gid 10001 mess \
  && chown mess:mess /app/plugins /app/data
 
 COPY --from=build /opt/mess /opt/mess
-COPY docker/entrypoint.sh docker/healthcheck.py /opt/mess/docker/
+COPY docker/entrypoint.sh docker/healthcheck.py docker/hide.py /opt/mess/docker/
 
 ENV PATH=/opt/mess/bin:$PATH \
     PYTHONUNBUFFERED=1 \

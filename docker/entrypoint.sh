@@ -13,15 +13,18 @@ interruptible() {
     return "$status"
 }
 
+# Indexes of packages are often named with a token in the url, which neither the log nor the volume is to hold.
+hide=$(dirname "$0")/hide.py
+
 install_plugins() {
     home=${MESS_PLUGINS_DIR:-/app/plugins}
     constraints=${MESS_CONSTRAINTS:-/opt/mess/constraints.txt} # what MESS itself is made of: plugins must agree with it
     # What this volume holds is good for as long as the list, the Python and MESS's own packages stay the same.
-    wanted=$(printf '%s\n' "$MESS_PLUGINS"; python -V; cat "$constraints")
+    wanted=$({ printf '%s\n' "$MESS_PLUGINS"; python -V; cat "$constraints"; } | sha256sum)
     if [ "$(cat "$home/packages/.wanted" 2>/dev/null)" = "$wanted" ]; then
         return
     fi
-    echo "installing plugins: $MESS_PLUGINS" >&2
+    echo "installing plugins: $MESS_PLUGINS" | python "$hide"
     if ! mkdir -p "$home" || ! [ -w "$home" ]; then
         echo "MESS_PLUGINS needs a volume at $home that user $(id -u) may write to" >&2
         return 1
@@ -31,7 +34,7 @@ install_plugins() {
     # Split into words on purpose; a package's extras or markers must not be taken for file patterns.
     set -f
     # shellcheck disable=SC2086
-    interruptible env TMPDIR="$home/tmp" pip install --quiet --disable-pip-version-check --no-cache-dir \
+    interruptible env TMPDIR="$home/tmp" python "$hide" pip install --quiet --disable-pip-version-check --no-cache-dir \
         --root-user-action ignore --constraint "$constraints" --target "$home/new" $MESS_PLUGINS || return 1
     set +f
     printf '%s\n' "$wanted" >"$home/new/.wanted"
@@ -40,7 +43,7 @@ install_plugins() {
 }
 
 if [ -n "${MESS_PLUGINS:-}" ]; then
-    install_plugins || { echo "MESS_PLUGINS could not be installed: $MESS_PLUGINS" >&2; exit 1; }
+    install_plugins || { echo "MESS_PLUGINS could not be installed: $MESS_PLUGINS" | python "$hide"; exit 1; }
 fi
 
 if [ -n "${PRELOAD_SCRIPT:-}" ]; then

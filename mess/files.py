@@ -1,7 +1,8 @@
-"""Reading files that users name, without being held up or filled by what is none."""
+"""Files: reading those that users name without being held up or filled, and writing those that hold documents."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 _KIB, _MIB = 1024, 1024 * 1024
+PRIVATE = 0o600
+"""The mode of files that hold documents: only their owner can read and write them."""
 _PIPE_SECONDS = 5.0
 
 
@@ -34,6 +37,25 @@ def check_bounded(path: Path, limit: int) -> None:
         _check(descriptor, limit, pipes=False)
     finally:
         os.close(descriptor)
+
+
+def open_private(path: str) -> int:
+    """A descriptor of a file that is created, or emptied, for writing; only its owner can read it.
+
+    A file of this user's that others may read is closed to them; what is no regular file is left as it is. Raises
+    OSError.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
+    make_private(descriptor)
+    return descriptor
+
+
+def make_private(file: int | Path) -> None:
+    """Take from a regular file of this user's all rights that others have, where the file system knows any."""
+    with contextlib.suppress(OSError):
+        found = os.stat(file)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
+            os.chmod(file, PRIVATE)
 
 
 def _check(descriptor: int, limit: int, *, pipes: bool) -> None:

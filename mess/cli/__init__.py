@@ -8,7 +8,7 @@ import traceback
 import typer
 
 from mess.cli import check, checkpoints, dead_letters, demo, gaps, init, replay, run, schema, validate
-from mess.cli.common import report
+from mess.cli.common import report, say
 from mess.errors import MessError
 from mess.telemetry.redact import redact
 
@@ -36,7 +36,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
     if version:
         from mess import __version__
 
-        typer.echo(f"mess {__version__}")
+        say(f"mess {__version__}")
         raise typer.Exit
 
 

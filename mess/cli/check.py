@@ -121,11 +121,12 @@ def _print_finding(finding: Finding, codes: set[int]) -> None:
 def _print(ok: bool, what: str, mend: str = "", *, warning: bool = False) -> None:
     from rich.console import Console
 
+    from mess.printable import printable
     from mess.telemetry.redact import redact
 
     out = Console(soft_wrap=True, highlight=False)
     sign = "[yellow]!![/]  " if ok and warning else "[green]ok[/]  " if ok else "[red]no[/]  "
     out.print(sign, end="")
-    out.print(redact(what), markup=False)
+    out.print(printable(redact(what)), markup=False)
     for line in mend.splitlines():
-        out.print(f"      {redact(line)}", markup=False)
+        out.print(f"      {printable(redact(line))}", markup=False)

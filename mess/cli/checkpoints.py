@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.errors import ConfigError
+from mess.printable import printable
 
 if TYPE_CHECKING:
     from bson import Timestamp
@@ -40,8 +43,8 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
     table = Table("stream", "namespaces", "processed up to", "recorded")
     for row in found:
         recorded = "" if row.updated is None else f"{row.updated:%Y-%m-%d %H:%M:%S} UTC"
-        table.add_row(row.stream, row.namespaces, _shown(row.time), recorded)
-    Console().print(table)
+        table.add_row(printable(row.stream), printable(row.namespaces), _shown(row.time), recorded)
+    Console(markup=False).print(table)
 
 
 @app.command("set")
@@ -73,7 +76,7 @@ def set_(
         return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force)
 
     for name in run_async(with_store(loaded, move, timeout)):
-        typer.echo(f"{name}: resumes at {_shown(time)}")
+        say(f"{printable(name)}: resumes at {_shown(time)}")
 
 
 @app.command()
@@ -110,10 +113,15 @@ def reset(
 
     removed = run_async(with_store(loaded, forget, timeout))
     if not removed:
-        typer.echo("removed what was damaged")
+        say("removed what was damaged")
     for row in removed:
-        typer.echo(f"{row.stream} ({row.namespaces}): forgotten. To restore it:")
-        typer.echo(f'  mess checkpoints set {cluster_time_text(row.time)} --stream "{row.stream}"')
+        say(f"{printable(row.stream)} ({printable(row.namespaces)}): forgotten. To restore it:")
+        say(f"  mess checkpoints set {cluster_time_text(row.time)} --stream {printable(_quoted(row.stream))}")
+
+
+def _quoted(name: str) -> str:
+    """A stream's name for a shell: it may be that of a collection, which can hold anything."""
+    return f'"{name}"' if re.fullmatch(r"[\w.,*@ -]+", name) else shlex.quote(name)
 
 
 def _shown(time: Timestamp) -> str:

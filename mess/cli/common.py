@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from mess.errors import ConfigError, MessError
+from mess.printable import printable
 
 if TYPE_CHECKING:
     from mess.config.load import Loaded
@@ -43,6 +44,11 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
     )
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print text, parts of which may come from outside, without control characters, which could command a terminal."""
+    typer.echo(printable(text, lines=True), err=err)  # noqa: TID251 - the one place
+
+
 def report(error: MessError) -> None:
     """Tell an error on standard error."""
     from mess.telemetry.logging import redact
@@ -50,7 +56,7 @@ def report(error: MessError) -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still counts
         if isinstance(error, ConfigError) and len(error.problems) > 1:
             print(f"{len(error.problems)} problems:", file=sys.stderr)  # noqa: T201 - the command line speaks
-        print(redact(str(error)), file=sys.stderr)  # noqa: T201 - the command line speaks
+        print(printable(redact(str(error)), lines=True), file=sys.stderr)  # noqa: T201 - the command line speaks
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:

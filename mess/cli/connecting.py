@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mess.cli.common import say
+
 if TYPE_CHECKING:
     from mess.capture.reach import Connect
 
@@ -51,9 +53,9 @@ def connecting(timeout: float | None) -> Connect:
         within = next(each for each in chosen if each is not None)
 
         @cache  # each reason once
-        def say(reason: str) -> None:
-            typer.echo(f"{reason} (waiting for up to {within:g} s)", err=True)
+        def waiting(reason: str) -> None:
+            say(f"{reason} (waiting for up to {within:g} s)", err=True)
 
-        return await reach(client, ask, within=within, say=say)
+        return await reach(client, ask, within=within, say=waiting)
 
     return connect

@@ -34,11 +34,14 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
     from rich.console import Console
     from rich.table import Table
 
+    from mess.printable import printable
+
     table = Table("id", "stream", "namespaces", "since", "until", "reason")
     for gap in found:
         until = "open: the stream is stopped" if gap.open else _shown(gap.until)
-        table.add_row(gap.id, gap.stream, "\n".join(gap.namespaces), _shown(gap.since), until, gap.reason)
-    Console().print(table)
+        namespaces = "\n".join(map(printable, gap.namespaces))
+        table.add_row(gap.id, printable(gap.stream), namespaces, _shown(gap.since), until, printable(gap.reason))
+    Console(markup=False).print(table)
 
 
 def _shown(time: Timestamp | None) -> str:

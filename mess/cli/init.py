@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from mess.cli.common import say
 from mess.errors import ConfigError, Problem
 
 
@@ -30,4 +31,4 @@ def init(
         path.with_name("mess.schema.json").write_text(json.dumps(json_schema(installed=True), indent=2) + "\n")
     except OSError as error:
         raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(path))]) from error
-    typer.echo(f"wrote {path}; next: mess validate --config {path}")
+    say(f"wrote {path}; next: mess validate --config {path}")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import typer
+from mess.cli.common import say
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -35,7 +35,7 @@ def progress(doing: str, what: str, total: int | None = None) -> Iterator[Bar]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        typer.echo(f"{doing} {what}", err=True)
+        say(f"{doing} {what}", err=True)
         yield Bar()
         return
     columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, say, settle
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
 from mess.cli.times import moment
 from mess.errors import ConfigError, HistoryLost, MessError
+from mess.printable import printable
 
 if TYPE_CHECKING:
     from mess.capture.reach import Connect
@@ -103,7 +104,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connec
             with progress("counting", "the events") as bar:
                 survey = await _shown(work, work.survey(connect), bar)
         except Halted:
-            typer.echo("interrupted; nothing was delivered")
+            say("interrupted; nothing was delivered")
             return 1
         _foretell(survey, extent)
         total = survey.events.total()
@@ -141,16 +142,16 @@ async def _shown(work: OplogReplay, doing: Coroutine[None, None, T], bar: Bar) -
 
 def _foretell(survey: Survey, extent: Extent) -> None:
     if survey.oldest is None:
-        typer.echo("MongoDB does not tell how far back its oplog reaches")
+        say("MongoDB does not tell how far back its oplog reaches")
     else:
-        typer.echo(f"MongoDB's oplog reaches back to {_written(survey.oldest)}")
-    typer.echo(f"{_events(survey.events.total())} from {_written(extent.since)} to {_written(extent.until)}")
+        say(f"MongoDB's oplog reaches back to {_written(survey.oldest)}")
+    say(f"{_events(survey.events.total())} from {_written(extent.since)} to {_written(extent.until)}")
     rows = survey.events.most_common()
     width = max((len(str(namespace)) for (_, namespace), _ in rows[:_ROWS]), default=0)
     for (pipeline, namespace), count in rows[:_ROWS]:
-        typer.echo(f"{count:>12,}  {namespace!s:{width}}  pipeline {pipeline!r}")
+        say(f"{count:>12,}  {printable(str(namespace)):{width}}  pipeline {pipeline!r}")
     if rest := rows[_ROWS:]:
-        typer.echo(f"{sum(count for _, count in rest):>12,}  of {len(rest)} other namespaces")
+        say(f"{sum(count for _, count in rest):>12,}  of {len(rest)} other namespaces")
 
 
 def _tell(work: OplogReplay, total: int, seconds: float) -> None:
@@ -163,15 +164,15 @@ def _tell(work: OplogReplay, total: int, seconds: float) -> None:
     }
     told = ", ".join(f"{count:,} {what}" for what, count in counts.items())
     rate = f"{seconds:.1f} s, {outcome.handled / seconds:,.0f} a second"
-    typer.echo(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
+    say(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
     if outcome.kept:
-        typer.echo("`mess dead-letters list` shows what was given up on")
+        say("`mess dead-letters list` shows what was given up on")
 
 
 def _tell_how_to_go_on(work: OplogReplay, extent: Extent) -> None:
     ended = "interrupted" if work.stopping else "ended early"
     reached, until = _written(work.reached), _written(extent.until)
-    typer.echo(f"{ended}: every change before {reached} is done with; go on with --from {reached} --to {until}")
+    say(f"{ended}: every change before {reached} is done with; go on with --from {reached} --to {until}")
 
 
 def _events(count: int) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-import typer
+from mess.cli.common import say
 
 
 def schema() -> None:
     """Print the JSON Schema of the config file, for editors and other tools."""
     from mess.config.schema import json_schema
 
-    typer.echo(json.dumps(json_schema(installed=True), indent=2))
+    say(json.dumps(json_schema(installed=True), indent=2))

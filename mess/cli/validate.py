@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import typer
-
-from mess.cli.common import ConfigOption, load_config
+from mess.cli.common import ConfigOption, load_config, say
 from mess.errors import ConfigError
 
 
@@ -19,6 +17,7 @@ def validate(config: ConfigOption = None) -> None:
 
     from mess.capture.plan import plan
     from mess.config.pipelines import shadowed
+    from mess.printable import printable
     from mess.relay.build import build_all
     from mess.telemetry.redact import redact
 
@@ -28,8 +27,9 @@ def validate(config: ConfigOption = None) -> None:
     out = Console(soft_wrap=True, highlight=False)
     for warning in (*loaded.warnings, *shadowed(loaded.tree)):
         out.print("[yellow]warning:[/] ", end="")
-        out.print(redact(str(warning)), markup=False)
+        out.print(printable(redact(str(warning))), markup=False)
     streams = plan(loaded.config)
-    out.print(f"[green]valid:[/] {loaded.path}: {len(streams)} change stream{'s' if len(streams) != 1 else ''}")
+    out.print("[green]valid:[/] ", end="")
+    say(f"{loaded.path}: {len(streams)} change stream{'s' if len(streams) != 1 else ''}")
     for stream in streams:
-        typer.echo(f"  {stream.selection}")
+        say(f"  {printable(str(stream.selection))}")

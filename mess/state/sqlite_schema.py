@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sqlite3
 from datetime import datetime, timedelta, timezone
@@ -11,6 +12,7 @@ from pathlib import Path
 from bson import Timestamp
 
 from mess.errors import StateError
+from mess.files import PRIVATE, make_private
 
 VERSION = 2
 """Of the file's layout. A file of MESS 0.1, which has 1, becomes one of 2 when a relay takes it over."""
@@ -72,10 +74,13 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
             f"state.url: {path} may not be written; give the relay's user the right to, or choose another file"
         )
     try:
+        real = path.resolve()  # SQLite puts its files beside what a link leads to
+        if lasting:
+            _create_private(real)
         # Used by one thread, though not by the one that a test or a shutdown may close it from.
         place = path if lasting or path.exists() else ":memory:"
         db = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
-    except sqlite3.Error as error:
+    except (OSError, sqlite3.Error) as error:
         raise StateError(f"state.url: {path} cannot be opened: {error}") from error
     try:
         if lasting:
@@ -87,6 +92,8 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
         _prepare(db, path)
         if lasting:
             db.execute("COMMIT")
+            for suffix in ("", "-wal", "-shm"):
+                make_private(Path(f"{real}{suffix}"))
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
@@ -95,6 +102,14 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
             ) from error
         raise
     return db
+
+
+def _create_private(path: Path) -> None:
+    """Create the file, if it is missing, so that only its owner can ever read it. SQLite gives those beside it the same
+    mode."""
+    # Not for a file that is there: closing a descriptor of it would drop the locks that SQLite has for this process.
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

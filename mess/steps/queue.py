@@ -38,6 +38,10 @@ _BROKERS: dict[str, type[Broker]] = {
 """By the name of the broker's own section of options."""
 _SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
 _BY_NAMESPACE = "{db}.{collection}"
+# Three of them, so that keys that differ only in these stay different.
+_PICTURES = str.maketrans(
+    {"\0": "\N{SYMBOL FOR NULL}", "\n": "\N{SYMBOL FOR LINE FEED}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}"}
+)
 _REPLAY = ("mess-replay", b"true")
 _ESCAPED = "In a user's name or password @, :, /, ? and # are written %40, %3A, %2F, %3F and %23"
 
@@ -251,13 +255,13 @@ class Queue(Sink):
         key = self._key(event)
         headers = [self._content_type]
         if self._headers:
-            headers += [(name, template(event).encode()) for name, template in self._headers]
+            headers += [(name, _one_line(template(event)).encode()) for name, template in self._headers]
         if event.replay:
             headers.append(_REPLAY)
         return Message(
             event.id,
             self._target_of(event),
-            None if key is None else key.encode(),
+            None if key is None else _one_line(key).encode(),
             event.encode(self._encode),
             headers,
             event.operation == "delete",
@@ -271,6 +275,11 @@ class Queue(Sink):
             return self._target_of(event)
         except Exception:  # `deliver` refuses the event and gives the reason
             return ""
+
+
+def _one_line(text: str) -> str:
+    """The text without what ends a header in some protocols, and so could begin another one."""
+    return text if text.isprintable() else text.translate(_PICTURES)
 
 
 @lru_cache(maxsize=10_000)

@@ -19,6 +19,7 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
+from mess.printable import printable
 from mess.telemetry.output import LineLogger
 from mess.telemetry.redact import compact, fits, redact, redacted, shown
 
@@ -175,7 +176,14 @@ def _console(colors: bool) -> Processor:
     )
 
     def to_bytes(logger: Any, method: str, fields: Fields) -> bytes:
-        plain = {name: _value(value) if value.__class__ is Json else value for name, value in fields.items()}
+        plain = {name: _safe(name, value) for name, value in fields.items()}
         return render(logger, method, plain).encode("utf-8", "backslashreplace")
 
     return to_bytes
+
+
+def _safe(name: str, value: Any) -> Any:
+    """A field for a terminal, which control characters in it could command; only tracebacks have several lines."""
+    if value.__class__ is Json:
+        return _value(value)
+    return printable(value, lines=name == "exception") if isinstance(value, str) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import re
 import signal
 import subprocess
@@ -130,14 +131,15 @@ def test_image_is_built_from_what_the_context_holds() -> None:
 
 
 class Container:
-    """The entry point with its neighbours in the image: `mess` and `pip` that only tell how they were called."""
+    """The entry point with its neighbours in the image: `python`; `mess` and `pip` only tell how they were called."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.log = home / "log"
         (home / "bin").mkdir()
         self.program("mess", f'echo "mess $$ $*" >>{self.log}')
-        self.program("python", "echo Python 3.13.0")
+        self.plugins = home / "plugins"
+        self.program("python", f'[ "$1" != -V ] || exec echo Python 3.13.0\nexec {sys.executable} "$@"')
         self.pip()
         (home / "constraints.txt").write_text("pymongo==4.13\n")
 
@@ -146,13 +148,14 @@ class Container:
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o755)
 
-    def pip(self, status: int = 0) -> None:
-        self.program("pip", f'echo "pip $*" >>{self.log}\nexit {status}')
+    def pip(self, status: int = 0, says: str = "") -> None:
+        (self.home / "says").write_text(says)
+        self.program("pip", f'echo "pip $*" >>{self.log}\ncat {self.home / "says"} >&2\nexit {status}')
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         env = {
             "PATH": f"{self.home / 'bin'}:/usr/bin:/bin",
-            "MESS_PLUGINS_DIR": str(self.home / "plugins"),
+            "MESS_PLUGINS_DIR": str(self.plugins),
             "MESS_CONSTRAINTS": str(self.home / "constraints.txt"),
         }
         return subprocess.Popen(
@@ -205,6 +208,25 @@ def test_entrypoint_can_be_stopped_while_it_prepares(container: Container) -> No
         process.wait()
 
 
+def test_entrypoint_can_be_stopped_while_it_installs(container: Container) -> None:
+    """SIGTERM ends pip, too."""
+    started = container.home / "started"
+    container.program("pip", f"echo $$ >{started}.new; mv {started}.new {started}; exec sleep 60")
+    process = container.start("run", MESS_PLUGINS="motor")
+    try:
+        deadline = time.monotonic() + 10
+        while not started.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=10)
+        assert process.returncode == 143
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(started.read_text()), 0)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_entrypoint_installs_plugins_once(container: Container) -> None:
     """Again only when the list, or what MESS is built with, has changed."""
     status, _, calls = container.run("run", MESS_PLUGINS="motor my-plugins[fast]==1.*")
@@ -229,6 +251,31 @@ def test_entrypoint_does_not_start_without_its_plugins(container: Container) -> 
     assert "MESS_PLUGINS could not be installed: no-such-package" in error
     assert len(calls) == 1
     assert container.run("run", MESS_PLUGINS="motor")[2] == ["mess PID run"]
+
+
+def test_entrypoint_shows_and_stores_no_credentials(container: Container) -> None:
+    """Tokens in the urls of package indexes are neither in the log, pip's own words included, nor in the volume."""
+    index = "https://bot:hunter2secret@pypi.example/t0ken-of-many-letters/simple?key=quer7secret"
+    plugins = f"--index-url {index} my-plugins git+https://gittoken@git.example/shop.git@v1"
+    extra = "https://bot:p%40ss-w0rd@other.example/simple"
+    words = "\n".join(
+        [
+            f"ERROR: no matching distribution at {index} for my-plugins",
+            "WARNING: retrying: /t0ken-of-many-letters/simple/my-plugins/ as bot with hunter2secret",
+            f"Looking in indexes: {extra}, also with p@ss-w0rd",
+        ]
+    )
+    for status in (1, 0):
+        container.pip(status=status, says=words)
+        code, error, calls = container.run("run", MESS_PLUGINS=plugins, PIP_EXTRA_INDEX_URL=extra)
+        assert code == status
+        assert calls[0].endswith(plugins), "pip is not given what the user wrote"
+        assert "my-plugins" in error
+        assert "pypi.example" in error
+        stored = "".join(path.read_text() for path in container.plugins.rglob("*") if path.is_file())
+        for secret in ("hunter2", "t0ken", "quer7", "gittoken", "p%40ss", "p@ss", "w0rd"):
+            assert secret not in error
+            assert secret not in stored
 
 
 # The container's health check

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
@@ -62,7 +62,7 @@ def discard(
     pointers = run_async(with_store(loaded, find, timeout))
     all_found(wanted, pointers)
     if dry_run or not pointers:
-        typer.echo(f"{letters(len(pointers))} would be discarded" if pointers else "no dead letter matches")
+        say(f"{letters(len(pointers))} would be discarded" if pointers else "no dead letter matches")
         return
     if not yes:
         _ask(len(pointers))
@@ -77,7 +77,7 @@ def discard(
                 bar.advance(len(part))
         return deleted
 
-    typer.echo(f"{letters(run_async(with_store(loaded, delete, timeout)))} discarded")
+    say(f"{letters(run_async(with_store(loaded, delete, timeout)))} discarded")
 
 
 def _ask(count: int) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     Ids,
@@ -28,6 +28,7 @@ from mess.cli.dead_letters.listing import shape
 from mess.cli.progress import progress
 from mess.cli.state import with_store
 from mess.errors import ConfigError
+from mess.files import open_private
 
 if TYPE_CHECKING:
     from mess.state.store import StateStore
@@ -87,9 +88,9 @@ def export(
         return written, damaged
 
     written, damaged = run_async(with_store(loaded, write, timeout))
-    typer.echo(f"{letters(written)} exported", err=True)
+    say(f"{letters(written)} exported", err=True)
     for problem in damaged:
-        typer.echo(problem, err=True)
+        say(problem, err=True)
     if damaged:
         raise typer.Exit(1)
 
@@ -98,6 +99,6 @@ def _opened(path: Path | None) -> nullcontext[TextIO] | TextIO:
     if path is None:
         return nullcontext(sys.stdout)
     try:
-        return path.open("w", encoding="utf-8")
+        return open(path, "w", encoding="utf-8", opener=lambda name, _: open_private(name))
     except OSError as error:
         raise ConfigError(f"--output: {path} cannot be written: {error.strerror}") from error

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import Ids, OfNamespace, Pipeline, Reason, Since, Step, Until, choose
 from mess.cli.state import with_store
 from mess.errors import ConfigError
+from mess.printable import printable, printable_json
 from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def list_(
         _print_json({"total": total, "matching": matching, "letters": shown})
         return
     _print(letters)
-    typer.echo(f"{len(letters)} shown of {total}" + ("" if wanted.everything else f", {matching} matching"))
+    say(f"{len(letters)} shown of {total}" + ("" if wanted.everything else f", {matching} matching"))
 
 
 def show(
@@ -90,10 +92,12 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
 
 def _print_json(value: Any) -> None:
     from rich.console import Console
+    from rich.highlighter import JSONHighlighter
 
     from mess import codec
 
-    Console(soft_wrap=True).print_json(codec.plain(value).decode())
+    text = json.dumps(json.loads(codec.plain(value)), indent=2, ensure_ascii=False)
+    Console(soft_wrap=True).print(JSONHighlighter()(printable_json(text)))
 
 
 def _print(letters: list[DeadLetter]) -> None:
@@ -105,8 +109,7 @@ def _print(letters: list[DeadLetter]) -> None:
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
     for letter in letters:
-        table.add_row(
-            f"{letter.time:%Y-%m-%d %H:%M:%S}",
+        cells = (
             letter.id,
             str(letter.namespace),
             letter.operation,
@@ -114,4 +117,5 @@ def _print(letters: list[DeadLetter]) -> None:
             letter.step,
             redact(letter.reason),
         )
+        table.add_row(f"{letter.time:%Y-%m-%d %H:%M:%S}", *map(printable, cells))
     Console(width=10_000, soft_wrap=True, markup=False).print(table)

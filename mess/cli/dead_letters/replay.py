@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
@@ -27,6 +27,7 @@ from mess.cli.dead_letters.choice import (
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import progress
 from mess.cli.state import with_store
+from mess.printable import printable
 from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
@@ -92,21 +93,21 @@ def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> N
         obstacle = replayer.obstacle(pointer)
         fates[f"would be replayed through pipeline {pointer.pipeline!r} {begin}" if obstacle is None else obstacle] += 1
     for fate, count in fates.items():
-        typer.echo(f"{letters(count)}: {fate}")
+        say(f"{letters(count)}: {printable(fate)}")
     if not fates:
-        typer.echo("no dead letter matches")
+        say("no dead letter matches")
 
 
 def _tell(report: Report, total: int) -> None:
-    typer.echo(f"{report.delivered} of {letters(total)} delivered" if total else "no dead letter matches")
+    say(f"{report.delivered} of {letters(total)} delivered" if total else "no dead letter matches")
     if report.failed:
         first = redact(report.first_failure or "")
-        typer.echo(f"{report.failed} failed again and stay, with the new reason; the first: {first}")
+        say(f"{report.failed} failed again and stay, with the new reason; the first: {printable(first)}")
     for name, (reason, left) in report.down.items():
-        typer.echo(f"pipeline {name!r}: the sink is down ({redact(reason)}); {left} left as they were")
+        say(f"pipeline {name!r}: the sink is down ({printable(redact(reason))}); {left} left as they were")
     for reason, count in report.kept.items():
-        typer.echo(f"{count} cannot be replayed: {redact(reason)}")
+        say(f"{count} cannot be replayed: {printable(redact(reason))}")
     if report.changed:
-        typer.echo(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
+        say(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
     if report.interrupted:
-        typer.echo(f"interrupted; {report.interrupted} left as they were")
+        say(f"interrupted; {report.interrupted} left as they were")

@@ -44,7 +44,7 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
     events = [make_event(n, key=f"doc-{n % 20}") for n in range(1000)]
     events[7].replay = True
     async with opened(
-        kafka.url, target="one", headers={"operation": "{operation}", "odd ☃": "{fullDocument.n} ☃\n"}
+        kafka.url, target="one", headers={"operation": "{operation}", "odd ☃": "{fullDocument.n} ☃\r\n\0"}
     ) as step:
         await asyncio.gather(step.process(events[:500]))
         await step.process(events[500:])
@@ -55,7 +55,7 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
         by_key[record.key()].append(number(record.value()))
     assert by_key == {f"doc-{k}".encode(): list(range(k, 1000, 20)) for k in range(20)}
     headers = {number(record.value()): dict(record.headers()) for record in records}
-    assert headers[3]["odd ☃"].decode() == "3 ☃\n"
+    assert headers[3]["odd ☃"].decode() == "3 ☃␍␊␀"
     assert headers[3]["operation"] == b"insert"
     assert headers[3]["content-type"] == b"application/json"
     assert [n for n, found in headers.items() if "mess-replay" in found] == [7]
@@ -63,9 +63,10 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
 
 async def test_keys_of_every_kind_and_events_without_one(kafka: KafkaServer) -> None:
     events = [make_event(0, key={"a": 1}), make_event(1, key=Binary(b"\x00\xff")), make_event(3, operation="drop")]
+    events.append(make_event(4, key="a\r\n\0b"))
     async with opened(kafka.url, target="keys") as step:
         await step.process(events)
-    assert {record.key() for record in kafka.records("keys")} == {b'{"a":1}', b"AP8=", None}
+    assert {record.key() for record in kafka.records("keys")} == {b'{"a":1}', b"AP8=", None, "a␍␊␀b".encode()}
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])

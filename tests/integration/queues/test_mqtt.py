@@ -44,7 +44,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(
 ) -> None:
     events = make_events(1000)
     events[7].replay = True
-    headers = {"operation": "{operation}", "odd ☃": "{documentKey._id} ☃\n"}
+    headers = {"operation": "{operation}", "odd ☃": "{documentKey._id} ☃\r\n\0\t"}
     async with opened(mosquitto_server.url, target="{db}/{collection}", headers=headers) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -57,7 +57,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(
         "mess-id": events[3].id,
         "mess-key": "000000000000000000000003",
         "operation": "insert",
-        "odd ☃": "000000000000000000000003 ☃\N{REPLACEMENT CHARACTER}",
+        "odd ☃": "000000000000000000000003 ☃␍␊␀\N{REPLACEMENT CHARACTER}",
     }
     assert {message.properties.ContentType for message in found} == {"application/json"}
     assert [index for index, each in enumerate(properties) if "mess-replay" in each] == [7]
@@ -67,10 +67,16 @@ async def test_keys_of_every_kind_and_events_without_one(
     mosquitto_server: MosquittoServer, subscriber: Subscriber
 ) -> None:
     events = [make_event(0, key={"a": 1}), make_event(1, key=Binary(b"\x00\xff")), make_event(3, operation="drop")]
+    events.append(make_event(4, key="a\r\n\0b"))
     async with opened(mosquitto_server.url) as step:
         await step.process(events)
-    found: list[Any] = await received(subscriber, 3)
-    assert [dict(message.properties.UserProperty).get("mess-key") for message in found] == ['{"a":1}', "AP8=", None]
+    found: list[Any] = await received(subscriber, 4)
+    assert [dict(message.properties.UserProperty).get("mess-key") for message in found] == [
+        '{"a":1}',
+        "AP8=",
+        None,
+        "a␍␊␀b",
+    ]
 
 
 async def test_the_older_version_has_no_place_for_headers(

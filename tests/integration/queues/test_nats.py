@@ -42,7 +42,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
     await made(nats_server)
     events = make_events(1000)
     events[7].replay = True
-    headers = {"operation": "{operation}", "number": " {fullDocument.n} ☃\n"}
+    headers = {"operation": "{operation}", "number": " {fullDocument.n} ☃\r\nEvil: 1\0"}
     async with opened(nats_server.url, headers=headers) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -55,7 +55,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
         "content-type": "application/json",
         "mess-key": "000000000000000000000003",
         "operation": "insert",
-        "number": "3 ☃",
+        "number": "3 ☃␍␊Evil: 1␀",
     }
     assert [index for index, message in enumerate(found) if "mess-replay" in message.header] == [7]
 
@@ -63,10 +63,11 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
 async def test_keys_of_every_kind_and_events_without_one(nats_server: NatsServer) -> None:
     await made(nats_server)
     events = [make_event(0, key={"a": 1}), make_event(1, key=Binary(b"\x00\xff")), make_event(3, operation="drop")]
+    events.append(make_event(4, key="a\r\n\0b"))
     async with opened(nats_server.url) as step:
         await step.process(events)
     keys = [message.header.get("mess-key") for message in await read(nats_server)]
-    assert keys == ['{"a":1}', "AP8=", None]
+    assert keys == ['{"a":1}', "AP8=", None, "a␍␊␀b"]
 
 
 async def test_what_comes_twice_is_kept_once(nats_server: NatsServer) -> None:

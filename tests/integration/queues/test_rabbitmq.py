@@ -43,7 +43,7 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
     events = make_events(1000)
     events[7].replay = True
     async with opened(
-        rabbit.url, target="each", headers={"operation": "{operation}", "odd ☃": "{documentKey._id}"}
+        rabbit.url, target="each", headers={"operation": "{operation}", "odd ☃": "{documentKey._id}\r\n\0"}
     ) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -56,7 +56,7 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
     assert properties.headers == {
         "mess-key": "000000000000000000000003",
         "operation": "insert",
-        "odd ☃": "000000000000000000000003",
+        "odd ☃": "000000000000000000000003␍␊␀",
     }
     assert [index for index, (one, _) in enumerate(found) if "mess-replay" in one.headers] == [7]
 
@@ -64,10 +64,11 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
 async def test_keys_of_every_kind_and_events_without_one(rabbit: RabbitServer) -> None:
     rabbit.declare("keys")
     events = [make_event(0, key={"a": 1}), make_event(1, key=Binary(b"\x00\xff")), make_event(3, operation="drop")]
+    events.append(make_event(4, key="a\r\n\0b"))
     async with opened(rabbit.url, target="keys") as step:
         await step.process(events)
     keys = [properties.headers.get("mess-key") for properties, _ in rabbit.messages("keys")]
-    assert keys == ['{"a":1}', "AP8=", None]
+    assert keys == ['{"a":1}', "AP8=", None, "a␍␊␀b"]
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic", "stream"])
@@ -236,7 +237,7 @@ async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(rabbit: Rabb
 
 async def test_a_virtual_host_that_is_missing_is_told_with_the_mend(rabbit: RabbitServer) -> None:
     async with opened(f"{rabbit.url}/none") as step:
-        with pytest.raises(EndpointDown, match="mend the virtual host"):
+        with pytest.raises(EndpointDown, match="check the virtual host"):
             await step.check()
 
 

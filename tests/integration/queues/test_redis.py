@@ -32,7 +32,7 @@ async def test_each_event_is_an_entry_in_order_with_id_key_body_and_headers(redi
     events = make_events(1000)
     events[7].replay = True
     async with opened(
-        redis_server.url, headers={"operation": "{operation}", "odd ☃ name": "{fullDocument.n} ☃\n"}
+        redis_server.url, headers={"operation": "{operation}", "odd ☃ name": "{fullDocument.n} ☃\r\n\0"}
     ) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -41,7 +41,7 @@ async def test_each_event_is_an_entry_in_order_with_id_key_body_and_headers(redi
     assert [json.loads(entry[b"body"])["fullDocument"]["n"] for entry in found] == list(range(1000))
     assert found[3][b"key"] == b"000000000000000000000003"
     assert found[3][b"operation"] == b"insert"
-    assert found[3]["odd ☃ name".encode()] == "3 ☃\n".encode()
+    assert found[3]["odd ☃ name".encode()] == "3 ☃␍␊␀".encode()
     assert found[3][b"content-type"] == b"application/json"
     assert [index for index, entry in enumerate(found) if b"mess-replay" in entry] == [7]
 
@@ -52,12 +52,12 @@ async def test_keys_of_every_kind_and_events_without_one(redis_server: RedisServ
         make_event(1, key=Binary(b"\x00\xff")),
         make_event(2, key=float("nan")),
         make_event(3, operation="drop"),
-        make_event(4, key="naïve\n"),
+        make_event(4, key="naïve\r\n\0"),
     ]
     async with opened(redis_server.url) as step:
         await step.process(events)
     keys = [entry.get(b"key") for entry in entries(redis_server, "shop.orders")]
-    assert keys == [b'{"a":1,"b":[2]}', b"AP8=", b"", None, "naïve\n".encode()]
+    assert keys == [b'{"a":1,"b":[2]}', b"AP8=", b"", None, "naïve␍␊␀".encode()]
 
 
 async def test_targets_keys_and_cloudevents_are_the_users_choice(redis_server: RedisServer) -> None:
@@ -98,7 +98,7 @@ async def test_an_event_of_fifteen_megabytes_arrives_whole(redis_server: RedisSe
 
 async def test_a_server_that_is_full_holds_the_events_and_takes_none_of_them(redis_server: RedisServer) -> None:
     with redis_server.client() as client:
-        client.config_set("maxmemory", "1mb")
+        client.config_set("maxmemory", "100kb")
         async with opened(redis_server.url) as step:
             with pytest.raises(EndpointDown, match="maxmemory"):
                 await step.process(make_events(10))

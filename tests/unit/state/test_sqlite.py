@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
+import stat
 import sys
 import threading
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -140,3 +143,46 @@ async def test_unopened_and_closed(tmp_path: Path) -> None:
     await store.open()
     await store.close()
     await store.close()
+
+
+def _modes(path: Path) -> dict[str, int]:
+    return {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("state.db*")}
+
+
+@pytest.fixture
+def usual_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("usual_umask")
+@pytest.mark.parametrize("kind", ["new", "existing", "link"])
+async def test_only_the_owner_can_read_the_files(tmp_path: Path, kind: str) -> None:
+    """Dead letters hold documents. Files that an earlier version left open to others are closed."""
+    path = tmp_path / "state.db"
+    if kind == "existing":
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(f"state.db{suffix}").touch(0o644)
+    elif kind == "link":
+        path.symlink_to("state.db.elsewhere")
+    store = SqliteStore(path, "mess")
+    await store.open()
+    await store.take_over()
+    found = _modes(path)
+    await store.close()
+    assert set(found.values()) == {0o600}
+    assert len(found) >= 3
+
+
+@pytest.mark.usefixtures("usual_umask")
+async def test_files_of_others_keep_their_modes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when root looks at a relay's state. (The tests may run as root.)"""
+    path = tmp_path / "state.db"
+    path.touch(0o644)
+    owner = os.geteuid()
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    store = SqliteStore(path, "mess")
+    await store.open()
+    await store.close()
+    assert _modes(path)["state.db"] == 0o644

@@ -48,6 +48,17 @@ def test_levels(level: str, shown: int) -> None:
     assert [line["event"] for line in lines(program, level)] == list("abcd")[-shown:]
 
 
+def test_a_terminal_is_not_commanded() -> None:
+    """Text from outside neither clears a screen nor begins a line of its own, in messages, fields and errors."""
+    hostile = r"\x1b[2J\x9b31m\u202e\nforged"
+    written = run(
+        f"log.info('{hostile}', a='{hostile}', error=ValueError('{hostile}'), b=['{hostile}'])", format="console"
+    )
+    assert len(written.splitlines()) == 1
+    assert not [character for character in "\x1b\x9b\u202e" if character in written]
+    assert written.count("forged") == 4
+
+
 def test_secrets_are_hidden() -> None:
     """In messages, fields, errors, tracebacks, and what libraries say."""
     written = run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import traceback
 
@@ -10,7 +11,7 @@ import typer
 from mess.cli import check, checkpoints, dead_letters, demo, gaps, init, replay, run, schema, validate
 from mess.cli.common import report, say
 from mess.errors import MessError
-from mess.telemetry.redact import redact
+from mess.telemetry.redact import RedactedFormatter, redact
 
 app = typer.Typer(
     help="Relays MongoDB change streams to webhooks and queues: nothing lost, in order per document.",
@@ -42,6 +43,8 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 def main() -> None:
     """Run a command; errors that MESS raises on purpose are told in plain words, with the exit code of their kind."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(RedactedFormatter())
     try:
         app()
     except MessError as error:

@@ -82,7 +82,12 @@ def replay(
 
     # What a replay waits for, the log tells.
     level = loaded.config.log.level
-    configure("warning" if level == "error" else level, loaded.config.log.format, to="stderr")
+    configure(
+        "warning" if level == "error" else level,
+        loaded.config.log.format,
+        to="stderr",
+        max_field=loaded.config.log.max_field,
+    )
     extent = Extent(from_, to or now, Narrowing(tuple(database or ()), tuple(collection or ())), step)
     try:
         code = run_async(_replay(loaded, extent, dry_run, connecting(timeout)))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+import threading
 import traceback
 from collections.abc import MutableMapping
 from functools import partial
@@ -85,6 +86,15 @@ def configure(
     root.addHandler(_FromLibraries())
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
+    # Python would write what ends a thread to standard error, as it is.
+    threading.excepthook = _log_end_of_thread
+
+
+def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
+    name = None if end.thread is None else end.thread.name
+    if end.exc_value is not None and not isinstance(end.exc_value, SystemExit):
+        info = (end.exc_type, end.exc_value, end.exc_traceback)
+        structlog.get_logger("mess").error("thread ended by an error", thread=name, exc_info=info)
 
 
 class _FromLibraries(logging.Handler):

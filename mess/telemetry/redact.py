@@ -7,6 +7,7 @@ may come from an endpoint, a broker or a document.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
@@ -67,6 +68,14 @@ class Redactor:
             text = _MONGODB.sub(_without_user, text)
             text = _USER_INFO.sub("://***@", text)
         return text
+
+
+class RedactedFormatter(logging.Formatter):
+    """For log records that are written before, or without, `mess.telemetry.logging.configure`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record's line without secrets."""
+        return redact(super().format(record))
 
 
 class _Index:

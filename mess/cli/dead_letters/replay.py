@@ -68,7 +68,7 @@ def replay(
     from mess.dead_letter_replay import replayer_for
     from mess.telemetry.logging import configure
 
-    configure(loaded.config.log.level, loaded.config.log.format, to="stderr")
+    configure(loaded.config.log.level, loaded.config.log.format, to="stderr", max_field=loaded.config.log.max_field)
 
     async def work(store: StateStore) -> bool:
         replayer = replayer_for(loaded, store, whole=whole_pipeline)

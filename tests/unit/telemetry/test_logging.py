@@ -118,6 +118,16 @@ logging.getLogger("asyncio").error("once")
     assert b"--- Logging error ---" in done.stderr
 
 
+def test_what_ends_a_thread_is_logged() -> None:
+    """Python would write it to standard error, secrets and all."""
+    program = "import threading\nthread = threading.Thread(target=fail, name='mine')\nthread.start()\nthread.join()"
+    (line,) = lines(program)
+    assert line["event"] == "thread ended by an error"
+    assert line["thread"] == "mine"
+    assert line["error"] == "ValueError: cannot reach mongodb://***@h"
+    assert "in fail" in line["exception"]
+
+
 def test_long_fields_are_cut() -> None:
     """After `max_field` bytes, with a note of how long they were, whether they are text, an error or a list."""
     program = (

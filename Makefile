@@ -32,7 +32,7 @@ test: $(VENV)/.dev ## Run the tests (ARGS="tests/unit -k window")
 .PHONY: test-latest
 test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of all dependencies
 	@echo "Installing the newest versions into $(LATEST)"
-	@$(LATEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[dev]'
+	@$(LATEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[dev]' hatchling hatch-fancy-pypi-readme
 	$(LATEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-docker

@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-tools
 LATEST := .venv-latest
+LOWEST := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check
 IMAGE_EXTRAS := kafka mqtt nats oauth2 rabbitmq redis
 
@@ -34,6 +35,15 @@ test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of
 	@echo "Installing the newest versions into $(LATEST)"
 	@$(LATEST)/bin/python $(INSTALL) --upgrade --upgrade-strategy eager --editable '.[dev]' hatchling hatch-fancy-pypi-readme
 	$(LATEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
+
+.PHONY: test-lowest
+test-lowest: $(TOOLS)/.installed | $(LOWEST)/bin/python ## Run the tests with the oldest versions that pyproject.toml allows
+	@echo "Installing the oldest versions into $(LOWEST)"
+	@$(COMPILE) --resolution lowest-direct $(IMAGE_EXTRAS:%=--extra %) --output-file $(LOWEST)/lowest.txt
+	@$(COMPILE) --extra dev --group build --constraint $(LOWEST)/lowest.txt --output-file $(LOWEST)/dev.txt
+	@$(LOWEST)/bin/python $(INSTALL) --require-hashes --requirement $(LOWEST)/dev.txt
+	@$(LOWEST)/bin/python $(INSTALL) --no-deps --no-build-isolation --editable .
+	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-docker
 test-docker: $(VENV)/.dev ## Test the image and the Compose file on this machine's Docker engine
@@ -106,7 +116,7 @@ dist: $(TOOLS)/.installed ## Build a release: packages and bill of materials in 
 
 .PHONY: clean
 clean: ## Remove the virtual environments, caches and build results
-	rm -rf $(VENV) $(TOOLS) $(LATEST) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) $(LATEST) $(LOWEST) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv resolves for all Python versions and systems at once. The locks name no package index: pip's own settings choose it.

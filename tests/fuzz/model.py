@@ -166,8 +166,9 @@ def _failing_alike(delivery: Delivery, last: Request) -> int:
         return 1
     found = 1
     for id_, attempts in delivery.of.items():
-        before = [one for one in attempts if one.ended < last.ended - 1e-6]
-        pending = len(before) < len(attempts) and id_ not in last.ids
+        before = [one for one in attempts if one.ended < last.began]
+        following = attempts[len(before) :]  # its fate is known only later
+        pending = bool(following) and following[0].ended > last.ended and id_ not in last.ids
         found += pending and before[-1:] != [] and before[-1].meaning == "down" and before[-1].answer.event_may_be_cause
     return found
 

@@ -214,6 +214,68 @@ def test_events_one_by_one(world: World) -> None:
     check_knocking(delivery)
 
 
+poison = st.builds(
+    Answer,
+    status=st.sampled_from([403, 403, 502, 404, HANGS_UP, 429, 503, 500]),
+    retry_after=st.sampled_from([None, None, None, 10]),
+)
+suspects = st.builds(
+    World,
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 1.0, 7.0, 60.0]), st.integers(0, 9)), min_size=4, max_size=MOST),
+    st.just("document"),
+    st.just(300.0),
+    st.lists(
+        st.builds(
+            Sink,
+            # Most are taken at once, and show that the sink is well; the others fail for ever, or nearly.
+            st.lists(
+                st.one_of(
+                    st.just(((), False)),
+                    st.tuples(
+                        st.lists(st.tuples(poison, st.sampled_from([1, 2, 5])), min_size=1, max_size=2), st.just(True)
+                    ),
+                    st.tuples(
+                        st.lists(st.tuples(poison, st.sampled_from([3, 12])), min_size=1, max_size=3), st.just(False)
+                    ),
+                ),
+                min_size=MOST,
+                max_size=MOST,
+            ),
+            st.just(()),
+            st.builds(
+                lambda most, min_age, suspect, lanes: {
+                    "on_failure": "dead_letter",
+                    "concurrency": lanes,
+                    "rate_limit": None,
+                    "retry": {"max_attempts": most, "min_age": min_age, "first": 0.2, "max_age": None},
+                    "probe": {
+                        "first": 0.25,
+                        "max_retry_after": 300.0,
+                        "suspect_after": suspect,
+                        "refusing_after": None,
+                    },
+                },
+                st.sampled_from([1, 2, 3]),
+                st.sampled_from([0.0, 5.0, 30.0]),
+                st.sampled_from([2, 3, 10]),
+                st.sampled_from([1, 2, 4]),
+            ),
+        ),
+        min_size=1,
+        max_size=1,
+    ),
+)
+
+
+@examples(100, shrink=False)
+@given(suspects)
+def test_events_that_may_be_the_cause_of_what_they_get(world: World) -> None:
+    """They are given up only when the rule says so: see the model."""
+    [delivery] = deliver(world, "http")
+    check(delivery)
+    check_knocking(delivery)
+
+
 @examples(100)
 @given(worlds(1))
 def test_events_in_batches(world: World) -> None:

@@ -49,6 +49,12 @@ class _Entry:
     def region(self) -> Region:
         return Region.of(self.db, self.coll)
 
+    def touches(self, region: Region) -> bool:
+        """Whether it may select something in a region of one pattern for the database and one for the collection."""
+        if region.dbs[0] in self.apart_dbs or region.colls[0] in self.apart_colls:
+            return False
+        return self.region().intersection(region) is not None
+
     def order(self) -> tuple[Any, ...]:
         # Each glob set apart all the names and globs that went before it.
         return is_glob(self.db), len(self.apart_dbs), is_glob(self.coll), len(self.apart_colls)
@@ -68,8 +74,7 @@ class _Stream:
         return min((self.times[rule] for rule in selecting if rule.rank == lowest), default=None)
 
     def oldest(self, region: Region) -> Timestamp | None:
-        touching = [time for rule, time in self.times.items() if rule.region().intersection(region) is not None]
-        return min(touching, default=None)
+        return min((time for rule, time in self.times.items() if rule.touches(region)), default=None)
 
 
 def recorded_by(checkpoints: Sequence[LegacyCheckpoint]) -> Recorded:
@@ -86,12 +91,15 @@ def recorded_by(checkpoints: Sequence[LegacyCheckpoint]) -> Recorded:
         found = _covered(current, namespace) or _covered(retired, namespace)
         if found is not None:
             rules.append(Rule(Region.of(*namespace), found))
-    set_aside = [(time, rule) for stream in retired for rule, time in stream.times.items()]
-    for time, rule in sorted(set_aside, key=lambda each: each[0]):
-        rules += _wide(rule, Covered(None, time))
-    watched = [(entry, stream) for stream in current for entry in stream.entries]
-    for entry, stream in sorted(watched, key=lambda each: each[0].order()):
-        rules += _wide(entry, Covered(stream.name, stream.oldest(entry.region())))
+    wide = [(entry, stream) for stream in current for entry in stream.entries]
+    wide += [(entry, stream) for stream in retired for entry in stream.times]
+    for entry, stream in sorted(wide, key=lambda each: (each[1].name is None, each[0].order())):
+        # Which of overlapping globs held is not told by their order alone: the oldest is never too late.
+        region = entry.region()
+        oldest = min((time for each in streams if (time := each.oldest(region)) is not None), default=None)
+        if oldest is not None:
+            # A stream's own position must not hide that others are not so far.
+            rules += _wide(entry, Covered(stream.name if stream.oldest(region) == oldest else None, oldest))
     reached = {each.stream: Reached(each.plan, each.position) for each in checkpoints if _is_current(each)}
     return Recorded(simplify(rules, NEVER), reached)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
         await receiver.wait_for_events(1)
         assert await relay.stop() == 0
     assert db.name in await run("list")
-    assert "begins at 20" in await run("set", "10m")
+    assert "resumes at 20" in await run("set", "10m")
     assert "2026-11-20 10:00:00" in await run("set", "2026-11-20T11:00:00+01:00")
     assert "2026-11-20 10:00:00" in await run("list")
     async with running(config) as relay:
@@ -118,15 +119,31 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
     unknown = await mess("checkpoints", "reset", "--stream", "other", "--config", config, folder=tmp_path)
     assert unknown.returncode == 2
     assert db.name in unknown.stderr
-    assert "forgotten" in await run("reset")
+    neither = await mess("checkpoints", "reset", "--config", config, folder=tmp_path)
+    assert neither.returncode == 2
+    assert "--all" in neither.stderr
+    listed = await run("list")
+    forgotten = await run("reset", "--all")
     assert db.name not in await run("list")
+    # What it prints restores what it removed, though there is no checkpoint any more.
+    restore = re.search(r"mess checkpoints set (\d+:\d+) --stream (.*)", forgotten)
+    assert restore is not None
+    await run("set", restore[1], "--stream", shlex.split(restore[2])[0])
+    assert restore[1] in listed
+    assert restore[1] in await run("list")
 
 
-async def test_a_running_relay_stops_when_its_checkpoint_is_moved(tmp_path: Path, config: Path, db: Db) -> None:
-    """It would write over what the user asked for."""
+async def test_the_positions_of_a_running_relay_are_moved_only_by_force(tmp_path: Path, config: Path, db: Db) -> None:
+    """It would write over what the user asked for; with --force, it stops."""
     async with running(config) as relay:
         await relay.connected()
-        done = await mess("checkpoints", "set", "2026-11-20T10:00:00", "--config", config, folder=tmp_path)
+        for command in (["set", "2026-11-20T10:00:00"], ["reset", "--all"]):
+            done = await mess("checkpoints", *command, "--config", config, folder=tmp_path)
+            assert done.returncode == 5
+            assert "is running" in done.stderr
+            assert "--force" in done.stderr
+        command = ["set", "2026-11-20T10:00:00", "--force"]
+        done = await mess("checkpoints", *command, "--config", config, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         db.orders.insert_one({"_id": 1})
         assert await relay.ended() == 6

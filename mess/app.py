@@ -26,6 +26,7 @@ from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
 from mess.instance import Instance
+from mess.relay import strays
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
@@ -239,7 +240,8 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
-        aside = [asyncio.create_task(_prune(store, config.state.retention)), asyncio.create_task(self.oplog.run())]
+        work = (_prune(store, config.state.retention), self.oplog.run(), strays.warn(config, store))
+        aside = [asyncio.create_task(each) for each in work]
         try:
             await engine.run(streams)
         finally:

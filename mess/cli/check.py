@@ -95,7 +95,9 @@ async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterat
 async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:
     from mess.app import store_for
     from mess.capture.plan import plan
+    from mess.capture.preflight import Finding
     from mess.relay.state_check import examine_positions, examine_state, predict
+    from mess.relay.strays import strays
     from mess.telemetry.redact import redact
 
     config = loaded.config
@@ -105,6 +107,8 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     async with store_for(config, connect, lasting=False, patience=_PATIENCE) as store:
         async for finding in examine_state(store, where):
             yield finding
+        for warning in strays(config, await store.dead_letter_places()):
+            yield Finding(True, warning, warning=True)
         if predicting:
             prediction = await predict(config, plan(config), store, client, connect)
     if prediction is not None:

@@ -19,13 +19,14 @@ def validate(config: ConfigOption = None) -> None:
     from mess.config.pipelines import shadowed
     from mess.printable import printable
     from mess.relay.build import build_all
+    from mess.relay.strays import in_file
     from mess.telemetry.redact import redact
 
     _, problems = build_all(loaded)
     if problems:
         raise ConfigError(problems)
     out = Console(soft_wrap=True, highlight=False)
-    for warning in (*loaded.warnings, *shadowed(loaded.tree)):
+    for warning in (*loaded.warnings, *shadowed(loaded.tree), *in_file(loaded.config)):
         out.print("[yellow]warning:[/] ", end="")
         out.print(printable(redact(str(warning))), markup=False)
     streams = plan(loaded.config)

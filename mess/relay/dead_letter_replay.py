@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from mess.event import Event
 from mess.relay.dispatch import line
 from mess.relay.passage import Route, Traveller
+from mess.relay.ways import UNREADABLE, Kept, Way, Ways
 from mess.state.letters import DamagedLetter
 from mess.state.records import HISTORY, Attempt, DeadLetter, Pointer
 from mess.state.store import StateStore
@@ -44,36 +45,38 @@ class Report:
 
 
 class Replayer:
-    """Replays dead letters of `store` through `routes`, the config's pipelines by name.
+    """Replays dead letters of `store` through `routes`, the config's pipelines by name, each on the way that `ways`
+    gives.
 
-    With `whole`, events begin at the first step with the change as it came, instead of at the step that failed with the
-    body that it was given. A letter is deleted only after its event was delivered: what is interrupted in between is
-    delivered twice, with the same id, and never lost. It may work beside the relay, and takes over nothing from it.
+    A letter is deleted only after its event was delivered: what is interrupted in between is delivered twice, with the
+    same id, and never lost. It may work beside the relay, and takes over nothing from it.
     """
 
-    def __init__(self, store: StateStore, routes: Mapping[str, Route], *, whole: bool = False) -> None:
+    def __init__(self, store: StateStore, routes: Mapping[str, Route], ways: Ways) -> None:
         self._store = store
         self._routes = routes
-        self._whole = whole
+        self._ways = ways
         self.stopping = False
 
     def stop(self) -> None:
         """Ask `run` to return after the deliveries that are on their way."""
         self.stopping = True
 
-    def obstacle(self, pointer: Pointer) -> str | None:
-        """Why a letter cannot be replayed with the config as it is; None when it can."""
-        route = self._routes.get(pointer.pipeline)
-        if not pointer.pipeline:
-            return "the change could not be read from MongoDB, so there is nothing to deliver"
-        if route is None:
-            return f"there is no pipeline {pointer.pipeline!r} any more; there are: {_listed(self._routes)}"
-        if self._whole or pointer.step in route.names:
-            return None
-        return (
-            f"pipeline {pointer.pipeline!r} has no step {pointer.step!r} any more; it has: {_listed(route.names)} "
-            "(--whole-pipeline begins at the first one)"
-        )
+    async def way(self, pointer: Pointer) -> Way:
+        """How a letter would be replayed with the config as it is.
+
+        Raises Kept when it cannot be, StateError when that takes a look at the letter, and it cannot be read.
+        """
+        try:
+            return self._ways.of(pointer)
+        except Kept:
+            # A collection that was renamed may be watched under its new name only.
+            if pointer.operation != "rename" or not pointer.pipeline:
+                raise
+            letter = await self._store.dead_letter(pointer.id)
+            if letter is None:
+                raise
+            return self._ways.of(pointer, letter.event.get("to"))
 
     async def run(self, pointers: Sequence[Pointer], told: Told = lambda count: None) -> Report:
         """Replay these letters, in this order within a pipeline; one pipeline after another.
@@ -82,13 +85,15 @@ class Replayer:
         cannot be read or written, ConfigError or another MessError when a step cannot be opened.
         """
         report = Report()
-        queues: dict[str, list[Pointer]] = {}
+        queues: dict[str, list[tuple[Pointer, Way]]] = {}
         for pointer in pointers:
-            if (obstacle := self.obstacle(pointer)) is None:
-                queues.setdefault(pointer.pipeline, []).append(pointer)
-            else:
-                report.kept[obstacle] += 1
+            try:
+                way = await self.way(pointer)
+            except (Kept, DamagedLetter) as reason:
+                report.kept[str(reason)] += 1
                 told(1)
+            else:
+                queues.setdefault(way.pipeline, []).append((pointer, way))
         for name, queue in queues.items():
             if self.stopping:
                 report.interrupted += len(queue)
@@ -96,11 +101,11 @@ class Replayer:
             await self._replay(self._routes[name], queue, report, told)
         return report
 
-    async def _replay(self, route: Route, queue: Sequence[Pointer], report: Report, told: Told) -> None:
+    async def _replay(self, route: Route, queue: Sequence[tuple[Pointer, Way]], report: Report, told: Told) -> None:
         done = 0
         async with route:
             while done < len(queue) and not self.stopping and route.down is None:
-                chunk, looked_at = await self._chunk(route, queue[done:], report)
+                chunk, looked_at = await self._chunk(queue[done : done + MINI_BATCH_EVENTS], report)
                 await route.take(chunk, lambda: self.stopping)
                 finished = looked_at - len(chunk) + await self._settle(route, chunk, report)
                 told(finished)
@@ -111,11 +116,11 @@ class Replayer:
             else:
                 report.interrupted += left
 
-    async def _chunk(self, route: Route, queue: Sequence[Pointer], report: Report) -> tuple[list[Traveller], int]:
+    async def _chunk(self, queue: Sequence[tuple[Pointer, Way]], report: Report) -> tuple[list[Traveller], int]:
         """The next letters, as many as a step is given at a time; and how many pointers that took."""
         chunk: list[Traveller] = []
         size = looked_at = 0
-        for pointer in queue[:MINI_BATCH_EVENTS]:
+        for pointer, way in queue:
             if size >= MINI_BATCH_BYTES:
                 break
             looked_at += 1
@@ -124,27 +129,14 @@ class Replayer:
             except DamagedLetter as error:
                 report.kept[str(error)] += 1
                 continue
-            if letter is None or (letter.pipeline, letter.step) != pointer[1:]:
+            if letter is None or (letter.pipeline, letter.step) != (pointer.pipeline, pointer.step):
                 report.changed += 1
-            elif (obstacle := self._unfit(letter)) is not None:
+            elif (obstacle := _unfit(letter, way)) is not None:
                 report.kept[obstacle] += 1
             else:
                 size += letter.size
-                chunk.append(Traveller(letter, _event(letter, whole=self._whole), self._start(route, letter)))
+                chunk.append(Traveller(letter, _event(letter, whole=way.whole), way.first))
         return chunk, looked_at
-
-    def _start(self, route: Route, letter: DeadLetter) -> int:
-        return 0 if self._whole else route.names.index(letter.step)
-
-    def _unfit(self, letter: DeadLetter) -> str | None:
-        if "operationType" not in letter.event:
-            return "the change could not be read from MongoDB, so there is nothing to deliver"
-        if not self._whole and not isinstance(letter.body, dict):
-            return (
-                "the body held what cannot be stored, so that it was kept only as Python shows it "
-                "(--whole-pipeline makes it anew from the change)"
-            )
-        return None
 
     async def _settle(self, route: Route, chunk: Sequence[Traveller], report: Report) -> int:
         """Write down what became of the chunk; returns how many it is through with."""
@@ -160,6 +152,18 @@ class Replayer:
         return len(delivered) + len(failed)
 
 
+def _unfit(letter: DeadLetter, way: Way) -> str | None:
+    """Why what is stored of a letter is not enough."""
+    if "operationType" not in letter.event:
+        return UNREADABLE
+    if not way.whole and not isinstance(letter.body, dict):
+        return (
+            "the body held what cannot be stored, so that it was kept only as Python shows it "
+            "(--whole-pipeline makes it anew from the change)"
+        )
+    return None
+
+
 def _event(letter: DeadLetter, *, whole: bool) -> Event:
     # The id as it was, not from the token: a large event that MongoDB had split has the token of its last part.
     event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
@@ -171,11 +175,13 @@ def _event(letter: DeadLetter, *, whole: bool) -> Event:
 
 
 def _again(traveller: Traveller, route: Route) -> DeadLetter:
-    """The letter with a later word: the step that failed now, the body as it entered that, one more attempt."""
+    """The letter with a later word: the pipeline and step that failed now, the body as it entered that, one more
+    attempt."""
     letter, error = traveller.letter, traveller.error
     assert error is not None
     return replace(
         letter,
+        pipeline=route.name,
         step=route.names[traveller.at],
         reason=str(error),
         error=type(error).__name__,
@@ -183,7 +189,3 @@ def _again(traveller: Traveller, route: Route) -> DeadLetter:
         body=traveller.event.body,
         history=(*letter.history, Attempt.failed(error))[-HISTORY:],
     )
-
-
-def _listed(names: Mapping[str, object] | Sequence[str]) -> str:
-    return ", ".join(map(repr, names)) or "none"

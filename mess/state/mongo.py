@@ -108,6 +108,9 @@ class MongoStore(StateStore):
     async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
         return await self._letters.pointers(wanted)
 
+    async def dead_letter_places(self) -> dict[tuple[str, str], int]:
+        return await self._letters.places()
+
     async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
         return await self._letters.replace(letters)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 from pymongo import UpdateOne
 from pymongo.errors import OperationFailure
 
+from mess.event import Namespace
 from mess.state.failover import persist
 from mess.state.letters import Packed, pack, unpack
 from mess.state.mongo_queries import NEWEST_FIRST, ago, name_of, not_newer, query_for
@@ -40,6 +42,7 @@ class MongoLetters:
         async def make() -> None:
             try:
                 await self._letters.create_index([("relay", 1), ("time", -1)])
+                await self._letters.create_index([("relay", 1), ("pipeline", 1), ("step", 1)])
                 await self._chunks.create_index([("letter", 1)])
             except OperationFailure as error:
                 if error.code != 13:
@@ -123,13 +126,26 @@ class MongoLetters:
         """See `StateStore.pointers`."""
 
         async def read() -> list[tuple[str, datetime, Pointer]]:
-            fields = {"id": 1, "place": 1, "time": 1, "pipeline": 1, "step": 1}
+            fields = dict.fromkeys(("id", "place", "time", "pipeline", "step", "db", "coll", "operation"), 1)
             return [
-                (each.get("place", ""), each["time"], Pointer(each["id"], each["pipeline"], each["step"]))
+                (each.get("place", ""), each["time"], _pointer(each))
                 async for each in self._letters.find(query_for(self._relay, wanted), fields)
             ]
 
         return [pointer for _, _, pointer in sorted(await self._persist("read the dead letters", read))]
+
+    async def places(self) -> dict[tuple[str, str], int]:
+        """See `StateStore.dead_letter_places`."""
+        stages: list[dict[str, Any]] = [
+            {"$match": {"relay": self._relay}},
+            {"$group": {"_id": {"pipeline": "$pipeline", "step": "$step"}, "count": {"$sum": 1}}},
+        ]
+
+        async def read() -> dict[tuple[str, str], int]:
+            found = await _aggregated(self._letters, stages)
+            return {(each["_id"]["pipeline"], each["_id"]["step"]): each["count"] for each in found}
+
+        return await self._persist("count the dead letters", read)
 
     async def get(self, id: str) -> DeadLetter | None:  # noqa: A002
         """See `StateStore.dead_letter`."""
@@ -200,3 +216,15 @@ class MongoLetters:
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, operation, self._patience)
+
+
+async def _aggregated(collection: Any, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What an aggregation gives. PyMongo's async API wants its cursor awaited, Motor's is one at once."""
+    cursor = collection.aggregate(stages)
+    if inspect.isawaitable(cursor):
+        cursor = await cursor
+    return [document async for document in cursor]
+
+
+def _pointer(head: Mapping[str, Any]) -> Pointer:
+    return Pointer(head["id"], head["pipeline"], head["step"], Namespace(head["db"], head["coll"]), head["operation"])

@@ -166,8 +166,10 @@ class Wanted:
 
 
 class Pointer(NamedTuple):
-    """Names a dead letter, and the place where it stopped."""
+    """Names a dead letter, the place where it stopped, and what it is about."""
 
     id: str
     pipeline: str
     step: str
+    namespace: Namespace
+    operation: str

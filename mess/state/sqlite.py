@@ -102,6 +102,9 @@ class SqliteStore(StateStore):
     async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
         return await self._read(lambda db: letters_table.pointers(db, self.relay, wanted))
 
+    async def dead_letter_places(self) -> dict[tuple[str, str], int]:
+        return await self._read(lambda db: letters_table.places(db, self.relay))
+
     async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
         return await self._write(
             lambda db: letters_table.replace(db, self.relay, [(letter, pack(letter)) for letter in letters])

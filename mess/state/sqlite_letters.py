@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
+from mess.event import Namespace
 from mess.state.letters import Packed, unpack
 from mess.state.records import DeadLetter, Pointer, Wanted
 from mess.state.sqlite_schema import instant, millis
@@ -49,8 +52,29 @@ def page(db: sqlite3.Connection, relay: str, wanted: Wanted, after: DeadLetter |
 def pointers(db: sqlite3.Connection, relay: str, wanted: Wanted) -> list[Pointer]:
     """See `StateStore.pointers`."""
     where, values = _where(relay, wanted)
-    query = f"SELECT id, pipeline, step FROM dead_letters WHERE {where} ORDER BY place, time, id"
-    return [Pointer(*row) for row in db.execute(query, values)]
+    query = f"SELECT id, pipeline, step, db, coll, operation FROM dead_letters WHERE {where} ORDER BY place, time, id"
+    return [
+        Pointer(id_, pipeline, step, Namespace(of_db, coll), operation)
+        for id_, pipeline, step, of_db, coll, operation in db.execute(query, values)
+    ]
+
+
+def places(db: sqlite3.Connection, relay: str) -> dict[tuple[str, str], int]:
+    """See `StateStore.dead_letter_places`."""
+    query = "SELECT pipeline, step, count(*) FROM dead_letters WHERE relay = ? GROUP BY pipeline, step"
+    return {(pipeline, step): count for pipeline, step, count in db.execute(query, (relay,))}
+
+
+def places_in_file(path: Path, relay: str) -> dict[tuple[str, str], int]:
+    """The same, of a file that may belong to a running relay: nothing is written, not even a lock.
+
+    Empty where the file cannot be read. Letters of the last moments may be missing.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as db:
+            return places(db, relay)
+    except (sqlite3.Error, OSError, ValueError):
+        return {}
 
 
 def get(db: sqlite3.Connection, relay: str, id: str) -> DeadLetter | None:  # noqa: A002

@@ -171,7 +171,8 @@ async def test_dry_run_says_what_replay_would_do(config: Path, db: Db, receiver:
     assert (await letters(config, "replay")).returncode == 2
     done = await letters(config, "replay", "--all", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "2 dead letters: would be replayed through pipeline 'top level' from step 'http' on" in done.stdout
+    assert "2 dead letters: would go on in pipeline 'top level' at step 'http', with the stored body" in done.stdout
+    assert all(each["id"] in done.stdout for each in (await listed(config))["letters"])
     none = await letters(config, "replay", "--dry-run", "--since", "0s")
     assert "no dead letter matches" in none.stdout
     wrong = await letters(config, "replay", "--since", "yesterday")
@@ -181,23 +182,72 @@ async def test_dry_run_says_what_replay_would_do(config: Path, db: Db, receiver:
     assert (await listed(config))["total"] == 2
 
 
-async def test_a_pipeline_that_is_gone(config: Path, db: Db, receiver: Receiver) -> None:
-    """The letters stay, and the user is told what there is instead."""
+async def test_a_pipeline_that_was_moved(config: Path, db: Db, receiver: Receiver) -> None:
+    """Its letters go through all steps of the pipeline that their collection has now; validate, check and startup warn
+    of them before."""
     async with running(config) as relay:
         await refused(relay, receiver, db, 2)
         assert await relay.stop() == 0
     options = read(config)
     moved = {key: value for key, value in options.items() if key != "pipeline"}
-    write(config.parent, {**moved, "databases": {db.name: {"pipeline": options["pipeline"]}}})
-    done = await letters(config, "replay", "--all")
-    assert done.returncode == 1
-    assert f"2 cannot be replayed: there is no pipeline 'top level' any more; there are: '{db.name}'" in done.stdout
-    write(config.parent, {**options, "pipeline": ["log"]})
-    other = await letters(config, "replay", "--all")
-    assert "pipeline 'top level' has no step 'http' any more; it has: 'log'" in other.stdout
+    marked = {"name": "field-map", "config": {"keep": "all", "fields": {"marked": {"value": True}}}}
+    write(config.parent, {**moved, "databases": {db.name: {"pipeline": [marked, *options["pipeline"]]}}})
+    warning = (
+        "2 dead letters belong to the pipeline 'top level', which no event takes any more; `mess dead-letters replay "
+        '--pipeline "top level" --dry-run` shows which way they would go'
+    )
+    assert warning in (await mess("check", "--config", config, folder=config.parent)).stdout
+    validated = await mess("validate", "--config", config, folder=config.parent)
+    assert (warning in validated.stdout) == ("sqlite" in str(options["state"]))
+    assert validated.returncode == 0
+    async with running(config) as relay:
+        await relay.until(lambda: relay.said("dead letters without a pipeline"), "the warning")
+        assert relay.said("dead letters without a pipeline")[0]["problem"] == warning
+        assert await relay.stop() == 0
+
+    foretold = await letters(config, "replay", "--pipeline", "top level", "--dry-run")
+    assert (
+        f"2 dead letters: would go through all steps of pipeline '{db.name}', with the change as it came (pipeline "
+        "'top level' is no longer in the config)"
+    ) in foretold.stdout
     assert (await listed(config))["total"] == 2
-    whole = await letters(config, "replay", "--all", "--whole-pipeline")
-    assert whole.returncode == 0, whole.stdout
+    receiver.answer = Answer()
+    done = await letters(config, "replay", "--pipeline", "top level")
+    assert done.returncode == 0, done.stdout
+    assert [request.json["marked"] for request in receiver.requests[2:]] == [True, True]
+    assert {event.id for event in receiver.received[2:]} == {event.id for event in receiver.received[:2]}
+    assert (await listed(config))["total"] == 0
+    assert "dead letter" not in (await mess("check", "--config", config, folder=config.parent)).stdout
+
+
+async def test_a_collection_that_has_no_pipeline_now_keeps_its_letters(
+    config: Path, db: Db, receiver: Receiver
+) -> None:
+    """The reason says which pipelines there are; one of them can be chosen, for all or by id."""
+    async with running(config) as relay:
+        await refused(relay, receiver, db, 2)
+        assert await relay.stop() == 0
+    options = read(config)
+    moved = {key: value for key, value in options.items() if key != "pipeline"}
+    other = {"collections": {"bills": {"pipeline": options["pipeline"]}}}
+    write(config.parent, {**moved, "databases": {db.name: other}})
+    receiver.answer = Answer()
+    for arguments in (["--all"], ["--all", "--dry-run"]):
+        done = await letters(config, "replay", *arguments)
+        assert done.returncode == (1 if len(arguments) == 1 else 0)
+        assert (
+            f"pipeline 'top level' is no longer in the config, and {db.name}.orders has none now; choose one with "
+            f"--through: '{db.name}.bills'"
+        ) in done.stdout
+    assert (await listed(config))["total"] == 2
+    wrong = await letters(config, "replay", "--all", "--through", "bills")
+    assert wrong.returncode == 2
+    assert f"there is no pipeline 'bills'; there are: '{db.name}.bills'" in wrong.stderr
+    by_key = await letters(config, "replay", "--key", "0", "--pipeline", f"{db.name}.bills")
+    assert by_key.returncode == 0, by_key.stdout
+    chosen = await letters(config, "replay", "--all", "--through", f"{db.name}.bills")
+    assert chosen.returncode == 0, chosen.stdout
+    assert [request.json["documentKey"]["_id"] for request in receiver.requests[2:]] == [0, 1]
     assert (await listed(config))["total"] == 0
 
 
@@ -238,10 +288,45 @@ async def test_filters(config: Path, db: Db, receiver: Receiver) -> None:
         (["--until", "1h"], 0),
         (["--since", "2020-01-01", "--until", "2021-01-01T00:00:00Z"], 0),
         ([id_], 1),
+        (["--id", id_], 1),
+        (["--key", "1"], 1),
+        (["--key", '{"$numberInt": "1"}', "--key", "0"], 2),
+        (["--key", '"1"'], 0),
+        (["--key", "1", "--namespace", f"{db.name}.other"], 0),
     ):
         assert (await listed(config, *arguments))["matching"] == count, arguments
     text = await letters(config, "list", "--namespace", db.name, "--limit", "1")
     assert "1 shown of 2, 2 matching" in text.stdout
+    columns, row, *_ = [line.split() for line in text.stdout.splitlines() if line.strip()]
+    assert row[row.index(f"{db.name}.orders") + 1] in ("0", "1")
+    assert "_id" in columns
+
+
+async def test_every_command_chooses_by_key(config: Path, db: Db, receiver: Receiver) -> None:
+    """List, show, export, replay and discard alike; a key that no letter has is said."""
+    async with running(config) as relay:
+        await relay.connected()
+        keys: list[Any] = [ObjectId("65f0c0ffee65f0c0ffee65f0"), "7", 7]
+        for key in keys:
+            db.orders.insert_one({"_id": key})
+        await relay.until(lambda: given_up(relay) == 3, "the dead letters")
+        assert await relay.stop() == 0
+    oid = '{"$oid": "65f0c0ffee65f0c0ffee65f0"}'
+    for text in (oid, "65f0c0ffee65f0c0ffee65f0"):
+        assert [one["key"] for one in (await listed(config, "--key", text))["letters"]] == [{"_id": str(keys[0])}]
+    shown = await letters(config, "show", "--key", '"7"')
+    assert json.loads(shown.stdout)["event"]["documentKey"] == {"_id": "7"}
+    exported = await letters(config, "export", "--key", oid)
+    assert json_util.loads(exported.stdout)["key"] == {"_id": keys[0]}
+    receiver.answer = Answer()
+    assert "1 of 1 dead letter delivered" in (await letters(config, "replay", "--key", '"7"')).stdout
+    assert receiver.requests[-1].json["documentKey"] == {"_id": "7"}
+    assert "1 dead letter discarded" in (await letters(config, "discard", "--key", "7", "--yes")).stdout
+    assert [one["key"]["_id"] for one in (await listed(config))["letters"]] == [str(keys[0])]
+    for subcommand in ("show", "export", "replay"):
+        missing = await letters(config, subcommand, "--key", "8")
+        assert missing.returncode == 2
+        assert "no dead letter of a document with the _id 8" in missing.stderr
 
 
 @asynccontextmanager

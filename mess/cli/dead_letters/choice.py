@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from mess.errors import ConfigError
 
 if TYPE_CHECKING:
     from mess.state.records import Pointer, Wanted
+    from mess.state.store import StateStore
 
 
 def _option(*names: str, help: str) -> typer.models.OptionInfo:  # noqa: A002 - typer's word
@@ -20,6 +22,16 @@ def _option(*names: str, help: str) -> typer.models.OptionInfo:  # noqa: A002 - 
     return found
 
 
+IdOption = Annotated[list[str] | None, typer.Option("--id", help="The same as ID.", show_default=False)]
+Keys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--key",
+        help="Only those of the document with this _id: as `list` shows it, or as JSON or Extended JSON.",
+        metavar="ID",
+        show_default=False,
+    ),
+]
 Ids = Annotated[list[str] | None, typer.Argument(help="Only these events.", metavar="[ID]...", show_default=False)]
 Pipeline = Annotated[str | None, _option("--pipeline", help="Only this pipeline's.")]
 Step = Annotated[str | None, _option("--step", help="Only those that failed at this step.")]
@@ -39,36 +51,62 @@ All = Annotated[bool, typer.Option("--all", help="All dead letters, where nothin
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
 
 
+@dataclass(frozen=True)
+class Choice:
+    """Which letters a command is about. `keys` are the texts that name documents; what they mean takes a look at the
+    letters, see `find`."""
+
+    wanted: Wanted
+    keys: tuple[str, ...] = ()
+
+    @property
+    def everything(self) -> bool:
+        """Whether all dead letters are meant."""
+        return self.wanted.everything and not self.keys
+
+    def demand(self, everything: bool) -> None:
+        """Make sure that a command is not about all letters by mistake. Raises ConfigError."""
+        if self.everything and not everything:
+            raise ConfigError(
+                "say which: ids, or --key, --pipeline, --step, --namespace, --since, --until, --reason; or --all"
+            )
+        if everything and not self.everything:
+            raise ConfigError("--all contradicts the other options; leave it out, or them")
+
+    async def find(self, store: StateStore) -> Wanted:
+        """What to ask the store for. Raises StateError."""
+        from mess.state.keys import with_keys
+
+        return await with_keys(store, self.wanted, self.keys) if self.keys else self.wanted
+
+    def all_found(self, pointers: Iterable[Pointer]) -> None:
+        """Make sure that every id asked for is there, and something of the documents. Raises ConfigError that names the
+        others."""
+        found = {pointer.id for pointer in pointers}
+        matching = "`mess dead-letters list` shows them"
+        if missing := [each for each in self.wanted.ids or () if each not in found]:
+            others = " that matches" if len(_filters(self.wanted)) > 1 or self.keys else ""
+            raise ConfigError(f"no dead letter {', '.join(missing)}{others}; {matching}")
+        if self.keys and not found:
+            raise ConfigError(f"no dead letter of a document with the _id {' or '.join(self.keys)}; {matching}")
+
+
 def choose(
     ids: list[str] | None,
+    more_ids: list[str] | None,
+    keys: list[str] | None,
     pipeline: str | None,
     step: str | None,
     namespace: str | None,
     since: datetime | None,
     until: datetime | None,
     reason: str | None,
-) -> Wanted:
+) -> Choice:
     """The letters that the options ask for."""
     from mess.state.records import Wanted
 
-    return Wanted(pipeline, step, namespace, since, until, reason, tuple(ids) if ids else None)
-
-
-def demand(wanted: Wanted, everything: bool) -> None:
-    """Make sure that a command is not about all letters by mistake. Raises ConfigError."""
-    if wanted.everything and not everything:
-        raise ConfigError("say which: ids, or --pipeline, --step, --namespace, --since, --until, --reason; or --all")
-    if everything and not wanted.everything:
-        raise ConfigError("--all contradicts the other options; leave it out, or them")
-
-
-def all_found(wanted: Wanted, pointers: Iterable[Pointer]) -> None:
-    """Make sure that every id asked for is there. Raises ConfigError that names the others."""
-    if missing := [each for each in wanted.ids or () if each not in {pointer.id for pointer in pointers}]:
-        raise ConfigError(
-            f"no dead letter {', '.join(missing)}{' that matches' if len(_filters(wanted)) > 1 else ''}; "
-            "`mess dead-letters list` shows them"
-        )
+    named = tuple(dict.fromkeys([*(ids or ()), *(more_ids or ())]))
+    return Choice(Wanted(pipeline, step, namespace, since, until, reason, named or None), tuple(keys or ()))
 
 
 def _filters(wanted: Wanted) -> list[str]:

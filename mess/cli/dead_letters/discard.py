@@ -13,16 +13,16 @@ from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
     DryRun,
+    IdOption,
     Ids,
+    Keys,
     OfNamespace,
     Pipeline,
     Reason,
     Since,
     Step,
     Until,
-    all_found,
     choose,
-    demand,
     letters,
 )
 from mess.cli.progress import progress
@@ -30,7 +30,7 @@ from mess.cli.state import with_store
 from mess.errors import ConfigError
 
 if TYPE_CHECKING:
-    from mess.state.records import Pointer
+    from mess.state.records import Pointer, Wanted
     from mess.state.store import StateStore
 
 _AT_A_TIME = 500
@@ -38,6 +38,8 @@ _AT_A_TIME = 500
 
 def discard(
     ids: Ids = None,
+    id_: IdOption = None,
+    key: Keys = None,
     pipeline: Pipeline = None,
     step: Step = None,
     namespace: OfNamespace = None,
@@ -52,15 +54,16 @@ def discard(
     timeout: TimeoutOption = None,
 ) -> None:
     """Delete dead letters for good. Asks first."""
-    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
-    demand(wanted, all_)
+    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
+    choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
 
-    async def find(store: StateStore) -> list[Pointer]:
-        return await store.pointers(wanted)
+    async def find(store: StateStore) -> tuple[Wanted, list[Pointer]]:
+        wanted = await choice.find(store)
+        return wanted, await store.pointers(wanted)
 
-    pointers = run_async(with_store(loaded, find, timeout))
-    all_found(wanted, pointers)
+    wanted, pointers = run_async(with_store(loaded, find, timeout))
+    choice.all_found(pointers)
     if dry_run or not pointers:
         say(f"{letters(len(pointers))} would be discarded" if pointers else "no dead letter matches")
         return

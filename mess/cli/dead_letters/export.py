@@ -13,14 +13,15 @@ import typer
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
+    IdOption,
     Ids,
+    Keys,
     OfNamespace,
     Pipeline,
     Reason,
     Since,
     Step,
     Until,
-    all_found,
     choose,
     letters,
 )
@@ -43,6 +44,8 @@ class Json(StrEnum):
 
 def export(
     ids: Ids = None,
+    id_: IdOption = None,
+    key: Keys = None,
     pipeline: Pipeline = None,
     step: Step = None,
     namespace: OfNamespace = None,
@@ -62,7 +65,7 @@ def export(
     timeout: TimeoutOption = None,
 ) -> None:
     """Write dead letters whole as JSON lines, the oldest change first. They stay."""
-    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
+    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     loaded = load_config(config, mongodb__url=url)
 
     async def write(store: StateStore) -> tuple[int, list[str]]:
@@ -71,8 +74,8 @@ def export(
         from mess.state.letters import DamagedLetter
 
         options = json_util.CANONICAL_JSON_OPTIONS if json is Json.canonical else json_util.RELAXED_JSON_OPTIONS
-        pointers = await store.pointers(wanted)
-        all_found(wanted, pointers)
+        pointers = await store.pointers(await choice.find(store))
+        choice.all_found(pointers)
         written, damaged = 0, []
         with _opened(output) as file, progress("exporting", letters(len(pointers)), len(pointers)) as bar:
             for pointer in pointers:

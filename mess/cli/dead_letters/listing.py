@@ -9,7 +9,19 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
-from mess.cli.dead_letters.choice import Ids, OfNamespace, Pipeline, Reason, Since, Step, Until, choose
+from mess.cli.dead_letters.choice import (
+    All,
+    IdOption,
+    Ids,
+    Keys,
+    OfNamespace,
+    Pipeline,
+    Reason,
+    Since,
+    Step,
+    Until,
+    choose,
+)
 from mess.cli.state import with_store
 from mess.errors import ConfigError
 from mess.printable import printable, printable_json
@@ -18,9 +30,13 @@ from mess.telemetry.redact import redact
 if TYPE_CHECKING:
     from mess.state.store import DeadLetter, StateStore
 
+_MAX_KEY = 60
+
 
 def list_(
     ids: Ids = None,
+    id_: IdOption = None,
+    key: Keys = None,
     pipeline: Pipeline = None,
     step: Step = None,
     namespace: OfNamespace = None,
@@ -34,9 +50,10 @@ def list_(
     timeout: TimeoutOption = None,
 ) -> None:
     """List dead letters, the newest first."""
-    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
+    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
 
     async def collect(store: StateStore) -> tuple[list[DeadLetter], int, int]:
+        wanted = await choice.find(store)
         found = [letter async for letter in store.dead_letters(wanted, limit=limit)]
         return found, await store.count_dead_letters(wanted), await store.count_dead_letters()
 
@@ -46,25 +63,40 @@ def list_(
         _print_json({"total": total, "matching": matching, "letters": shown})
         return
     _print(letters)
-    say(f"{len(letters)} shown of {total}" + ("" if wanted.everything else f", {matching} matching"))
+    say(f"{len(letters)} shown of {total}" + ("" if choice.everything else f", {matching} matching"))
 
 
 def show(
-    id: Annotated[str, typer.Argument(help="The event's id.")],  # noqa: A002 - the user's word for it
+    ids: Ids = None,
+    id_: IdOption = None,
+    key: Keys = None,
+    pipeline: Pipeline = None,
+    step: Step = None,
+    namespace: OfNamespace = None,
+    since: Since = None,
+    until: Until = None,
+    reason: Reason = None,
+    all_: All = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Print one dead letter as JSON: the event as it came, the body as it was to be sent, the reason, and the last
-    attempts."""
+    """Print dead letters as JSON, the oldest change first: the event as it came, the body as it was to be sent, the
+    reason, and the last attempts."""
+    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
+    choice.demand(all_)
 
-    async def find(store: StateStore) -> DeadLetter | None:
-        return await store.dead_letter(id)
+    async def print_all(store: StateStore) -> int:
+        pointers = await store.pointers(await choice.find(store))
+        choice.all_found(pointers)
+        for pointer in pointers:
+            letter = await store.dead_letter(pointer.id)
+            if letter is not None:
+                _print_json(shape(letter))
+        return len(pointers)
 
-    letter = run_async(with_store(load_config(config, mongodb__url=url), find, timeout))
-    if letter is None:
-        raise ConfigError(f"no dead letter {id}; `mess dead-letters list` shows them")
-    _print_json(shape(letter))
+    if not run_async(with_store(load_config(config, mongodb__url=url), print_all, timeout)):
+        raise ConfigError("no dead letter matches; `mess dead-letters list` shows them")
 
 
 def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
@@ -104,14 +136,17 @@ def _print(letters: list[DeadLetter]) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mess.state.keys import shown_key
+
     # Ids are there to be copied: a narrow terminal wraps lines rather than cutting them.
-    table = Table("time (UTC)", "id", "namespace", "operation", "pipeline", "step", "reason", box=None)
+    table = Table("time (UTC)", "id", "namespace", "_id", "operation", "pipeline", "step", "reason", box=None)
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"
     for letter in letters:
         cells = (
             letter.id,
             str(letter.namespace),
+            _short(shown_key(letter.key)),
             letter.operation,
             letter.pipeline,
             letter.step,
@@ -119,3 +154,7 @@ def _print(letters: list[DeadLetter]) -> None:
         )
         table.add_row(f"{letter.time:%Y-%m-%d %H:%M:%S}", *map(printable, cells))
     Console(width=10_000, soft_wrap=True, markup=False).print(table)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MAX_KEY else f"{text[:_MAX_KEY]}…"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,16 +11,16 @@ from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import (
     All,
     DryRun,
+    IdOption,
     Ids,
+    Keys,
     OfNamespace,
     Pipeline,
     Reason,
     Since,
     Step,
     Until,
-    all_found,
     choose,
-    demand,
     letters,
 )
 from mess.cli.ending import leave, stop_on_signals
@@ -34,12 +33,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mess.relay.dead_letter_replay import Replayer, Report
+    from mess.relay.ways import Way
     from mess.state.records import Pointer
     from mess.state.store import StateStore
+
+_SHOWN = 20
 
 
 def replay(
     ids: Ids = None,
+    id_: IdOption = None,
+    key: Keys = None,
     pipeline: Pipeline = None,
     step: Step = None,
     namespace: OfNamespace = None,
@@ -51,6 +55,14 @@ def replay(
         bool,
         typer.Option("--whole-pipeline", help="Begin at the first step with the change as it came."),
     ] = False,
+    through: Annotated[
+        str | None,
+        typer.Option(
+            help="Send letters of other pipelines through all steps of this one, with the change as it came.",
+            metavar="PIPELINE",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: DryRun = False,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -58,12 +70,18 @@ def replay(
 ) -> None:
     """Deliver dead letters again, the oldest change first, from the step on that failed.
 
+    Where a letter's pipeline or step is no longer in the config, the change goes through all steps of the pipeline that
+    its collection has now. With ids or --key, --pipeline chooses the pipeline instead of selecting letters.
+
     An event keeps its id; a webhook says `mess-replay: true`. A letter is deleted once its event is delivered; one that
     fails again stays, with the new reason. The relay may run meanwhile. Exit codes: 0 all delivered, 1 some were not,
     2 config.
     """
-    wanted = choose(ids, pipeline, step, namespace, since, until, reason)
-    demand(wanted, all_)
+    if pipeline is not None and (ids or id_ or key):
+        # What is named one by one needs no filter.
+        pipeline, through = None, through or pipeline
+    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
+    choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
     from mess.dead_letter_replay import replayer_for
     from mess.telemetry.logging import configure
@@ -71,11 +89,11 @@ def replay(
     configure(loaded.config.log.level, loaded.config.log.format, to="stderr", max_field=loaded.config.log.max_field)
 
     async def work(store: StateStore) -> bool:
-        replayer = replayer_for(loaded, store, whole=whole_pipeline)
-        pointers = await store.pointers(wanted)
-        all_found(wanted, pointers)
+        replayer = replayer_for(loaded, store, whole=whole_pipeline, through=through)
+        pointers = await store.pointers(await choice.find(store))
+        choice.all_found(pointers)
         if dry_run:
-            _foretell(replayer, pointers, whole_pipeline)
+            await _foretell(replayer, pointers)
             return True
         stop_on_signals(replayer)
         with progress("replaying", letters(len(pointers)), len(pointers)) as bar:
@@ -86,16 +104,33 @@ def replay(
     leave(0 if run_async(with_store(loaded, work, timeout)) else 1)
 
 
-def _foretell(replayer: Replayer, pointers: Iterable[Pointer], whole: bool) -> None:
-    fates: Counter[str] = Counter()
+async def _foretell(replayer: Replayer, pointers: Iterable[Pointer]) -> None:
+    """Say which letters would go which way."""
+    from mess.relay.ways import Kept
+    from mess.state.letters import DamagedLetter
+
+    fates: dict[str, list[Pointer]] = {}
     for pointer in pointers:
-        begin = "from its first step on" if whole else f"from step {pointer.step!r} on"
-        obstacle = replayer.obstacle(pointer)
-        fates[f"would be replayed through pipeline {pointer.pipeline!r} {begin}" if obstacle is None else obstacle] += 1
-    for fate, count in fates.items():
-        say(f"{letters(count)}: {printable(fate)}")
+        try:
+            fate = _shown(await replayer.way(pointer), pointer)
+        except (Kept, DamagedLetter) as reason:
+            fate = f"cannot be replayed: {reason}"
+        fates.setdefault(fate, []).append(pointer)
+    for fate, those in fates.items():
+        say(f"{letters(len(those))}: {redact(fate)}")
+        for pointer in those[:_SHOWN]:
+            say(f"  {pointer.id}  {pointer.namespace}  {pointer.operation}")
+        if len(those) > _SHOWN:
+            say(f"  … and {len(those) - _SHOWN} more")
     if not fates:
         say("no dead letter matches")
+
+
+def _shown(way: Way, pointer: Pointer) -> str:
+    if not way.whole:
+        return f"would go on in pipeline {way.pipeline!r} at step {pointer.step!r}, with the stored body"
+    why = f" ({way.why})" if way.why else ""
+    return f"would go through all steps of pipeline {way.pipeline!r}, with the change as it came{why}"
 
 
 def _tell(report: Report, total: int) -> None:

@@ -12,11 +12,12 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Timestamp
+from bson import ObjectId, Timestamp
 from pymongo import AsyncMongoClient
 
 from mess.event import Namespace
 from mess.state import Attempt, DeadLetter, StateStore, Wanted
+from mess.state.keys import with_keys
 from mess.state.mongo import MongoStore
 from mess.state.sqlite import SqliteStore
 from tests.integration.state.conftest import Opener
@@ -118,7 +119,60 @@ async def test_pointers_come_in_the_order_of_commits(another: Opener) -> None:
     )
     pointers = await store.pointers()
     assert [pointer.id for pointer in pointers] == ["msg_old", "msg_z", "msg_y", "msg_x"]
-    assert pointers[0] == ("msg_old", "shop", "http")
+    assert pointers[0] == ("msg_old", "shop", "http", Namespace("shop", "orders"), "insert")
+
+
+async def test_places_are_counted(another: Opener) -> None:
+    """By pipeline and step; another relay's are not."""
+    store, neighbour = await another(), await another("neighbour")
+    await neighbour.add_dead_letters([letter("msg_0")])
+    assert await store.dead_letter_places() == {}
+    await store.add_dead_letters([letter("msg_1"), letter("msg_2"), letter("msg_3", step="http 2")])
+    await store.add_dead_letters([letter("msg_4", pipeline="", step="capture")])
+    assert await store.dead_letter_places() == {("shop", "http"): 2, ("shop", "http 2"): 1, ("", "capture"): 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("65f0c0ffee65f0c0ffee65f0", "a"),
+        ('"65f0c0ffee65f0c0ffee65f0"', ""),
+        ('{"$oid": "65f0c0ffee65f0c0ffee65f0"}', "a"),
+        ("42", "bc"),
+        ('"42"', "c"),
+        ("42.0", "b"),
+        ('{"$numberLong": "42"}', "b"),
+        ('{"_id": 42}', "b"),
+        ('{"region": "eu", "_id": 42}', "b"),
+        ('{"region": "us", "_id": 42}', ""),
+        ('{"x": 1, "y": [2]}', "d"),
+        ('{"y": [2], "x": 1}', ""),
+        ("true", "e"),
+        ("1", ""),
+        ('{"$date": "2026-07-01T12:00:00.123Z"}', "f"),
+        ("2026-07-01T12:00:00.123Z", "f"),
+        ("", ""),
+        ("{", ""),
+        ("nothing", ""),
+    ],
+)
+async def test_letters_are_chosen_by_their_documents_id(store: StateStore, text: str, expected: str) -> None:
+    """As it is shown, or in JSON or Extended JSON, which tell types apart; together with all other filters."""
+    keys: dict[str, Any] = {
+        "a": {"_id": ObjectId("65f0c0ffee65f0c0ffee65f0")},
+        "b": {"region": "eu", "_id": 42},
+        "c": {"_id": "42"},
+        "d": {"_id": {"x": 1, "y": [2]}},
+        "e": {"_id": True},
+        "f": {"_id": NOW},
+        "g": None,
+        "h": {},
+    }
+    await store.add_dead_letters([letter(f"msg_{name}", key=key) for name, key in keys.items()])
+    for wanted in (Wanted(), Wanted(namespace="shop.orders")):
+        chosen = await with_keys(store, wanted, [text])
+        assert sorted(each.id for each in await store.pointers(chosen)) == [f"msg_{name}" for name in expected]
+    assert (await with_keys(store, Wanted(pipeline="crm"), [text])).ids == ()
 
 
 @pytest.mark.parametrize("body", [{"small": 1}, {"large": LARGE}])

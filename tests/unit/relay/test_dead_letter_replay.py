@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused, Response
-from mess.event import Event
+from mess.event import Event, Namespace
 from mess.relay.dead_letter_replay import Replayer, Report
 from mess.relay.passage import Route
+from mess.relay.ways import Ways
 from mess.state import DeadLetter, Wanted
 from mess.state.sqlite import SqliteStore
 from mess.step import Sink, Step, Transform
@@ -56,11 +57,17 @@ def numbers(events: Sequence[Event]) -> list[int]:
     return [event.body["number"] for event in events]
 
 
+def replayer(store: SqliteStore, now: dict[str, str] | None = None, /, **steps: dict[str, Step]) -> Replayer:
+    """A replayer through pipelines of these steps; `now` says which pipeline each namespace has."""
+    routes = {name: Route(name, list(some), list(some.values())) for name, some in steps.items()}
+    return Replayer(store, routes, Ways(routes, lambda namespace: (now or {}).get(str(namespace))))
+
+
 async def replay(store: SqliteStore, steps: dict[str, Step], *, whole: bool = False) -> Report:
     """Replay everything through the pipeline `shop`."""
-    return await Replayer(store, {"shop": Route("shop", list(steps), list(steps.values()))}, whole=whole).run(
-        await store.pointers()
-    )
+    routes = {"shop": Route("shop", list(steps), list(steps.values()))}
+    ways = Ways(routes, lambda namespace: None, whole=whole)
+    return await Replayer(store, routes, ways).run(await store.pointers())
 
 
 class Mark(Transform):
@@ -191,8 +198,7 @@ async def test_a_sink_that_is_down_ends_its_pipeline_and_no_other(store: SqliteS
     await store.add_dead_letters([letter(9, pipeline="crm")])
     down, up = Recorder(max_events=1), Recorder()
     down.failures = [EndpointDown("answered 503")]
-    routes = {"shop": Route("shop", ["http"], [down]), "crm": Route("crm", ["http"], [up])}
-    report = await Replayer(store, routes).run(await store.pointers())
+    report = await replayer(store, shop={"http": down}, crm={"http": up}).run(await store.pointers())
     assert report.down == {"shop": ("answered 503", 3)}
     assert report.delivered == 1
     left = await store.dead_letter(make_event(0).id)
@@ -219,12 +225,11 @@ async def test_stopping_in_order(store: SqliteStore) -> None:
         async def deliver(self, events: Sequence[Event]) -> None:
             await super().deliver(events)
             if len(self.delivered) == 2:
-                replayer.stop()
+                replaying.stop()
 
     told: list[int] = []
-    routes = {"shop": Route("shop", ["http"], [Stopping(max_events=1)]), "crm": Route("crm", ["http"], [Recorder()])}
-    replayer = Replayer(store, routes)
-    report = await replayer.run(await store.pointers(), told.append)
+    replaying = replayer(store, shop={"http": Stopping(max_events=1)}, crm={"http": Recorder()})
+    report = await replaying.run(await store.pointers(), told.append)
     assert (report.delivered, report.interrupted, report.complete) == (2, 4, False)
     assert sum(told) == 2
     assert await store.count_dead_letters() == 4
@@ -241,8 +246,12 @@ async def test_an_event_that_mongodb_had_split_keeps_its_id(store: SqliteStore) 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"pipeline": "crm"}, "there is no pipeline 'crm' any more; there are: 'shop'"),
-        ({"step": "http 2"}, "pipeline 'shop' has no step 'http 2' any more; it has: 'http'"),
+        (
+            {"pipeline": "crm"},
+            "pipeline 'crm' is no longer in the config, and shop.orders has none now; choose one with "
+            "--through: 'shop'",
+        ),
+        ({"step": "http 2"}, "pipeline 'shop' no longer has a step 'http 2', and shop.orders has none now"),
         ({"pipeline": "", "step": "capture", "event": {"_id": {}}}, "could not be read from MongoDB"),
         ({"event": {"_id": {"_data": "82"}}}, "could not be read from MongoDB"),
         ({"body": {1, 2}}, "kept only as Python shows it"),
@@ -271,7 +280,7 @@ async def test_beside_a_relay_that_gives_up_again(store: SqliteStore) -> None:
     report = await replay(store, {"http": Meanwhile()})
     assert (report.delivered, report.changed) == (2, 2)
     [pointer] = await store.pointers()
-    assert pointer == (make_event(0).id, "shop", "http 2")
+    assert pointer[:3] == (make_event(0).id, "shop", "http 2")
 
 
 async def test_more_than_a_chunk(store: SqliteStore) -> None:
@@ -322,3 +331,65 @@ async def test_a_sink_that_answers_403_to_all_is_down_for_a_replay_too(store: Sq
     assert (report.delivered, report.failed) == (0, 10)
     assert report.down == {"shop": ("answered 403", 190)}
     assert sink.calls < 40
+
+
+async def test_a_letter_whose_pipeline_is_gone_goes_through_its_namespaces_own(store: SqliteStore) -> None:
+    """Through all of its steps, with the change as it came; one whose pipeline and step are there goes on where it
+    stopped, with the stored body."""
+    lines = Namespace("shop", "lines")
+    await store.add_dead_letters([letter(0, pipeline="old"), letter(1), letter(2, pipeline="old", namespace=lines)])
+    await store.add_dead_letters([letter(3, step="gone")])
+    shop, crm = Recorder(), Recorder()
+    now = {"shop.orders": "crm", "shop.lines": "shop"}
+    replaying = replayer(store, now, shop={"mark": Mark(), "http": shop}, crm={"mark": Mark(), "http": crm})
+    ways = [await replaying.way(pointer) for pointer in await store.pointers()]
+    assert [(way.pipeline, way.first, way.whole) for way in ways] == [
+        ("crm", 0, True),
+        ("shop", 1, False),
+        ("shop", 0, True),
+        ("crm", 0, True),
+    ]
+    assert [way.why for way in ways] == [
+        "pipeline 'old' is no longer in the config",
+        "",
+        "pipeline 'old' is no longer in the config",
+        "pipeline 'shop' no longer has a step 'gone'",
+    ]
+    assert (await replaying.run(await store.pointers())).complete
+    assert [event.body["fullDocument"]["n"] for event in crm.delivered if event.body["marked"]] == [0, 3]
+    assert [event.body.get("number", "whole") for event in shop.delivered] == [1, "whole"]
+    assert await store.count_dead_letters() == 0
+
+
+async def test_one_that_fails_on_its_new_way_belongs_there(store: SqliteStore) -> None:
+    """So that the next replay goes on from there."""
+    await store.add_dead_letters([letter(0, pipeline="old")])
+    sink = Recorder(Refused("no"))
+    replaying = replayer(store, {"shop.orders": "shop"}, shop={"mark": Mark(), "http": sink})
+    assert (await replaying.run(await store.pointers())).failed == 1
+    [pointer] = await store.pointers()
+    assert (pointer.pipeline, pointer.step) == ("shop", "http")
+    assert (await replaying.way(pointer)).first == 1
+    assert (await replaying.run([pointer])).complete
+    assert sink.delivered[0].body["marked"]
+
+
+async def test_a_renamed_collection_that_is_watched_under_its_new_name_only(store: SqliteStore) -> None:
+    to = {"db": "shop", "coll": "bills"}
+    event = make_event(0, operation="rename", to=to)
+    sent = letter(0, pipeline="old", operation="rename", event=event.change, key=None)
+    await store.add_dead_letters([sent])
+    sink = Recorder()
+    replaying = replayer(store, {"shop.bills": "shop"}, shop={"http": sink})
+    assert (await replaying.run(await store.pointers())).complete
+    assert [one.body["to"] for one in sink.delivered] == [to]
+
+
+async def test_another_pipeline_can_be_chosen(store: SqliteStore) -> None:
+    """For letters whose own pipeline is there, too; a letter of the chosen one goes on where it stopped."""
+    await store.add_dead_letters([letter(0), letter(1, pipeline="old"), letter(2, pipeline="crm")])
+    routes = {name: Route(name, ["mark", "http"], [Mark(), Recorder()]) for name in ("shop", "crm")}
+    ways = Ways(routes, lambda namespace: None, through="crm")
+    found = [ways.of(pointer) for pointer in await store.pointers()]
+    assert [(way.first, way.whole) for way in found] == [(0, True), (0, True), (1, False)]
+    assert {way.pipeline for way in found} == {"crm"}

@@ -216,19 +216,18 @@ class Http(Sink):
         ordering key: a retry would invert the order.
         """
         max_bytes = self._batch.max_bytes if self._batch else 0
-        found = partition(events, self._endpoint, self._envelope.encode, self.max_events, max_bytes)
+        url = self._endpoint.url or self._endpoint
+        found = partition(events, url, self._envelope.encode, self.max_events, max_bytes)
         errors, untried = found.errors, found.untried
         failed: set[URL] = set()
         stuck: set[int] = set()
         for part in found.parts:
-            bodies = {
-                index: body
-                for index, body in part.bodies.items()
-                if part.url not in failed and events[index].line not in stuck
-            }
-            if late := [index for index in part.bodies if index not in bodies]:
+            bodies = part.bodies
+            if failed:
+                late = {index for index in bodies if part.url in failed or events[index].line in stuck}
                 untried += late
                 stuck.update(events[index].line for index in late)
+                bodies = {index: body for index, body in bodies.items() if index not in late}
             if bodies:
                 try:
                     await self._send(part.url, [events[index] for index in bodies], list(bodies.values()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from yarl import URL
@@ -39,13 +40,38 @@ class Partition:
 
 
 def partition(
-    events: Sequence[Event], url: Callable[[Event], URL], encode: Encoder, max_events: int, max_bytes: int
+    events: Sequence[Event], url: URL | Callable[[Event], URL], encode: Encoder, max_events: int, max_bytes: int
 ) -> Partition:
     """Put events into as few requests as possible, each to one URL, of at most `max_events` and `max_bytes` (a larger
     event goes alone).
 
     Requests to one URL follow the order of their events, and so do those with events of one ordering key.
     """
+    if isinstance(url, URL):
+        # By far the most frequent case, and this is the hot path.
+        with suppress(Exception):
+            return Partition(_in_order(url, [event.encode(encode) for event in events], max_events, max_bytes))
+        only = url
+        return _sorted(events, lambda event: only, encode, max_events, max_bytes)
+    return _sorted(events, url, encode, max_events, max_bytes)
+
+
+def _in_order(url: URL, bodies: Sequence[bytes], max_events: int, max_bytes: int) -> list[Part]:
+    parts: list[Part] = []
+    start = size = 0
+    for index, body in enumerate(bodies):
+        size += len(body)
+        if index > start and (size > max_bytes or index - start >= max_events):
+            parts.append(Part(url, dict(zip(range(start, index), bodies[start:index], strict=True))))
+            start, size = index, len(body)
+    if len(bodies) > start:
+        parts.append(Part(url, dict(zip(range(start, len(bodies)), bodies[start:], strict=True))))
+    return parts
+
+
+def _sorted(
+    events: Sequence[Event], url: Callable[[Event], URL], encode: Encoder, max_events: int, max_bytes: int
+) -> Partition:
     found = Partition()
     parts = found.parts
     latest: dict[URL, int] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Annotated
 from urllib.parse import quote
 
@@ -17,14 +18,16 @@ from mess.template import Template
 from mess.webhook.url import http_url
 
 _DOT = "%2E"
+_SHORT = 200  # characters
 
 
 class UrlTemplate:
     """A URL in whose path and query `{…}` stands for a value of the event, as in `mess.template.Template`.
 
     A value in the path is percent-encoded so that it cannot leave its segment, one in the query so that it cannot leave
-    its parameter's value. `constant` tells whether all events go to the same URL. `origin` is the part that every event
-    has in common and that says whom to connect to: scheme, host and port, with user and password where they are given.
+    its parameter's value. `constant` tells whether all events go to the same URL, which then is `url`. `origin` is the
+    part that every event has in common and that says whom to connect to: scheme, host and port, with user and password
+    where they are given.
     Raises ValueError for a text that is no http or https URL, or has a placeholder elsewhere.
     """
 
@@ -48,7 +51,8 @@ class UrlTemplate:
         self._query = tuple(url.raw_query_string.split(mark))
         if sum(len(parts) - 1 for parts in (*self._segments, self._query)) != len(self._template.placeholders):
             raise ValueError("a placeholder after # or before /../ is never sent; take it out")
-        self._url = self._made(()) if self.constant else None
+        self.url = self._made(()) if self.constant else None
+        self._recent = lru_cache(maxsize=1024)(self._made)
 
     @property
     def constant_segments(self) -> list[str]:
@@ -66,15 +70,17 @@ class UrlTemplate:
 
         Raises Refused, with the reason, where a value is not there or a segment would be empty.
         """
-        if self._url is not None:
-            return self._url
+        if self.url is not None:
+            return self.url
+        values = tuple(self._template.values(event))
         try:
-            return self._made([quote(value, safe="") for value in self._template.values(event)])
+            # Most endpoints depend on a few short values, as names of collections.
+            return self._recent(values) if sum(map(len, values)) <= _SHORT else self._made(values)
         except UnicodeEncodeError as error:
             raise Refused("endpoint: a value in it is not valid Unicode") from error
 
-    def _made(self, escaped: Sequence[str]) -> URL:
-        values = iter(escaped)
+    def _made(self, texts: tuple[str, ...]) -> URL:
+        values = iter([quote(text, safe="") for text in texts])
         path = "/".join([parts[0] if len(parts) == 1 else _segment(_filled(parts, values)) for parts in self._segments])
         query = _filled(self._query, values)
         return URL(f"{self._base}{path}{query and '?'}{query}", encoded=True)

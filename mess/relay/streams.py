@@ -16,7 +16,7 @@ from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, St
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import StreamPlan
 from mess.capture.source import StoppedSource
-from mess.errors import HistoryLost
+from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
@@ -206,7 +206,7 @@ class Streams:
                 self._remove(stream)
                 self._coverage = divided.coverage
                 added = [self._add(replace(start, joins=start.joins or stream.start.joins)) for start in divided.starts]
-                await self._store_arrangement()
+                await self._store_arrangement(self._coverage)
                 for each in added:
                     if each.stopped is not None:
                         await self._record_open_gap(each, error)
@@ -249,6 +249,13 @@ class Streams:
                     reported = now
                     for stream in stopped:
                         log.error("stream is still stopped", stream=stream.name, problem=stream.stopped)
+            except Superseded as error:
+                self._failure = error
+                self._changed.set()
+                return
+            except StateError as error:
+                # Nothing is changed before it is stored, so all of this can be tried again.
+                log.warning("the state does not answer; trying again", error=str(error))
             except Exception as error:
                 self._failure = error
                 self._changed.set()
@@ -266,17 +273,15 @@ class Streams:
             # What it had read before is delivered first.
             await stream.runner.window.drained()
             await stream.runner.source.close()
-        self._remove(stream)
         main = main_stream(stream.name)
         joins = main if main != stream.name and main in self._plans else None
-        self._coverage = tuple(
-            Rule(rule.region, Covered(stream.name, at)) if rule.value.stream == stream.name else rule
-            for rule in self._coverage
-        )
-        plan = stream.start.plan
-        resumed = self._add(StreamStart(plan, Position(None, at), joins=joins))
-        await self._store_arrangement()
+        coverage = self._moved(stream, Covered(stream.name, at))
+        position = Position(None, at)
+        await self._store_arrangement(coverage, {stream.name: (stream.start.plan.hash, position)}, without=stream)
         await self._store.close_gap(gap, at)
+        self._remove(stream)
+        self._coverage = coverage
+        resumed = self._add(StreamStart(stream.start.plan, position, joins=joins))
         log.info("stream continues", stream=stream.name, since=_written(at))
         self._begin(resumed)
 
@@ -291,7 +296,11 @@ class Streams:
             main.runner.pause()
             try:
                 if await self._is_past(stream, main):
-                    await self._join(stream, main)
+                    try:
+                        await self._join(stream, main)
+                    except BaseException:
+                        stream.runner.resume()
+                        raise
             finally:
                 main.runner.resume()
 
@@ -324,12 +333,10 @@ class Streams:
         assert stream.runner is not None
         done = stream.progress.window.position
         assert done is not None
-        self._coverage = tuple(
-            Rule(rule.region, Covered(main.name, done.time)) if rule.value.stream == stream.name else rule
-            for rule in self._coverage
-        )
+        coverage = self._moved(stream, Covered(main.name, done.time))
+        await self._store_arrangement(coverage, without=stream)
+        self._coverage = coverage
         self._remove(stream)
-        await self._store_arrangement()
         main.runner.forget_routes()
         if stream.task is not None:
             stream.task.cancel()
@@ -344,16 +351,28 @@ class Streams:
         }
         return Recorded(self._coverage, reached)
 
-    async def _store_arrangement(self) -> None:
-        await store_arrangement(
-            self._store,
-            simplify(self._recorded().folded(), NEVER),
-            {
-                stream.name: (stream.progress.plan, stream.progress.window.position or stream.start.position)
-                for stream in self.streams
-                if stream.runner is not None
-            },
+    def _moved(self, stream: Stream, covered: Covered) -> Coverage:
+        """The coverage map with all that is a stream's so."""
+        return tuple(
+            Rule(rule.region, covered) if rule.value.stream == stream.name else rule for rule in self._coverage
         )
+
+    async def _store_arrangement(
+        self,
+        coverage: Coverage,
+        positions: dict[str, tuple[str, Position]] | None = None,
+        *,
+        without: Stream | None = None,
+    ) -> None:
+        """Store a coverage map with the positions of all streams but one, and `positions` beside them."""
+        reached = self._recorded().reached
+        found = {
+            stream.name: (reached[stream.name].plan, reached[stream.name].position)
+            for stream in self.streams
+            if stream.runner is not None and stream is not without
+        }
+        folded = Recorded(coverage, {name: reached[name] for name in found}).folded()
+        await store_arrangement(self._store, simplify(folded, NEVER), {**found, **(positions or {})})
 
 
 async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:

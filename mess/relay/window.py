@@ -99,9 +99,11 @@ class Window:
     async def drained(self) -> None:
         """Wait until no event is unfinished."""
         self._drains = True
-        while self._events:
-            await self._until(self.max_events)
-        self._drains = False
+        try:
+            while self._events:
+                await self._until(self.max_events)
+        finally:
+            self._drains = False
 
     def _fitting(self, events: Sequence[Event]) -> int:
         room = self.max_bytes - self.bytes

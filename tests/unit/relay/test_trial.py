@@ -59,7 +59,7 @@ async def test_each_endpoint_has_its_line_in_the_configs_order() -> None:
 async def test_a_failure_is_told_with_its_mend_and_the_others_are_tried() -> None:
     down = Endpoint(EndpointDown("connection refused\nstart the broker"))
     found = await tried(down, Endpoint("b answers"))
-    assert found == [Finding(False, "step 0: connection refused", "start the broker"), Finding(True, "b answers")]
+    assert found == [Finding(False, "step 0: connection refused", "start the broker", exit_code=8), Finding(True, "b answers")]
     assert down.closed == 1
 
 
@@ -73,12 +73,12 @@ async def test_a_failure_is_told_with_its_mend_and_the_others_are_tried() -> Non
     ],
 )
 async def test_an_unexpected_exception_is_one_line_with_its_type(error: Exception, line: str) -> None:
-    assert await tried(Endpoint(error)) == [Finding(False, line)]
+    assert await tried(Endpoint(error)) == [Finding(False, line, exit_code=8)]
 
 
 async def test_a_step_that_cannot_be_opened_is_told_and_closed() -> None:
     broken = Endpoint("never asked", opens=False)
-    assert await tried(broken) == [Finding(False, "step 0: OSError: no such device")]
+    assert await tried(broken) == [Finding(False, "step 0: OSError: no such device", exit_code=8)]
     assert broken.closed == 1
 
 

@@ -59,7 +59,8 @@ async def test_each_endpoint_has_its_line_in_the_configs_order() -> None:
 async def test_a_failure_is_told_with_its_mend_and_the_others_are_tried() -> None:
     down = Endpoint(EndpointDown("connection refused\nstart the broker"))
     found = await tried(down, Endpoint("b answers"))
-    assert found == [Finding(False, "step 0: connection refused", "start the broker", exit_code=8), Finding(True, "b answers")]
+    refused = Finding(False, "step 0: connection refused", "start the broker", exit_code=8)
+    assert found == [refused, Finding(True, "b answers")]
     assert down.closed == 1
 
 

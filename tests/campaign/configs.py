@@ -34,13 +34,24 @@ SECOND = "second"
 
 class ConfigMaker:
     """Makes the `databases` of configs. `prefix` begins the names of all databases of a scenario. With `apart`, some
-    scopes have a pipeline of their own, for which `SECOND` stands; without `filters`, nothing is left out."""
+    scopes have a pipeline of their own, for which `SECOND` stands; with `filters`, some leave changes out; with
+    `strangers`, some watch databases that are not the scenario's.
+    """
 
-    def __init__(self, chance: random.Random, prefix: str, *, apart: bool = False, filters: bool = False) -> None:
+    def __init__(
+        self,
+        chance: random.Random,
+        prefix: str,
+        *,
+        apart: bool = False,
+        filters: bool = False,
+        strangers: bool = False,
+    ) -> None:
         self._chance = chance
         self._prefix = prefix
         self._apart = apart
         self._filters = filters
+        self._strangers = strangers
 
     def databases(self) -> dict[str, Any]:
         """Some databases, by name or by glob."""
@@ -48,7 +59,7 @@ class ConfigMaker:
         if shape < 0.15:
             return {self._prefix + "*": self._scope()}
         if shape < 0.22:
-            return {"*": {}}
+            return {"*" if self._strangers else self._prefix + "*": {}}
         names = self._chance.sample(DATABASES, self._chance.choice((1, 1, 2, 2, 3)))
         found = {self._prefix + name: self._scope() for name in names}
         if shape < 0.4:

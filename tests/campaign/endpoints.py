@@ -100,7 +100,8 @@ class Endpoint:
     def _respond(self, request: Request) -> Answer:
         self.receiver.requests.clear()  # bodies may be large, and are read here
         answer = self.mood(self._chance, request)
-        arrivals = [Arrival.of(event.id, event.body) for event in request.events]
+        replay = request.headers.get("mess-replay") == "true"
+        arrivals = [Arrival.of(event.id, event.body, replay=replay) for event in request.events]
         self.read += arrivals
         if 200 <= answer.status < 300 and not answer.hang and answer.close != "instead":
             self.accepted += arrivals

@@ -123,4 +123,5 @@ class Redis:
             found: Any = client.xrange(self.name, self._last)
         for number, fields in found:
             self._last = "(" + number.decode()
-            self.accepted.append(Arrival.of(fields[b"id"].decode(), json.loads(fields[b"body"])))
+            identity, replay = fields[b"id"].decode(), b"mess-replay" in fields
+            self.accepted.append(Arrival.of(identity, json.loads(fields[b"body"]), replay=replay))

@@ -39,6 +39,7 @@ class RelayKeeper:
         self._tasks: list[asyncio.Task[None]] = []
         self._watch: asyncio.Task[None] | None = None
         self._config: Mapping[str, Any] = {}
+        self._older: tuple[RelayProcess, Run] | None = None
         self._expected = False
 
     @property
@@ -56,13 +57,14 @@ class RelayKeeper:
         """All that it has said."""
         return "".join(relay.text for relay in self._relays)
 
-    async def start(self, config: Mapping[str, Any] | None = None) -> None:
-        """Start it, with a new config or the one before."""
-        if config is not None and config != self._config:
-            self._config = config
+    async def start(self, config: Mapping[str, Any] | None = None, *arguments: str) -> None:
+        """Start it, with a new config or the one before, and more arguments for its command line."""
+        if (config is not None and config != self._config) or arguments:
+            self._config = self._config if config is None else config
             folder = self._folder / f"config-{len(self._relays)}"
             folder.mkdir()
-            self._relays.append(RelayProcess(folder, config))
+            self._relays.append(RelayProcess(folder, self._config))
+        self.relay.arguments = arguments
         if self._mongodb_is_up():
             self._last_time = await asyncio.to_thread(self._committed.time)
         chosen = selection(self._config)
@@ -71,6 +73,36 @@ class RelayKeeper:
         self._expected = True
         await self.relay.start(ready=False)
         self._watch = asyncio.create_task(self._note_ready(run))
+
+    async def take_over(self, config: Mapping[str, Any], *, paused: bool) -> None:
+        """Start a second process of the same name, which stops the first, if that has the name already; with `paused`,
+        as soon as that goes on (see `taken_over`)."""
+        await self.ready()
+        if not self.running or self.runs[-1].ready is None:
+            await self.kill()
+            await self.start(config)
+            return
+        if paused:
+            self.pause()
+        self._older = (self.relay, self.runs[-1])
+        await self.start(config, "--take-over")
+
+    async def taken_over(self) -> None:
+        """Return when the first process has ended."""
+        if self._older is None:
+            return
+        (older, run), self._older = self._older, None
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(older.pid, signal.SIGCONT)
+        try:
+            code = await older.exit_code(_STOP_SECONDS)
+        except AssertionError:
+            self.problems.append("goes on beside the process that took over")
+            older.kill()
+        else:
+            if code != 6:
+                self.problems.append(f"exit code {code} after another took over: {_last_words(older)}")
+        self._note_end(run)
 
     async def kill(self) -> None:
         """End it as a crash would."""
@@ -96,7 +128,7 @@ class RelayKeeper:
             starting = self.runs[-1].ready is None
             allowed = {0, *(() if up and self._mongodb_is_up() else (5,)), *((-signal.SIGTERM,) if starting else ())}
             if code not in allowed:
-                self.problems.append(f"exit code {code} after SIGTERM: {self._last_words()}")
+                self.problems.append(f"exit code {code} after SIGTERM: {_last_words(self.relay)}")
         self._ended()
 
     def pause(self) -> None:
@@ -113,7 +145,7 @@ class RelayKeeper:
         """Start it again if it has ended by itself, which is a problem."""
         if self._expected and not self.running:
             self.problems.append(
-                f"ended by itself with exit code {self.relay.process.returncode}: {self._last_words()}"
+                f"ended by itself with exit code {self.relay.process.returncode}: {_last_words(self.relay)}"
             )
             self._expected = False
             self._ended()
@@ -135,14 +167,16 @@ class RelayKeeper:
         """End it if it still runs."""
         if self._watch is not None:
             self._watch.cancel()
-        if self.running:
-            self.relay.kill()
+        for relay in self._relays:
+            if relay.running:
+                relay.kill()
 
     def _ended(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        run = self.runs[-1]
+        self._note_end(self.runs[-1])
 
+    def _note_end(self, run: Run) -> None:
         def note(time: Timestamp) -> None:
             run.ended = time
 
@@ -158,9 +192,11 @@ class RelayKeeper:
         def note(time: Timestamp) -> None:
             run.ready = time
 
+        relay = self.relay
         with contextlib.suppress(AssertionError):
-            await self.relay.ready(120, steps=False)
+            await relay.ready(120, steps=False)
             self._note_time(note)
 
-    def _last_words(self) -> str:
-        return " | ".join(self.relay.text.splitlines()[-2:])[-600:]
+
+def _last_words(relay: RelayProcess) -> str:
+    return " | ".join(relay.text.splitlines()[-2:])[-600:]

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,23 @@ from bson import Timestamp
 from pymongo import MongoClient
 
 from mess.demo.replica_set import ReplicaSet
-from tests.campaign.configs import COLLECTIONS, DATABASES, with_second
-from tests.campaign.endpoints import TIMEOUT, Endpoint
-from tests.campaign.faults import Http, MongoDB, Redis, Target
+from tests.campaign.configs import COLLECTIONS, DATABASES
+from tests.campaign.faults import MongoDB
 from tests.campaign.keeper import RelayKeeper
+from tests.campaign.letters import Letters
 from tests.campaign.scenario import Fault, Scenario
-from tests.campaign.writers import Writer
+from tests.campaign.sinks import Sinks
+from tests.campaign.writers import HUGE, Writer
 from tests.checker.committed import FENCES, Change, CommittedChanges
-from tests.checker.dead_letters import in_mongodb, in_sqlite
 from tests.checker.runs import Coverage, Expectation
 from tests.checker.verdict import Arrival, Verdict, check_order, judge
 from tests.servers.redis import RedisServer
 
-_DRAIN_SECONDS = 45.0
+_DRAIN_SECONDS = 60.0
 _LINGER_SECONDS = 0.7
 _SETTLED_SECONDS = 1.5
 """How long nothing is written before a relay that has delivered everything is taken to have passed everything."""
+_BAD_WORDS = ("Traceback (most recent call last)", "never awaited")
 
 
 class Player:
@@ -48,34 +48,20 @@ class Player:
         self._folder = folder
         self._say = say
         self._mongodb = MongoDB(replica_set)
-        self._endpoints = [Endpoint(name, f"{scenario.seed}-{name}") for name in ("one", "batch")]
-        self._redis = None if redis is None else Redis(redis, f"{scenario.prefix}redis")
-        self._targets: dict[str, Target] = {"mongodb": self._mongodb}
-        if self._redis is not None:
-            self._targets["redis"] = self._redis
-        self._targets |= {endpoint.name: Http(endpoint) for endpoint in self._endpoints}
+        self._sinks = Sinks(scenario, redis)
+        self._targets = {"mongodb": self._mongodb, **self._sinks.targets}
         self._committed = CommittedChanges(self._url)
         self._keeper = RelayKeeper(folder, self._committed, lambda: self._mongodb.up)
-        spaces = [(scenario.prefix + db, coll) for db in DATABASES for coll in COLLECTIONS]
-        self._writers = [
-            Writer(
-                self._url,
-                spaces,
-                f"{scenario.seed}-{number}",
-                pause=scenario.pause,
-                drops=scenario.drops,
-                large=scenario.large,
-            )
-            for number in range(scenario.writers)
-        ]
+        self._state = f"{scenario.prefix}state"
+        self._file = folder / "state.db"
+        self._letters = Letters(self._url, self._state, self._file, scenario.prefix, in_file=scenario.state == "sqlite")
+        self._writers = _writers(scenario, self._url)
         self._databases = scenario.first
 
     async def play(self) -> Verdict:
         """Play it to its end; what the checker finds."""
         try:
-            async with contextlib.AsyncExitStack() as stack:
-                for endpoint in self._endpoints:
-                    await stack.enter_async_context(endpoint.receiver)
+            async with self._sinks, AsyncExitStack() as stack:
                 stack.enter_context(self._committed)
                 stack.callback(self._keeper.close)
                 await self._keeper.start(self._config())
@@ -108,7 +94,10 @@ class Player:
                 await self._targets[fault.target].end()
 
     async def _relay_begins(self, fault: Fault) -> None:
-        if fault.what == "pause":
+        if fault.what.endswith("take over"):
+            self._rearrange(fault.databases)
+            await self._keeper.take_over(self._config(), paused=fault.what.startswith("pause"))
+        elif fault.what == "pause":
             self._keeper.pause()
         elif fault.what == "kill":
             await self._keeper.kill()
@@ -120,11 +109,16 @@ class Player:
     async def _relay_ends(self, fault: Fault) -> None:
         if fault.what == "pause":
             self._keeper.resume()
-            return
-        if fault.databases is not None:
-            self._databases = fault.databases
+        elif fault.what.endswith("take over"):
+            await self._keeper.taken_over()
+        else:
+            self._rearrange(fault.databases)
+            await self._keeper.start(self._config())
+
+    def _rearrange(self, databases: dict[str, Any] | None) -> None:
+        if databases is not None:
+            self._databases = databases
             self._say(f"         relay starts with {self._databases}")
-        await self._keeper.start(self._config())
 
     async def _settle(self) -> None:
         """Have everything delivered that is committed by now, and nothing written meanwhile."""
@@ -143,10 +137,8 @@ class Player:
             await target.end()
         if self.scenario.last is not None and self.scenario.last != self._databases:
             await self._keeper.stop()
-            self._databases = self.scenario.last
-            self._say(f"         relay starts with {self._databases}")
+            self._rearrange(self.scenario.last)
             await self._keeper.start(self._config())
-        self._keeper.resume()
         await asyncio.sleep(1)
         await asyncio.to_thread(self._finish_writers)
         began = time.monotonic()
@@ -156,12 +148,24 @@ class Player:
         if moment is None and self._keeper.running:
             self._say(f"         /status: {(await self._keeper.relay.get('/status'))[1]}")
         await self._keeper.revive()
+        letters = self._letters.find()
+        if letters:
+            await self._replay()
         await self._keeper.stop()
         await self._keeper.times()
         # Whether it has come that far or not, it had the time to.
         self._keeper.runs[-1].drained = moment or await asyncio.to_thread(self._committed.catch_up)
-        await self._collect()
-        return self._judge()
+        return self._judge(await self._sinks.collect(), letters)
+
+    async def _replay(self) -> None:
+        """Have the dead letters delivered again, beside the relay; only those that no pipeline is for may stay."""
+        said = await self._letters.replay(self._keeper.relay.config)
+        self._say(f"         replay: {said[-300:]}")
+        selection = self._keeper.runs[-1].selection
+        left = self._letters.find()
+        for change in self._committed.changes:
+            if change.id in left and not _is_huge(change) and selection.of(change) is not None:
+                self._keeper.problems.append(f"dead letter not replayed: {change}: {left[change.id]}: {said[-500:]}")
 
     async def _delivered(self, seconds: float) -> Timestamp | None:
         """The time of now, as soon as everything that was committed until then has arrived; None if it does not."""
@@ -178,30 +182,19 @@ class Player:
                     run.drained = moment
                     expected = Coverage(self._keeper.runs).expectations(changes)
                     run.drained = None
-                await self._collect()
-                changes = self._missing(changes, expected)
+                changes = _missing(changes, expected, await self._sinks.collect(), self._letters.find())
                 if not changes:
                     return moment
             if time.monotonic() > deadline:
                 return None
             await asyncio.sleep(0.2)
 
-    def _missing(self, changes: Sequence[Change], expected: dict[str, Expectation]) -> list[Change]:
-        letters = self._dead_letters()
-        arrived = {name: {arrival.id for arrival in found} for name, found in self._accepted().items()}
-        return [
-            change
-            for change in changes
-            if change.id not in letters
-            and not expected[change.id].met(frozenset(name for name, ids in arrived.items() if change.id in ids))
-        ]
-
-    def _judge(self) -> Verdict:
+    def _judge(self, accepted: dict[str, list[Arrival]], letters: dict[str, str]) -> Verdict:
         changes = self._committed.changes
         expectations = Coverage(self._keeper.runs).expectations(changes)
-        refused = {identity for endpoint in self._endpoints for identity in endpoint.refused}
-        verdict = judge(changes, expectations, self._accepted(), dead_letters=self._dead_letters(), refused=refused)
-        for endpoint in self._endpoints:
+        allowed = {*self._sinks.refused, *(change.id for change in changes if _is_huge(change))}
+        verdict = judge(changes, expectations, accepted, dead_letters=letters, refused=allowed)
+        for endpoint in self._sinks.endpoints:
             check_order(f"{endpoint.name} (as read)", endpoint.read, changes, expectations, verdict)
         marks = {change.mark for change in changes}
         for writer in self._writers:
@@ -210,25 +203,10 @@ class Player:
         for problem in self._keeper.problems:
             verdict.problems["the relay's process"].append(problem)
         text = self._keeper.text
-        for word in ("Traceback (most recent call last)", "never awaited"):
+        for word in _BAD_WORDS:
             if (at := text.find(word)) >= 0:
                 verdict.problems["its log"].append(text[max(0, at - 300) : at + 1500])
         return verdict
-
-    async def _collect(self) -> None:
-        if self._redis is not None and "redis" in self.scenario.destinations:
-            await asyncio.to_thread(self._redis.read)
-
-    def _accepted(self) -> dict[str, list[Arrival]]:
-        found = {endpoint.name: endpoint.accepted for endpoint in self._endpoints}
-        return found if self._redis is None else {**found, self._redis.name: self._redis.accepted}
-
-    def _dead_letters(self) -> dict[str, str]:
-        if self.scenario.state == "mongodb":
-            return in_mongodb(self._url, self._state, self.scenario.prefix)
-        with contextlib.suppress(sqlite3.OperationalError):  # there is no file yet
-            return in_sqlite(self._folder / "state.db", self.scenario.prefix)
-        return {}
 
     def _finish_writers(self) -> None:
         for writer in self._writers:
@@ -240,38 +218,39 @@ class Player:
                 if name.startswith(self.scenario.prefix) or name == FENCES:
                     client.drop_database(name)
 
-    @property
-    def _state(self) -> str:
-        return f"{self.scenario.prefix}state"
-
     def _config(self) -> dict[str, Any]:
-        retry = {"first": "50ms", "cap": "500ms", "max_attempts": 1000}
-        steps: dict[str, dict[str, Any]] = {
-            endpoint.name: {
-                "name": "http",
-                "config": {
-                    "endpoint": endpoint.url,
-                    "timeout": TIMEOUT,
-                    **({"batch": {"max_events": 40}} if endpoint.name == "batch" else {}),
-                },
-                "retry": retry,
-            }
-            for endpoint in self._endpoints
-        }
-        if self._redis is not None:
-            queue = {"url": self._redis.url, "target": self._redis.name, "timeout": "5s"}
-            steps["redis"] = {"name": "queue", "config": queue, "retry": retry}
-        apart = self.scenario.sinks == "apart"
-        pipeline = [steps[name] for name in self.scenario.destinations]
-        return {
-            "name": self.scenario.prefix,
-            "mongodb": {"url": self._url},
-            "state": {
-                "database": self._state,
-                **({"url": f"sqlite:///{self._folder}/state.db"} if self.scenario.state == "sqlite" else {}),
-            },
-            "start": self.scenario.start,
-            "databases": with_second(self._databases, pipeline[1:]),
-            "pipeline": pipeline[:1] if apart else pipeline,
-            **self.scenario.options,
-        }
+        return self._sinks.config(self._url, self._databases, self._state, self._file)
+
+
+def _writers(scenario: Scenario, url: str) -> list[Writer]:
+    spaces = [(scenario.prefix + db, coll) for db in DATABASES for coll in COLLECTIONS]
+    return [
+        Writer(
+            url,
+            spaces,
+            f"{scenario.seed}-{number}",
+            pause=scenario.pause,
+            drops=scenario.drops,
+            large=scenario.large,
+        )
+        for number in range(scenario.writers)
+    ]
+
+
+def _is_huge(change: Change) -> bool:
+    return str(change.mark).startswith(HUGE)
+
+
+def _missing(
+    changes: Sequence[Change],
+    expected: dict[str, Expectation],
+    accepted: dict[str, list[Arrival]],
+    letters: dict[str, str],
+) -> list[Change]:
+    arrived = {name: {arrival.id for arrival in found} for name, found in accepted.items()}
+    return [
+        change
+        for change in changes
+        if change.id not in letters
+        and not expected[change.id].met(frozenset(name for name, ids in arrived.items() if change.id in ids))
+    ]

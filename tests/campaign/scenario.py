@@ -63,6 +63,7 @@ class Scenario:
     drops: bool
     large: bool
     filters: bool
+    json: str
     options: dict[str, Any]
     first: dict[str, Any]
     last: dict[str, Any] | None
@@ -83,26 +84,30 @@ def scenario(seed: int, kind: Kind | None = None, sinks: str | None = None) -> S
     drawn_sinks = "redis" if kind == "sinks" and chance.random() < 0.4 else chance.choice(list(SINKS))
     sinks = sinks or drawn_sinks
     filters = kind in ("configs", "everything") and chance.random() < 0.4
-    maker = ConfigMaker(chance, prefix, apart=sinks == "apart", filters=filters)
+    start: Literal["now", "oldest"] = chance.choice(("now", "now", "oldest"))
+    # What others have written before is unknown.
+    maker = ConfigMaker(chance, prefix, apart=sinks == "apart", filters=filters, strangers=start == "now")
     seconds = chance.uniform(8, 20)
+    state: Literal["mongodb", "sqlite"] = chance.choice(("mongodb", "sqlite"))
     return Scenario(
         seed=seed,
         kind=kind,
         prefix=prefix,
         nodes=3 if kind in ("mongodb", "everything") and chance.random() < 0.4 else 1,
-        state=chance.choice(("mongodb", "sqlite")),
+        state=state,
         sinks=sinks,
-        start=chance.choice(("now", "now", "oldest")),
+        start=start,
         seconds=seconds,
         writers=chance.choice((1, 2, 3)),
         pause=chance.choice((0.004, 0.01, 0.03)),
         drops=chance.random() < 0.4,
         large=chance.random() < 0.2,
         filters=filters,
+        json=chance.choice(("plain", "plain", "relaxed", "canonical")),
         options=_options(chance),
         first=maker.databases() if kind in ("configs", "everything") else maker.everything(),
         last=maker.everything() if chance.random() < 0.7 else None,
-        faults=tuple(sorted(_faults(chance, kind, sinks, seconds, maker), key=lambda fault: fault.at)),
+        faults=tuple(sorted(_faults(chance, kind, sinks, state, seconds, maker), key=lambda fault: fault.at)),
     )
 
 
@@ -126,6 +131,7 @@ def deploys(
         drops=False,
         large=False,
         filters=False,
+        json="plain",
         options={},
         first=first,
         last=None,
@@ -149,13 +155,24 @@ def _options(chance: random.Random) -> dict[str, Any]:
     return found
 
 
-def _faults(chance: random.Random, kind: Kind, sinks: str, seconds: float, maker: ConfigMaker) -> list[Fault]:
+def _faults(
+    chance: random.Random, kind: Kind, sinks: str, state: str, seconds: float, maker: ConfigMaker
+) -> list[Fault]:
     found: list[Fault] = []
     if kind == "configs":
         found += _series(chance, "relay", ("stop", "settle", "kill"), seconds, (0.8, 3), (0, 0.6), maker)
     if kind in ("relay", "everything"):
         new = maker if kind == "everything" else None
-        found += _series(chance, "relay", ("kill", "kill", "stop", "pause"), seconds, (0.3, 4), (0, 1.5), new)
+        # A stopped process keeps the lock of its file, so that nobody can take its place.
+        whats = (
+            "kill",
+            "kill",
+            "stop",
+            "pause",
+            "take over",
+            "take over" if state == "sqlite" else "pause and take over",
+        )
+        found += _series(chance, "relay", whats, seconds, (0.3, 4), (0, 1.5), new)
     if kind in ("mongodb", "everything"):
         found += _series(chance, "mongodb", ("kill", "step down", "pause"), seconds, (2, 7), (0.1, 3), None)
     if kind == "mongodb":

@@ -17,6 +17,9 @@ from pymongo.errors import PyMongoError
 
 Documents = dict[str, Any]
 
+HUGE = "huge-"
+"""What the mark of a document begins with whose change event is too large for MongoDB to hand out."""
+
 _ODD_IDS: tuple[Any, ...] = (
     "text", "", "nul \0 and ünïcode", 1.5, float("nan"), float("-inf"), True, None, Int64(2**53 + 1),
     Decimal128("1.10"), Binary(b"\0\xff"),
@@ -65,7 +68,7 @@ class Writer:
             (self._odd, 8),
         ]
         if large:
-            choices.append((self._large, 1))
+            choices += [(self._large, 1), (self._huge, 0.1)]
         if drops:
             choices += [(self._drop, 0.5), (self._rename, 0.5), (self._drop_database, 0.12)]
         self._actions = [action for action, _ in choices]
@@ -177,6 +180,12 @@ class Writer:
         mark = self._mark()
         text = "x" * self._chance.choice((50_000, 300_000, 2_000_000))
         self._collection(client).replace_one({"_id": f"large-{self._key() % 3}"}, {"w": mark, "t": text}, upsert=True)
+        self._done(mark)
+
+    def _huge(self, client: MongoClient[Documents]) -> None:
+        """As large as a document may be, and its change event larger."""
+        mark = f"{HUGE}{self._mark()}"
+        self._collection(client).insert_one({"_id": mark, "w": mark, "t": "x" * (16 * 1024 * 1024 - 200)})
         self._done(mark)
 
     def _drop(self, client: MongoClient[Documents]) -> None:

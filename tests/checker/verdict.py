@@ -17,16 +17,17 @@ _SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """One delivery of one event: its id, and what its body says: resume token, operation, database, collection and mark
-    (see `Change`). None where the body is no change event."""
+    (see `Change`). None where the body is no change event. `replay`: a dead letter's, which need not come in order."""
 
     id: str
     content: tuple[str, str, str, str, Any] | None
+    replay: bool = False
 
     @classmethod
-    def of(cls, identity: str, body: Any) -> Arrival:
+    def of(cls, identity: str, body: Any, *, replay: bool = False) -> Arrival:
         """From a body as the relay writes it by default."""
         if not isinstance(body, Mapping) or "operationType" not in body:
-            return cls(identity, None)
+            return cls(identity, None, replay)
         space = body.get("ns") or {}
         written = body.get("updateDescription", {}).get("updatedFields") or body.get("fullDocument") or {}
         return cls(
@@ -38,6 +39,7 @@ class Arrival:
                 space.get("coll", ""),
                 _plain(written.get("w", written.get("n"))),
             ),
+            replay,
         )
 
 
@@ -92,11 +94,13 @@ def judge(
 ) -> Verdict:
     """Whether what arrived at each destination, in the order of arrival, is what had to.
 
-    `dead_letters` are the ids of events that were given up on; with `refused`, only these may be among them.
+    `dead_letters` are the ids of events that were given up on; with `refused`, only these may be among them. What was
+    replayed from the dead letters is accounted for.
     """
     verdict = Verdict(committed=len(changes), dead_letters=len(dead_letters))
     known = {change.id: change for change in changes}
     where: dict[str, set[str]] = defaultdict(set)
+    replayed: set[str] = set()
     for destination, delivered in arrivals.items():
         first: dict[str, Change] = {}
         for arrival in delivered:
@@ -105,6 +109,9 @@ def judge(
                 verdict.problems["unknown ids"].append(f"{arrival.id} at {destination}: {arrival.content}")
                 continue
             _compare_body(arrival, change, verdict)
+            if arrival.replay:
+                replayed.add(change.id)
+                continue
             if change.id in first:
                 verdict.duplicates += 1
             first.setdefault(change.id, change)
@@ -118,7 +125,8 @@ def judge(
         _order(destination, list(first.values()), expectations, verdict)
     for change in changes:
         verdict.required += expectations[change.id].must
-        if not expectations[change.id].met(frozenset(where[change.id])) and change.id not in dead_letters:
+        accounted = change.id in dead_letters or change.id in replayed
+        if not accounted and not expectations[change.id].met(frozenset(where[change.id])):
             verdict.missing.append(change)
             verdict.problems["missing"].append(f"{change}, arrived at {sorted(where[change.id]) or 'no destination'}")
     for letter in dead_letters:
@@ -157,7 +165,7 @@ def check_order(
 ) -> None:
     """Add to a verdict what came out of order among arrivals that it does not know of, such as requests that failed."""
     known = {change.id: change for change in changes}
-    first = {arrival.id: known[arrival.id] for arrival in arrivals if arrival.id in known}
+    first = {arrival.id: known[arrival.id] for arrival in arrivals if arrival.id in known and not arrival.replay}
     _order(destination, list(first.values()), expectations, verdict)
 
 

@@ -40,8 +40,8 @@ class RelayProcess:
     ) -> None:
         self.port = free_port()
         self._log = folder / "relay.log"
-        self._config = folder / "config.json"
-        self._config.write_text(json.dumps({**config, "admin": {"port": self.port}}))
+        self.config = folder / "config.json"
+        self.config.write_text(json.dumps({**config, "admin": {"port": self.port}}))
         for name, text in (files or {}).items():
             (folder / name).write_text(text)
         self.arguments: tuple[str, ...] = ()
@@ -112,7 +112,7 @@ class RelayProcess:
                     "-m",
                     "mess",
                     "run",
-                    f"--config={self._config}",
+                    f"--config={self.config}",
                     "--log-format=json",
                     *self.arguments,
                 ],
@@ -120,7 +120,7 @@ class RelayProcess:
                 stdout=log,
                 stderr=log,
                 env=environ,
-                cwd=self._config.parent,
+                cwd=self.config.parent,
             )
         if ready:
             await self.ready(steps=False)

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 from typing import get_args
@@ -44,7 +45,10 @@ class Campaign:
         folder = Path(tempfile.mkdtemp(prefix=f"mess-campaign-{chosen.seed}-"))
         say = print if self._verbose else lambda line: None
         began = time.monotonic()
-        verdict = asyncio.run(Player(chosen, self._sets[chosen.nodes], self._redis, folder, say).play())
+        try:
+            verdict = asyncio.run(Player(chosen, self._sets[chosen.nodes], self._redis, folder, say).play())
+        except Exception:  # whatever it is, the next scenario may find something
+            verdict = Verdict(problems={"the campaign itself": [traceback.format_exc()]})
         word = "ok" if verdict.ok else "FAILED"
         print(f"  {word} after {time.monotonic() - began:.0f} s: {verdict}", flush=True)
         if verdict.ok:

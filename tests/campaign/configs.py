@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +26,8 @@ MATCHES: Mapping[str, Predicate] = {repr(query): predicate for query, predicate 
 
 def _is_even(change: Change) -> bool:
     value = change.document_id
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value and int(value) % 2 == 0
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return number and int(value) % 2 == 0
 
 
 SECOND = "second"

@@ -94,6 +94,10 @@ class RelayKeeper:
         (older, run), self._older = self._older, None
         with contextlib.suppress(ProcessLookupError):
             os.kill(older.pid, signal.SIGCONT)
+        if not self._mongodb_is_up():
+            older.kill()  # the other waits for MongoDB first, and nothing else happens meanwhile
+            self._note_end(run)
+            return
         try:
             code = await older.exit_code(_STOP_SECONDS)
         except AssertionError:

@@ -49,7 +49,7 @@ class Expectation:
     why: str
     ordered: bool = True
     """Whether it must arrive in order: not if it was left out by the config of one run that may have passed it, which
-    was then killed, and selected by the next, which read it again."""
+    was then killed, and selected by the next, which read it again; nor a rename that came as the new name's."""
 
     @property
     def allowed(self) -> frozenset[str]:
@@ -87,7 +87,8 @@ class Coverage:
             return Expectation((), False, "no config that was in force then selects it")
         always = len(wanting) == len(passing)
         certain = passed and always and _surely_covered(change, [run for run, _ in covering])
-        return Expectation(wanting, certain and not self._moves(change), "", always)
+        by_new_name = any(run.selection.options(change.db, change.coll) is None for run, _ in covering)
+        return Expectation(wanting, certain and not self._moves(change), "", always and not by_new_name)
 
     def _passing(self, change: Change, covering: Sequence[tuple[Run, Options]]) -> tuple[list[Options], bool]:
         """The options of all runs that may have been the one to pass a change, and whether one of them surely was."""

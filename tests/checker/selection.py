@@ -26,8 +26,9 @@ class Options:
     order: str
 
     def wants(self, change: Change) -> bool:
-        """Whether a change of the namespace is to be delivered."""
-        return change.operation in self.operations and (self.match is None or self.match(change))
+        """Whether a change of the namespace is to be delivered; `dropDatabase` is, whatever the `match`."""
+        matches = self.match is None or change.operation == "dropDatabase" or self.match(change)
+        return matches and change.operation in self.operations
 
 
 class Selection:

@@ -38,7 +38,7 @@ from mess.relay.runner import StreamRunner
 from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
 from mess.relay.stopping import Halted, Stopping
-from mess.relay.streams import Streams, record_gaps, store_arrangement
+from mess.relay.streams import Streams, close_gaps, record_gaps, store_arrangement
 from mess.state.open import PATIENCE, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
@@ -256,8 +256,9 @@ class Relay:
         for start in arrangement.starts:
             if known and start.new:
                 log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
-        await record_gaps(store, arrangement, found.gaps)
+        await record_gaps(store, arrangement)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
+        await close_gaps(store, arrangement, found.gaps)
         return arrangement
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import orjson
@@ -76,7 +77,11 @@ class _Pages:
 
 
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    body = orjson.dumps(redacted(content), option=orjson.OPT_APPEND_NEWLINE)
+    shown = redacted(content)
+    try:
+        body = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:  # a text from outside may hold lone surrogates, which orjson refuses
+        body = json.dumps(shown).encode() + b"\n"
     return web.Response(
         body=body,
         status=status,

@@ -61,7 +61,8 @@ class Pipeline:
     async def _from(
         self, index: int, events: Sequence[Event], done: Done, retries: RetryQueue, group: Group | None = None
     ) -> None:
-        for position in range(index, len(self.stages)):
+        position = index
+        while position < len(self.stages):
             stage = self.stages[position]
             if retries and group is None:
                 events = retries.admit(events, position, stage.step.destination)
@@ -79,13 +80,17 @@ class Pipeline:
             group = None
             if groups or untried:
                 await self._after_failure(position, events, passed, groups, untried, done, retries)
-                return
+                if not untried:
+                    return
+                events = untried  # a loop, since a document may alternate between destinations any number of times
+                continue
             if len(passed) < len(events):
                 kept = {id(event) for event in passed}
                 done([event for event in events if id(event) not in kept], False)
                 if not passed:
                     return
             events = passed
+            position += 1
         done(events, True)
 
     async def _after_failure(
@@ -113,8 +118,6 @@ class Pipeline:
             if group.waiting and group.events:
                 group.breaker.enqueue(partial(_admit, retries, group))
         retries.admit(late, position + 1)
-        if untried:
-            await self._from(position, untried, done, retries)
 
 
 def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from bson import Timestamp
 
-from mess.capture.arrange import Recorded
+from mess.capture.arrange import Recorded, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
 from mess.errors import ConfigError, DamagedState, StateError
 from mess.relay.resuming import recorded_in, with_decisions
@@ -59,6 +59,7 @@ async def resume_at(
         return Covered(covered.stream, time)
 
     rules = [Rule(rule.region, rule.value) for rule in combine(recorded.folded(), assigned, moved)]
+    await _decided(store, chosen, time)
     await _store(store, tuple(rules), recorded, chosen)
     return sorted(chosen)
 
@@ -86,6 +87,7 @@ async def forget(
         return []
     chosen = _chosen(_streams(recorded), stream)
     rules = tuple(Rule(rule.region, NEVER if _name(rule.value) in chosen else rule.value) for rule in recorded.folded())
+    await _decided(store, chosen, None)
     await _store(store, rules, recorded, chosen)
     return [row for row in _rows(recorded) if row.stream in chosen]
 
@@ -96,6 +98,13 @@ async def _decide(store: StateStore, stream: str, time: Timestamp) -> bool:
             await store.record_gap(replace(gap, resume=time))
             return True
     return False
+
+
+async def _decided(store: StateStore, chosen: Collection[str], time: Timestamp | None) -> None:
+    """Let no earlier decision about a stopped stream stand against what is decided now."""
+    for gap in await store.gaps():
+        if gap.open and (gap.stream in chosen or main_stream(gap.stream) in chosen) and gap.resume != time:
+            await store.record_gap(replace(gap, resume=time))
 
 
 async def _take_over(store: StateStore, *, force: bool) -> None:

@@ -84,7 +84,8 @@ class Streams:
         self.progress: list[Progress] = []
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
-        self._joining = asyncio.Lock()
+        # Held from where a new map is worked out to where it is in force, so that none overwrites another.
+        self._arranging = asyncio.Lock()
         for start in arrangement.starts:
             self._add(start)
 
@@ -198,31 +199,39 @@ class Streams:
             oldest = await self._oldest()
             just_behind = _next(position.time)
             before = just_behind if oldest is None else max(oldest, just_behind)
-            divided = self._divided(stream.start.plan, Lost(before))
-            if any(not start.waits for start in divided.starts):
-                # Others of its namespaces are further on, and their changes are still there.
-                if runner is not None:
-                    await runner.source.close()
-                self._remove(stream)
-                self._coverage = divided.coverage
-                added = [self._add(replace(start, joins=start.joins or stream.start.joins)) for start in divided.starts]
-                await self._store_arrangement(self._coverage)
-                for each in added:
-                    if each.stopped is not None:
-                        await self._record_open_gap(each, error)
-                    self._begin(each)
-                return
+            async with self._arranging:
+                if await self._divide(stream, Lost(before), error):
+                    return
         stream.stopped = _lost(stream.name, position)
         await self._record_open_gap(stream, error)
+
+    async def _divide(self, stream: Stream, lost: Lost, error: HistoryLost) -> bool:
+        """Go on with those of a stream's namespaces that are further on, and whose changes are still there; False when
+        there are none."""
+        divided = self._divided(stream.start.plan, lost)
+        if all(start.waits for start in divided.starts):
+            return False
+        if stream.runner is not None:
+            await stream.runner.source.close()
+        self._remove(stream)
+        self._coverage = divided.coverage
+        main = main_stream(stream.name)
+        joins = main if stream.start.joins is not None else None
+        added = [self._add(replace(start, joins=joins if start.joins is None else main)) for start in divided.starts]
+        await self._store_arrangement(self._coverage)
+        for each in added:
+            if each.stopped is not None:
+                await self._record_open_gap(each, error)
+            self._begin(each)
+        return True
 
     def _divided(self, plan: StreamPlan, lost: Lost) -> Arrangement:
         begin = Begin(Timestamp(2**32 - 1, 0))  # nothing of it is new any more
         return divide(plan, self._recorded().folded(), {}, begin, lost, taken=[each.name for each in self.streams])
 
     async def _record_open_gap(self, stream: Stream, error: BaseException | None = None) -> None:
-        position = stream.start.position
-        if stream.runner is not None and stream.runner.began:
-            position = stream.runner.source.position
+        # What was read and not delivered is skipped too, should the relay end meanwhile.
+        position = stream.progress.window.position or stream.start.position
         own = tuple(str(rule.region) for rule in self._coverage if rule.value.stream == stream.name)
         now = datetime.now(timezone.utc)
         await self._store.open_gap(Gap(stream.name, position.time, None, _REASON, now, own, open=True))
@@ -275,13 +284,14 @@ class Streams:
             await stream.runner.source.close()
         main = main_stream(stream.name)
         joins = main if main != stream.name and main in self._plans else None
-        coverage = self._moved(stream, Covered(stream.name, at))
         position = Position(None, at)
-        await self._store_arrangement(coverage, {stream.name: (stream.start.plan.hash, position)}, without=stream)
-        await self._store.close_gap(gap, at)
-        self._remove(stream)
-        self._coverage = coverage
-        resumed = self._add(StreamStart(stream.start.plan, position, joins=joins))
+        async with self._arranging:
+            coverage = self._moved(stream, Covered(stream.name, at))
+            await self._store_arrangement(coverage, {stream.name: (stream.start.plan.hash, position)}, without=stream)
+            await self._store.close_gap(gap, at)
+            self._remove(stream)
+            self._coverage = coverage
+            resumed = self._add(StreamStart(stream.start.plan, position, joins=joins))
         log.info("stream continues", stream=stream.name, since=_written(at))
         self._begin(resumed)
 
@@ -292,17 +302,16 @@ class Streams:
         done, read = stream.progress.window.position, main.runner.source.position
         if done is None or done.time is None or read.time is None or done.time.time + _NEAR < read.time.time:
             return
-        async with self._joining:
-            main.runner.pause()
-            try:
-                if await self._is_past(stream, main):
-                    try:
-                        await self._join(stream, main)
-                    except BaseException:
-                        stream.runner.resume()
-                        raise
-            finally:
-                main.runner.resume()
+        main.runner.pause()
+        try:
+            if await self._is_past(stream, main):
+                try:
+                    await self._join(stream, main)
+                except BaseException:
+                    stream.runner.resume()
+                    raise
+        finally:
+            main.runner.resume()
 
     async def _is_past(self, stream: Stream, main: Stream) -> bool:
         """Whether a stream is done with every change up to where the one that it joins has been read; and reads on no
@@ -333,11 +342,12 @@ class Streams:
         assert stream.runner is not None
         done = stream.progress.window.position
         assert done is not None
-        coverage = self._moved(stream, Covered(main.name, done.time))
-        await self._store_arrangement(coverage, without=stream)
-        self._coverage = coverage
-        self._remove(stream)
-        main.runner.forget_routes()
+        async with self._arranging:
+            coverage = self._moved(stream, Covered(main.name, done.time))
+            await self._store_arrangement(coverage, without=stream)
+            self._coverage = coverage
+            self._remove(stream)
+            main.runner.forget_routes()
         if stream.task is not None:
             stream.task.cancel()
             await asyncio.gather(stream.task, return_exceptions=True)
@@ -382,8 +392,8 @@ async def store_arrangement(store: StateStore, coverage: Coverage, positions: di
     await store.arrange(to_json(coverage), checkpoints)
 
 
-async def record_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
-    """Record what an arrangement skips and which of its streams wait; close the gaps of those that do not any more."""
+async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
+    """Record what an arrangement skips and which of its streams wait: before it is stored."""
     now = datetime.now(timezone.utc)
     for skipped in arrangement.skipped:
         namespaces = tuple(map(str, skipped.regions))
@@ -400,6 +410,10 @@ async def record_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequenc
             own = tuple(str(rule.region) for rule in arrangement.coverage if rule.value.stream == start.name)
             await store.open_gap(Gap(start.name, start.position.time, None, _REASON, now, own, open=True))
             log.error("stream stopped", stream=start.name, problem=_lost(start.name, start.position))
+
+
+async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
+    """Close the gaps of streams that wait no more: once the arrangement is stored, or a crash would forget why."""
     for gap, until in settled(gaps, arrangement):
         await store.close_gap(gap, until)
 

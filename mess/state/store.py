@@ -227,9 +227,19 @@ class StateStore(ABC):
         the one that is stored."""
         for known in await self.gaps():
             if known.open and known.stream == gap.stream:
-                return known
+                return await self._widened(known, gap)
         await self.record_gap(gap)
         return gap
+
+    async def _widened(self, known: Gap, found: Gap) -> Gap:
+        since = min((each for each in (known.since, found.since) if each is not None), default=None)
+        namespaces = tuple(dict.fromkeys([*known.namespaces, *found.namespaces]))
+        if (since, namespaces) == (known.since, known.namespaces):
+            return known
+        wider = replace(known, since=since, namespaces=namespaces)
+        await self.record_gap(wider)
+        await self.remove_gap(known)
+        return wider
 
     async def close_gap(self, gap: Gap, until: Timestamp) -> None:
         """Record that the stream of an open gap continues at `until`."""

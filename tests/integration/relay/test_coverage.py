@@ -228,3 +228,20 @@ async def test_a_lost_database_stops_no_other_and_the_relay_only_when_none_is_le
             await until(lambda: "behind" in keys(lab), "the one that was lost")
     [gap] = await lab.gaps(**options)
     assert (gap.stream, gap.open) == (lab.db.name, False)
+
+
+async def test_the_last_decision_about_a_stopped_stream_holds(forgetful: ReplicaSet, lab: Lab) -> None:
+    """A position that is set afterwards is not passed over for an earlier decision."""
+    options: dict[str, Any] = {"mongodb": {"url": forgetful.url}}
+    await lose(lab, options, {lab.db.name: {}})
+    with MongoClient[dict[str, Any]](forgetful.url) as client:
+        with pytest.raises(HistoryLost):
+            await lab.relay(**options, databases={lab.db.name: {}}).run()
+        before: Timestamp = client.admin.command("ping")["operationTime"]
+        client[lab.db.name].orders.insert_one({"_id": "between"})
+        async with store_for(lab.relay(**options).config) as store:
+            late = Timestamp(before.time + 5, 1)
+            assert await resume_at(store, (), late, stream=lab.db.name, force=False) == [lab.db.name]
+            await resume_at(store, (), before, stream=None, force=False)
+        async with lab.running(**options, databases={lab.db.name: {}}):
+            await until(lambda: "between" in keys(lab), "what came after the position that was set")

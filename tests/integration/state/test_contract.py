@@ -185,3 +185,12 @@ async def test_a_gap_stays_open_until_its_stream_continues(store: StateStore) ->
     await store.close_gap(gap, Timestamp(7, 1))
     assert await store.gaps() == [replace(gap, open=False, until=Timestamp(7, 1))]
     assert await store.open_gap(again) == again
+
+
+async def test_an_open_gap_grows_with_what_is_found_lost(store: StateStore) -> None:
+    """Every skip is recorded: the oldest position, and all namespaces; the decision stays."""
+    gap = Gap("shop", Timestamp(5, 1), None, "lost", NOW, ("shop.a",), open=True, resume=Timestamp(9, 1))
+    await store.open_gap(gap)
+    wider = replace(gap, since=Timestamp(2, 1), namespaces=("shop.b",), resume=None)
+    assert await store.open_gap(wider) == replace(gap, since=Timestamp(2, 1), namespaces=("shop.a", "shop.b"))
+    assert len(await store.gaps()) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from datetime import datetime, timezone
@@ -231,3 +232,12 @@ async def test_stopping_is_quick_and_may_be_repeated(view: FakeView) -> None:
     again = AdminServer("127.0.0.1", int(url.rpartition(":")[2]), view)
     await again.start()
     await again.stop()
+
+
+async def test_a_text_that_is_no_unicode_is_shown_all_the_same() -> None:
+    """A sink's answer may hold bytes that no UTF-8 has; the page is not the place to fail."""
+    from mess.admin.routes import _json
+
+    body = _json({"reasons": ["a redirect to \udcff"]}).body
+    assert isinstance(body, bytes)
+    assert json.loads(body) == {"reasons": ["a redirect to \udcff"]}

@@ -117,9 +117,9 @@ async def _foretell(replayer: Replayer, pointers: Iterable[Pointer]) -> None:
             fate = f"cannot be replayed: {reason}"
         fates.setdefault(fate, []).append(pointer)
     for fate, those in fates.items():
-        say(f"{letters(len(those))}: {redact(fate)}")
+        say(f"{letters(len(those))}: {printable(redact(fate))}")
         for pointer in those[:_SHOWN]:
-            say(f"  {pointer.id}  {pointer.namespace}  {pointer.operation}")
+            say(printable(f"  {pointer.id}  {pointer.namespace}  {pointer.operation}"))
         if len(those) > _SHOWN:
             say(f"  … and {len(those) - _SHOWN} more")
     if not fates:

@@ -34,7 +34,7 @@ async def test_an_event_without_the_endpoints_value_becomes_a_dead_letter_and_th
         lab.db["orders"].delete_one({"_id": 1})
         lab.db["orders"].insert_one({"_id": 6, "region": "last"})
         await until(lambda: len(lab.receiver.requests) == 3, "the last event")
-    assert [request.path for request in lab.receiver.requests] == ["/hook/eu", "/hook/..%2Fus", "/hook/last"]
+    assert {request.path for request in lab.receiver.requests} == {"/hook/eu", "/hook/..%2Fus", "/hook/last"}
     letters = {(letter.operation, letter.key["_id"]): letter.reason for letter in await lab.dead_letters()}
     advice = "give it a default, as in {fullDocument.region|none}"
     assert letters == {

@@ -39,7 +39,7 @@ async def test_a_thousand_idle_connections_stop_neither_delivery_nor_probes(
                 collection.insert_many([{"n": n} for _ in range(50)])
                 began = time.monotonic()
                 assert (await relay.get("/healthz"))[0] == 200
-                assert time.monotonic() - began < 1
+                assert time.monotonic() - began < 3
                 await until(lambda n=n: len(receiver.requests) == 50 * n, "the events", 5)
             assert relay.open_files < 300
             assert await relay.stop() == 0

@@ -28,8 +28,8 @@ CLIENTS = 1000
 async def test_a_thousand_idle_connections_stop_neither_delivery_nor_probes(
     setting: Setting, mongo: MongoClient[dict[str, Any]], data: bytes, drop: bytes
 ) -> None:
-    """Under `ulimit -n 1024`, events are delivered as promptly as ever and /healthz answers within a second, while as
-    many clients as they can keep opening connections and hold them."""
+    """Under `ulimit -n 1024`, events are delivered as promptly as ever and /healthz answers within three seconds, while
+    as many clients as they can keep opening connections and hold them."""
     collection = mongo[setting.database].orders
     async with Receiver() as receiver:
         relay = setting.relay(receiver.url, descriptors=1024)

@@ -1,12 +1,10 @@
-"""What a stream selects, written down with its checkpoint, so that a rearranged config loses nothing."""
+"""What a stream selects."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
-from typing import Any
 
 from mess.event import Namespace
 
@@ -25,15 +23,6 @@ class Entry:
         # The collection's name first: it tells most entries apart.
         return (not namespace.coll or _selects(namespace.coll, self.coll, self.apart_colls)) and _selects(
             namespace.db, self.db, self.apart_dbs
-        )
-
-    def covers(self, other: Entry) -> bool:
-        """Whether everything under `other` is surely under this entry."""
-        return (
-            _fits(other.db, self.db)  # a glob read as a name is matched by every glob that is surely wider
-            and _fits(other.coll, self.coll)
-            and not any(_overlap(apart, other.db) and apart not in other.apart_dbs for apart in self.apart_dbs)
-            and not any(_overlap(apart, other.coll) and apart not in other.apart_colls for apart in self.apart_colls)
         )
 
     def overlaps(self, other: Entry) -> bool:
@@ -80,18 +69,6 @@ class Selection:
 
     def __str__(self) -> str:
         return ", ".join(f"{entry.db}.{entry.coll}" for entry in self.entries)
-
-    def to_json(self) -> list[dict[str, Any]]:
-        """As a checkpoint keeps it."""
-        return [
-            {"db": e.db, "coll": e.coll, "apart_dbs": list(e.apart_dbs), "apart_colls": list(e.apart_colls)}
-            for e in self.entries
-        ]
-
-    @classmethod
-    def from_json(cls, entries: list[Mapping[str, Any]]) -> Selection:
-        """From what `to_json` gave."""
-        return cls(tuple(Entry(e["db"], e["coll"], tuple(e["apart_dbs"]), tuple(e["apart_colls"])) for e in entries))
 
 
 def _of_collection(db: str, coll: str, pattern: str) -> bool:

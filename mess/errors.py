@@ -148,8 +148,15 @@ class Refused(DeliveryError):
     """The sink will never take this event.
 
     Raised by itself for several events, and not in a BatchError, it says that they were refused as one, as a batch in
-    one request: the pipeline halves them until those that are to blame are found.
+    one request: the pipeline halves them until those that are to blame are found. `local` is true where the event
+    cannot even be sent, as when it lacks a value that its target needs: then it says nothing about the sink.
     """
+
+    def __init__(
+        self, message: str | None = None, *, response: Response | None = None, local: bool = False
+    ) -> None:
+        super().__init__(message, response=response)
+        self.local = local
 
 
 class BatchError(DeliveryError):

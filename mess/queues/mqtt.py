@@ -117,7 +117,7 @@ class MqttBroker(Broker):
                     properties = self._properties(message)
                     sent = client.publish(message.target, message.body, _AT_LEAST_ONCE, retain, properties)
                 except ValueError as error:  # nothing of it has been sent
-                    confirms.settle(index, Refused(f"{self._about} cannot be sent it: {error}"))
+                    confirms.settle(index, Refused(f"{self._about} cannot be sent it: {error}", local=True))
                 else:
                     numbers.append(sent.mid)
                     self._waiting[sent.mid] = (confirms, index)

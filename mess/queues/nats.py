@@ -133,7 +133,7 @@ class NatsBroker(Broker):
             for index, message in enumerate(messages):
                 headers = _headers(message)
                 if (refusal := _unfit(message, headers, most)) is not None:
-                    confirms.settle(index, Refused(f"{self._about}: {refusal}"))
+                    confirms.settle(index, Refused(f"{self._about}: {refusal}", local=True))
                     continue
                 number = next(self._numbers)
                 numbers.append(number)

@@ -271,7 +271,8 @@ class _Channel:
                 self._measure(message)
                 publish(exchange, message.target, message.body, self._properties(message), mandatory)
             except (AMQPError, ValueError) as error:  # nothing of it has been sent
-                confirms.settle(index, Refused(f"{self._about} cannot be sent it: {type(error).__name__}: {error}"))
+                reason = f"{self._about} cannot be sent it: {type(error).__name__}: {error}"
+                confirms.settle(index, Refused(reason, local=True))
             else:
                 self._sent += 1
                 self._waiting[self._sent] = index

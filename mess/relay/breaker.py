@@ -44,8 +44,9 @@ class CircuitBreaker:
 
     Closed, deliveries go ahead. Open, they wait in `acquire`, or are called back by `enqueue`; after each pause the one
     that has waited longest is admitted as a probe (the breaker is half-open then), and when it succeeds all go ahead.
-    `accepted` counts the events accepted. `trouble` says what is wrong; it is None while nothing is. With a `pacer`,
-    probes wait for their turn among those of the other destinations.
+    `accepted` counts the events accepted; `probes_at` is when the next
+    probe is due while it is open (`time.monotonic`). `trouble` says what is wrong; it is None while nothing is. With a
+    `pacer`, probes wait for their turn among those of the other destinations.
     """
 
     def __init__(self, probe: Probe, stopping: Stopping, pacer: ProbePacer | None = None) -> None:
@@ -60,7 +61,7 @@ class CircuitBreaker:
         self._kinds: Counter[Kind] = Counter()
         self._opened_at = 0.0
         self._firm_until = 0.0
-        self._probes_at = 0.0
+        self.probes_at = 0.0
         self._doubts = 0
         self._refused = 0
         self._waiting: deque[Admit] = deque()
@@ -150,7 +151,7 @@ class CircuitBreaker:
         if probing:
             self._probing = False
             self._schedule(probe_pause(self._probe, now - self._opened_at, error))
-        elif self._due or (self._timer is not None and self._probes_at < self._firm_until):
+        elif self._due or (self._timer is not None and self.probes_at < self._firm_until):
             self._due = False
             self._schedule(0.0)
 
@@ -195,8 +196,8 @@ class CircuitBreaker:
         if self._timer is not None:
             self._timer.cancel()
         now = time.monotonic()
-        self._probes_at = max(now + pause, self._firm_until)
-        self._timer = asyncio.get_running_loop().call_later(self._probes_at - now, self._next)
+        self.probes_at = max(now + pause, self._firm_until)
+        self._timer = asyncio.get_running_loop().call_later(self.probes_at - now, self._next)
 
     def _next(self) -> None:
         self._timer = None

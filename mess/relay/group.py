@@ -20,7 +20,7 @@ class Group:
     `breaker` is that of their destination, which is called `destination` where the step has several. `position` is the
     stage's in its pipeline. `attempts` counts those made, `counted` those that count towards `max_attempts`. `accepted`
     is how many events the destination had accepted by the last one, and `witnessed` whether it has accepted others
-    since the first. `since` is when the first one failed that was more than a part of an outage, and `counted_since`
+    since the first. `failing_since` is when the first one failed, `since` is when the first one failed that was more than a part of an outage, and `counted_since`
     when the first one that counts did (infinite before that). `due` is when the next is to be made (all in
     `time.monotonic`'s seconds); while `waiting`, that is up to the breaker, which says whether it is `probing`.
     """
@@ -29,6 +29,7 @@ class Group:
     error: DeliveryError
     breaker: CircuitBreaker
     destination: str | None = None
+    failing_since: float = 0.0
     since: float = inf
     counted_since: float = inf
     position: int = 0
@@ -80,7 +81,7 @@ def note(
     now = time.monotonic()
     kind = Kind.of(error)
     if known is None:
-        group, witness = Group(events, error, breaker, destination), False
+        group, witness = Group(events, error, breaker, destination, failing_since=now), False
     else:
         witness = known.breaker is breaker and breaker.accepted > known.accepted
         group = replace(

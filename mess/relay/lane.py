@@ -97,11 +97,14 @@ class Lane:
 
     async def _work(self) -> None:
         retries = self._retries
+        retried = False  # turns, since events that fail again and again must not keep others from a sink that is down
         try:
             while (self.events or retries) and not self._stopping.is_over():
-                if retries and retries.due <= time.monotonic():
+                if retries and retries.due <= time.monotonic() and not (retried and self.events):
+                    retried = True
                     await self._pipeline.retry(self._done, retries)
                 elif self.events:
+                    retried = False
                     batch = self._batch = self._take()
                     if not self.sated:
                         self._hungry()

@@ -17,6 +17,10 @@ _LONGEST_REASON = 16 * 1024  # bytes
 
 _SPLIT_AT = 2
 """After how many failures that count a batch is split that fails ambiguously."""
+_SPLIT_ALONE_AFTER = 60.0
+"""After how many seconds of failures a batch is split although no other event has shown that the sink works. Halves
+start without counted attempts, so this costs no event; without it, one event could hold up those that came with it
+until the next change."""
 
 
 class Verdict(Enum):
@@ -24,8 +28,9 @@ class Verdict(Enum):
 
     HOLD = "hold"
     """The sink is down: its events wait, and one at a time probes whether it is back."""
-    SUSPECT = "suspect"
-    """The sink is down, or these events are the cause: others probe it while these wait for their next attempt."""
+    ROTATE = "rotate"
+    """The sink is down, but these events have had their turn or may be the cause: others probe it while these wait for
+    their next attempt."""
     PARK = "park"
     """These events are tried again after a pause; those with other keys go on meanwhile."""
     SPLIT = "split"
@@ -38,11 +43,11 @@ class Verdict(Enum):
 class Facts:
     """What is known when events have failed together.
 
-    `several` means that they are more than one. `counted` is how many of their attempts count, this one included, and
+    `several` means that they are more than one, `failing_for` is how many seconds ago their first attempt failed, `counted` is how many of their attempts count, this one included, and
     `counted_age` how many seconds ago the first of those failed; `age` is how many seconds ago the first attempt failed
     that was more than a part of an outage. `witness` means that the sink has accepted other events since their previous
     attempt, `witnessed` that it has since their first. `may_be_cause` means that one of them may be the cause of the
-    failure, and `outage` that too many different events fail like this. `suspect` means that the sink has failed on
+    failure, `outage` that too many different events fail like this, and `probing` that they probed the sink. `suspect` means that the sink has failed on
     several different events in a row, `refusing` that it has refused so many that it, and not they, must be wrong.
     """
 
@@ -50,6 +55,8 @@ class Facts:
     counted: int = 1
     counted_age: float = 0.0
     age: float = 0.0
+    failing_for: float = 0.0
+    probing: bool = False
     witness: bool = False
     witnessed: bool = False
     may_be_cause: bool = False
@@ -81,24 +88,30 @@ def _redacted(error: DeliveryError) -> DeliveryError:
 def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     """What becomes of events that failed with `error`.
 
-    An outage never costs an event: without a witness, only a refusal and `max_age` end its attempts.
+    An outage never costs an event: without a witness, only a refusal and `max_age` end its attempts. Events whose probe
+    failed make room for others, which may be the ones that the sink accepts.
     """
     last = Verdict.SPLIT if facts.several else Verdict.GIVE_UP
+    hold = Verdict.ROTATE if facts.probing else Verdict.HOLD
     if isinstance(error, Refused):
-        return Verdict.HOLD if facts.refusing and not facts.several else last
+        return hold if facts.refusing and not facts.several and not error.local else last
+    one_may_be_cause = facts.several and (facts.may_be_cause or isinstance(error, Ambiguous))
+    if one_may_be_cause and facts.failing_for >= _SPLIT_ALONE_AFTER:
+        return last
     expired = retry.max_age is not None and facts.age >= retry.max_age
     used_up = retry.max_attempts is not None and facts.counted >= retry.max_attempts
     if isinstance(error, Ambiguous):
         if expired or (facts.counted >= _SPLIT_AT if facts.several else used_up):
             return last
-        return Verdict.HOLD if facts.suspect else Verdict.PARK
+        return hold if facts.suspect else Verdict.PARK
     if expired and facts.witness:
         return last
-    if facts.outage:
-        return Verdict.HOLD
+    if facts.outage and not (facts.may_be_cause and facts.witness):
+        return hold
     if not facts.witnessed:
-        return Verdict.SUSPECT if facts.may_be_cause else Verdict.HOLD
-    if facts.may_be_cause and facts.witness and (facts.several or (used_up and facts.counted_age >= retry.min_age)):
+        return Verdict.ROTATE if facts.may_be_cause else hold
+    counts = facts.may_be_cause and facts.witness and not facts.outage
+    if counts and (facts.several or (used_up and facts.counted_age >= retry.min_age)):
         return last
     # A sink that accepts other events is not down.
     return Verdict.PARK

@@ -275,28 +275,31 @@ class Stage:
             group = note(known, error, failing, breaker, destination)
             if known is None and isinstance(error, Ambiguous):
                 self._doubt(breaker)
-            facts = self._facts(group, witness=accepted_before, worked=worked)
+            # A sink whose destinations all fail is in doubt as a whole.
+            all_in_doubt = isinstance(error, Ambiguous) and self._breaker.suspect
+            judged = self._breaker if all_in_doubt else breaker
+            probing = probing_sink if judged is self._breaker else judged is probes
+            facts = self._facts(group, witness=accepted_before, worked=worked, probing=probing)
             verdict = judge(error, facts, retry)
-            probing = probing_sink if breaker is self._breaker else breaker is probes
+            if verdict in (Verdict.HOLD, Verdict.ROTATE):
+                self._hold(judged, group, probing)
             if verdict is Verdict.HOLD:
-                all_in_doubt = isinstance(error, Ambiguous) and self._breaker.suspect
-                held_here = self._breaker if all_in_doubt else breaker
-                self._hold(held_here, group, probing_sink if held_here is self._breaker else probing)
-                group.waiting = held_here is not self._breaker
+                group.waiting = judged is not self._breaker
                 (parked if group.waiting else held).append(group)
-            elif verdict in (Verdict.PARK, Verdict.SUSPECT):
-                if verdict is Verdict.SUSPECT:
-                    self._hold(breaker, group, probing)
-                elif known is not None and not group.witnessed:
-                    breaker.complain(error)
-                    self._tell(group)
-                elif known is not None and not known.witnessed:
-                    self._name(group)
+            elif verdict in (Verdict.PARK, Verdict.ROTATE):
+                if verdict is Verdict.PARK and known is not None:
+                    if not group.witnessed:
+                        breaker.complain(error)
+                        self._tell(group)
+                    elif not known.witnessed:
+                        self._name(group)
                 group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
+                if verdict is Verdict.ROTATE:  # where nothing else is there to probe, it has the next turn, too
+                    group.due = min(group.due, judged.probes_at)
                 parked.append(group)
             else:
                 breaker.forget(group)
-                if isinstance(error, Refused):
+                if isinstance(error, Refused) and not error.local:
                     self._refused(destination, alone=verdict is Verdict.GIVE_UP and not worked)
                 if verdict is Verdict.SPLIT:
                     parked += group.halves()
@@ -315,11 +318,13 @@ class Stage:
             return self._breaker
         return self._destinations.breaker(destination)
 
-    def _facts(self, group: Group, *, witness: bool, worked: bool) -> Facts:
+    def _facts(self, group: Group, *, witness: bool, worked: bool, probing: bool) -> Facts:
         now, breaker, kind = time.monotonic(), group.breaker, Kind.of(group.error)
         refusing = self._breaker.refusing and not worked and self._spec.on_failure == "dead_letter"
         return Facts(
             several=len(group.events) > 1,
+            failing_for=now - group.failing_since,
+            probing=probing,
             counted=group.counted,
             counted_age=now - group.counted_since,
             age=now - group.since,

@@ -206,7 +206,7 @@ class Queue(Sink):
             except Refused as error:
                 errors[index] = error
             except Exception as error:
-                errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}")
+                errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}", local=True)
         untried: list[int] = []
         if self._broker.keeps_order:
             errors |= await self._publish(messages)

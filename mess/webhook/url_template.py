@@ -77,7 +77,7 @@ class UrlTemplate:
             # Most endpoints depend on a few short values, as names of collections.
             return self._recent(values) if sum(map(len, values)) <= _SHORT else self._made(values)
         except UnicodeEncodeError as error:
-            raise Refused("endpoint: a value in it is not valid Unicode") from error
+            raise Refused("endpoint: a value in it is not valid Unicode", local=True) from error
 
     def _made(self, texts: tuple[str, ...]) -> URL:
         values = iter([quote(text, safe="") for text in texts])
@@ -98,7 +98,7 @@ def _filled(parts: Sequence[str], values: Iterator[str]) -> str:
 
 def _segment(text: str) -> str:
     if not text:
-        raise Refused("endpoint: a segment of its path would be empty; give its placeholder a default")
+        raise Refused("endpoint: a segment of its path would be empty; give its placeholder a default", local=True)
     # Unescaped, these would name another path; an escaped dot counts as one (WHATWG URL Standard).
     dots = text.replace(_DOT, ".").replace(_DOT.lower(), ".")
     return _DOT * len(dots) if dots in (".", "..") else text

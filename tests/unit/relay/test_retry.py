@@ -10,28 +10,35 @@ from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.relay.retry import Facts, Verdict, classify, judge, pause, probe_pause
 
-HOLD, SUSPECT, PARK = Verdict.HOLD, Verdict.SUSPECT, Verdict.PARK
+HOLD, ROTATE, PARK = Verdict.HOLD, Verdict.ROTATE, Verdict.PARK
 SPLIT, GIVE_UP = Verdict.SPLIT, Verdict.GIVE_UP
 
 BOUNDED = Retry(max_attempts=3, max_age=60, min_age=30)
 FOR_EVER = Retry(max_attempts=None)
 
 # The decision table, row by row: the first row that fits decides. `used_up`: max_attempts count; `expired`: max_age is
-# over; `old`: min_age is over since the first attempt that counts.
+# over; `old`: min_age is over since the first attempt that counts; `long`: it has failed for a minute.
 TABLE: list[tuple[type[DeliveryError], dict[str, bool], Verdict]] = [
     (Refused, {"several": True}, SPLIT),
+    (Refused, {"refusing": True, "probing": True}, ROTATE),
     (Refused, {"refusing": True}, HOLD),
     (Refused, {}, GIVE_UP),
     (Ambiguous, {"expired": True, "several": True}, SPLIT),
     (Ambiguous, {"several": True, "two": True}, SPLIT),
+    (Ambiguous, {"several": True, "long": True}, SPLIT),
     (Ambiguous, {"several": False, "expired": True}, GIVE_UP),
     (Ambiguous, {"several": False, "used_up": True}, GIVE_UP),
+    (Ambiguous, {"suspect": True, "probing": True}, ROTATE),
     (Ambiguous, {"suspect": True}, HOLD),
     (Ambiguous, {}, PARK),
+    (EndpointDown, {"may_be_cause": True, "several": True, "long": True}, SPLIT),
     (EndpointDown, {"witness": True, "expired": True, "several": True}, SPLIT),
     (EndpointDown, {"witness": True, "expired": True}, GIVE_UP),
+    (EndpointDown, {"outage": True, "may_be_cause": True, "witness": True}, PARK),
+    (EndpointDown, {"outage": True, "probing": True}, ROTATE),
     (EndpointDown, {"outage": True}, HOLD),
-    (EndpointDown, {"witnessed": False, "may_be_cause": True}, SUSPECT),
+    (EndpointDown, {"witnessed": False, "may_be_cause": True}, ROTATE),
+    (EndpointDown, {"witnessed": False, "probing": True}, ROTATE),
     (EndpointDown, {"witnessed": False}, HOLD),
     (EndpointDown, {"may_be_cause": True, "witness": True, "several": True}, SPLIT),
     (EndpointDown, {"may_be_cause": True, "witness": True, "used_up": True, "old": True}, GIVE_UP),
@@ -49,14 +56,16 @@ def expected(error: type[DeliveryError], facts: dict[str, bool]) -> Verdict:
 @pytest.mark.parametrize("error", [Refused, Ambiguous, EndpointDown])
 @pytest.mark.parametrize("retry", [BOUNDED, FOR_EVER])
 def test_the_whole_decision_table(error: type[DeliveryError], retry: Retry) -> None:
-    flags = ["several", "witness", "witnessed", "may_be_cause", "outage", "suspect", "refusing"]
-    counts, ages, counted_ages = [1, 2, 3, 1_000_000], [0.0, 59.0, 60.0, 1e9], [0.0, 29.0, 30.0, 1e9]
+    flags = ["several", "witness", "witnessed", "may_be_cause", "outage", "suspect", "refusing", "probing", "long"]
+    counts, ages, counted_ages = [1, 2, 3, 1_000_000], [0.0, 59.0, 60.0], [0.0, 29.0, 30.0]
     seen: set[Verdict] = set()
     for *values, counted, age, counted_age in product(*[[False, True]] * len(flags), counts, ages, counted_ages):
         said = dict(zip(flags, values, strict=True))
         if said["witness"] and not said["witnessed"]:
             continue  # one is a witness since the first attempt, too
-        facts = Facts(counted=counted, age=age, counted_age=counted_age, **said)
+        failing_for = 60.0 if said["long"] else 59.0
+        known = {name: value for name, value in said.items() if name != "long"}
+        facts = Facts(counted=counted, age=age, counted_age=counted_age, failing_for=failing_for, **known)
         told = {
             **said,
             "two": counted >= 2,
@@ -74,7 +83,7 @@ def test_the_whole_decision_table(error: type[DeliveryError], retry: Retry) -> N
 def test_by_default_an_outage_never_costs_an_event_however_long_it_is(retry: Retry) -> None:
     for suspect, several, age, may_be in product([False, True], [False, True], [0, 1e9], [False, True]):
         outage = Facts(several=several, counted=1, age=age, counted_age=age, suspect=suspect, may_be_cause=may_be)
-        assert judge(EndpointDown("x"), outage, retry) is (SUSPECT if may_be else HOLD)
+        assert judge(EndpointDown("x"), outage, retry) is (ROTATE if may_be else HOLD)
         assert judge(Ambiguous("x"), outage, retry) in (HOLD, PARK)
 
 
@@ -89,7 +98,12 @@ def test_a_failure_that_no_event_can_cause_never_costs_one_whatever_else_succeed
 def test_an_outage_in_which_some_events_succeed_never_costs_one() -> None:
     """One of two backends is down behind a balancer: as many different events fail as `probe.suspect_after` says."""
     facts = Facts(False, 10**6, 1e9, 1e9, witness=True, witnessed=True, may_be_cause=True, outage=True)
-    assert judge(EndpointDown("x"), facts, Retry()) is HOLD
+    assert judge(EndpointDown("x"), facts, Retry()) is PARK
+
+
+def test_an_event_that_cannot_be_sent_says_nothing_about_the_sink() -> None:
+    assert judge(Refused("x", local=True), Facts(refusing=True), Retry()) is GIVE_UP
+    assert judge(Refused("x"), Facts(refusing=True), Retry()) is HOLD
 
 
 def test_what_is_no_delivery_error_is_the_events_fault() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from mess.errors import EndpointDown
+from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.event import Event
 from mess.step import Sink
 from tests import clock
@@ -191,5 +191,77 @@ def test_max_attempts_null_never_gives_up_and_min_age_zero_at_once() -> None:
             await feed(bench, 400 if not letters else 10, every=0.5)
             assert len(bench.letters.kept) == letters
             await bench.stop()
+
+    clock.run(work())
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("size", [1, 5])
+@pytest.mark.parametrize(
+    "error",
+    [FORBIDDEN, Ambiguous("answered 500"), EndpointDown("answered 503")],
+    ids=lambda error: str(error).split()[-1],
+)
+def test_many_poisoned_documents_at_the_head_do_not_block_those_behind_them(
+    error: Exception, size: int, lanes: int
+) -> None:
+    """Twenty come first, more than make an outage, and nothing else is under way that could show that the sink works."""
+
+    async def work() -> None:
+        sink = Receiver(lambda numbers: error if min(numbers) < 20 else None, size)
+        bench = Line(sink, lanes=lanes, **USUAL)
+        bench.feed(make_events(20))
+        await asyncio.sleep(1)
+        bench.feed(make_events(30, first=1000))
+        await asyncio.sleep(120)
+        assert sorted(sink.taken) == list(range(1000, 1030))
+        fed = await feed(bench, 120, every=0.5, first=2000)
+        await asyncio.sleep(15)
+        assert len(sink.taken) == 30 + fed
+        if not isinstance(error, Ambiguous):
+            assert bench.letters.kept == []
+        await bench.stop()
+
+    clock.run(work())
+
+
+@pytest.mark.parametrize("error", [FORBIDDEN, Ambiguous("answered 500")], ids=["403", "500"])
+def test_a_batch_with_a_poisoned_document_is_divided_though_nothing_else_happens(error: Exception) -> None:
+    """24 of the 25 documents of an insertMany arrive, and then no more; an outage divides nothing for a minute."""
+
+    async def work() -> None:
+        sink = Receiver(lambda numbers: error if 7 in numbers else None, 25)
+        bench = Line(sink, lanes=1, **USUAL)
+        bench.feed(make_events(25))
+        await asyncio.sleep(45)
+        assert {len(numbers) for _, numbers in sink.requests} == {25}
+        await asyncio.sleep(300)
+        assert sorted(sink.taken) == [n for n in range(25) if n != 7]
+        await bench.stop()
+
+    clock.run(work())
+
+
+@pytest.mark.parametrize("probing", [False, True])
+def test_events_that_cannot_be_sent_hold_nothing_up(probing: bool) -> None:
+    """A bulk delete with `endpoint: …/{fullDocument.region}`: hundreds in a row, and the sink has seen none of them."""
+
+    async def work() -> None:
+        lacks = Refused("endpoint: fullDocument.region is missing", local=True)
+        sink = Receiver(lambda numbers: lacks if numbers[0] < 300 else GATEWAY if probing else None)
+        bench = Line(sink, lanes=4, **USUAL)
+        if probing:
+            bench.feed(make_events(10, first=1000))
+            await asyncio.sleep(5)
+        bench.feed(make_events(300))
+        if probing:
+            await asyncio.sleep(5)
+            assert bench.stage.trouble == "answered 502", "what was not sent does not close the breaker"
+            sink.answer = lambda numbers: lacks if numbers[0] < 300 else None
+        bench.feed(make_events(5, first=2000))
+        await bench.until(305 + 10 * probing, timeout=300)
+        assert len(bench.letters.kept) == 300
+        assert bench.stage.trouble is None
+        await bench.stop()
 
     clock.run(work())

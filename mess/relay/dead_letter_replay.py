@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from mess.errors import DeliveryError
 from mess.event import Event
 from mess.relay.dispatch import line
 from mess.relay.passage import Route, Traveller
@@ -37,6 +38,10 @@ class Report:
     kept: Counter[str] = field(default_factory=Counter)
     down: dict[str, tuple[str, int]] = field(default_factory=dict)
     interrupted: int = 0
+
+    def leave(self, pipeline: str, error: DeliveryError, letters: int = 1) -> None:
+        """So many letters are left for the next time, because of `error`."""
+        self.down[pipeline] = (str(error), self.down.get(pipeline, ("", 0))[1] + letters)
 
     @property
     def complete(self) -> bool:
@@ -81,7 +86,8 @@ class Replayer:
     async def run(self, pointers: Sequence[Pointer], told: Told = lambda count: None) -> Report:
         """Replay these letters, in this order within a pipeline; one pipeline after another.
 
-        A pipeline whose sink is down is left at once, with its letters as they were. Raises StateError when the letters
+        A pipeline whose sink is down is left at once, with its letters as they were; if only one of its destinations is
+        down, only the letters for that are. Raises StateError when the letters
         cannot be read or written, ConfigError or another MessError when a step cannot be opened.
         """
         report = Report()
@@ -112,7 +118,7 @@ class Replayer:
                 done += finished
         if left := len(queue) - done:
             if route.down is not None:
-                report.down[route.name] = (str(route.down), left)
+                report.leave(route.name, route.down, left)
             else:
                 report.interrupted += left
 
@@ -149,7 +155,10 @@ class Replayer:
         report.changed += len(delivered) - gone + len(failed) - replaced
         if failed and not report.first_failure:
             report.first_failure = failed[0].reason
-        return len(delivered) + len(failed)
+        left = [each.left for each in chunk if each.left is not None]
+        for error in left:
+            report.leave(route.name, error)
+        return len(delivered) + len(failed) + len(left)
 
 
 def _unfit(letter: DeadLetter, way: Way) -> str | None:

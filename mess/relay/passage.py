@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -22,7 +23,8 @@ class Traveller:
     """A dead letter's event on its way through a pipeline.
 
     `at` is the index of the step that it is to take next. In the end it is `done` (delivered, or dropped by a step), it
-    has the `error` of the step that it failed at, or neither, when it was not got to.
+    has the `error` of the step that it failed at, it is `left` since its destination is down, or none of these, when it
+    was not got to.
     """
 
     letter: DeadLetter
@@ -30,20 +32,29 @@ class Traveller:
     at: int
     done: bool = False
     error: DeliveryError | None = None
+    left: DeliveryError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether it goes no further."""
+        return self.done or self.error is not None or self.left is not None
 
 
 @dataclass(slots=True)
 class Route:
     """A pipeline of the config: its steps, which are open inside `async with`, and their names.
 
-    `down` is set as soon as a step says that its sink is down.
+    `down` is set as soon as a step says that its sink is down. If only one of several destinations is, its events are
+    left, and later ones of their documents.
     """
 
     name: str
     names: Sequence[str]
     steps: Sequence[Step]
     down: EndpointDown | None = None
-    _suspected: int = 0
+    _suspected: Counter[str] = field(default_factory=Counter)
+    _down: dict[str, EndpointDown] = field(default_factory=dict)
+    _left: dict[int, DeliveryError] = field(default_factory=dict)
     _open: list[Step] = field(default_factory=list)
 
     async def __aenter__(self) -> Self:
@@ -78,7 +89,7 @@ class Route:
             each.done = each.at >= len(self.steps)
         for index, step in enumerate(self.steps):
             last = index + 1 == len(self.steps)
-            here = [each for each in travellers if each.at == index and each.error is None and not each.done]
+            here = [each for each in travellers if each.at == index and not each.over]
             if step.carries is not None:
                 _go_on([each for each in here if not step.carries(each.event)], last)
                 here = [each for each in here if each.at == index]
@@ -90,13 +101,23 @@ class Route:
                     return
                 await self._attempt(step, here[start : start + most], last=last)
 
+    def _reachable(self, step: Step, travellers: Sequence[Traveller]) -> list[Traveller]:
+        """Those that are not for a destination that is down, nor behind one that is."""
+        for each in travellers:
+            left = self._left.get(each.event.line) or self._down.get(_place(step, each.event))
+            if left is not None:
+                each.left = self._left[each.event.line] = left
+        return [each for each in travellers if each.left is None]
+
     async def _attempt(self, step: Step, travellers: Sequence[Traveller], *, last: bool) -> None:
-        waiting = [list(travellers)]
+        waiting = _runs(step, travellers)
         while waiting and self.down is None:
-            part = waiting.pop(0)
+            part = self._reachable(step, waiting.pop(0))
+            if not part:
+                continue
             again, passed = await self._process(step, part)
-            if passed:
-                self._suspected = 0
+            for each in passed:
+                self._suspected.pop(_place(step, each.event), None)
             waiting[:0] = again
             _go_on(passed, last)
 
@@ -128,16 +149,40 @@ class Route:
         for key, group in together.items():
             error = errors[key]
             suspected = isinstance(error, EndpointDown) and error.event_may_be_cause
-            if isinstance(error, EndpointDown) and (not suspected or self._suspected >= _OUTAGE):
-                self.down = error
+            place = _place(step, group[0].event)
+            if isinstance(error, EndpointDown) and (not suspected or self._suspected[place] >= _OUTAGE):
+                if step.destination is None or error.shared:
+                    self.down = error
+                    continue
+                for each in group:
+                    self._down[_place(step, each.event)] = error
+                    each.left = self._left[each.event.line] = error
             elif (suspected or isinstance(error, Refused)) and len(group) > 1:
                 middle = len(group) // 2
                 again += [group[:middle], group[middle:]]
             else:
-                self._suspected += suspected
+                self._suspected[place] += suspected
                 for each in group:
                     each.error = error
         return again
+
+
+def _place(step: Step, event: Event) -> str:
+    return "" if step.destination is None else step.destination(event)
+
+
+def _runs(step: Step, travellers: Sequence[Traveller]) -> list[list[Traveller]]:
+    """Events that may be tried together: of a document with events for two destinations, those for the first must be
+    through before the next is tried."""
+    runs: list[list[Traveller]] = [[]]
+    places: dict[int, str] = {}
+    for each in travellers:
+        place = _place(step, each.event)
+        if places.setdefault(each.event.line, place) != place:
+            runs.append([])
+            places = {each.event.line: place}
+        runs[-1].append(each)
+    return runs
 
 
 def _go_on(travellers: Sequence[Traveller], last: bool) -> None:

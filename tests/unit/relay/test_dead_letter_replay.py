@@ -206,6 +206,52 @@ async def test_a_sink_that_is_down_ends_its_pipeline_and_no_other(store: SqliteS
     assert (left.reason, left.attempts, left.history) == ("answered 422", 1, ())
 
 
+class Regional(Sink):
+    """Sends each event to its region's destination; `down` are those that do not answer."""
+
+    def __init__(self, size: int, *down: str) -> None:
+        self.max_events = size
+        self.down = down
+        self.taken: list[int] = []
+        self.asked = 0
+
+    def destination(self, event: Event) -> str:  # type: ignore[override]
+        return str(event.body["region"])
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.asked += 1
+        failed = {
+            index: EndpointDown(f"{place} refuses connections")
+            for index, event in enumerate(events)
+            if (place := self.destination(event)) in self.down
+        }
+        self.taken += [event.body["number"] for index, event in enumerate(events) if index not in failed]
+        if failed:
+            raise BatchError(failed)
+
+
+@pytest.mark.parametrize("size", [1, 3, 500])
+async def test_one_destination_that_is_down_keeps_no_letter_from_the_others(store: SqliteStore, size: int) -> None:
+    regions = ["eu", "us", "eu", "us", "asia", "eu"]
+    letters = [letter(n, body={"number": n, "region": region}) for n, region in enumerate(regions)]
+    # The last one is of the same document as the first, and for a destination that works.
+    letters[5] = replace(letters[5], event={**letters[5].event, "documentKey": letters[0].event["documentKey"]})
+    letters[0] = replace(letters[0], body={"number": 0, "region": "us"})
+    await store.add_dead_letters(letters)
+    sink = Regional(size, "us")
+    report = await replay(store, {"http": sink})
+    assert sorted(sink.taken) == [2, 4]
+    assert report.delivered == 2
+    assert report.down == {"shop": ("us refuses connections", 4)}
+    assert report.interrupted == 0
+    assert not report.complete
+    assert size > 1 or sink.asked == 3, "what is known to be down is not asked again"
+    sink.down = ()
+    again = await replay(store, {"http": sink})
+    assert sorted(sink.taken) == list(range(6))
+    assert again.complete
+
+
 async def test_a_sink_that_cannot_be_opened_is_down(store: SqliteStore) -> None:
     """A broker that is away says so when it is connected to."""
 

@@ -241,7 +241,7 @@ class Relay:
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
         work = (_prune(store, config.state.retention), self.oplog.run(), strays.warn(config, store))
-        aside = [asyncio.create_task(each) for each in work]
+        aside = [asyncio.create_task(_aside(each)) for each in work]
         try:
             await engine.run(streams)
         finally:
@@ -284,6 +284,14 @@ async def store_for(
         await store.close()
         if client is not None:
             await mongodb.close(client)
+
+
+async def _aside(work: Coroutine[Any, Any, None]) -> None:
+    """Do what delivery does not depend on: should it fail, the log says so, and the relay goes on."""
+    try:
+        await work
+    except Exception:
+        log.exception("a task beside the delivery has failed; delivery goes on. Please report this")
 
 
 async def _prune(store: StateStore, retention: Any) -> None:

@@ -22,7 +22,7 @@ from mess.config.scope import Resolved, is_glob, resolve
 
 _NEVER_WATCHED = ("admin", "local", "config")
 ALWAYS_SEEN = ["dropDatabase", "invalidate"]
-"""Operations that close a stream, so that it must learn of them whatever is wanted."""
+"""Operations of no collection: what is said of collections does not concern them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,8 +197,14 @@ def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> St
         full_document_before_change=before_change,
         database_events=name == (database or "*"),
         expanded_events=config.show_expanded_events,
-        queries=tuple(dict.fromkeys(branch.query for branch in branches if branch.query)),
+        queries=_queries(branches, config),
     )
+
+
+def _queries(branches: list[_Branch], config: Config) -> tuple[str, ...]:
+    own = [branch.query for branch in branches]
+    of_databases = [_query(config, branch.entry.db) for branch in branches]
+    return tuple(query for query in dict.fromkeys([*own, *of_databases]) if query)
 
 
 def _match(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
@@ -214,7 +220,21 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
         if condition is None:
             return None
         alternatives.append(condition)
-    return {"$or": [{"operationType": {"$in": ALWAYS_SEEN}}, *alternatives]}
+    return {"$or": [*_of_databases(database, branches, config), *alternatives]}
+
+
+def _of_databases(database: str | None, branches: list[_Branch], config: Config) -> list[dict[str, Any]]:
+    """The conditions for events of whole databases; where the databases have no `match`, any."""
+    entries = list({branch.entry.db: branch.entry for branch in branches}.values())
+    queries = [config.databases[entry.db].match or config.match for entry in entries]
+    if not any(queries):
+        return [{"operationType": {"$in": ALWAYS_SEEN}}]
+    found: list[dict[str, Any]] = [{"operationType": "invalidate"}]
+    for entry, query in zip(entries, queries, strict=True):
+        apart = [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database]
+        within = [] if database is not None else _named("ns.db", [entry.db], apart)
+        found.append(_all([{"operationType": "dropDatabase"}, *within, *([parsed(query)] if query else [])]))
+    return found
 
 
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from bson import Timestamp
 
+from mess.backoff import backoff
 from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import StreamPlan
@@ -30,9 +31,11 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 _LOOK = 0.5  # seconds between two looks at a stream that catches up
+_POLL = 0.05  # seconds
 _NEAR = 2  # seconds of cluster time within which it may join
 _REPLY = 6.0  # seconds; an idle stream's reply takes up to five
 _JOIN = 0.5  # seconds for which the stream that it joins may be held up
+_JOIN_AGAIN = 30.0  # seconds at the most between two attempts to join
 _DECISION = 2.0  # seconds between two looks for an operator's decision
 _REASON = "the position is no longer in MongoDB's oplog"
 _REPEAT = 600.0  # seconds until a stopped stream is reported again
@@ -46,13 +49,16 @@ class OpenStream(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """A stream of the relay. `stopped` says why it reads no more; `runner` is None where it never began."""
+    """A stream of the relay. `stopped` says why it reads no more; `runner` is None where it never began. `joins_at` is
+    when it may try again to join the one that it catches up with (`time.monotonic`), after `failed_joins`."""
 
     start: StreamStart
     progress: Progress
     runner: StreamRunner | None = None
     task: asyncio.Task[None] | None = None
     stopped: str | None = None
+    joins_at: float = 0.0
+    failed_joins: int = 0
 
     @property
     def name(self) -> str:
@@ -112,15 +118,15 @@ class Streams:
     @property
     def disconnected(self) -> bool:
         """Whether a stream that should be reading has no connection to MongoDB."""
-        return any(
-            stream.runner is not None and stream.stopped is None and stream.runner.source.problem is not None
-            for stream in self.streams
-        )
+        return any(runner.source.problem is not None for runner in self._reading())
+
+    def _reading(self) -> list[StreamRunner]:
+        return [each.runner for each in self.streams if each.runner is not None and each.stopped is None]
 
     async def connected(self) -> None:
         """Return when every stream that is to be read has been connected."""
-        for runner in self.runners:
-            await runner.source.connected.wait()
+        while any(not runner.source.connected.is_set() for runner in self._reading()):
+            await asyncio.sleep(_POLL)
 
     async def run(self) -> None:
         """Run until cancelled. Raises HistoryLost when no stream is left, and what else ends a stream."""
@@ -279,8 +285,8 @@ class Streams:
 
     async def _resume(self, stream: Stream, gap: Gap, at: Timestamp) -> None:
         if stream.runner is not None:
-            # What it had read before is delivered first.
-            await stream.runner.window.drained()
+            if len(stream.runner.window):
+                return  # what it had read before is delivered first
             await stream.runner.source.close()
         main = main_stream(stream.name)
         joins = main if main != stream.name and main in self._plans else None
@@ -302,9 +308,17 @@ class Streams:
         done, read = stream.progress.window.position, main.runner.source.position
         if done is None or done.time is None or read.time is None or done.time.time + _NEAR < read.time.time:
             return
+        if time.monotonic() < stream.joins_at:
+            return
         main.runner.pause()
         try:
-            if await self._is_past(stream, main):
+            if not await self._is_past(stream, main):
+                # Its sink may be slow: the other stream must not be held up again and again.
+                stream.failed_joins += 1
+                stream.joins_at = time.monotonic() + backoff(
+                    stream.failed_joins, first=_LOOK, multiplier=2, cap=_JOIN_AGAIN
+                )
+            else:
                 try:
                     await self._join(stream, main)
                 except BaseException:

@@ -26,9 +26,8 @@ class Options:
     order: str
 
     def wants(self, change: Change) -> bool:
-        """Whether a change of the namespace is to be delivered; `dropDatabase` is, whatever the `match`."""
-        matches = self.match is None or change.operation == "dropDatabase" or self.match(change)
-        return matches and change.operation in self.operations
+        """Whether a change of the namespace is to be delivered."""
+        return (self.match is None or self.match(change)) and change.operation in self.operations
 
 
 class Selection:

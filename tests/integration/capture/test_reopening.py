@@ -52,6 +52,23 @@ async def test_drop_rename_and_drop_database_are_told_and_survived(
     assert len({event.id for event in reader.events}) == 10
 
 
+@pytest.mark.parametrize("wide", [False, True], ids=["one", "deployment"])
+@pytest.mark.parametrize("collections", [{}, {"collections": {"orders": {}}}], ids=["all", "chosen"])
+@pytest.mark.parametrize(
+    ("match", "dropped"), [({"fullDocument.total": 1}, []), ({"operationType": {"$ne": "drop"}}, ["dropDatabase"])]
+)
+async def test_the_query_of_a_database_holds_for_its_drop_too(
+    watch: Watching, db: Db, collections: dict[str, Any], match: dict[str, Any], dropped: list[str], wide: bool
+) -> None:
+    async with watch.open({f"{db.name}*" if wide else db.name: {**collections, "match": match}}) as reader:
+        db.orders.insert_one({"_id": 1, "total": 1})
+        await reader.take(1)
+        db.client.drop_database(db.name)
+        db.orders.insert_one({"_id": 2, "total": 1})
+        await reader.take_to(2)
+    assert told(reader) == [("insert", 1), *((each, None) for each in dropped), ("insert", 2)]
+
+
 async def test_a_deployment_wide_stream_survives_a_dropped_database(
     watch: Watching, db: Db, mongo: MongoClient[dict[str, Any]]
 ) -> None:

@@ -77,6 +77,19 @@ def test_the_oldest_change_may_be_gone_before_it_is_read_but_not_what_others_hav
     assert {start.latest for start in arranged(now, before).starts} == {None}
 
 
+def test_an_oplog_that_is_cut_between_two_looks_at_it_stops_nothing_that_begins_with_its_oldest_change() -> None:
+    """`start: oldest`: the oldest change was at 300, and a moment later it is at 310."""
+    before = recorded({"shop": {"collections": {"orders": {}}}}, 305)
+    now = {"shop": {"collections": {"orders": {}, "customers": {}}}, "crm": {}}
+    found = arranged(now, before, Timestamp(300, 1), oldest=True, before=Timestamp(310, 1))
+    assert {start.name: start.waits for start in found.starts} == {
+        "crm": False,
+        "shop": False,
+        "shop (history lost)": True,
+    }
+    assert since(found, "shop", "customers") == since(found, "crm", "any") == 300
+
+
 def test_a_changed_query_continues_by_time_for_tokens_are_of_no_use_to_another_plan() -> None:
     found = arranged({"shop": {"operations": ["insert"]}}, recorded({"shop": {}}, 500))
     [start] = found.starts

@@ -152,9 +152,7 @@ class Refused(DeliveryError):
     cannot even be sent, as when it lacks a value that its target needs: then it says nothing about the sink.
     """
 
-    def __init__(
-        self, message: str | None = None, *, response: Response | None = None, local: bool = False
-    ) -> None:
+    def __init__(self, message: str | None = None, *, response: Response | None = None, local: bool = False) -> None:
         super().__init__(message, response=response)
         self.local = local
 

@@ -153,7 +153,8 @@ def _text_of(placeholder: Placeholder, required: str | None) -> Callable[[Event]
             return text
         state = "missing" if value is MISSING else "empty" if isinstance(value, str) else "null"
         raise Refused(
-            f"{required}: {name} is {state} in this event ({event.operation}); give it a default, as in {{{name}|none}}",
+            f"{required}: {name} is {state} in this event ({event.operation}); "
+            f"give it a default, as in {{{name}|none}}",
             local=True,
         )
 

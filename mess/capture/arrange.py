@@ -176,9 +176,7 @@ def divide(
     own = [rule for rule in coverage if rule.value.stream == plan.name and rule.value.time is not None]
     # What is to begin with the oldest change begins with the next one when MongoDB has discarded that meanwhile.
     kept = fresh if begin.oldest else ()
-    gone = [
-        rule for rule in own if lost.before is not None and _time(rule) < lost.before and rule.region not in kept
-    ]
+    gone = [rule for rule in own if lost.before is not None and _time(rule) < lost.before and rule.region not in kept]
     skipped: list[Skipped] = []
     here = set(fresh)  # what is new, or goes on from now, says nothing of how far the stream is
     alive = [rule for rule in own if rule not in gone]

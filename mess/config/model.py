@@ -111,8 +111,8 @@ class Scope(Section):
     """Which changes to relay, by their `operationType`: `insert`, `update`, `replace`, `delete`, `drop`, `rename`,
     `dropDatabase`, or another one that your MongoDB sends. Default: all of them."""
     match: Query | None = None
-    """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. It holds for all events of its scope,
-    `drop` and `dropDatabase` included. Default: every change."""
+    """A MongoDB query (Extended JSON) over the change event; MongoDB evaluates it. It holds for all events of its
+    scope, `drop` and `dropDatabase` included. Default: every change."""
     full_document: Annotated[Literal["off", "update_lookup", "when_available", "required"] | None, OffForFalse] = None
     """The whole document with an update: `update_lookup` as it is now, `when_available` and `required` as it was right
     after the update (a post-image, which the collection must keep). Default: update_lookup."""

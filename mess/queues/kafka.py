@@ -211,9 +211,7 @@ class KafkaBroker(Broker):
                 except self._client.KafkaException as error:
                     failures[index] = self._failure(error.args[0])
                 except ValueError as error:  # of a topic with a null character
-                    failures[index] = Refused(
-                        f"kafka at {self._hosts}: the client cannot send it: {error}", local=True
-                    )
+                    failures[index] = Refused(f"kafka at {self._hosts}: the client cannot send it: {error}", local=True)
                 except BufferError:
                     raise EndpointDown(f"kafka at {self._hosts}: too many messages wait to be confirmed") from None
             batch.expected = len(messages) - len(failures)

@@ -43,12 +43,13 @@ class Verdict(Enum):
 class Facts:
     """What is known when events have failed together.
 
-    `several` means that they are more than one, `failing_for` is how many seconds ago their first attempt failed, `counted` is how many of their attempts count, this one included, and
-    `counted_age` how many seconds ago the first of those failed; `age` is how many seconds ago the first attempt failed
-    that was more than a part of an outage. `witness` means that the sink has accepted other events since their previous
-    attempt, `witnessed` that it has since their first. `may_be_cause` means that one of them may be the cause of the
-    failure, `outage` that too many different events fail like this, and `probing` that they probed the sink. `suspect` means that the sink has failed on
-    several different events in a row, `refusing` that it has refused so many that it, and not they, must be wrong.
+    `several` means that they are more than one. `counted` is how many of their attempts count, this one included, and
+    `counted_age` how many seconds ago the first of those failed; `failing_for` is how many seconds ago their first
+    attempt failed, and `age` how many seconds ago the first one did that was more than a part of an outage. `probing`
+    means that they probed the sink, `witness` that it has accepted other events since their previous attempt,
+    `witnessed` that it has since their first. `may_be_cause` means that one of them may be the cause of the failure,
+    and `outage` that too many different events fail like this. `suspect` means that the sink has failed on several
+    different events in a row, `refusing` that it has refused so many that it, and not they, must be wrong.
     """
 
     several: bool = False

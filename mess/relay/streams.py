@@ -125,7 +125,7 @@ class Streams:
 
     async def connected(self) -> None:
         """Return when every stream that is to be read has been connected."""
-        while any(not runner.source.connected.is_set() for runner in self._reading()):
+        while any(not each.source.connected.is_set() for each in self._reading()):  # noqa: ASYNC110 - some may stop
             await asyncio.sleep(_POLL)
 
     async def run(self) -> None:

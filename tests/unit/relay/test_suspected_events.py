@@ -205,7 +205,7 @@ def test_max_attempts_null_never_gives_up_and_min_age_zero_at_once() -> None:
 def test_many_poisoned_documents_at_the_head_do_not_block_those_behind_them(
     error: Exception, size: int, lanes: int
 ) -> None:
-    """Twenty come first, more than make an outage, and nothing else is under way that could show that the sink works."""
+    """Twenty come first, more than make an outage, and nothing else under way could show that the sink works."""
 
     async def work() -> None:
         sink = Receiver(lambda numbers: error if min(numbers) < 20 else None, size)

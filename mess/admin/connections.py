@@ -153,7 +153,7 @@ class Connection(web.RequestHandler):
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
         """Called for what fails outside of a page. Behind a connection that has ended, that is no fault."""
         error = kwargs.get("exc_info")
-        if self.transport is None:
+        if self.transport is None or self.transport.is_closing():
             log.debug("connection ended early", reason=type(error).__name__)
         else:
             _log_failure(error)

@@ -61,15 +61,15 @@ class Listener:
         self._handing_over: set[asyncio.Task[None]] = set()
         self._listen()
 
-    def close(self) -> None:
-        """Stop listening. Connections already accepted stay."""
+    async def close(self) -> None:
+        """Stop listening. Connections already accepted stay: return when their protocols have them."""
         if self._paused is not None:
             self._paused.cancel()
         for each in self.sockets:
             self._loop.remove_reader(each)
-        for task in self._handing_over:
-            task.cancel()
         _close(self.sockets)
+        # Cancelled, uvloop would close a transport whose protocol works with it, and not tell the protocol.
+        await asyncio.gather(*self._handing_over)
 
     def _listen(self) -> None:
         self._paused = None

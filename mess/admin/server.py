@@ -61,7 +61,7 @@ class AdminServer:
         """Stop serving; requests that are being answered get a second."""
         if self._listener is not None:
             listener, self._listener = self._listener, None
-            listener.close()
+            await listener.close()
         if self._runner is not None:
             runner, self._runner = self._runner, None
             await runner.cleanup()

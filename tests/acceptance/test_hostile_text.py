@@ -60,6 +60,9 @@ async def watched(config: dict[str, Any]) -> AsyncIterator[list[float]]:
     task = asyncio.create_task(ask())
     try:
         yield found
+        async with asyncio.timeout(PATIENCE / 5):
+            while not found:  # noqa: ASYNC110 - an answer on its way may be the one that took long
+                await asyncio.sleep(0.01)
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -76,7 +76,7 @@ class Setting:
         if not self.sqlite.exists():
             return [each for each in self._find("checkpoints") if "token" in each]
         with contextlib.closing(sqlite3.connect(self.sqlite)) as db:
-            rows = db.execute("SELECT token, updated FROM checkpoints").fetchall()
+            rows = db.execute("SELECT token, updated FROM positions").fetchall()
         return [{"token": token and bson.decode(token), "updated": instant(updated)} for token, updated in rows]
 
     def dead_letters(self) -> list[dict[str, Any]]:

@@ -194,7 +194,7 @@ async def step(kind: str, receiver: Receiver, number: int) -> Step:
     if kind == "queue":
         return await published(receiver)
     if kind == "topics":  # one for each document
-        return await published(receiver, "topic {documentKey._id}")
+        return await published(receiver, "topic {documentKey._id|none}")
     return await webhook(receiver, 3 if kind == "batch" else None, number)
 
 

@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ class RabbitServer(BrokerProcess):
         super().__init__("rabbitmq")
         self.port, self._names_port, distribution = free_port(), free_port(), free_port()
         self._names: subprocess.Popen[bytes] | None = None
-        self._tls_port = free_port()
+        self._tls, self._tls_port = tls is not None, free_port()
         folder = Path(self._folder.name)
         if tls is not None:
             options |= {
@@ -107,6 +108,7 @@ class RabbitServer(BrokerProcess):
         while True:
             try:
                 with self.channel():
+                    self._knock()
                     return
             except (AMQPError, OSError):
                 if process.poll() is not None:
@@ -134,6 +136,11 @@ class RabbitServer(BrokerProcess):
         """Run rabbitmqctl."""
         program = str(Path(self._program).with_name("rabbitmqctl"))
         subprocess.run([program, *arguments], env=self._environment, check=True, capture_output=True)
+
+    def _knock(self) -> None:
+        """Raises OSError while the listener for TLS, which starts after the other one, is not there yet."""
+        if self._tls:
+            socket.create_connection(("127.0.0.1", self._tls_port), timeout=5).close()
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:

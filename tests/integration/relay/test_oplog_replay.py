@@ -438,7 +438,7 @@ async def test_history_that_is_lost_amid_it(own_replica_set: ReplicaSet, lab: La
         later: Timestamp = client.admin.command("ping")["operationTime"]
         client.elsewhere.things.insert_one({})
     async with opened(lab, **options) as work:
-        survey = await asyncio.wait_for(work.survey(), PATIENCE)
+        survey = await asyncio.wait_for(work.survey(), 3 * PATIENCE)
         running = asyncio.create_task(deliver(lab, work, **options))
         await lab.receiver.wait_for(1)
         await asyncio.to_thread(forget_before, own_replica_set, later)

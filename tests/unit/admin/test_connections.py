@@ -191,19 +191,24 @@ async def test_what_is_not_http_gets_a_clean_answer_and_no_traceback(
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("pause", [0.0, 0.1], ids=["at once", "later"])
+@pytest.mark.parametrize("end", ["abort", "write_eof"])
 async def test_a_client_that_goes_away_leaves_nothing_in_the_log(
-    clients: Clients, server: AdminServer, caplog: pytest.LogCaptureFixture
+    clients: Clients, server: AdminServer, end: str, pause: float
 ) -> None:
-    """In the middle of a request, or before its answer."""
-    with caplog.at_level(logging.INFO):
-        for data in (b"", b"GET /sta", REQUEST * 30, b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"):
+    """In the middle of a request, before its answer or behind it."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\n"
+    bodies = [b"Content-Length: 9\r\n\r\nabc", b"Transfer-Encoding: chunked\r\n\r\n5\r\nab"]
+    with capture_logs() as logs:
+        for data in (b"", b"GET /sta", REQUEST * 30, *(head + body for body in bodies)):
             _, writer = await clients.connect(data)
             await writer.drain()
-            writer.transport.abort()
+            await asyncio.sleep(pause)
+            getattr(writer.transport, end)()
         await asyncio.sleep(0.1)
         async with aiohttp.ClientSession(server.url) as session:
             assert (await session.get("/healthz")).status == 200
-    assert not caplog.records
+    assert [line for line in logs if line["log_level"] != "debug"] == []
 
 
 async def test_a_compressed_body_is_not_unpacked(clients: Clients) -> None:

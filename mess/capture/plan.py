@@ -30,9 +30,8 @@ class StreamPlan:
     """One change stream to open.
 
     `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
-    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. Of several streams
-    over one database, only the one with `database_events` hands on the events of the whole database. `fields` are those
-    of a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
+    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. `fields` are those of
+    a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
     server decides. `queries` names the places in the config of the scopes' `match` that are part of `match`.
     """
 
@@ -42,7 +41,6 @@ class StreamPlan:
     match: dict[str, Any] | None
     full_document: str
     full_document_before_change: str
-    database_events: bool = True
     fields: tuple[str, ...] | None = None
     expanded_events: bool | None = None
     queries: tuple[str, ...] = ()
@@ -75,7 +73,7 @@ class StreamPlan:
         """The same stream under another name, for some of its namespaces only; MongoDB evaluates that."""
         condition = _within_regions(regions)
         match = condition if self.match is None else {"$and": [self.match, condition]}
-        return replace(self, name=name, match=match, database_events=False)
+        return replace(self, name=name, match=match)
 
 
 _CAMEL = {
@@ -195,7 +193,6 @@ def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> St
         match=_match(database, branches, config),
         full_document=full_document,
         full_document_before_change=before_change,
-        database_events=name == (database or "*"),
         expanded_events=config.show_expanded_events,
         queries=_queries(branches, config),
     )

@@ -62,7 +62,6 @@ def test_a_query_and_chosen_operations_hold_for_their_collection_only() -> None:
 def test_stream_options_of_their_own_make_a_stream_of_their_own() -> None:
     streams = plans({"shop": {"collections": {"orders": {}, "logs": {"full_document": "off"}}}})
     assert [stream.full_document for stream in streams] == ["update_lookup", "off"]
-    assert [stream.database_events for stream in streams] == [True, False]
     assert len({stream.name for stream in streams}) == 2
 
 

@@ -30,8 +30,8 @@ class StreamPlan:
     """One change stream to open.
 
     `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
-    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. `fields` are those of
-    a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
+    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. `fields` are those
+    of a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
     server decides. `queries` names the places in the config of the scopes' `match` that are part of `match`.
     """
 

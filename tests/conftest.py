@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -20,6 +22,34 @@ from tests.servers.nats import NatsServer
 from tests.servers.process import ServerMissing
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
+
+_SECONDS = {"fault": 15.0, "acceptance": 6.0, "fuzz": 6.0, "integration": 0.7}
+"""What a slow test takes, roughly, by its folder."""
+_WORKERS = 4
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first, and the quick ones behind them, where they fill the gaps.
+
+    `--dist worksteal` cuts the list into one part for each worker, with as many tests in each. Modules stay whole,
+    since some have servers of their own.
+    """
+    modules = [list(module) for _, module in groupby(items, key=lambda item: item.path)]
+    slow = {id(module): _slowness(module) for module in modules}
+    parts: list[list[pytest.Item]] = [[] for _ in range(_WORKERS)]
+    taken = [0.0] * _WORKERS
+    for module in sorted(modules, key=lambda module: -slow[id(module)]):
+        measure = taken if slow[id(module)] else list(map(len, parts))
+        index = measure.index(min(measure))
+        parts[index] += module
+        taken[index] += slow[id(module)]
+    items[:] = [item for part in parts for item in part]
+
+
+def _slowness(module: Sequence[pytest.Item]) -> float:
+    folders = module[0].path.relative_to(Path(__file__).parent).parts
+    return len(module) * _SECONDS.get(folders[0], 0.0)
 
 
 def server_missing(reason: str) -> NoReturn:

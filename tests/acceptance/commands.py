@@ -16,6 +16,8 @@ from typing import Any
 
 import yaml
 
+from tests.acceptance import forked
+
 PATIENCE = 30.0
 SETTINGS = ("MONGODB_URL", "MONGO_URL", "PORT")
 
@@ -33,16 +35,8 @@ def command(*arguments: Any) -> list[str]:
 
 async def mess(*arguments: Any, folder: Path, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, without standing in the way of what this process serves meanwhile."""
-    return await asyncio.to_thread(
-        subprocess.run,
-        command(*arguments),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=patience,
-        check=False,
-    )
+    texts = list(map(str, arguments))
+    return await asyncio.to_thread(forked.run, texts, cwd=folder, env=environment(), timeout=patience)
 
 
 def write(folder: Path, config: dict[str, Any]) -> Path:

@@ -19,6 +19,7 @@ from yarl import URL
 from bench import texts
 from bench.texts import ESCAPES, JSON, LINKS, PLAIN, SECRETS, URLS, Text
 from mess import codec, java_json, tls
+from mess.admin.hosts import Hosts
 from mess.capture import stream
 from mess.capture.client import explain
 from mess.config.document import Document, show
@@ -30,6 +31,7 @@ from mess.config.yaml_file import read_yaml
 from mess.errors import Refused
 from mess.event import Event, Namespace
 from mess.paths import get, parse_path
+from mess.printable import printable, printable_json
 from mess.queues import mqtt, nats
 from mess.queues.broker import Message, Surroundings
 from mess.relay.retry import classify
@@ -146,6 +148,10 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("NATS, a message", lambda text: nats._unfit(_message(text), {"a": text}, 2**40), texts.TOPICS),
     ("MQTT, a topic", _mqtt, texts.TOPICS),
     ("MQTT, a header", lambda text: mqtt._fit(text.encode()), texts.TOPICS),
+    ("admin, Host", Hosts(["*.a.*b*"]).accept, URLS + PLAIN),
+    ("admin, Host: an address", lambda text: Hosts([]).accept(f"[{text}]:1"), texts.NUMBERS + URLS),
+    ("printable", printable, ESCAPES + PLAIN),
+    ("printable JSON", printable_json, ESCAPES + PLAIN + JSON),
     ("classify", lambda text: classify(Refused(text)), LINKS + ESCAPES),
     ("dead letter", _letter, PLAIN + JSON),
     ("plain JSON", lambda text: codec.plain(_event(text).body), PLAIN + JSON),

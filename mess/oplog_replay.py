@@ -29,6 +29,7 @@ from mess.relay.build import Steps, build_pipelines
 from mess.relay.engine import Engine
 from mess.relay.losses import Keeper
 from mess.relay.oplog_replay import Outcome, only
+from mess.relay.router import Claim
 from mess.relay.runner import FixedStreams, StreamRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.values import written_time
@@ -130,7 +131,7 @@ class OplogReplay:
             return
         for each in plans:
             start = StreamStart(each, Position(None, self._first))
-            claim = partial(self._claimed, each)
+            claim = Claim(partial(self._claimed, each), lambda namespace: self._first)
             runner = parts.runner(self._client, start, claim, engine.fail, streams=len(plans), until=self._last)
             self._runners.append(runner)
         try:

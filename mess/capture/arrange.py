@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain, count
+from types import MappingProxyType
 
 from bson import Timestamp
 
@@ -22,6 +23,9 @@ from mess.event import Position
 FAR_BEHIND = 5
 """Seconds of cluster time by which namespaces may lie behind the others of their stream without a stream of their
 own."""
+
+Readers = Mapping[tuple[str, Timestamp], set[str | None]]
+"""The streams that have read the regions which a stream is to deliver from a time on."""
 
 _LAST = Timestamp(2**32 - 1, 2**32 - 1)
 
@@ -136,11 +140,15 @@ def arrange(
     # Regions of globs become coarser only where there would be too many.
     fresh = {rule.region for rule in due if rule.value.new}
     coverage = bounded(simplify([Rule(rule.region, rule.value.covered) for rule in due], NEVER), assigned)
+    readers: dict[tuple[str, Timestamp], set[str | None]] = {}
+    for rule in due:
+        if rule.value.covered.stream is not None:
+            readers.setdefault((rule.value.covered.stream, _time_of(rule.value.covered)), set()).add(rule.value.reader)
     starts: list[StreamStart] = []
     rules = list(coverage)
     skipped: list[Skipped] = []
     for plan in plans:
-        divided = divide(plan, rules, recorded.reached, begin, lost, fresh)
+        divided = divide(plan, rules, recorded.reached, begin, lost, fresh, readers)
         starts += divided.starts
         rules = list(divided.coverage)
         skipped += divided.skipped
@@ -149,7 +157,10 @@ def arrange(
 
 @dataclass(frozen=True, slots=True)
 class _Due:
+    """From when on a stream is to deliver a region, and the stream that has read it so far."""
+
     covered: Covered
+    reader: str | None = None
     new: bool = False
 
 
@@ -157,7 +168,7 @@ def _due(covered: Covered | None, stream: str | None, begin: Begin) -> _Due:
     time = None if covered is None else covered.time
     if stream is not None and time is None:
         return _Due(Covered(stream, begin.time), new=True)
-    return _Due(Covered(stream, time))
+    return _Due(Covered(stream, time), None if covered is None else covered.stream)
 
 
 def divide(
@@ -167,11 +178,13 @@ def divide(
     begin: Begin,
     lost: Lost = Lost(),
     fresh: frozenset[Region] | set[Region] = frozenset(),
+    readers: Readers = MappingProxyType({}),
     taken: Collection[str] = (),
 ) -> Arrangement:
     """The streams that one plan needs: its own, one more for namespaces far behind, and one that waits for those whose
     position is lost. `coverage` is the whole map, in which `plan` has its namespaces;
-    `fresh` are regions that no stream has read yet, `taken` names that other streams have.
+    `fresh` are regions that no stream has read yet, `readers` says which streams have read the others, and `taken` are
+    names that other streams have.
     """
     own = [rule for rule in coverage if rule.value.stream == plan.name and rule.value.time is not None]
     # What is to begin with the oldest change begins with the next one when MongoDB has discarded that meanwhile.
@@ -195,11 +208,11 @@ def divide(
     starts: list[StreamStart] = []
     names: dict[Region, Covered] = {rule.region: rule.value for rule in alive}
     if near:
-        starts.append(_start(plan, near, reached, begin, fresh))
+        starts.append(_start(plan, near, reached, begin, fresh, readers))
     if behind:
         name = _free(f"{main_stream(plan.name)} (catching up)", {plan.name, *taken})
         narrowed = plan.narrowed(name, [rule.region for rule in behind])
-        starts.append(replace(_start(narrowed, behind, reached, begin, fresh), joins=plan.name))
+        starts.append(replace(_start(narrowed, behind, reached, begin, fresh, readers), joins=plan.name))
         names |= {rule.region: Covered(name, rule.value.time) for rule in behind}
     if gone:
         name = _free(f"{main_stream(plan.name)} (history lost)", {plan.name, *taken}) if near else plan.name
@@ -220,14 +233,18 @@ def _start(
     reached: Mapping[str, Reached],
     begin: Begin,
     fresh: frozenset[Region] | set[Region],
+    readers: Readers,
 ) -> StreamStart:
     time = min(map(_time, rules))
     own = reached.get(plan.name)
+    # Changes of a transaction have one cluster time: what another stream read up to that may be amid them.
+    others = [rule for rule in rules if readers.get((str(rule.value.stream), _time(rule))) != {plan.name}]
     if (
         own is not None
         and own.plan == plan.hash
         and own.position.token is not None
         and (own.position.time is None or own.position.time <= time)
+        and all(own.position.time is not None and own.position.time < _time(rule) for rule in others)
     ):
         return StreamStart(plan, own.position)
     new = all(rule.region in fresh for rule in rules)
@@ -251,6 +268,10 @@ def _free(name: str, taken: Collection[str]) -> str:
 
 
 def _time(rule: Rule[Covered]) -> Timestamp:
-    if rule.value.time is None:
+    return _time_of(rule.value)
+
+
+def _time_of(covered: Covered) -> Timestamp:
+    if covered.time is None:
         raise AssertionError("a region that was never covered has no time")
-    return rule.value.time
+    return covered.time

@@ -177,10 +177,11 @@ def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolv
 def _query(config: Config, db: str, coll: str | None = None) -> str:
     """Where in the config the `match` stands that holds for an entry; empty where there is none."""
     database = config.databases[db]
-    if coll is not None and database.collections[coll].match:
-        return show(("databases", db, "collections", coll, "match"))
-    if database.match:
-        return show(("databases", db, "match"))
+    own = None if coll is None else database.collections[coll].match
+    if own is not None:
+        return show(("databases", db, "collections", str(coll), "match")) if own else ""
+    if database.match is not None:
+        return show(("databases", db, "match")) if database.match else ""
     return "match" if config.match else ""
 
 
@@ -223,7 +224,7 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
 def _of_databases(database: str | None, branches: list[_Branch], config: Config) -> list[dict[str, Any]]:
     """The conditions for events of whole databases; where the databases have no `match`, any."""
     entries = list({branch.entry.db: branch.entry for branch in branches}.values())
-    queries = [config.databases[entry.db].match or config.match for entry in entries]
+    queries = [config.match if own is None else own for own in (config.databases[each.db].match for each in entries)]
     if not any(queries):
         return [{"operationType": {"$in": ALWAYS_SEEN}}]
     found: list[dict[str, Any]] = [{"operationType": "invalidate"}]

@@ -21,6 +21,7 @@ from mess.capture.start import time_now, time_oldest
 from mess.errors import HistoryLost, SourceError, SourceUnavailable
 from mess.event import Position
 from mess.telemetry.logging import get_logger
+from mess.typed import command, quoted
 
 log = get_logger("mess.capture")
 
@@ -262,9 +263,10 @@ class ChangeStream:
     async def _past_lost_history(self, error: PyMongoError) -> Batch | None:
         if await self._begins_later():
             return None
+        reset = command(f"checkpoints reset --stream {quoted(self.name)}")
         lost = HistoryLost(
             f"stream {self.name}: the position {_written(self._position)} is no longer in MongoDB's oplog, so changes "
-            f'have been lost to this relay. To continue from now: mess checkpoints reset --stream "{self.name}", or '
+            f"have been lost to this relay. To continue from now: {reset}, or "
             "set `on_history_lost: now`; a larger oplog lets the relay be away for longer"
         )
         if self._on_history_lost == "stop":

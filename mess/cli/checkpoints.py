@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,6 +12,7 @@ from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.errors import ConfigError
 from mess.printable import printable
+from mess.typed import command, quoted
 
 if TYPE_CHECKING:
     from bson import Timestamp
@@ -116,12 +115,11 @@ def reset(
         say("removed what was damaged")
     for row in removed:
         say(f"{printable(row.stream)} ({printable(row.namespaces)}): forgotten. To restore it:")
-        say(f"  mess checkpoints set {cluster_time_text(row.time)} --stream {printable(_quoted(row.stream))}")
+        say(f"  {printable(_restoring(row.stream, row.time))}")
 
 
-def _quoted(name: str) -> str:
-    """A stream's name for a shell: it may be that of a collection, which can hold anything."""
-    return f'"{name}"' if re.fullmatch(r"[\w.,*@ -]+", name) else shlex.quote(name)
+def _restoring(stream: str, time: Timestamp) -> str:
+    return command(f"checkpoints set {cluster_time_text(time)} --stream {quoted(stream)}")
 
 
 def _shown(time: Timestamp) -> str:

@@ -18,6 +18,7 @@ from mess.cli.progress import Bar, progress
 from mess.cli.times import moment
 from mess.errors import ConfigError, HistoryLost, MessError
 from mess.printable import printable
+from mess.typed import command
 
 if TYPE_CHECKING:
     from mess.capture.reach import Connect
@@ -171,7 +172,7 @@ def _tell(work: OplogReplay, total: int, seconds: float) -> None:
     rate = f"{seconds:.1f} s, {outcome.handled / seconds:,.0f} a second"
     say(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
     if outcome.kept:
-        say("`mess dead-letters list` shows what was given up on")
+        say(f"`{command('dead-letters list')}` shows what was given up on")
 
 
 def _tell_how_to_go_on(work: OplogReplay, extent: Extent) -> None:

@@ -48,8 +48,8 @@ class Router(Protocol):
     def route(self, namespace: Namespace) -> Route | None:
         """The route for a namespace's events; None when they are not this stream's to deliver."""
 
-    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
-        """The route for a collection's renaming."""
+    def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
+        """The route for a collection's renaming at a cluster time."""
 
 
 def key_hash(key: Mapping[str, Any]) -> int:
@@ -157,7 +157,7 @@ class Dispatcher:
             except KeyError:
                 route = self._find(namespace)
             if event.operation == "rename":
-                route = self._router.route_rename(namespace, _target(event))
+                route = self._router.route_rename(namespace, _target(event), event.change.get("clusterTime"))
             if route is None or not self._wanted(event, route):
                 left_out.append(event)
                 continue

@@ -12,6 +12,7 @@ from mess.capture.arrange import Arrangement, Reached, Recorded, main_stream
 from mess.capture.coverage import Rule, from_json
 from mess.errors import DamagedState
 from mess.state.records import Gap, Positions
+from mess.typed import command, quoted
 
 _AHEAD = 60
 """Seconds by which a stored time may lie beyond the server's; more is damage, since nothing was read there."""
@@ -26,14 +27,14 @@ def recorded_in(stored: Positions, relay: str) -> Recorded:
             stream = str(error).partition(":")[0]
             raise DamagedState(
                 f"the checkpoint of stream {error} cannot be understood. Restore it from a backup, or give up the "
-                f'position: mess checkpoints reset --stream "{stream}"'
+                f"position: {command(f'checkpoints reset --stream {quoted(stream)}')}"
             ) from error
     try:
         coverage = from_json(stored.coverage)
     except ValueError as error:
         raise DamagedState(
             f"the coverage map of relay {relay!r} is damaged: {error}. Restore the state from a backup, or give up all "
-            "positions: mess checkpoints reset --all"
+            f"positions: {command('checkpoints reset --all')}"
         ) from error
     return Recorded(coverage, {each.stream: Reached(each.plan, each.position) for each in stored.checkpoints})
 
@@ -48,7 +49,7 @@ def verify_times(recorded: Recorded, latest: Timestamp, begin: Timestamp) -> Non
             raise DamagedState(
                 f"the stored position of {name} ({time.as_datetime().isoformat()}) lies in the future of the MongoDB "
                 f"server ({latest.as_datetime().isoformat()}). Restore the state from a backup, or set the position: "
-                f'mess checkpoints set TIME --stream "{name}"'
+                f"{command(f'checkpoints set TIME --stream {quoted(name)}')}"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from bson import Timestamp
 
@@ -13,8 +14,18 @@ from mess.relay.dispatch import Route
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 
-Claim = Callable[[Namespace], Timestamp | None]
-"""From which cluster time on a stream delivers a namespace's events; None where that is not its business."""
+Since = Callable[[Namespace], Timestamp | None]
+"""From which cluster time on a namespace's events are delivered; None where they are not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a stream delivers, and what all streams of the relay together do."""
+
+    own: Since
+    any: Since
+
+
 MakeLane = Callable[[Pipeline], Lane]
 """Makes a lane of a pipeline."""
 
@@ -47,7 +58,7 @@ class ScopeRouter:
 
     def route(self, namespace: Namespace) -> Route | None:
         """See `mess.relay.dispatch.Router`."""
-        since = self._claim(namespace)
+        since = self._claim.own(namespace)
         if since is None:
             return None
         options = resolve(self._config, *namespace)
@@ -63,7 +74,9 @@ class ScopeRouter:
         later = since if self._begin is not None and since > self._begin else None
         return Route(self._groups[key], options.order, operations, later)
 
-    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
-        """By the old name where the config selects it (another stream may see the event too), else by the new."""
-        selected = resolve(self._config, *source) is not None
-        return self.route(source if selected else target)
+    def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
+        """By the old name where that is delivered already at `time` (another stream may see the event too), else by
+        the new."""
+        since = None if resolve(self._config, *source) is None else self._claim.any(source)
+        begun = since is not None and (time is None or since <= time)
+        return self.route(source if begun else target)

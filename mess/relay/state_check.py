@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +21,7 @@ from mess.errors import HistoryLost, SourceError
 from mess.relay.headroom import is_tight
 from mess.relay.outlook import Outlook, outlook
 from mess.state.store import StateStore
+from mess.typed import command, quoted
 from mess.values import spoken
 
 _READ_SECONDS = 3.0
@@ -56,7 +56,7 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
         yield Finding(True, what, warning=True)
     if gaps := await store.gaps():
         count = f"{len(gaps)} gaps are" if len(gaps) > 1 else "1 gap is"
-        yield Finding(True, f"{count} recorded, of changes that were lost: see `mess gaps list`", warning=True)
+        yield Finding(True, f"{count} recorded, of changes that were lost: see `{command('gaps list')}`", warning=True)
 
 
 async def predict(
@@ -139,7 +139,7 @@ def _lost(start: StreamStart, config: Config, found: Outlook) -> Finding:
     return Finding(
         False,
         f"{what}: changes are lost, and a start would not open this stream",
-        f"to continue from now: mess checkpoints reset --stream {json.dumps(start.name)}; "
+        f"to continue from now: {command(f'checkpoints reset --stream {quoted(start.name)}')}; "
         "or set `on_history_lost: now`, which records the gap and continues",
         HistoryLost.exit_code,
     )

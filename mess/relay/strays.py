@@ -12,6 +12,7 @@ from mess.relay.build import stage_names
 from mess.state.sqlite_letters import places_in_file
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
+from mess.typed import command, quoted
 
 log = get_logger("mess.relay")
 
@@ -30,14 +31,15 @@ def strays(config: Config, places: Places) -> Iterator[str]:
             place = (pipeline, step if pipeline in steps else None)
             gone[place] = gone.get(place, 0) + count
     for (pipeline, missing), count in gone.items():
-        option = f"--pipeline {_quoted(pipeline)}"
+        option = f"--pipeline {quoted(pipeline)}"
         if missing is None:
             where = f"the pipeline {pipeline!r}, which no event takes any more"
         else:
             where = f"the step {missing!r} of the pipeline {pipeline!r}, which has no such step any more"
-            option += f" --step {_quoted(missing)}"
+            option += f" --step {quoted(missing)}"
         letters = "1 dead letter belongs" if count == 1 else f"{count} dead letters belong"
-        yield f"{letters} to {where}; `mess dead-letters replay {option} --dry-run` shows which way they would go"
+        dry_run = command(f"dead-letters replay {option} --dry-run")
+        yield f"{letters} to {where}; `{dry_run}` shows which way they would go"
 
 
 async def warn(config: Config, store: StateStore) -> None:
@@ -55,7 +57,3 @@ def in_file(config: Config) -> list[str]:
     if not url.startswith(_SQLITE):
         return []
     return list(strays(config, places_in_file(Path(url.removeprefix(_SQLITE)), config.name)))
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"' if " " in name else name

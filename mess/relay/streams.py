@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from typing import Any, Protocol
 
 from bson import Timestamp
@@ -27,6 +28,7 @@ from mess.relay.runner import StreamRunner
 from mess.relay.window import Window
 from mess.state.store import Checkpoint, Gap, StateStore
 from mess.telemetry.logging import get_logger
+from mess.typed import command, quoted
 
 log = get_logger("mess.relay")
 
@@ -156,7 +158,7 @@ class Streams:
         window = Window(1, 1)
         runner = None
         if not start.waits:
-            runner = self._open(start, lambda namespace: self._claimed(start.name, namespace))
+            runner = self._open(start, Claim(partial(self._since, stream=start.name), self._since))
             window = runner.window
         progress = Progress(start.name, start.plan.hash, window, start.position)
         stream = Stream(start, progress, runner)
@@ -170,9 +172,9 @@ class Streams:
         self.streams.remove(stream)
         self.progress.remove(stream.progress)
 
-    def _claimed(self, name: str, namespace: Namespace) -> Timestamp | None:
+    def _since(self, namespace: Namespace, stream: str | None = None) -> Timestamp | None:
         covered = lookup(self._coverage, namespace)
-        return covered.time if covered is not None and covered.stream == name else None
+        return covered.time if covered is not None and stream in (None, covered.stream) else None
 
     def _begin(self, stream: Stream) -> None:
         if stream.runner is None:
@@ -433,10 +435,11 @@ async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence
 
 
 def _lost(name: str, position: Position) -> str:
+    reset = command(f"checkpoints reset --stream {quoted(name)}")
     return (
         f"its position ({_written(position.time)}) is no longer in MongoDB's oplog, so changes have been lost to this "
-        f'relay. To continue from now: mess checkpoints reset --stream "{name}". A larger oplog lets the relay be away '
-        "for longer; with `on_history_lost: now` it records the gap and continues by itself"
+        f"relay. To continue from now: {reset}. A larger oplog lets the relay be away for longer; with "
+        "`on_history_lost: now` it records the gap and continues by itself"
     )
 
 

@@ -17,6 +17,7 @@ from mess.event import Position
 from mess.state.failover import Unsettled, persist
 from mess.state.records import Checkpoint, LegacyCheckpoint, Positions
 from mess.state.store import superseded
+from mess.typed import command, quoted
 
 T = TypeVar("T")
 
@@ -189,10 +190,10 @@ class MongoPositions:
 
     def _damaged(self, name: str, why: str) -> DamagedState:
         stream = str(name).removeprefix(f"{self._relay}/")
-        option = "--all" if name == self._relay else f"--stream {json.dumps(stream)}"
+        option = "--all" if name == self._relay else f"--stream {quoted(stream)}"
         return DamagedState(
             f"the record {name!r} in collection {self._place} is damaged: {why}. Restore it from a backup, or give up "
-            f"the position: mess checkpoints reset {option}"
+            f"the position: {command(f'checkpoints reset {option}')}"
         )
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:

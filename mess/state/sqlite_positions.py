@@ -15,6 +15,7 @@ from mess.state.letters import OPTIONS
 from mess.state.records import Checkpoint, Gap, LegacyCheckpoint, Positions
 from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
 from mess.state.store import superseded
+from mess.typed import command, quoted
 
 T = TypeVar("T")
 
@@ -169,10 +170,10 @@ def _understood(row: Sequence[Any], read: Callable[[Sequence[Any]], T], table: s
     try:
         return read(row)
     except (bson.errors.BSONError, KeyError, TypeError, ValueError, OverflowError) as error:
-        option = "--all" if table == "coverage" else f"--stream {json.dumps(str(row[0]))}"
+        option = "--all" if table == "coverage" else f"--stream {quoted(str(row[0]))}"
         raise DamagedState(
             f"the record {row[0]!r} in table {table} is damaged: {error}. Restore it from a backup, or give up the "
-            f"position: mess checkpoints reset {option}"
+            f"position: {command(f'checkpoints reset {option}')}"
         ) from error
 
 

@@ -14,7 +14,7 @@ from mess.event import Event, Position
 from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.router import ScopeRouter
+from mess.relay.router import Claim, ScopeRouter
 from mess.relay.stage import Stage
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
@@ -46,7 +46,9 @@ class Stream:
         ]
         begin = Timestamp(1, 1)
         pipelines = {"top level": Pipeline("top level", stages)}
-        router = ScopeRouter(config, lambda namespace: begin, begin, pipelines, self._lane, 1000)
+        router = ScopeRouter(
+            config, Claim(lambda namespace: begin, lambda namespace: begin), begin, pipelines, self._lane, 1000
+        )
         self._dispatcher = Dispatcher(self.window, router)
 
     def _lane(self, pipeline: Pipeline) -> Lane:

@@ -11,6 +11,7 @@ import typer
 
 from mess.cli.times import moment
 from mess.errors import ConfigError
+from mess.typed import command
 
 if TYPE_CHECKING:
     from mess.state.records import Pointer, Wanted
@@ -83,7 +84,7 @@ class Choice:
         """Make sure that every id asked for is there, and something of the documents. Raises ConfigError that names the
         others."""
         found = {pointer.id for pointer in pointers}
-        matching = "`mess dead-letters list` shows them"
+        matching = f"`{command('dead-letters list')}` shows them"
         if missing := [each for each in self.wanted.ids or () if each not in found]:
             others = " that matches" if len(_filters(self.wanted)) > 1 or self.keys else ""
             raise ConfigError(f"no dead letter {', '.join(missing)}{others}; {matching}")

@@ -26,6 +26,7 @@ from mess.cli.state import with_store
 from mess.errors import ConfigError
 from mess.printable import printable, printable_json
 from mess.telemetry.redact import redact
+from mess.typed import command
 
 if TYPE_CHECKING:
     from mess.state.store import DeadLetter, StateStore
@@ -96,7 +97,7 @@ def show(
         return len(pointers)
 
     if not run_async(with_store(load_config(config, mongodb__url=url), print_all, timeout)):
-        raise ConfigError("no dead letter matches; `mess dead-letters list` shows them")
+        raise ConfigError(f"no dead letter matches; `{command('dead-letters list')}` shows them")
 
 
 def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:

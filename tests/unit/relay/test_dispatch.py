@@ -76,7 +76,7 @@ class Bench:
     def route(self, namespace: Namespace) -> Route | None:
         return self._route if namespace.db == ORDERS.db else None
 
-    def route_rename(self, source: Namespace, target: Namespace) -> Route | None:
+    def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         return self.route(source) or self.route(target)
 
     async def feed(self, events: Sequence[Event]) -> None:

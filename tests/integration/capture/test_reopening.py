@@ -69,6 +69,20 @@ async def test_the_query_of_a_database_holds_for_its_drop_too(
     assert told(reader) == [("insert", 1), *((each, None) for each in dropped), ("insert", 2)]
 
 
+@pytest.mark.parametrize("wide", [False, True], ids=["one", "deployment"])
+async def test_an_empty_query_of_a_database_lets_its_drop_through_whatever_the_top_level_asks_for(
+    watch: Watching, db: Db, wide: bool
+) -> None:
+    databases: dict[str, Any] = {f"{db.name}*" if wide else db.name: {"match": {}, "collections": {"orders": {}}}}
+    async with watch.open(databases, match={"fullDocument.total": 1}) as reader:
+        db.orders.insert_one({"_id": 1})
+        await reader.take(1)
+        db.client.drop_database(db.name)
+        db.orders.insert_one({"_id": 2})
+        await reader.take_to(2)
+    assert told(reader) == [("insert", 1), ("drop", None), ("dropDatabase", None), ("insert", 2)]
+
+
 async def test_a_deployment_wide_stream_survives_a_dropped_database(
     watch: Watching, db: Db, mongo: MongoClient[dict[str, Any]]
 ) -> None:

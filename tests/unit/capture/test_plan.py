@@ -139,3 +139,26 @@ def test_a_stream_knows_which_queries_it_has() -> None:
     )
     assert crm.queries == ("match",)
     assert plans({"shop": {}})[0].queries == ()
+
+
+@pytest.mark.parametrize("collections", [{}, {"collections": {"orders": {}}}], ids=["all", "chosen"])
+def test_an_empty_query_of_a_database_stands_in_for_the_top_levels_for_its_drop_too(
+    collections: dict[str, Any],
+) -> None:
+    query = {"operationType": "insert"}
+    [shop, crm] = plans({"shop": {"match": {}, **collections}, "crm": collections}, match=query)
+    assert (shop.match is None) == (not collections)
+    if shop.match is not None:
+        assert shop.match["$or"][0] == {"operationType": {"$in": ["dropDatabase", "invalidate"]}}
+    assert shop.queries == ()
+    assert crm.match is not None
+    assert crm.match["$or"][1] == {"$and": [{"operationType": "dropDatabase"}, query]}
+
+
+def test_an_empty_query_of_globbed_databases_stands_in_for_the_top_levels_for_their_drop_too() -> None:
+    query = {"operationType": "insert"}
+    [stream] = plans({"tenant_*": {"match": {}}, "crm_*": {}}, match=query)
+    assert stream.match is not None
+    [_, tenants, others] = stream.match["$or"][:3]
+    assert query not in tenants["$and"]
+    assert others["$and"][-1] == query

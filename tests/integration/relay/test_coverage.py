@@ -77,6 +77,28 @@ async def test_deploys_that_each_name_one_more_collection_do_not_make_the_state_
     assert sizes[-1] < 3_000
 
 
+@pytest.mark.parametrize("others", [{}, chosen("live", "tmp")], ids=["database", "both"])
+async def test_a_rename_over_a_covered_collection_arrives_although_its_old_name_is_covered_only_later(
+    lab: Lab, others: dict[str, Any]
+) -> None:
+    """Receivers that miss it would keep documents that no longer exist. What came before belongs to the old name."""
+    async with lab.running(databases={lab.db.name: chosen("live")}):
+        lab.db.live.insert_one({"_id": "old"})
+        await lab.receiver.wait_for_events(1)
+    lab.db.tmp.insert_one({"_id": "unseen"})
+    lab.db.tmp.rename("live", dropTarget=True)
+    lab.db.live.insert_one({"_id": "new"})
+    async with lab.running(databases={lab.db.name: others}):
+        await until(lambda: told(lab)[-1:] == [("insert", "new")], "the last change")
+    first = list(dict.fromkeys(told(lab)))
+    assert first == [("insert", "old"), ("rename", None), ("insert", "new")]
+
+
+def told(lab: Lab) -> list[tuple[str, Any]]:
+    bodies = [event.body for event in lab.receiver.accepted]
+    return [(body["operationType"], body.get("documentKey", {}).get("_id")) for body in bodies]
+
+
 async def test_a_collection_that_returns_far_behind_catches_up_beside_the_others_and_joins_them(lab: Lab) -> None:
     """In order per document, with nothing lost, while the others' changes arrive at once."""
     async with lab.running(databases={lab.db.name: chosen("a", "b")}):

@@ -23,7 +23,7 @@ class Group:
     since the first. `failing_since` is when the first one failed, `since` when the first one did that was more than a
     part of an outage, and `counted_since` when the first one that counts did (infinite before that). `due` is when the
     next is to be made (all in `time.monotonic`'s seconds); while `waiting`, that is up to the breaker, which says
-    whether it is `probing`.
+    whether it is `probing`. `named` tells that the log has named them.
     """
 
     events: list[Event]
@@ -41,6 +41,7 @@ class Group:
     due: float = 0.0
     waiting: bool = False
     probing: bool = False
+    named: bool = False
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def halves(self) -> list[Group]:
@@ -55,6 +56,7 @@ class Group:
                 due=0.0,
                 waiting=False,
                 probing=False,
+                named=False,
                 history=self.history.copy(),
             )
             for events in (self.events[:middle], self.events[middle:])

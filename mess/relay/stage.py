@@ -291,8 +291,8 @@ class Stage:
                     if not group.witnessed:
                         breaker.complain(error)
                         self._tell(group)
-                    elif not known.witnessed:
-                        self._name(group)
+                    elif not group.named:
+                        group.named = self._name(group)
                 group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
                 if verdict is Verdict.ROTATE:  # where nothing else is there to probe, it has the next turn, too
                     group.due = min(group.due, judged.probes_at)
@@ -375,19 +375,24 @@ class Stage:
         else:
             log.debug("step still fails", **said)
 
-    def _name(self, group: Group) -> None:
-        """Log once which event fails although others are delivered."""
-        if time.monotonic() - self._named_at >= _TELL_AGAIN:
-            self._named_at = time.monotonic()
+    def _name(self, group: Group) -> bool:
+        """Log which event fails although others are delivered; returns whether its turn has come."""
+        if time.monotonic() - self._named_at < _TELL_AGAIN:
+            return False
+        self._named_at = time.monotonic()
+        said = {"pipeline": self.pipeline, "step": self.name, "error": str(group.error)}
+        namespace, ids = str(group.events[0].namespace), [event.id for event in group.events]
+        if len(ids) == 1:
+            log.warning("event fails while others are delivered, retrying", **said, id=ids[0], namespace=namespace)
+        else:
             log.warning(
-                "event fails while others are delivered, retrying",
-                pipeline=self.pipeline,
-                step=self.name,
-                id=group.events[0].id,
-                namespace=str(group.events[0].namespace),
-                count=len(group.events),
-                error=str(group.error),
+                "batch fails while others are delivered, retrying",
+                **said,
+                count=len(ids),
+                first_id=ids[0],
+                last_id=ids[-1],
             )
+        return True
 
     def _together(self, events: Sequence[Event], errors: Mapping[int, Exception]) -> list[Failure]:
         """The failed events in their order, those that failed together in one."""

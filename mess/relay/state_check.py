@@ -17,7 +17,7 @@ from mess.capture.reach import Connect
 from mess.capture.start import describe_start
 from mess.capture.stream import BRIEF_WAIT_MS, ChangeStream
 from mess.config.model import Config
-from mess.errors import HistoryLost, SourceError
+from mess.errors import HistoryLost, SourceError, StateError
 from mess.relay.headroom import is_tight
 from mess.relay.outlook import Outlook, outlook
 from mess.state.store import StateStore
@@ -25,6 +25,8 @@ from mess.typed import command, quoted
 from mess.values import spoken
 
 _READ_SECONDS = 3.0
+_ROOM = 1024 * 1024
+"""So many free bytes are too few for the state, which writes all that a checkpoint or a dead letter needs twice."""
 _GOES_ON = "with `on_history_lost: now` a start records a gap and continues from now"
 
 
@@ -43,7 +45,12 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
 
     `store` is open; `where` says what it is kept in. Raises StateError.
     """
-    yield Finding(True, f"the state in {where} can be read and written")
+    free = await store.free_bytes()
+    if free is not None and free < _ROOM:
+        what = f"the state in {where} has no room to grow: {free:,} bytes are free on its disk"
+        yield Finding(False, what, "make room there", StateError.exit_code)
+    else:
+        yield Finding(True, f"the state in {where} can be read and written")
     if (other := await store.alive()) is not None:
         what = f"the relay {store.relay!r} is running: {other}. `mess run` would wait for it to stop"
         yield Finding(True, what, warning=True)

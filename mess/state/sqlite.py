@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import shutil
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +19,7 @@ from mess.state.lease import Lease
 from mess.state.letters import pack
 from mess.state.sqlite_file import OpenFiles
 from mess.state.sqlite_lease import SqliteLease
-from mess.state.sqlite_schema import connect
+from mess.state.sqlite_schema import connect, remedy
 from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
@@ -46,8 +48,7 @@ class SqliteStore(StateStore):
         return self._lease
 
     async def verify(self) -> None:
-        if self._files is not None:
-            await self._run(self._files.check)
+        await self._run(self._check_files)
 
     async def open(self, *, lasting: bool = True) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mess-state")
@@ -147,11 +148,25 @@ class SqliteStore(StateStore):
                     "BEGIN IMMEDIATE"
                 )  # waits for another writer here, rather than failing between two statements
                 done = work(db)
-            if self._files is not None:
-                self._files.check()  # what nobody will find again has not been stored
+            self._check_files()  # what nobody will find again has not been stored
             return done
 
         return await self._read(transaction)
+
+    def _check_files(self) -> None:
+        if self._files is None or self._connection is None:
+            return
+        try:
+            self._files.check()
+        except StateError:
+            # What is in the write-ahead log belongs to the file that is gone. Left there, it would be taken for that
+            # of the backup which is put in its place, and destroy it (https://sqlite.org/howtocorrupt.html, 1.4).
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            raise
+
+    async def free_bytes(self) -> int | None:
+        return shutil.disk_usage(self._path.parent).free
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._connection
@@ -160,7 +175,7 @@ class SqliteStore(StateStore):
         try:
             return await self._run(lambda: work(connection))
         except sqlite3.Error as error:
-            raise StateError(f"cannot keep state in {self._path}: {error}") from error
+            raise StateError(f"cannot keep state in {self._path}: {error}{remedy(error, self._path)}") from error
 
     async def _run(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -31,7 +31,8 @@ class OpenFiles:
     def _fail(self, path: Path, what: str) -> None:
         raise StateError(
             f"state.url: {path} was {what} while the relay was using it, so progress cannot be recorded. Stop every "
-            "process that replaces this file, put it back if you have it, and start the relay again"
+            f"process that replaces this file, delete {self._log} and put the file back if you have it, and start the "
+            "relay again"
         )
 
 

@@ -97,11 +97,22 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
-            raise StateError(
-                f"state.url: {path} cannot be used: {error}; see that it is the relay's, or choose another"
-            ) from error
+            mend = remedy(error, path) or "; see that it is the relay's, or choose another"
+            raise StateError(f"state.url: {path} cannot be used: {error}{mend}") from error
         raise
     return db
+
+
+def remedy(error: sqlite3.Error, path: Path) -> str:
+    """What to do about an error, for the end of its message; empty where there is nothing to say."""
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CORRUPT:
+        return (
+            f". Restore a backup: stop every process that uses the file, delete {path}-wal and {path}-shm, which do "
+            f"not belong to the backup and would damage it, and put it in the place of {path}"
+        )
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+        return ". Make room on its disk"
+    return ""
 
 
 def _create_private(path: Path) -> None:

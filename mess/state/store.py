@@ -67,6 +67,10 @@ class StateStore(ABC):
         """The process that runs under the relay's name now, None when none does. It changes nothing."""
         return await self.lease.alive()
 
+    async def free_bytes(self) -> int | None:
+        """How many more bytes the place of the state has room for; None where that is not known."""
+        return None
+
     async def verify(self) -> None:
         """Raises StateError when what the state is kept in is not the one that was opened: a deleted or replaced
         file. Quick, and made to be called every second."""

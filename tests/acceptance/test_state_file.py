@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sqlite3
@@ -14,6 +15,7 @@ import pytest
 import yaml
 
 from tests.acceptance.commands import mess, running, write
+from tests.acceptance.conftest import Db
 
 SECONDS = 4.0
 """A checkpoint interval, and what an end takes on a busy machine."""
@@ -89,6 +91,51 @@ async def test_a_state_file_that_is_deleted_or_replaced_ends_the_relay_with_5(
         assert "state.db" in last
         assert "while the relay was using it" in last
         assert "Traceback" not in relay.text
+
+
+async def test_a_backup_that_takes_the_place_of_a_file_that_was_deleted_in_use_is_whole(
+    config: Path, state: Path, db: Db
+) -> None:
+    """The write-ahead log that the relay leaves behind belongs to the file that is gone."""
+    backup = state.with_name("backup.db")
+    async with running(config) as relay:
+        await relay.connected()
+        db.orders.insert_many({"_id": n} for n in range(5))
+        await relay.until(lambda: sum(line["count"] for line in relay.said("events given up")) == 5, "five letters")
+        assert await relay.stop() == 0
+    shutil.copy2(state, backup)
+    async with running(config) as relay:
+        await relay.connected()
+        # More than the log holds before SQLite writes it into the file for the first time (1,000 pages).
+        db.orders.insert_many({"_id": n, "text": os.urandom(40_000).hex()} for n in range(10, 90))
+        await relay.until(lambda: sum(line["count"] for line in relay.said("events given up")) == 80, "the letters")
+        only_deleted(state)
+        assert await relay.ended() == 5
+        assert f"delete {state}-wal" in relay.text
+    shutil.copy2(backup, state)
+    listed = await mess("dead-letters", "list", "--json", "--config", config, folder=config.parent)
+    assert listed.returncode == 0, listed.stderr
+    assert len(json.loads(listed.stdout)["letters"]) == 5
+    with sqlite3.connect(state) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+
+
+async def test_a_damaged_file_is_said_to_be_with_the_remedy(config: Path, state: Path) -> None:
+    with sqlite3.connect(state) as connection:
+        connection.execute("CREATE TABLE relays (relay TEXT)")
+        connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    with open(state, "r+b") as file:  # noqa: ASYNC230 - nothing else runs
+        file.seek(100)
+        file.write(bytes(4096))
+    for command in ("run", "check"):
+        done = await mess(command, "--config", config, folder=config.parent)
+        assert done.returncode == 5
+        said = done.stderr + done.stdout
+        assert "Restore a backup" in said
+        assert f"{state}-wal" in said.replace("\n", "")
+        assert "Traceback" not in said
 
 
 async def test_a_state_file_that_is_read_copied_or_compacted_is_in_its_place(config: Path, state: Path) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from bson import Timestamp
 
 from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, arrange
-from mess.capture.coverage import NEVER, lookup, simplify, to_json
+from mess.capture.coverage import NEVER, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import assignments, plan
+from mess.capture.region import Region
 from mess.config.model import Config
 from mess.event import Namespace, Position
 
@@ -75,6 +76,34 @@ def test_the_oldest_change_may_be_gone_before_it_is_read_but_not_what_others_hav
     assert begun["crm"].latest is not None
     assert begun["crm"].latest > Timestamp(2_000_000_000, 1)
     assert {start.latest for start in arranged(now, before).starts} == {None}
+
+
+def test_a_token_amid_a_transaction_says_nothing_of_what_another_stream_has_read_of_it() -> None:
+    """All its changes have one cluster time: the main stream is past them, the one that catches up amid them."""
+    shop = {"shop": {"collections": {"orders": {}, "returns": {}}}}
+    [main] = plan(config(shop))
+    orders, returns = Region.of("shop", "orders"), Region.of("shop", "returns")
+    behind = main.narrowed("shop (catching up)", [returns])
+    time = Timestamp(900, 7)
+
+    def at(order: str) -> Position:
+        return Position({"_data": f"82{time.time:08X}{time.inc:08X}{order}"}, time)
+
+    coverage = (
+        Rule(orders, Covered("shop", Timestamp(500, 1))),
+        Rule(returns, Covered(behind.name, Timestamp(890, 1))),
+    )
+    reached = {"shop": Reached(main.hash, at("FF")), behind.name: Reached(behind.hash, at("11"))}
+    [start] = arranged(shop, Recorded(coverage, reached)).starts
+    assert start.position == Position(None, time)
+    # What left the config, and comes back, may have been left amid it, too.
+    left = (coverage[0], Rule(returns, Covered(None, time)))
+    [start] = arranged(shop, Recorded(left, {"shop": reached["shop"]})).starts
+    assert start.position == Position(None, time)
+    # What the stream has read by itself goes on from its token.
+    own = (coverage[0], Rule(returns, Covered("shop", Timestamp(500, 1))))
+    [start] = arranged(shop, Recorded(own, {"shop": reached["shop"]})).starts
+    assert start.position == at("FF")
 
 
 def test_an_oplog_that_is_cut_between_two_looks_at_it_stops_nothing_that_begins_with_its_oldest_change() -> None:

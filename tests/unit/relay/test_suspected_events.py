@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.event import Event
@@ -263,5 +264,40 @@ def test_events_that_cannot_be_sent_hold_nothing_up(probing: bool) -> None:
         assert len(bench.letters.kept) == 300
         assert bench.stage.trouble is None
         await bench.stop()
+
+    clock.run(work())
+
+
+@pytest.mark.parametrize("size", [1, 25])
+def test_the_log_names_the_event_that_fails_however_it_came(size: int) -> None:
+    """By itself, and not the first of the batch that it was found in."""
+
+    async def work() -> None:
+        sink = Receiver(lambda numbers: FORBIDDEN if 13 in numbers else None, size)
+        bench = Line(sink, lanes=2, **USUAL)
+        events = make_events(50)
+        with capture_logs() as logs:
+            bench.feed(events)
+            await feed(bench, 60, every=0.5)
+            await bench.stop()
+        named = [line["id"] for line in logs if line["event"] == "event fails while others are delivered, retrying"]
+        assert set(named) == {events[13].id}
+        assert len(named) == 1, "once is enough"
+
+    clock.run(work())
+
+
+def test_a_batch_that_fails_with_what_no_event_can_cause_is_not_blamed_on_its_first_event() -> None:
+    async def work() -> None:
+        sink = Receiver(lambda numbers: EndpointDown("answered 503") if 13 in numbers else None, 25)
+        bench = Line(sink, lanes=1, **USUAL)
+        events = make_events(25)
+        with capture_logs() as logs:
+            bench.feed(events)
+            await feed(bench, 60, every=0.5)
+            await bench.stop()
+        [line] = [line for line in logs if line["event"].endswith("fails while others are delivered, retrying")]
+        assert line["event"].startswith("batch")
+        assert (line["count"], line["first_id"], line["last_id"]) == (25, events[0].id, events[-1].id)
 
     clock.run(work())

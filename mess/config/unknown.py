@@ -11,8 +11,12 @@ from pydantic.fields import FieldInfo
 
 from mess import steps
 from mess.config.document import Path
+from mess.config.model import StepSpec
 from mess.config.wording import did_you_mean, nearest
 from mess.errors import ConfigError
+from mess.step import StepConfig
+
+_BESIDE_CONFIG = StepSpec.model_fields.keys() - {"name", "config"}
 
 
 def unknown_key(model: type[BaseModel], data: Any, path: Path) -> str:
@@ -22,6 +26,8 @@ def unknown_key(model: type[BaseModel], data: Any, path: Path) -> str:
         data = data[part]
     if len(path) > 2 and path[-3] == "pipeline" and (hint := _step_hint(key, data)):
         return f"unknown key; {hint}"
+    if issubclass(model, StepConfig) and len(path) == 1 and key in _BESIDE_CONFIG:
+        return f"unknown key; it belongs beside config, as in {{name: {model.name}, config: {{…}}, {key}: …}}"
     known: dict[str, FieldInfo] = {}
     for one in _models(model, path[:-1]):
         known |= {field.alias or name: field for name, field in one.model_fields.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
@@ -86,6 +86,10 @@ class RedisBroker(Broker):
             from redis.backoff import NoBackoff
         except ImportError as error:
             raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
+        database = unquote(urlsplit(url).path).strip("/")
+        if database and not (database.isascii() and database.isdecimal()):  # which the client takes for database 0
+            text = "the path is the number of a database; write it like redis://host:6379/0"
+            raise ConfigError([Problem(text, "url")])
         tls = _tls(around.tls) if url.startswith("rediss:") else {}
         try:
             # The pipeline of steps retries, and the step has one timeout for all: a client that does so too would wait

@@ -148,6 +148,7 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
         (queue("redis://host", target="{db"), "brace without its other half"),
         (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
         (queue("redis://host", maxlen=5), "unknown key"),
+        (queue("redis://host:6379/shop"), "the path is the number of a database; write it like redis://host:6379/0"),
         (queue("amqp://host", rabbitmq={"declare": "lazy"}), "quorum"),
         (queue("nats://host", headers={"a b": "c"}), "NATS has no header"),
         (queue("mqtt://one,two"), "names one host"),

@@ -39,6 +39,11 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
             "config.yml:4: pipeline[0].endpoint: unknown key; it belongs under config, as in config: {endpoint: …}",
         ),
         (
+            "databases: {a: }\npipeline:\n  - name: http\n    config: {endpoint: http://x/, on_failure: skip}",
+            "config.yml:4: pipeline[0].config.on_failure: unknown key; it belongs beside config, as in "
+            "{name: http, config: {…}, on_failure: …}",
+        ),
+        (
             "databases: {a: }\npipeline:\n  - name: log\n    http: {}",
             "config.yml:4: pipeline[0].http: unknown key; write {name: http, config: {…}}",
         ),

@@ -164,6 +164,16 @@ async def test_discarding(config: Path, db: Db, receiver: Receiver) -> None:
     assert len(receiver.requests) == 3
 
 
+async def test_a_pipeline_that_nobody_knows(config: Path, db: Db) -> None:
+    """A misspelt name is no pipeline without letters."""
+    for arguments in (["list"], ["replay"], ["replay", "--dry-run"], ["discard", "--yes"]):
+        done = await letters(config, *arguments, "--pipeline", "top levle")
+        assert done.returncode == 2, arguments
+        assert "there is no pipeline 'top levle'" in done.stderr
+        assert "'top level'" in done.stderr
+        assert (await letters(config, *arguments, "--pipeline", "top level")).returncode == 0, arguments
+
+
 async def test_dry_run_says_what_replay_would_do(config: Path, db: Db, receiver: Receiver) -> None:
     async with running(config) as relay:
         await refused(relay, receiver, db, 2)

@@ -14,6 +14,7 @@ from mess.errors import ConfigError
 from mess.typed import command
 
 if TYPE_CHECKING:
+    from mess.config.model import Config
     from mess.state.records import Pointer, Wanted
     from mess.state.store import StateStore
 
@@ -74,10 +75,12 @@ class Choice:
         if everything and not self.everything:
             raise ConfigError("--all contradicts the other options; leave it out, or them")
 
-    async def find(self, store: StateStore) -> Wanted:
-        """What to ask the store for. Raises StateError."""
+    async def find(self, store: StateStore, config: Config) -> Wanted:
+        """What to ask the store for. Raises StateError, and ConfigError for a pipeline that neither the config nor a
+        letter has."""
         from mess.state.keys import with_keys
 
+        await self._know_pipeline(store, config)
         return await with_keys(store, self.wanted, self.keys) if self.keys else self.wanted
 
     def all_found(self, pointers: Iterable[Pointer]) -> None:
@@ -90,6 +93,17 @@ class Choice:
             raise ConfigError(f"no dead letter {', '.join(missing)}{others}; {matching}")
         if self.keys and not found:
             raise ConfigError(f"no dead letter of a document with the _id {' or '.join(self.keys)}; {matching}")
+
+    async def _know_pipeline(self, store: StateStore, config: Config) -> None:
+        from mess.config.scope import pipelines
+
+        asked, known = self.wanted.pipeline, {each.name for each in pipelines(config)}
+        if asked is None or asked in known:
+            return
+        known |= {pipeline for pipeline, _ in await store.dead_letter_places()}
+        if asked not in known:
+            names = ", ".join(repr(each) for each in sorted(known) if each)
+            raise ConfigError(f"there is no pipeline {asked!r}, in the config or in a dead letter; there are: {names}")
 
 
 def choose(

@@ -59,7 +59,7 @@ def discard(
     loaded = load_config(config, mongodb__url=url)
 
     async def find(store: StateStore) -> tuple[Wanted, list[Pointer]]:
-        wanted = await choice.find(store)
+        wanted = await choice.find(store, loaded.config)
         return wanted, await store.pointers(wanted)
 
     wanted, pointers = run_async(with_store(loaded, find, timeout))

@@ -74,7 +74,7 @@ def export(
         from mess.state.letters import DamagedLetter
 
         options = json_util.CANONICAL_JSON_OPTIONS if json is Json.canonical else json_util.RELAXED_JSON_OPTIONS
-        pointers = await store.pointers(await choice.find(store))
+        pointers = await store.pointers(await choice.find(store, loaded.config))
         choice.all_found(pointers)
         written, damaged = 0, []
         with _opened(output) as file, progress("exporting", letters(len(pointers)), len(pointers)) as bar:

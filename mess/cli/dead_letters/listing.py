@@ -52,13 +52,14 @@ def list_(
 ) -> None:
     """List dead letters, the newest first."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
+    loaded = load_config(config, mongodb__url=url)
 
     async def collect(store: StateStore) -> tuple[list[DeadLetter], int, int]:
-        wanted = await choice.find(store)
+        wanted = await choice.find(store, loaded.config)
         found = [letter async for letter in store.dead_letters(wanted, limit=limit)]
         return found, await store.count_dead_letters(wanted), await store.count_dead_letters()
 
-    letters, matching, total = run_async(with_store(load_config(config, mongodb__url=url), collect, timeout))
+    letters, matching, total = run_async(with_store(loaded, collect, timeout))
     if json:
         shown = [shape(letter, whole=False) for letter in letters]
         _print_json({"total": total, "matching": matching, "letters": shown})
@@ -86,9 +87,10 @@ def show(
     reason, and the last attempts."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
+    loaded = load_config(config, mongodb__url=url)
 
     async def print_all(store: StateStore) -> int:
-        pointers = await store.pointers(await choice.find(store))
+        pointers = await store.pointers(await choice.find(store, loaded.config))
         choice.all_found(pointers)
         for pointer in pointers:
             letter = await store.dead_letter(pointer.id)
@@ -96,7 +98,7 @@ def show(
                 _print_json(shape(letter))
         return len(pointers)
 
-    if not run_async(with_store(load_config(config, mongodb__url=url), print_all, timeout)):
+    if not run_async(with_store(loaded, print_all, timeout)):
         raise ConfigError(f"no dead letter matches; `{command('dead-letters list')}` shows them")
 
 

@@ -90,7 +90,7 @@ def replay(
 
     async def work(store: StateStore) -> bool:
         replayer = replayer_for(loaded, store, whole=whole_pipeline, through=through)
-        pointers = await store.pointers(await choice.find(store))
+        pointers = await store.pointers(await choice.find(store, loaded.config))
         choice.all_found(pointers)
         if dry_run:
             await _foretell(replayer, pointers)

@@ -16,6 +16,7 @@ from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceU
 
 _CLOSE_SECONDS = 1.0
 _PLACE = "_mess_place"
+_WITH_USER = "mongodb://user:password@host/?authSource=admin"
 
 ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
 
@@ -113,7 +114,10 @@ def explain(error: Exception, option: str = "mongodb.url") -> SourceError:
         return error
     if isinstance(error, OperationFailure):
         if error.code in (18, 8000):
-            return NotPermitted(f"MongoDB refused the user name or password: {_brief(error)}. Check {option}")
+            reason = _brief(error).rstrip(".")
+            return NotPermitted(f"MongoDB refused the user name or password: {reason}. Check {option}")
+        if error.code == 13 and "requires authentication" in str(error):
+            return NotPermitted(f"{_brief(error)}, and {option} names no user: write it like {_WITH_USER}")
         if error.code == 13:
             return LacksPrivilege(f"the MongoDB user lacks a privilege: {_brief(error)}")
     if isinstance(error, ConfigurationError) and not _is_dns_failure(error):

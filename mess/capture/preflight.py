@@ -20,6 +20,8 @@ from mess.capture.reach import answer
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
 from mess.values import spoken
 
+_EXISTING = "where the role exists already, write updateRole in place of createRole"
+
 
 async def verify(client: Any) -> dict[str, Any]:
     """The server's `hello`, when it is one that has change streams.
@@ -69,7 +71,7 @@ def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) ->
         yield
     except LacksPrivilege as error:
         command = role_command(plans, state_database)
-        raise NotPermitted(f"{error}. A role with all that the relay needs: {command}") from error
+        raise NotPermitted(f"{error}. A role with all that the relay needs ({_EXISTING}): {command}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,8 @@ async def _stream(client: Any, plan: StreamPlan, state_database: str | None, pla
         await database.command({"killCursors": collection, "cursors": [reply["cursor"]["id"]]})
     except PyMongoError as error:
         reason = stop_reason(error, plan) or explain(error)
-        mend = role_command(plans, state_database) if isinstance(reason, LacksPrivilege) else ""
+        lacks = isinstance(reason, LacksPrivilege)
+        mend = f"{role_command(plans, state_database)}\n({_EXISTING})" if lacks else ""
         return Finding(False, str(reason), mend)
     return Finding(True, f"change stream {plan.name} opens")
 

@@ -55,7 +55,7 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
             raise StateError(f"cannot {what}: {error}") from error
         except PyMongoError as error:
             if not _may_pass(error):
-                raise StateError(f"cannot {what}: {brief(error)}{mend(error)}") from error
+                raise StateError(f"cannot {what}: {brief(error).rstrip('.')}{mend(error)}") from error
             pause = min(_LONGEST_PAUSE, pause * 2 or _warn(what, error))
             if clock() + pause > deadline:
                 raise StateError(
@@ -74,7 +74,12 @@ def mend(error: BaseException | None) -> str:
     if not is_refusal(error):
         return ""
     if _AUTHENTICATION_FAILED in _codes(error):
-        return " Check user, password and authSource in the url"
+        return ". Check user, password and authSource in the url"
+    if "requires authentication" in str(error):
+        return (
+            ". The connection string (`state.url`, else `mongodb.url`) names no user: write it like "
+            "mongodb://user:password@host/?authSource=admin"
+        )
     return (
         ". Grant the user the role readWrite on the state database (`state.database`), or keep the state in a file: "
         "state.url: sqlite:///mess.db"

@@ -65,10 +65,10 @@ class MongoStore(StateStore):
             await self._relays.update_one({"_id": self.relay, "epoch": {"$lt": 0}}, {"$set": {"epoch": 0}})
 
         try:
-            await self._persist("write state", prove_writable)
+            await self._persist(f"write state in the database {self._name}", prove_writable)
         except StateError as error:
             if is_refusal(error.__cause__):
-                raise NotPermitted(f"{error} (database {self._name})") from error
+                raise NotPermitted(str(error)) from error
             raise
         if lasting:
             await self._letters.open()

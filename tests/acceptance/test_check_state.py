@@ -226,6 +226,16 @@ async def test_a_state_that_may_not_be_written(tmp_path: Path, receiver: Receive
         assert line.startswith("no  ")
         assert "readWrite" in line
 
+        lines = await check(write(tmp_path, {**options, "databases": {"other": {}}}), code=3)
+        assert about(lines, 'createRole"')
+        assert about(lines, "updateRole")  # the role may be there from an earlier attempt
+
+        nobody = {**options, "mongodb": {"url": f"mongodb://{node.address}/?replicaSet=rs0"}}
+        lines = await check(write(tmp_path, nobody), code=3)
+        assert "names no user" in about(lines, "cannot write state")
+        assert "mongodb.url names no user" in about(lines, "stream ")
+        assert not [line for line in lines if "createRole" in line or "readWrite" in line], lines
+
 
 async def test_a_young_oplog_is_no_short_one(tmp_path: Path, own_replica_set: ReplicaSet) -> None:
     options = {"mongodb": {"url": own_replica_set.url}, "databases": {"shop": {}}, "pipeline": ["log"]}

@@ -8,6 +8,7 @@ from pymongo.errors import OperationFailure
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.errors import stop_reason
 from mess.capture.plan import plan
+from mess.capture.preflight import telling_the_role
 from mess.config.model import Config
 from mess.errors import ConfigError, NotPermitted
 
@@ -19,7 +20,22 @@ def test_a_missing_privilege_is_told_from_a_wrong_password() -> None:
     assert str(lacking) == "the MongoDB user lacks a privilege: not authorized on shop"
     wrong = stop_reason(OperationFailure("Authentication failed.", 18))
     assert type(wrong) is NotPermitted
-    assert "Check mongodb.url" in str(wrong)
+    assert str(wrong).endswith("Authentication failed. Check mongodb.url")
+
+
+def test_a_url_without_a_user_is_told_from_a_missing_privilege() -> None:
+    """There is no user whom a role could help."""
+    reason = explain(OperationFailure("Command aggregate requires authentication", 13), "state.url")
+    assert type(reason) is NotPermitted
+    assert "state.url names no user: write it like mongodb://user:password@host" in str(reason)
+
+
+def test_the_command_for_the_role_says_what_to_do_where_the_role_exists() -> None:
+    """MongoDB refuses createRole for a role that exists."""
+    plans = plan(Config.model_validate({"databases": {"shop": {}}, "pipeline": ["log"]}))
+    words = r"updateRole in place of createRole\): db\.getSiblingDB"
+    with pytest.raises(NotPermitted, match=words), telling_the_role(plans, "mess"):
+        raise LacksPrivilege("not authorized on shop")
 
 
 @pytest.mark.parametrize("code", [8000, 91, 11600])

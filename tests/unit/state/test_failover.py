@@ -109,6 +109,14 @@ async def test_a_wrong_password_is_not_a_missing_role() -> None:
         await persist("store", Flaky(OperationFailure("Authentication failed.", 18)), 5)
 
 
+async def test_a_url_without_a_user_is_not_a_missing_role() -> None:
+    """There is no user to grant one to."""
+    with pytest.raises(StateError) as caught:
+        await persist("store", Flaky(OperationFailure("Command update requires authentication", 13)), 5)
+    assert "names no user: write it like mongodb://user:password@host" in str(caught.value)
+    assert "readWrite" not in str(caught.value)
+
+
 async def test_a_failover_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
     """Not at every attempt."""
     await persist("store", Flaky(AutoReconnect("gone"), 5), 5)

@@ -93,6 +93,15 @@ async def test_check_names_what_is_missing_and_how_to_mend_it(tmp_path: Path, co
     assert (await mess("check", "--config", config, folder=tmp_path)).returncode == 0
 
 
+def folder_of_another(config: Path) -> Path:
+    """A folder with the config of another relay, which commands take there by default."""
+    folder = config.parent / "elsewhere"
+    (folder / "config").mkdir(parents=True)
+    options = yaml.safe_load(config.read_text())
+    (folder / "config" / "config.yml").write_text(yaml.safe_dump({**options, "name": f"{options['name']}-other"}))
+    return folder
+
+
 async def test_checkpoints_are_listed_moved_and_forgotten(
     tmp_path: Path, config: Path, db: Db, receiver: Receiver
 ) -> None:
@@ -126,11 +135,13 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
     forgotten = await run("reset", "--all")
     assert db.name not in await run("list")
     # What it prints restores what it removed, though there is no checkpoint any more.
-    restore = re.search(r"mess checkpoints set (\d+:\d+) --stream (.*)", forgotten)
+    restore = re.search(r"mess (checkpoints set (\d+:\d+) --stream .*)", forgotten)
     assert restore is not None
-    await run("set", restore[1], "--stream", shlex.split(restore[2])[0])
-    assert restore[1] in listed
-    assert restore[1] in await run("list")
+    # As it stands there, from another folder, in which there is the config of another relay.
+    typed = await mess(*shlex.split(restore[1]), folder=folder_of_another(config))
+    assert typed.returncode == 0, typed.stderr
+    assert restore[2] in listed
+    assert restore[2] in await run("list")
 
 
 async def test_the_positions_of_a_running_relay_are_moved_only_by_force(tmp_path: Path, config: Path, db: Db) -> None:

@@ -1,0 +1,32 @@
+"""Commands in messages, as they have to be typed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mess.typed import command, quoted, set_config
+
+
+@pytest.fixture(autouse=True)
+def _no_config() -> Iterator[None]:
+    yield
+    set_config(None)
+
+
+def test_the_default_config_needs_no_word() -> None:
+    assert command("gaps list") == "mess gaps list"
+
+
+def test_a_config_that_was_named_is_named_again_by_its_whole_path() -> None:
+    set_config(Path("my configs/other.yml"))
+    typed = shlex.split(command("checkpoints reset --all"))
+    assert typed == ["mess", "checkpoints", "reset", "--all", "--config", str(Path.cwd() / "my configs/other.yml")]
+
+
+@pytest.mark.parametrize("name", ["shop", "shop (catching up)", "*", 'a"b', "$(reboot)", "`x`", "it's", "a\nb"])
+def test_a_shell_takes_a_quoted_name_for_what_it_is(name: str) -> None:
+    assert shlex.split(f"mess --stream {quoted(name)}") == ["mess", "--stream", name]

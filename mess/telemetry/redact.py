@@ -7,8 +7,10 @@ may come from an endpoint, a broker or a document.
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -23,6 +25,12 @@ _MANY = 300
 _MARGIN = 8 * 1024
 _AFTER_CUT = " \t\r\n\"'`.…,;:!)]}>"
 """What others put behind a text that they have cut."""
+_NOTE = re.compile(r"[\[(<…]|\.\.\.")
+"""How their notes begin that a text has been cut, such as `[truncated]`."""
+_LONGEST_NOTE = 64
+_LONGEST_ESCAPE = 33
+_BROKEN = re.compile(r"(?:%[0-9A-Fa-f]?|\\(?:x[0-9A-Fa-f]?|u[0-9A-Fa-f]{0,3})?|&#?[0-9A-Za-z]{0,31}|[^ -~])\Z")
+"""What is left of an escape that has been cut, or of a letter of several bytes."""
 _HARMLESS = (type(None), bool, int, float)
 
 # Drivers also name URLs that are not the config's own. These two need no more than one look at each character: the
@@ -83,6 +91,8 @@ class _Index:
 
     def __init__(self, needles: Iterable[str]) -> None:
         self.needles = tuple(needles)
+        self._keyed = [(needle[:_KEY], needle) for needle in self.needles]
+        self._sorted = sorted(self.needles)
         self._by_beginning: dict[str, list[str]] = {}
         for needle in self.needles:
             self._by_beginning.setdefault(needle[:SHORTEST], []).append(needle)
@@ -110,16 +120,19 @@ class _Index:
                 yield at, end
                 at = text.find(key, end)
         # At the end, too, as much of a beginning as has not been cut off.
-        end = len(text.rstrip(_AFTER_CUT))
-        for at in range(max(0, end - _KEY), end - SHORTEST + 1):
-            for needle in self._by_beginning.get(text[at : at + SHORTEST], ()):
-                if needle.startswith(text[at:end]):
+        for cut, end in _cuts(text):
+            for at in range(max(0, cut - _KEY), cut - SHORTEST + 1):
+                if text[at : at + SHORTEST] in self._by_beginning and self._begins_one(text[at:cut]):
                     yield at, end
+
+    def _begins_one(self, beginning: str) -> bool:
+        place = bisect_left(self._sorted, beginning)
+        return place < len(self._sorted) and self._sorted[place].startswith(beginning)
 
     def _candidates(self, text: str) -> Iterable[str]:
         # Looking for each of a few is faster than looking at each character.
         if len(self.needles) < _MANY and 2 * len(text) > len(self.needles):
-            return self.needles
+            return [needle for key, needle in self._keyed if key in text]
         beginnings = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
         return [
             needle for beginning in beginnings & self._by_beginning.keys() for needle in self._by_beginning[beginning]
@@ -189,6 +202,18 @@ def _forms(secret: str) -> Iterator[str]:
                 break
 
 
+def _cuts(text: str) -> Iterator[tuple[int, int]]:
+    """Where a text may have been cut, each with the end of what is left there of an escape."""
+    last = len(text.rstrip(_AFTER_CUT))
+    first = max(0, last - _LONGEST_NOTE)
+    for note in (last, *[found.start() for found in _NOTE.finditer(text, first, last)]):
+        end = first + len(text[first:note].rstrip(_AFTER_CUT))
+        yield end, end
+        cut = end
+        while cut > first and (broken := _BROKEN.search(text, max(first, cut - _LONGEST_ESCAPE), cut)):
+            yield (cut := broken.start()), end
+
+
 def _written(plain: str) -> Iterator[str]:
     forms = [plain, plain.replace(" ", "+")]
     if not plain.isascii():
@@ -196,7 +221,18 @@ def _written(plain: str) -> Iterator[str]:
         # Read as another encoding, or written as one that has no such letters.
         forms += [data.decode("latin-1"), data.decode("cp1252", "replace"), plain.encode("ascii", "replace").decode()]
         forms += [plain.encode("latin-1", "replace").decode("utf-8", "replace")]
+    if len(plain) >= SHORTEST:
+        forms += _base64(plain.encode("utf-8", "replace"))
     yield from (form for form in forms if len(form) >= SHORTEST)
+
+
+def _base64(data: bytes) -> Iterator[str]:
+    """What any text that holds `data` holds in base64: the characters that depend on nothing else."""
+    for before, mixed in enumerate((0, 2, 3)):
+        text = base64.b64encode(bytes(before) + data).decode()
+        inner = text[mixed : text.index("=") - 1] if "=" in text else text[mixed:]
+        yield inner
+        yield inner.replace("+", "-").replace("/", "_")
 
 
 def _alike(needle: str, text: str, at: int, known: int) -> int:

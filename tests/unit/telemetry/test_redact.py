@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import re
@@ -95,6 +96,48 @@ def test_what_a_server_has_cut_in_the_middle_is_hidden() -> None:
     """Redis cuts each argument that it repeats."""
     text = f"unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'me' '{TOKEN[:30]}' "
     assert Redactor([TOKEN])(text) == "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'me' '***' "
+
+
+@pytest.mark.parametrize("spelling", ["url, every letter", "JSON, upper case", "HTML, by hexadecimal number"])
+def test_the_beginning_of_a_secret_whose_escape_is_cut_is_hidden(spelling: str) -> None:
+    """Whoever cuts a text does not care for its escapes."""
+    whole = SPELLINGS[spelling](TOKEN)
+    each = len(whole) // len(TOKEN)
+    for cut in range(6 * each, 16 * each):
+        for end in ("", "…", " [truncated]"):
+            clean = Redactor([TOKEN])(f"token {whole[:cut]}{end}")
+            assert clean.replace("\\", "") == f"token ***{end}"
+
+
+@pytest.mark.parametrize("cut", ["%C3", "\\xc3", "\\", "\ufffd", "&", "&#x", "%26%2", "\\u00"])
+def test_what_is_left_of_a_letter_hides_no_secret_before_it(cut: str) -> None:
+    """Half a letter, half an escape, and one within the other."""
+    assert Redactor(["passwörd<>"])(f"it was passw\\u00f6{cut}") == "it was ***"
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["[truncated]", " [truncated]", "<br/>", "</p></body></html>", "(cut)", "… 300 more", "...more", "... (300 B)"],
+)
+def test_a_note_that_a_text_has_been_cut_hides_no_secret_before_it(note: str) -> None:
+    """Every beginning of six characters is hidden."""
+    for length in range(6, 16):
+        assert Redactor([TOKEN])(f"token {TOKEN[:length]}{note}") == f"token ***{note}"
+
+
+@pytest.mark.parametrize("secret", [SECRET, TOKEN, "h0rse9", "h0rse9x", "h0rse9xy", "a?>~?>~?>?"])
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.urlsafe_b64encode])
+def test_a_secret_within_base64_is_hidden(secret: str, encode: Callable[[bytes], bytes]) -> None:
+    """An endpoint may repeat a whole request so. What remains gives no more than the characters at the secret's ends,
+    of which some bits depend on what stands around it."""
+    for before in range(4):
+        for after in range(4):
+            text = encode(b"b" * before + secret.encode() + b"a" * after).decode()
+            shown = Redactor([secret])(f"it said {text}!").removeprefix("it said ").removesuffix("!")
+            head, _, tail = shown.partition("***")
+            assert "***" in shown
+            assert len(head) <= (8 * before + 9) // 6
+            assert len(tail.rstrip("=")) <= (8 * after + 9) // 6
 
 
 def test_overlapping_secrets_are_hidden_as_one() -> None:

@@ -10,8 +10,9 @@ try:
 except ImportError:  # Windows has no such limits
     resource = None  # type: ignore[assignment]
 
-from aiohttp import web
+from aiohttp import EMPTY_PAYLOAD, web
 from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
 
 from mess.telemetry.logging import get_logger
 
@@ -27,7 +28,13 @@ PARSER_LIMITS: dict[str, Any] = {
     "max_headers": 64,
     # A compressed body is never read, and must not be unpacked on its way into the bin.
     "auto_decompress": False,
+    # Seconds before a connection closes whose request had a body. Closed at once, it would be reset under a client that
+    # still sends and has not read the answer.
+    "lingering_time": 1.0,
 }
+
+# How many bytes are parsed at a time: an error repeats them several times over, and of a body no more is looked at.
+_PIECE = 1024
 
 # Of few descriptors, most are for deliveries.
 _SHARE, _FEWEST = 8, 4
@@ -107,11 +114,17 @@ class Connections:
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol, which reports to `Connections` and answers malformed requests in few words."""
+    """aiohttp's protocol, which reports to `Connections` and answers malformed requests in few words.
+
+    Whatever is not a request without a body is the last that is read of a connection: it is answered, and the
+    connection closes.
+    """
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
+        self._unparsed = b""
+        self._last_received = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -121,7 +134,41 @@ class Connection(web.RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """See `asyncio.Protocol`."""
         self._connections.closed(self)
+        self._unparsed = b""
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`. The base class calls it without data to go on when requests have been answered."""
+        data, self._unparsed = self._unparsed + data, b""
+        start = 0
+        while not self._last_received:
+            known = len(self._messages)
+            super().data_received(data[start : start + _PIECE])
+            start += _PIECE
+            self._end_with_last(known)
+            if start >= len(data):
+                break
+            if len(self._messages) >= self._max_msg_queue_size:
+                self._unparsed = data[start:]
+                return
+        if self._last_received and self.transport is not None and not self.transport.is_closing():
+            self.transport.pause_reading()
+
+    def _end_with_last(self, known: int) -> None:
+        """Stop reading if a request after the first `known` ones is to be the last."""
+        for index in range(known, len(self._messages)):
+            message, payload = self._messages[index]
+            if not isinstance(message, RawRequestMessage):
+                # Its frames hold all that was read, and the error itself: only the garbage collector would free them.
+                message.exc.__traceback__ = None
+            elif payload is EMPTY_PAYLOAD and not message.upgrade:
+                continue
+            while len(self._messages) > index + 1:
+                self._messages.pop()
+            # What follows a declined upgrade would be parsed all at once.
+            self._upgraded, self._message_tail = False, b""
+            self._last_received = True
+            return
 
     def answering(self) -> None:
         """A complete request has come."""
@@ -131,6 +178,8 @@ class Connection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """See `aiohttp.web.RequestHandler`."""
+        if self._last_received and not self._messages:
+            resp.force_close()
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import logging
+import socket
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -209,6 +212,100 @@ async def test_a_client_that_goes_away_leaves_nothing_in_the_log(
         async with aiohttp.ClientSession(server.url) as session:
             assert (await session.get("/healthz")).status == 200
     assert [line for line in logs if line["log_level"] != "debug"] == []
+
+
+BODY = b"POST /count HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+ENDLESS = b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\n"
+UPGRADE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("head", "rest"),
+    [
+        pytest.param(b"", b"\0", id="zeros"),
+        pytest.param(REQUEST, b"\0", id="behind a request"),
+        pytest.param(UPGRADE, b"\0", id="behind an upgrade"),
+        pytest.param(BODY, b"ffff\r\n" + b"a" * 0xFFFF + b"\r\nno chunk\r\n", id="in a body"),
+    ],
+)
+async def test_garbage_takes_no_memory(server: AdminServer, head: bytes, rest: bytes) -> None:
+    """However much is sent, on however many connections, and before any garbage collection."""
+    data = head + rest * (1_300_000 // len(rest))
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(6):
+            await asyncio.to_thread(_send, server, data)
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "rest"),
+    [
+        pytest.param(ENDLESS, b"200 OK", b"a" * 65536, id="length"),
+        pytest.param(BODY, b"405 Method Not Allowed", b"ffff\r\n" + b"a" * 0xFFFF + b"\r\n", id="chunks"),
+        pytest.param(UPGRADE, b"200 OK", b"a" * 65536, id="upgrade"),
+        pytest.param(b"\0\r\n\r\n", b"400 Bad Request", b"a" * 65536, id="garbage"),
+    ],
+)
+async def test_a_body_is_not_read(server: AdminServer, head: bytes, status: bytes, rest: bytes) -> None:
+    """The request is answered, and then the connection closes, whatever else is sent: more than fits the system's
+    buffers is never taken."""
+    sent, said = await asyncio.to_thread(_send, server, head + rest * 1000)
+    assert sent < 30_000_000
+    assert said.startswith(b"HTTP/1.1 " + status)
+    assert b"\r\nConnection: close\r\n" in said
+
+
+def _send(server: AdminServer, data: bytes) -> tuple[int, bytes]:
+    """Send as much as the server takes before it closes the connection: how much that was, and the answer."""
+    sent, said = 0, b""
+    with socket.create_connection(("127.0.0.1", int(server.url.rpartition(":")[2])), timeout=5) as client:
+        try:
+            while sent < len(data):
+                sent += client.send(memoryview(data)[sent:])
+        except ConnectionError:
+            pass
+        try:
+            while chunk := client.recv(65536):
+                said += chunk
+        except ConnectionError:
+            pass
+    return sent, said
+
+
+async def test_a_client_that_sends_a_body_late_gets_its_answer(clients: Clients) -> None:
+    """The connection is not closed under it; the answer says that it will be."""
+    client = await clients.connect(BODY)
+    await asyncio.sleep(0.1)
+    for _ in range(3):
+        client[1].write(b"1\r\na\r\n")
+        await asyncio.sleep(0.02)
+    said = await answer(client)
+    assert said.startswith(b"HTTP/1.1 405")
+    assert b"\r\nConnection: close\r\n" in said
+
+
+@pytest.mark.parametrize("first", [BODY + b"0\r\n\r\n", UPGRADE], ids=["body", "upgrade"])
+async def test_nothing_is_read_behind_a_request_with_a_body(clients: Clients, first: bytes) -> None:
+    """Requests before it are answered, those behind it are not."""
+    said = await clients.say(REQUEST * 3 + first + REQUEST * 3)
+    assert said.count(b"HTTP/1.1 ") == 4
+    assert said.count(b"Connection: close") == 1
+
+
+async def test_many_requests_at_once_are_all_answered(clients: Clients) -> None:
+    """In their order, long headers among them, and the connection goes on."""
+    client = await clients.connect()
+    for _ in range(2):
+        long = b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"X-Long: %b\r\n" % (b"a" * 3000) * 3 + b"\r\n"
+        client[1].write((REQUEST + long) * 100)
+        for _ in range(100):
+            assert b'{"status":"ok"}' in await answer(client)
+            assert b'"links"' in await answer(client)
 
 
 async def test_a_compressed_body_is_not_unpacked(clients: Clients) -> None:

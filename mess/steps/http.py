@@ -81,7 +81,7 @@ class HttpConfig(StepConfig, Format):
     endpoint: HttpUrlTemplate
     """The URL to send to, as a template: in its path and query, `{…}` stands for a value of the event, percent-encoded,
     as in `https://example.com/hooks/{db}/{collection}`. An event that lacks the value is refused, unless the
-    placeholder has a default: `{fullDocument.region|eu}`."""
+    placeholder has a default: `{fullDocument.region|eu}`. So is one whose URL is longer than 8,000 characters."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
     headers: Annotated[dict[str, str], AfterValidator(_headers), Secret(of_headers)] = Field(

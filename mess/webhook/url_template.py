@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import count
 from typing import Annotated
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from pydantic import AfterValidator, Field
 from yarl import URL
@@ -17,8 +18,13 @@ from mess.secret import Secret, of_http_url
 from mess.template import Template
 from mess.webhook.url import http_url
 
+LONGEST = 8000
+"""How many characters a URL has at the most. Every server should take as many (RFC 9110, 4.1); those that do not take
+more answer in ways that look like an outage, such as a connection that breaks."""
+
 _DOT = "%2E"
 _SHORT = 200  # characters
+_TOO_LONG = f"longer than {LONGEST:,} characters, which many servers do not take"
 
 
 class UrlTemplate:
@@ -28,13 +34,15 @@ class UrlTemplate:
     its parameter's value. `constant` tells whether all events go to the same URL, which then is `url`. `origin` is the
     part that every event has in common and that says whom to connect to: scheme, host and port, with user and password
     where they are given.
-    Raises ValueError for a text that is no http or https URL, or has a placeholder elsewhere.
+    Raises ValueError for a text that is no http or https URL, is longer than `LONGEST`, or has a placeholder elsewhere.
     """
 
     def __init__(self, text: str) -> None:
+        if len(text) > LONGEST:
+            raise ValueError(_TOO_LONG)
         self._template = Template(text, required="endpoint")
         self.constant = self._template.constant
-        mark = "placeholder" + max(re.findall(r"placeholder(x*)", text.lower()), key=len, default="") + "x"
+        mark = _mark(text)
         marked = mark.join(self._template.texts)
         scheme, _, rest = marked.partition("://")
         if mark in scheme or mark in _authority(rest):
@@ -51,6 +59,8 @@ class UrlTemplate:
         self._query = tuple(url.raw_query_string.split(mark))
         if sum(len(parts) - 1 for parts in (*self._segments, self._query)) != len(self._template.placeholders):
             raise ValueError("a placeholder after # or before /../ is never sent; take it out")
+        if len(self._base) + len(url.raw_path_qs) - len(mark) * len(self._template.placeholders) > LONGEST:
+            raise ValueError(_TOO_LONG)
         self.url = self._made(()) if self.constant else None
         self._recent = lru_cache(maxsize=1024)(self._made)
 
@@ -68,7 +78,7 @@ class UrlTemplate:
     def __call__(self, event: Event) -> URL:
         """The URL for an event, without user and password.
 
-        Raises Refused, with the reason, where a value is not there or a segment would be empty.
+        Raises Refused, with the reason, where a value is not there, a segment would be empty, or the URL too long.
         """
         if self.url is not None:
             return self.url
@@ -80,10 +90,29 @@ class UrlTemplate:
             raise Refused("endpoint: a value in it is not valid Unicode", local=True) from error
 
     def _made(self, texts: tuple[str, ...]) -> URL:
+        if sum(map(len, texts)) > LONGEST:  # a value may have megabytes, of which quoting makes three times as many
+            raise _too_long()
         values = iter([quote(text, safe="") for text in texts])
         path = "/".join([parts[0] if len(parts) == 1 else _segment(_filled(parts, values)) for parts in self._segments])
         query = _filled(self._query, values)
-        return URL(f"{self._base}{path}{query and '?'}{query}", encoded=True)
+        url = f"{self._base}{path}{query and '?'}{query}"
+        if len(url) > LONGEST:
+            raise _too_long()
+        return URL(url, encoded=True)
+
+
+def _too_long() -> Refused:
+    return Refused(
+        f"endpoint: with this event's values, the URL is longer than {LONGEST:,} characters, which many servers do not "
+        "take",
+        local=True,
+    )
+
+
+def _mark(text: str) -> str:
+    """A short text that `text` does not hold, whether or not escapes are undone, to stand for its placeholders."""
+    used = set(re.findall(r"placeholder([0-9]+)x", unquote(text).lower()))
+    return next(f"placeholder{number}x" for number in count() if str(number) not in used)
 
 
 def _authority(rest: str) -> str:

@@ -101,6 +101,15 @@ async def test_an_event_without_the_value_is_refused_and_the_others_are_sent() -
     assert [path for path, _ in paths(receiver)] == ["/hook/eu", "/hook/us"]
 
 
+async def test_an_event_whose_url_is_too_long_is_refused_and_the_others_are_sent() -> None:
+    events = [make_event(1, region="eu"), make_event(2, region="x" * 10_000), make_event(3, region="us")]
+    async with Receiver() as receiver, opened(f"{receiver.url}/{{region}}", batch={}) as step:
+        with pytest.raises(BatchError) as caught:
+            await step.process(events)
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Refused}
+    assert [path for path, _ in paths(receiver)] == ["/hook/eu", "/hook/us"]
+
+
 async def test_check_tries_the_constant_origin() -> None:
     async with Receiver() as receiver, opened(f"{receiver.url}/{{fullDocument.n}}") as step:
         assert await step.check() == f"http://127.0.0.1:{receiver.port} accepts connections"

@@ -185,3 +185,9 @@ def test_no_warning_where_every_operation_in_scope_has_the_value(loads: Load, te
 def test_a_match_on_the_document_leaves_out_the_operations_without_one(loads: Load) -> None:
     text = "match: {fullDocument.x: 1}\n" + WRITES + queue("target: '{fullDocument.x}'")
     assert not [str(warning) for warning in loads(text).warnings if "target" in str(warning)]
+
+
+def test_an_endpoint_of_any_length_is_a_mistake_with_its_place_and_takes_no_memory(problems: Problems) -> None:
+    """Hundreds of kilobytes, of what a careless search for an unused mark would multiply by the placeholders."""
+    [problem] = problems(HEAD + http("http://h/placeholder" + "x" * 200_000 + "{db}" * 50_000))
+    assert problem.startswith("config.yml:6: pipeline[0].config.endpoint: longer than 8,000 characters")

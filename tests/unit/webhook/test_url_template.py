@@ -40,6 +40,10 @@ def url(text: str, namespace: Namespace = ORDERS, **body: Any) -> str:
         ("http://h/x?y={missing|}", "http://h/x?y="),
         ("http://h/{{db}}/{db}", "http://h/%7Bdb%7D/shop"),
         ("http://h/placeholder/{db}", "http://h/placeholder/shop"),
+        (
+            "http://h/placeholder0x{db}PlaceHolder1x/%70laceholder2x",
+            "http://h/placeholder0xshopPlaceHolder1x/placeholder2x",
+        ),
         ("http://h/100%25/{db}?a=b+c%20d", "http://h/100%25/shop?a=b+c%20d"),
         ("http://h/hook", "http://h/hook"),
     ],
@@ -112,6 +116,32 @@ def test_an_event_without_the_value_is_refused_with_the_reason(text: str, body: 
 def test_an_empty_segment_is_refused_even_by_default() -> None:
     with pytest.raises(Refused, match="a segment of its path would be empty"):
         UrlTemplate("http://h/{v|}/x")(event())
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("http://h/{v}", "x" * 7992), ("http://h/{v}", "é" * 1332), ("http://h/?v={v}", "x" * 3_000_000)],
+)
+def test_an_event_whose_url_no_server_may_take_is_refused(text: str, value: str) -> None:
+    """A server that breaks the connection on it would look down, for ever, and hold up the stream."""
+    with pytest.raises(Refused, match="longer than 8,000 characters") as caught:
+        UrlTemplate(text)(event(v=value))
+    assert caught.value.local
+    assert value[:10] not in str(caught.value)
+
+
+def test_a_url_of_the_length_that_every_server_should_take_is_sent() -> None:
+    assert len(url("http://h/{v}/{w}", v="x" * 3990, w="/" * 1333)) == 7999
+    assert len(url("http://h/{v}", v="x" * 7990)) == 7999
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://h/" + "x" * 7992, "http://h/" + "é" * 1400, "http://h/" + "é" * 1400 + "{v}", "http://h/" + "{v}" * 9000],
+)
+def test_an_endpoint_that_is_too_long_is_a_mistake(text: str) -> None:
+    with pytest.raises(ValueError, match="longer than 8,000 characters"):
+        UrlTemplate(text)
 
 
 def test_an_event_of_a_whole_database_has_a_substitute_for_its_collection() -> None:

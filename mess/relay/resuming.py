@@ -77,6 +77,7 @@ def settled(gaps: Sequence[Gap], arrangement: Arrangement) -> list[tuple[Gap, Ti
     found: list[tuple[Gap, Timestamp]] = []
     for gap in gaps:
         if gap.open and gap.stream not in waiting:
-            until = gap.resume or begins.get(gap.stream) or begins.get(main_stream(gap.stream)) or gap.since
+            # What was decided may be lost as well, and be skipped.
+            until = begins.get(gap.stream) or gap.resume or begins.get(main_stream(gap.stream)) or gap.since
             found.append((gap, until or Timestamp(0, 1)))
     return found

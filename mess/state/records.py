@@ -112,8 +112,8 @@ class Gap:
     """Changes that the relay has never seen: those of one stream's `namespaces` between two cluster times.
 
     `since` and `until` are None where an end is not known; while the gap is `open`, the stream waits for a decision and
-    `until` is None. `resume` is that decision: the cluster time at which the stream continues. `time` is when the gap
-    was recorded.
+    `until` is None. `resume` is that decision: the cluster time at which the stream continues. Where that is lost as
+    well, the gap stays open. `time` is when the gap was recorded.
     """
 
     stream: str

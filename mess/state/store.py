@@ -227,23 +227,29 @@ class StateStore(ABC):
         """Remove a gap's record."""
 
     async def open_gap(self, gap: Gap) -> Gap:
-        """Record a gap that stays open until its stream continues, unless there is an open one of that stream; returns
-        the one that is stored."""
-        for known in await self.gaps():
-            if known.open and known.stream == gap.stream:
-                return await self._widened(known, gap)
+        """Record a gap that stays open until its stream continues; returns the one that is stored.
+
+        As long as what a stream is told to continue at is lost as well, its gap goes on: it begins where the loss did.
+        """
+        for known in sorted(await self.gaps(), key=lambda each: not each.open):
+            ended_here = known.until is not None and known.until == gap.since and known.reason == gap.reason
+            if known.stream == gap.stream and (known.open or ended_here):
+                return await self._continued(known, gap)
         await self.record_gap(gap)
         return gap
 
-    async def _widened(self, known: Gap, found: Gap) -> Gap:
-        since = min((each for each in (known.since, found.since) if each is not None), default=None)
+    async def _continued(self, known: Gap, found: Gap) -> Gap:
+        since = known.since
+        if not set(found.namespaces) <= set(known.namespaces):
+            since = min((each for each in (known.since, found.since) if each is not None), default=None)
         namespaces = tuple(dict.fromkeys([*known.namespaces, *found.namespaces]))
-        if (since, namespaces) == (known.since, known.namespaces):
-            return known
-        wider = replace(known, since=since, namespaces=namespaces)
-        await self.record_gap(wider)
-        await self.remove_gap(known)
-        return wider
+        resume = None if known.resume == found.since else known.resume
+        gap = replace(known, since=since, until=None, namespaces=namespaces, open=True, resume=resume)
+        if gap != known:
+            await self.record_gap(gap)
+        if gap.id != known.id:
+            await self.remove_gap(known)
+        return gap
 
     async def close_gap(self, gap: Gap, until: Timestamp) -> None:
         """Record that the stream of an open gap continues at `until`."""

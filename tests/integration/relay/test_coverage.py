@@ -172,12 +172,19 @@ def forgetful() -> Iterator[ReplicaSet]:
 BEGINNING = Timestamp(1, 1)
 
 
-async def lose(lab: Lab, options: dict[str, Any], databases: dict[str, Any], stream: str | None = None) -> None:
+async def lose(
+    lab: Lab,
+    options: dict[str, Any],
+    databases: dict[str, Any],
+    stream: str | None = None,
+    *,
+    time: Timestamp = BEGINNING,
+) -> None:
     """Have a relay cover this, and forget its position."""
     async with lab.running(**options, databases=databases):
         pass
     async with store_for(lab.relay(**options).config) as store:
-        await resume_at(store, (), BEGINNING, stream=stream, force=False)
+        await resume_at(store, (), time, stream=stream, force=False)
 
 
 @both_stores
@@ -250,6 +257,48 @@ async def test_a_lost_database_stops_no_other_and_the_relay_only_when_none_is_le
             await until(lambda: "behind" in keys(lab), "the one that was lost")
     [gap] = await lab.gaps(**options)
     assert (gap.stream, gap.open) == (lab.db.name, False)
+
+
+@both_stores
+async def test_a_gap_begins_where_the_loss_did_however_often_the_stream_is_told_to_continue(
+    forgetful: ReplicaSet, lab: Lab, kind: str
+) -> None:
+    """Times that are lost as well, before a start and beside the running relay, are no ends of the gap."""
+    options: dict[str, Any] = {"mongodb": {"url": forgetful.url}, **state(lab, kind)}
+    healthy = f"{lab.db.name}-healthy"
+    every = {lab.db.name: {}, healthy: {}}
+    since = Timestamp(5, 1)
+    await lose(lab, options, every, stream=lab.db.name, time=since)
+    config = lab.relay(**options).config
+
+    async def decide(time: Timestamp) -> None:
+        async with store_for(config) as store:
+            await resume_at(store, (), time, stream=lab.db.name, force=False)
+
+    async def stopped_at(relay: Relay, time: Timestamp) -> None:
+        text = time.as_datetime().isoformat()
+        await until(lambda: any(text in str(each.problem) for each in relay.sources), f"it has stopped at {text}")
+        async with asyncio.timeout(PATIENCE):
+            while [(each.open, each.resume) for each in await lab.gaps(**options)] != [(True, None)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    async with lab.running(**options, databases=every) as relay:
+        await stopped_at(relay, since)
+        for time in (Timestamp(3, 1), Timestamp(7, 1)):
+            await decide(time)
+            await stopped_at(relay, time)
+    for time in (Timestamp(2, 1), Timestamp(9, 1)):
+        await decide(time)
+        async with lab.running(**options, databases=every) as relay:
+            await stopped_at(relay, time)
+    [gap] = await lab.gaps(**options)
+    assert (gap.stream, gap.since, gap.open) == (lab.db.name, since, True)
+    await decide(Timestamp(2, 1))
+    async with lab.running(**options, databases=every, on_history_lost="now"):
+        pass
+    [gap] = [each for each in await lab.gaps(**options) if each.since == since]
+    assert gap.until is not None
+    assert gap.until > Timestamp(1_000_000_000, 1)  # when it really continued
 
 
 async def test_the_last_decision_about_a_stopped_stream_holds(forgetful: ReplicaSet, lab: Lab) -> None:

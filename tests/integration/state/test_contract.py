@@ -194,3 +194,23 @@ async def test_an_open_gap_grows_with_what_is_found_lost(store: StateStore) -> N
     wider = replace(gap, since=Timestamp(2, 1), namespaces=("shop.b",), resume=None)
     assert await store.open_gap(wider) == replace(gap, since=Timestamp(2, 1), namespaces=("shop.a", "shop.b"))
     assert len(await store.gaps()) == 1
+
+
+@pytest.mark.parametrize("decided", [Timestamp(3, 1), Timestamp(7, 1)])
+async def test_a_gap_goes_on_while_what_was_decided_is_lost_as_well(store: StateStore, decided: Timestamp) -> None:
+    """Whether the stream has tried to continue there or not: it begins where the loss did, over every further try."""
+    gap = Gap("shop", Timestamp(5, 1), None, "lost", NOW, ("shop.*",), open=True)
+    await store.open_gap(gap)
+    again = replace(gap, since=decided, time=NOW + timedelta(hours=1))
+    await store.record_gap(replace(gap, resume=decided))
+    assert await store.open_gap(again) == gap
+    assert await store.open_gap(again) == gap
+    await store.close_gap(gap, decided)
+    assert await store.open_gap(again) == gap
+    assert await store.gaps() == [gap]
+
+
+async def test_a_later_decision_stays_when_an_earlier_one_is_lost(store: StateStore) -> None:
+    gap = Gap("shop", Timestamp(5, 1), None, "lost", NOW, ("shop.*",), open=True, resume=Timestamp(9, 1))
+    await store.record_gap(gap)
+    assert await store.open_gap(replace(gap, since=Timestamp(7, 1), resume=None)) == gap

@@ -23,6 +23,8 @@ def printable(text: str, *, lines: bool = False) -> str:
 
 def printable_json(text: str) -> str:
     """JSON with control characters in its strings as JSON's own escapes, so that it still means the same."""
+    if text.isprintable():
+        return text
     return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t\r" else _json_escaped(found[0]), text)
 
 

@@ -20,7 +20,7 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from mess.printable import printable
+from mess.printable import printable, printable_json
 from mess.telemetry.output import LineLogger
 from mess.telemetry.redact import compact, fits, redact, redacted, shown
 
@@ -166,10 +166,14 @@ class _Redaction:
 
 def _to_json(logger: Any, method: str, fields: Fields) -> bytes:
     try:
-        return orjson.dumps(fields, default=_fragment)
+        data = orjson.dumps(fields, default=_fragment)
     except TypeError:
         # Integers beyond 64 bits and lone surrogates are too much for orjson.
-        return json.dumps(fields, default=_value).encode()
+        data = json.dumps(fields, default=_value).encode()
+    # JSON lets these characters stand, but a terminal that shows the line obeys them.
+    if data.isascii() and b"\x7f" not in data:
+        return data
+    return printable_json(data.decode("utf-8", "replace")).encode()
 
 
 def _fragment(value: Json) -> orjson.Fragment:

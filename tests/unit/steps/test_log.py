@@ -49,6 +49,18 @@ def test_the_body_is_written_as_json(capsys: pytest.CaptureFixture[str]) -> None
     }
 
 
+def test_a_document_commands_no_terminal(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    """Control characters in it are escaped, in names and values; other text stays readable."""
+    unsafe = "\x1b\x9b\x7f\u202e\u2028"
+    body = {f"a{unsafe}": f"é ☃{unsafe}"}
+    for fields in (None, [f"a{unsafe}"]):
+        line = logged(capsys, form, body, fields=fields)
+        assert not [character for character in unsafe if character in line]
+        assert "é ☃" in line
+        if form == "json":
+            assert json.loads(line)["fields" if fields else "body"] == body
+
+
 def test_an_event_is_never_redacted(capsys: pytest.CaptureFixture[str], form: str) -> None:
     """Whatever it holds: it is the user's, and belongs to the log because the user has asked for it."""
     learn("s3cret-of-mine", "shop.orders", "insert")

@@ -59,6 +59,22 @@ def test_a_terminal_is_not_commanded() -> None:
     assert written.count("forged") == 4
 
 
+UNSAFE = "\x1b\x9b\x7f\u202e\u2028\ufeff\U000e0061"
+
+
+@pytest.mark.parametrize("text", [UNSAFE + "é\n☃", "\x7f"], ids=["all", "ASCII"])
+def test_a_terminal_that_shows_json_lines_is_not_commanded(text: str) -> None:
+    """Nor does text from outside change its order or break lines, in messages, fields and errors; and the JSON still
+    means the same."""
+    written = run(f"text = {text!a}\nlog.info(text, a=text, error=ValueError(text), b=[{{text: text}}])")
+    line = json.loads(written)
+    assert (line["event"], line["a"], line["b"]) == (text, text, [{text: text}])
+    assert text in line["error"]
+    assert len(written.splitlines()) == 1
+    assert not [character for character in UNSAFE if character in written]
+    assert ("☃" in written) == ("☃" in text)
+
+
 def test_secrets_are_hidden() -> None:
     """In messages, fields, errors, tracebacks, and what libraries say."""
     written = run(

@@ -150,6 +150,7 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("MQTT, a header", lambda text: mqtt._fit(text.encode()), texts.TOPICS),
     ("admin, Host", Hosts(["*.a.*b*"]).accept, URLS + PLAIN),
     ("admin, Host: an address", lambda text: Hosts([]).accept(f"[{text}]:1"), texts.NUMBERS + URLS),
+    ("admin, Host: a zone", lambda text: Hosts([]).accept(f"[fe80::1%{text}]"), texts.NUMBERS + PLAIN),
     ("printable", printable, ESCAPES + PLAIN),
     ("printable JSON", printable_json, ESCAPES + PLAIN + JSON),
     ("classify", lambda text: classify(Refused(text)), LINKS + ESCAPES),

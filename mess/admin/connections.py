@@ -180,6 +180,9 @@ class Connection(web.RequestHandler):
         """See `aiohttp.web.RequestHandler`."""
         if self._last_received and not self._messages:
             resp.force_close()
+        if resp.status == 417:
+            # aiohttp answers this before any page or middleware, and repeats what the client sent.
+            resp = _Bare(417, b"Expectation Failed", b"unknown expectation\n")
         try:
             return await super().finish_response(request, resp, start_time)
         finally:

@@ -6,9 +6,13 @@ says; its requests still carry that name.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
+
+# A network interface, as VLANs name them too (eth0.100); Python takes any text for one.
+_ZONE = re.compile(r"[a-z0-9_-]+(\.[0-9]+)?")
 
 
 class Hosts:
@@ -30,8 +34,10 @@ def without_port(header: str) -> str:
 
 
 def _is_address(name: str) -> bool:
+    address = name.removeprefix("[").removesuffix("]")
+    _, percent, zone = address.partition("%")
     try:
-        ip_address(name.removeprefix("[").removesuffix("]"))
+        ip_address(address)
     except ValueError:
         return False
-    return True
+    return not percent or _ZONE.fullmatch(zone) is not None

@@ -52,6 +52,9 @@ async def test_own_names_are_answered(http: aiohttp.ClientSession, host: str) ->
         ("LocalHost:3000", True),
         ("10.0.0.7:3000", True),
         ("[fe80::1%25eth0]:3000", True),
+        ("[fe80::1%br-0.100]", True),
+        ("[fe80::1%attacker.example]", False),
+        ("[fe80::1%]", False),
         ("::1", True),
         ("localhost.attacker.example", False),
         ("127.0.0.1.attacker.example:80", False),
@@ -81,3 +84,10 @@ async def test_no_answer_names_the_server_software(http: aiohttp.ClientSession) 
         assert "aiohttp" not in str(answer.headers).lower()
     strange = await http.get("/", headers={"Expect": "nothing"})
     assert (strange.status, "Server" in strange.headers) == (417, False)
+
+
+@pytest.mark.parametrize("path", ["/status", "/nowhere"])
+async def test_an_expectation_is_not_repeated(http: aiohttp.ClientSession, path: str) -> None:
+    """The answer to one that is unknown, which comes before the check of the Host header, says nothing else."""
+    answer = await http.get(path, headers={"Host": "attacker.example", "Expect": "<b>something</b>"})
+    assert (answer.status, await answer.text()) == (417, "unknown expectation\n")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
-from mess.cli.connecting import TimeoutOption
+from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.errors import ConfigError
@@ -17,8 +18,11 @@ from mess.typed import command, quoted
 if TYPE_CHECKING:
     from bson import Timestamp
 
+    from mess.config.load import Loaded
     from mess.relay.positions import Row
     from mess.state.store import StateStore
+
+T = TypeVar("T")
 
 app = typer.Typer(help="Show and change how far each stream has been processed.", no_args_is_help=True)
 
@@ -64,18 +68,31 @@ def set_(
 ) -> None:
     """Make streams resume from a time when the relay is next started, whether they have a position or not.
 
-    A stream that is stopped because its history was lost continues at that time in the running relay.
+    Prints what was there before as commands that restore it. A time later than MongoDB's own is refused. A stream that
+    is stopped because its history was lost continues at that time in the running relay.
     """
     loaded = load_config(config, mongodb__url=url)
 
-    async def move(store: StateStore) -> list[str]:
+    async def move(store: StateStore) -> tuple[dict[str, Timestamp | None], Timestamp | None]:
+        from mess.capture.oplog import oldest_kept
         from mess.capture.plan import assignments
-        from mess.relay.positions import resume_at
+        from mess.capture.start import explained, time_now
+        from mess.relay.positions import resume_at, verify_resumable
 
-        return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force)
+        verify_resumable(time, await _asked(loaded, timeout, lambda client: explained(time_now(client))))
+        oldest = await _asked(loaded, timeout, oldest_kept)
+        return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force), oldest
 
-    for name in run_async(with_store(loaded, move, timeout)):
-        say(f"{printable(name)}: resumes at {_shown(time)}")
+    before, oldest = run_async(with_store(loaded, move, timeout))
+    for name, earlier in before.items():
+        say(f"{printable(name)}: resumes at {_shown(time)}. To undo this:")
+        say(f"  {printable(_restoring(name, earlier))}")
+    if oldest is not None and time < oldest:
+        say(
+            f"warning: MongoDB's oplog begins later, at {_shown(oldest)}. The changes before that are lost: the "
+            "streams stop, unless the config says `on_history_lost: now`",
+            err=True,
+        )
 
 
 @app.command()
@@ -97,16 +114,11 @@ def reset(
     loaded = load_config(config, mongodb__url=url)
 
     async def forget(store: StateStore) -> list[Row]:
-        from mess.capture import client as mongodb
         from mess.capture.start import explained, time_now
         from mess.relay.positions import forget
 
         async def now() -> Timestamp:
-            client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
-            try:
-                return await explained(time_now(client))
-            finally:
-                await mongodb.close(client)
+            return await _asked(loaded, timeout, lambda client: explained(time_now(client)))
 
         return await forget(store, now, stream=stream, force=force)
 
@@ -118,7 +130,21 @@ def reset(
         say(f"  {printable(_restoring(row.stream, row.time))}")
 
 
-def _restoring(stream: str, time: Timestamp) -> str:
+async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """What the MongoDB that is watched answers."""
+    from mess.capture import client as mongodb
+
+    client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
+    try:
+        answer: T = await connecting(timeout)(client, ask)
+        return answer
+    finally:
+        await mongodb.close(client)
+
+
+def _restoring(stream: str, time: Timestamp | None) -> str:
+    if time is None:
+        return command(f"checkpoints reset --stream {quoted(stream)}")
     return command(f"checkpoints set {cluster_time_text(time)} --stream {quoted(stream)}")
 
 

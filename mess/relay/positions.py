@@ -11,7 +11,7 @@ from bson import Timestamp
 from mess.capture.arrange import Recorded, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
 from mess.errors import ConfigError, DamagedState, StateError
-from mess.relay.resuming import recorded_in, with_decisions
+from mess.relay.resuming import AHEAD, recorded_in, with_decisions
 from mess.state.store import Checkpoint, StateStore
 
 NOT_WATCHED = "(not watched)"
@@ -38,14 +38,17 @@ async def rows(store: StateStore) -> list[Row]:
 
 async def resume_at(
     store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, *, stream: str | None, force: bool
-) -> list[str]:
-    """Have `stream`, or every one, resume at `time`; returns their names.
+) -> dict[str, Timestamp | None]:
+    """Have `stream`, or every one, resume at `time`; returns where each would have resumed before, None where it had no
+    position.
 
     A stopped stream is told so in the running relay, which nothing else is done beside unless `force`. Raises
     ConfigError for a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
     """
-    if stream is not None and await _decide(store, stream, time):
-        return [stream]
+    if stream is not None and await _is_stopped(store, stream):
+        before = _before(await _recorded(store), [stream])
+        await _decide(store, stream, time)
+        return before
     await _take_over(store, force=force)
     recorded = await _recorded(store)
     known = {rule.value for rule in assigned if rule.value is not None} | _streams(recorded)
@@ -61,7 +64,7 @@ async def resume_at(
     rules = [Rule(rule.region, rule.value) for rule in combine(recorded.folded(), assigned, moved)]
     await _decided(store, chosen, time)
     await _store(store, tuple(rules), recorded, chosen)
-    return sorted(chosen)
+    return _before(recorded, chosen)
 
 
 async def forget(
@@ -72,7 +75,7 @@ async def forget(
     A stopped stream continues at `now`, in the running relay too, beside which nothing else is done unless `force`.
     What is damaged can be forgotten. Raises ConfigError for a stream that has no position, StateError.
     """
-    if stream is not None and any(gap.open and gap.stream == stream for gap in await store.gaps()):
+    if stream is not None and await _is_stopped(store, stream):
         removed = [row for row in await rows(store) if row.stream == stream]
         await _decide(store, stream, await now())
         return removed
@@ -92,12 +95,33 @@ async def forget(
     return [row for row in _rows(recorded) if row.stream in chosen]
 
 
-async def _decide(store: StateStore, stream: str, time: Timestamp) -> bool:
+def verify_resumable(time: Timestamp, latest: Timestamp) -> None:
+    """Raise ConfigError for a time beyond the server's `latest`: what happens until then would never be delivered."""
+    if time.time > latest.time + AHEAD:
+        raise ConfigError(
+            f"{time.as_datetime().isoformat()} lies in the future of the MongoDB server "
+            f"({latest.as_datetime().isoformat()}), and no stream can resume there"
+        )
+
+
+def _before(recorded: Recorded, chosen: Collection[str]) -> dict[str, Timestamp | None]:
+    """Where each of the chosen streams resumes with all that it covers, the parts included that lag behind it."""
+    found: dict[str, Timestamp | None] = {}
+    for name in sorted(chosen):
+        times = [row.time for row in _rows(recorded) if name in (row.stream, main_stream(row.stream))]
+        found[name] = min(times, default=None)
+    return found
+
+
+async def _is_stopped(store: StateStore, stream: str) -> bool:
+    return any(gap.open and gap.stream == stream for gap in await store.gaps())
+
+
+async def _decide(store: StateStore, stream: str, time: Timestamp) -> None:
     for gap in await store.gaps():
         if gap.open and gap.stream == stream:
             await store.record_gap(replace(gap, resume=time))
-            return True
-    return False
+            return
 
 
 async def _decided(store: StateStore, chosen: Collection[str], time: Timestamp | None) -> None:

@@ -14,7 +14,7 @@ from mess.errors import DamagedState
 from mess.state.records import Gap, Positions
 from mess.typed import command, quoted
 
-_AHEAD = 60
+AHEAD = 60
 """Seconds by which a stored time may lie beyond the server's; more is damage, since nothing was read there."""
 
 
@@ -45,7 +45,7 @@ def verify_times(recorded: Recorded, latest: Timestamp, begin: Timestamp) -> Non
     times = [(rule.value.stream or str(rule.region), rule.value.time) for rule in recorded.coverage]
     times += [(name, reached.position.time) for name, reached in recorded.reached.items()]
     for name, time in times:
-        if time is not None and time.time > latest.time + _AHEAD and time.time != begin.time:
+        if time is not None and time.time > latest.time + AHEAD and time.time != begin.time:
             raise DamagedState(
                 f"the stored position of {name} ({time.as_datetime().isoformat()}) lies in the future of the MongoDB "
                 f"server ({latest.as_datetime().isoformat()}). Restore the state from a backup, or set the position: "

@@ -12,7 +12,9 @@ import yaml
 from pymongo.database import Database
 
 import mess as package
+from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
+from tests.integration.history import forget_beginning
 from tests.receiver import Answer, Receiver
 
 Db = Database[dict[str, Any]]
@@ -142,6 +144,58 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
     assert typed.returncode == 0, typed.stderr
     assert restore[2] in listed
     assert restore[2] in await run("list")
+
+
+async def test_setting_a_position_can_be_undone(tmp_path: Path, config: Path, db: Db, receiver: Receiver) -> None:
+    """What it prints restores what was there, or that nothing was."""
+    receiver.answer = Answer()
+
+    async def run(*arguments: Any) -> str:
+        done = await mess("checkpoints", *arguments, "--config", config, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    async def undo(said: str) -> None:
+        undoing = re.search(r"mess checkpoints (.*)", said)
+        assert undoing is not None
+        await run(*shlex.split(undoing[1].partition(" --config")[0]))
+
+    nothing = await run("list")
+    await undo(await run("set", "10m"))
+    assert await run("list") == nothing
+    async with running(config) as relay:
+        await relay.connected()
+        assert await relay.stop() == 0
+    before = _times(await run("list"))
+    for stream in ([], ["--stream", db.name]):
+        said = await run("set", "10m", *stream)
+        assert _times(await run("list")) != before
+        await undo(said)
+        assert _times(await run("list")) == before
+
+
+def _times(listed: str) -> list[str]:
+    return re.findall(r"\d+:\d+\)", listed)
+
+
+async def test_no_position_lies_in_the_future(tmp_path: Path, config: Path, db: Db) -> None:
+    """What happens until then would be lost without a word; the server's clock counts, and is asked."""
+    before = await mess("checkpoints", "list", "--config", config, folder=tmp_path)
+    done = await mess("checkpoints", "set", "2099-01-01", "--config", config, folder=tmp_path)
+    assert done.returncode == 2
+    assert "lies in the future of the MongoDB server" in done.stderr
+    assert (await mess("checkpoints", "list", "--config", config, folder=tmp_path)).stdout == before.stdout
+
+
+async def test_a_position_before_the_oplog_is_warned_of(tmp_path: Path, own_replica_set: ReplicaSet) -> None:
+    forget_beginning(own_replica_set)
+    options = {"mongodb": {"url": own_replica_set.url}, "databases": {"shop": {}}, "pipeline": ["log"]}
+    path = write(tmp_path, options)
+    done = await mess("checkpoints", "set", "1d", "--config", path, folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "shop: resumes at" in done.stdout
+    assert "warning: MongoDB's oplog begins later" in done.stderr
+    assert "warning" not in (await mess("checkpoints", "set", "0s", "--config", path, folder=tmp_path)).stderr
 
 
 async def test_the_positions_of_a_running_relay_are_moved_only_by_force(tmp_path: Path, config: Path, db: Db) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
+from mess.demo.replica_set import ReplicaSet
 from mess.event import Namespace
 from mess.state.records import Attempt, DeadLetter, Gap
 from mess.state.sqlite import SqliteStore
@@ -68,11 +69,12 @@ async def test_control_characters_are_shown_as_escapes(config: Path, arguments: 
         assert "[bold]x[/bold]" in said
 
 
-async def test_names_of_collections_are_shown_as_escapes(config: Path) -> None:
+async def test_names_of_collections_are_shown_as_escapes(config: Path, replica_set: ReplicaSet) -> None:
     """They can hold anything but NUL; what is printed to restore a position is safe to paste, too."""
     for arguments in ("set 2026-07-01T00:00:00Z", "list", "reset --all", "validate"):
         words = arguments.split() if arguments == "validate" else ["checkpoints", *arguments.split()]
-        done = await mess(*words, "--config", config, folder=config.parent)
+        url = ["--url", replica_set.url] if arguments.startswith("set") else []
+        done = await mess(*words, *url, "--config", config, folder=config.parent)
         said = done.stdout + done.stderr
         assert done.returncode == 0, said
         assert not [character for character in FORBIDDEN if character in said]

@@ -312,7 +312,7 @@ async def test_the_last_decision_about_a_stopped_stream_holds(forgetful: Replica
         client[lab.db.name].orders.insert_one({"_id": "between"})
         async with store_for(lab.relay(**options).config) as store:
             late = Timestamp(before.time + 5, 1)
-            assert await resume_at(store, (), late, stream=lab.db.name, force=False) == [lab.db.name]
+            assert list(await resume_at(store, (), late, stream=lab.db.name, force=False)) == [lab.db.name]
             await resume_at(store, (), before, stream=None, force=False)
         async with lab.running(**options, databases={lab.db.name: {}}):
             await until(lambda: "between" in keys(lab), "what came after the position that was set")

@@ -25,7 +25,9 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
         path, pipeline = nearest(chain, "pipeline", ())
         if nearest(chain, "change_hook")[1] is not None:
             continue
-        for index, reading, origin in _readings(config, pipeline):
+        for index, _, reading, origin in readings_from_change(config, pipeline):
+            if reading.need not in _CONSEQUENCES or reading.default:
+                continue
             taken = OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
             lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
             if lacking:
@@ -69,18 +71,21 @@ def _lets_pass(condition: Any, operation: str) -> bool:
     )
 
 
-def _readings(config: Config, pipeline: tuple[StepSpec, ...]) -> Iterator[tuple[int, Reading, Path]]:
-    """The placeholders without a default in a pipeline's steps, with the paths in the change event that they name."""
+def readings_from_change(
+    config: Config, pipeline: tuple[StepSpec, ...]
+) -> Iterator[tuple[int, StepConfig, Reading, Path]]:
+    """The values that a pipeline's steps name, as far as they come from the change event: the step's index and options,
+    the value, and its path in the change event."""
     body: Shape | None = CHANGE
     for index, spec in enumerate(pipeline):
         if spec.name in config.plugins:
             return
         options: StepConfig = steps.config_class(spec.name).model_validate(spec.config)
         for reading in options.named_values():
-            if reading.need in _CONSEQUENCES and not reading.default and not is_own(reading) and body is not None:
+            if not is_own(reading) and body is not None:
                 found = body.find(parse_path(reading.name))
                 if not isinstance(found, Unknown) and found.origin:
-                    yield index, reading, found.origin
+                    yield index, options, reading, found.origin
         body = options.body_after(body)
 
 

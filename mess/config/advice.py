@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mess import insecure, steps
-from mess.config.absent import absent
+from mess.config.absent import absent, readings_from_change
 from mess.config.chains import Chain, chains, nearest, wants_full_document
 from mess.config.document import Document, Path
 from mess.config.model import Config
@@ -14,6 +14,8 @@ from mess.config.operations import EXPANDED, OPERATIONS
 from mess.config.pipelines import entries, step_name
 
 _LOCAL_STEPS = frozenset({"log", "field-map"})
+_OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
+"""Fields of a change event whose values are chosen by whoever writes to the collection."""
 _AGAIN = "since deliveries are tried again without end"
 
 
@@ -22,6 +24,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
     for chain in chains(config):
         warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
+        warnings += _chosen(config, chain)
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
 
@@ -75,6 +78,29 @@ def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
         if anew and step.config.get("format") == "debezium":
             message = "every event is refused, since the field-map step before it leaves no change event to tell of"
             yield (*path, "pipeline", index, "config", "format"), f"{message}; put that behind, or give it keep: all"
+
+
+def _chosen(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, pipeline = nearest(chain, "pipeline", ())
+    if nearest(chain, "change_hook")[1] is not None:
+        return
+    for index, options, reading, origin in readings_from_change(config, pipeline):
+        if reading.need != "refused" or origin[0] not in _OF_DOCUMENTS:
+            continue
+        remedies = []
+        answers = getattr(options, "answers", None)
+        if answers is not None and answers.meaning()(404) == "down":
+            remedies.append("list 404 under answers.refused")
+        if pipeline[index].retry.max_age is None:
+            remedies.append("set retry.max_age")
+        if remedies:
+            option = ".".join(map(str, reading.option))
+            yield (
+                (*path, "pipeline", index, "config", *reading.option),
+                f"documents choose the {option}, and events for one that never accepts any are retried without end, "
+                f"until they fill the window; {' and '.join(remedies)}, or use only values that you control, such as "
+                "{db} and {collection}",
+            )
 
 
 def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:

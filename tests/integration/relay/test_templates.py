@@ -4,6 +4,7 @@ a dead letter with the reason."""
 from __future__ import annotations
 
 from tests.integration.relay.conftest import Lab
+from tests.receiver import Answer, Receiver, Request
 from tests.servers.redis import RedisServer
 from tests.waiting import until
 
@@ -67,3 +68,19 @@ async def test_a_queue_never_publishes_to_half_a_target(lab: Lab, redis_server: 
     assert reasons == [
         f"target: fullDocument.region is missing in this event ({one})" for one in ("insert", "drop", "dropDatabase")
     ]
+
+
+async def test_unknown_destinations_hold_nothing_up_where_they_are_refused(lab: Lab) -> None:
+    """As docs/templates.md recommends it where documents choose the destination: more of them than the window holds
+    become dead letters, and the event behind arrives."""
+
+    def respond(request: Request) -> Answer:
+        return Answer(200 if request.path.endswith("/good") else 404)
+
+    async with Receiver(respond=respond) as receiver:
+        config = {"endpoint": f"{receiver.url}/{{fullDocument.c}}", "answers": {"refused": [404]}}
+        step = {"name": "http", "config": config, "retry": {"max_age": "1h"}, "probe": {"refusing_after": None}}
+        async with lab.running(pipeline=[step], window={"max_events": 100}):
+            lab.db["orders"].insert_many([{"c": f"unknown-{number}"} for number in range(150)] + [{"c": "good"}])
+            await until(lambda: len(receiver.accepted) == 1, "the event behind")
+    assert len(await lab.dead_letters()) == 150

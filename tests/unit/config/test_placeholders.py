@@ -18,7 +18,7 @@ def _own() -> None:
 
 
 def queue(options: str) -> str:
-    return f"  - name: queue\n    config:\n      url: redis://h\n      {options}\n"
+    return f"  - name: queue\n    config:\n      url: redis://h\n      {options}\n    retry: {{max_age: 1h}}\n"
 
 
 def field_map(options: str) -> str:
@@ -26,7 +26,8 @@ def field_map(options: str) -> str:
 
 
 def http(endpoint: str) -> str:
-    return f"  - name: http\n    config:\n      endpoint: '{endpoint}'\n"
+    more = "      answers: {refused: [404]}\n    retry: {max_age: 1h}\n"
+    return f"  - name: http\n    config:\n      endpoint: '{endpoint}'\n{more}"
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,54 @@ def test_what_is_well_is_not_warned_of(loads: Load, text: str) -> None:
     assert loads(text).warnings == ()
 
 
+def _chosen(value: str, *, step: str = "http", config: str = "", retry: str = "") -> str:
+    """A config whose destinations are made of a value."""
+    option = f"endpoint: 'http://x/{value}'" if step == "http" else f"url: redis://h, target: 'x{value}'"
+    entry = f"{{name: {step}, config: {{{option}, {config}}}, retry: {{{retry}}}}}"
+    return f"databases: {{a: {{operations: [insert]}}}}\npipeline:\n  - {entry}"
+
+
+REFUSED = "answers: {refused: [404]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "remedies"),
+    [
+        (_chosen("{fullDocument.c}"), "list 404 under answers.refused and set retry.max_age"),
+        (_chosen("?a={documentKey._id|none}&b={fullDocument.c}"), "list 404 under answers.refused and set retry"),
+        (_chosen("{fullDocument.c}", config=REFUSED), "set retry.max_age"),
+        (_chosen("{fullDocument.c}", retry="max_age: 1h"), "list 404 under answers.refused"),
+        (_chosen("{fullDocument.c}", step="queue"), "set retry.max_age"),
+        (
+            _chosen("{c}").replace("  - ", "  - {name: field-map, config: {fields: {c: fullDocument.c}}}\n  - "),
+            "list 404",
+        ),
+    ],
+)
+def test_destinations_that_documents_choose_and_that_are_tried_without_end_are_warned_of(
+    loads: Load, text: str, remedies: str
+) -> None:
+    """Whoever writes to the collection could fill the window with events that no destination takes."""
+    [warning] = loads(text).warnings
+    assert f"; {remedies}" in str(warning)
+    assert ("config.target: documents choose the target" in str(warning)) == ("queue" in text)
+    assert ("config.endpoint: documents choose the endpoint" in str(warning)) == ("http" in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _chosen("{db}/{collection}/{operation}?id={$id}&o={operationType}&n={ns.db}"),
+        _chosen("{fullDocument.c}", config=REFUSED, retry="max_age: 1h"),
+        _chosen("{fullDocument.c}", config="answers: {refused: [4xx]}", retry="max_age: 1h"),
+        _chosen("{fullDocument.c}", step="queue", retry="max_age: 1h"),
+        _chosen("{db}", step="queue", config="key: '{documentKey._id}'"),
+    ],
+)
+def test_destinations_that_are_controlled_or_bounded_are_not_warned_of(loads: Load, text: str) -> None:
+    assert loads(text).warnings == ()
+
+
 def test_what_has_no_pipeline_is_logged(loads: Load) -> None:
     config = loads("databases: {a: }").config
     assert [step.name for step in config.pipeline or ()] == ["log"]

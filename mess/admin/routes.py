@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from mess.admin.connections import Connection
 from mess.admin.hosts import Hosts, without_port
 from mess.admin.view import View
+from mess.printable import printable_json
 from mess.telemetry.logging import get_logger, redacted
 from mess.telemetry.metrics import CONTENT_TYPE
 
@@ -79,11 +80,11 @@ class _Pages:
 def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     shown = redacted(content)
     try:
-        body = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE)
+        text = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE).decode()
     except TypeError:  # a text from outside may hold lone surrogates, which orjson refuses
-        body = json.dumps(shown).encode() + b"\n"
+        text = json.dumps(shown) + "\n"
     return web.Response(
-        body=body,
+        body=printable_json(text).encode(),
         status=status,
         content_type="application/json",
         charset="utf-8",

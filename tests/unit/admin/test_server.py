@@ -116,6 +116,15 @@ async def test_ready_or_not(http: aiohttp.ClientSession, view: FakeView) -> None
     assert (alive.status, await alive.json()) == (200, {"status": "ok"})
 
 
+@pytest.mark.parametrize("text", ["\x9b31m red", "\x7f", "\u202e txt.exe", "\u2028", "\ud800\x9b", "plain \u00e4\n"])
+async def test_what_others_said_commands_no_terminal(http: aiohttp.ClientSession, view: FakeView, text: str) -> None:
+    """An operator looks at it with curl; it means the same."""
+    view.others = [text]
+    answer = await (await http.get("/readyz")).read()
+    assert not any(0x7F <= ord(each) < 0xA0 or 0x2028 <= ord(each) < 0x202F for each in answer.decode())
+    assert json.loads(answer)["warnings"] == [text]
+
+
 async def test_a_sink_that_is_down_is_a_warning_unless_the_caller_asks_for_sinks(
     http: aiohttp.ClientSession, view: FakeView
 ) -> None:

@@ -5,20 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import translate
+from functools import lru_cache
 from typing import Any
 
+import bson
 from bson import Regex, json_util
 
 from mess.capture.coverage import Rule
-from mess.capture.region import Region
+from mess.capture.region import Region, disjoint
 from mess.capture.selection import Entry, Selection
 from mess.config.document import show
 from mess.config.match import parsed
 from mess.config.model import CollectionScope, Config, DatabaseScope
 from mess.config.scope import Resolved, is_glob, resolve
+from mess.errors import ConfigError, Problem
 
 _NEVER_WATCHED = ("admin", "local", "config")
 ALWAYS_SEEN = ["dropDatabase", "invalidate"]
@@ -76,6 +79,16 @@ class StreamPlan:
         return replace(self, name=name, match=match)
 
 
+_LONGEST_REGEX = 4_000
+"""A class of two letters takes eight times its length when it is compiled, and PCRE compiles no more than 64 kB."""
+
+LARGEST_MATCH = 8_000_000
+"""Bytes of a stream's `$match`. MongoDB takes no command of more than 16 MB, and adds its own to this one."""
+_TOO_LARGE = (
+    f"there is more here than a change stream can ask MongoDB for ({LARGEST_MATCH // 1_000_000} MB); write fewer names "
+    "and globs, give globs that may share names the same match and operations, or divide them among several relays"
+)
+
 _CAMEL = {
     "off": "default",
     "update_lookup": "updateLookup",
@@ -86,20 +99,39 @@ _CAMEL = {
 
 @dataclass(slots=True)
 class _Branch:
-    """Collections of one database entry that share every condition."""
+    """One entry of the config. Those of one stream are one condition where they have the same `wanted` and those of
+    their databases the same `database`, and nothing else is to be left out of one than of the other.
+    """
 
     entry: Entry
     options: Resolved
+    wanted: str
+    database: str
     query: str = ""
 
 
 def plan(config: Config) -> list[StreamPlan]:
     """The change streams that the config asks for: one per database, one for all databases that globs name, and one
     more for each set of collections with stream options of their own.
+
+    Raises ConfigError where MongoDB would not take what it is asked for, since there is too much of it.
     """
     groups = _groups(config)
     names = _names(groups)
-    return [_stream(key, branches, names[key], config) for key, branches in groups.items()]
+    streams = [_stream(key, branches, names[key], config) for key, branches in groups.items()]
+    # Two streams may be too large for the same reason.
+    too_large = dict.fromkeys(_place(stream) for stream in streams if _size(stream) > LARGEST_MATCH)
+    if too_large:
+        raise ConfigError([Problem(_TOO_LARGE, place) for place in too_large])
+    return streams
+
+
+def _place(stream: StreamPlan) -> str:
+    return "databases" if stream.database is None else show(("databases", stream.database, "collections"))
+
+
+def _size(stream: StreamPlan) -> int:
+    return 0 if stream.match is None else len(bson.encode(stream.match))
 
 
 def assignments(config: Config) -> tuple[Rule[str | None], ...]:
@@ -113,7 +145,8 @@ def assignments(config: Config) -> tuple[Rule[str | None], ...]:
     for db in sorted(config.databases, key=is_glob):  # a database's own name goes before every glob
         scope = config.databases[db]
         # Events of a whole database come with the first of its streams.
-        rules.append(Rule(Region.of(db, ""), "*" if is_glob(db) else db))
+        first = next(iter(scope.collections), "*")
+        rules.append(Rule(Region.of(db, ""), names[_key(db, _options(config, db, scope, first))]))
         for coll in sorted(scope.collections or ("*",), key=is_glob):
             rules.append(Rule(Region.of(db, coll), names[_key(db, _options(config, db, scope, coll))]))
         rules.append(Rule(Region.of(db, "*"), None))
@@ -147,22 +180,42 @@ def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
 
 
 def _branches(config: Config) -> Iterable[_Branch]:
-    named = [db for db in config.databases if not is_glob(db)]
-    # A database that its own name or an earlier glob selects is not the later globs' to watch.
-    before: list[str] = [*named]
-    for db, scope in config.databases.items():
-        apart = () if db in named else tuple(before)
-        if not scope.collections:
-            yield _Branch(Entry(db, "*", apart), _options(config, db, scope, "*"), _query(config, db))
-        coll_before = [coll for coll in scope.collections if not is_glob(coll)]
-        for coll in scope.collections:
-            coll_apart = tuple(coll_before) if is_glob(coll) else ()
-            options = _options(config, db, scope, coll)
-            yield _Branch(Entry(db, coll, apart, coll_apart), options, _query(config, db, coll))
-            if is_glob(coll):
-                coll_before.append(coll)
-        if is_glob(db):
-            before.append(db)
+    options = {
+        db: {coll: _options(config, db, scope, coll) for coll in scope.collections or ("*",)}
+        for db, scope in config.databases.items()
+    }
+    wanted = {db: {coll: _wanted(each) for coll, each in colls.items()} for db, colls in options.items()}
+    databases = {db: json.dumps([_own_match(config, db), *colls.items()]) for db, colls in wanted.items()}
+    apart_dbs = _apart(databases)
+    for db, colls in options.items():
+        apart_colls = _apart(wanted[db])
+        for coll, each in colls.items():
+            entry = Entry(db, coll, apart_dbs[db], apart_colls[coll])
+            query = _query(config, db, coll if config.databases[db].collections else None)
+            yield _Branch(entry, each, wanted[db][coll], databases[db], query)
+
+
+def _wanted(options: Resolved) -> str:
+    """What is asked of MongoDB for a collection."""
+    operations = None if options.operations is None else sorted(options.operations)
+    return json.dumps([operations, options.match, options.full_document, options.full_document_before_change])
+
+
+def _apart(wanted: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What goes before each name or glob, by what is wanted of each: for a glob, all names, and those of the earlier
+    globs that may share names with it and of which something else is wanted. Names without equals have nothing.
+
+    Were every earlier glob among it, a thousand globs would be a query that MongoDB does not take.
+    """
+    names = tuple(name for name in wanted if not is_glob(name))
+    found: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
+    earlier: dict[str, list[str]] = defaultdict(list)
+    for glob, what in wanted.items():
+        if is_glob(glob):
+            others = [each for other, globs in earlier.items() if other != what for each in globs]
+            found[glob] = names + tuple(each for each in others if not disjoint(each, glob))
+            earlier[what].append(glob)
+    return found
 
 
 def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolved:
@@ -183,6 +236,12 @@ def _query(config: Config, db: str, coll: str | None = None) -> str:
     if database.match is not None:
         return show(("databases", db, "match")) if database.match else ""
     return "match" if config.match else ""
+
+
+def _own_match(config: Config, db: str) -> dict[str, Any] | None:
+    """The `match` that holds for events of a whole database."""
+    own = config.databases[db].match
+    return config.match if own is None else own
 
 
 def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> StreamPlan:
@@ -207,12 +266,10 @@ def _queries(branches: list[_Branch], config: Config) -> tuple[str, ...]:
 
 def _match(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
     alternatives: list[dict[str, Any]] = []
-    merged: dict[str, list[_Branch]] = defaultdict(list)
+    merged: dict[Hashable, list[_Branch]] = defaultdict(list)
     for branch in branches:
-        entry, options = branch.entry, branch.options
-        operations = None if options.operations is None else sorted(options.operations)
-        alike = json.dumps([entry.db, entry.apart_dbs, operations, options.match, entry.apart_colls])
-        merged[alike].append(branch)
+        entry = branch.entry
+        merged[branch.database, entry.apart_dbs, branch.wanted, entry.apart_colls].append(branch)
     for alike_branches in merged.values():
         condition = _condition(database, alike_branches, config)
         if condition is None:
@@ -223,28 +280,28 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
 
 def _of_databases(database: str | None, branches: list[_Branch], config: Config) -> list[dict[str, Any]]:
     """The conditions for events of whole databases; where the databases have no `match`, any."""
-    entries = list({branch.entry.db: branch.entry for branch in branches}.values())
-    queries = [config.match if own is None else own for own in (config.databases[each.db].match for each in entries)]
-    if not any(queries):
+    if not any(_own_match(config, branch.entry.db) for branch in branches):
         return [{"operationType": {"$in": ALWAYS_SEEN}}]
+    merged: dict[Hashable, list[_Branch]] = defaultdict(list)
+    for branch in branches:
+        merged[branch.database, branch.entry.apart_dbs].append(branch)
     found: list[dict[str, Any]] = [{"operationType": "invalidate"}]
-    for entry, query in zip(entries, queries, strict=True):
-        apart = [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database]
-        within = [] if database is not None else _named("ns.db", [entry.db], apart)
+    for alike in merged.values():
+        query = _own_match(config, alike[0].entry.db)
+        within = _within_databases("ns", database, alike, config)
         found.append(_all([{"operationType": "dropDatabase"}, *within, *([parsed(query)] if query else [])]))
     return found
 
 
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
-    """The `$match` of branches that differ in nothing but the collection; None when they want every event there is."""
+    """The `$match` of branches that differ in nothing but their names; None when they want every event there is."""
     entry, options = branches[0].entry, branches[0].options
-    colls = [branch.entry.coll for branch in branches]
+    colls = list(dict.fromkeys(branch.entry.coll for branch in branches))
 
     def within(place: str) -> dict[str, Any]:
-        databases = [] if database is not None else _named(f"{place}.db", [entry.db], apart_dbs)
+        databases = _within_databases(place, database, branches, config)
         return _all([*databases, *_named(f"{place}.coll", colls, entry.apart_colls)])
 
-    apart_dbs = [*entry.apart_dbs, *_NEVER_WATCHED, config.state.database]
     conditions: list[dict[str, Any]] = []
     if source := within("ns"):
         # A rename into a watched collection carries the new name in `to`.
@@ -254,6 +311,15 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
     if options.match:
         conditions.append(parsed(options.match))
     return _all(conditions) or None
+
+
+def _within_databases(
+    place: str, database: str | None, branches: list[_Branch], config: Config
+) -> list[dict[str, Any]]:
+    if database is not None:
+        return []
+    dbs = list(dict.fromkeys(branch.entry.db for branch in branches))
+    return _named(f"{place}.db", dbs, [*branches[0].entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
 
 
 def _within_regions(regions: Sequence[Region]) -> dict[str, Any]:
@@ -281,22 +347,43 @@ def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
     return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), {})
 
 
-def _named(path: str, wanted: list[str], apart: Iterable[str]) -> list[dict[str, Any]]:
+def _named(path: str, wanted: list[str], apart: Sequence[str]) -> list[dict[str, Any]]:
     """The conditions for the name at `path` to be one of `wanted` and none of `apart`, which may be globs."""
     conditions: list[dict[str, Any]] = []
     if "*" not in wanted:
         exact = [name for name in wanted if not is_glob(name)]
         # Of many names, MongoDB finds one twice as fast by an expression: in a query, it tries one after another.
         alternatives: list[dict[str, Any]] = [{"$expr": {"$in": [f"${path}", {"$literal": exact}]}}] if exact else []
-        if globs := [exact_or_glob(name) for name in wanted if is_glob(name)]:
+        if globs := _globs(wanted):
             alternatives.append({path: {"$in": globs}})
         conditions.append({"$or": alternatives} if len(alternatives) > 1 else alternatives[0])
-    if excluded := [exact_or_glob(name) for name in apart]:
-        conditions.append({path: {"$nin": excluded}})
+    if excluded := [*(name for name in apart if not is_glob(name)), *_globs(apart)]:
+        # Where no name is asked for, an event that is no rename, and has no `to`, would pass.
+        absent = [None] if "*" in wanted and path.startswith("to.") else []
+        conditions.append({path: {"$nin": [*excluded, *absent]}})
     return conditions
+
+
+def _globs(names: Iterable[str]) -> list[Regex[str]]:
+    """Regular expressions for the globs among `names`, as few as possible: MongoDB copies each dozens of times when it
+    plans how to read its oplog, and evaluates them all for every change."""
+    joined: list[list[str]] = []
+    room = 0
+    for pattern in (_pattern(name) for name in names if is_glob(name)):
+        if len(pattern) > room:
+            joined.append([])
+            room = _LONGEST_REGEX
+        joined[-1].append(pattern)
+        room -= len(pattern)
+    return [Regex("^" + (each[0] if len(each) == 1 else f"(?:{'|'.join(each)})")) for each in joined]
 
 
 def exact_or_glob(name: str) -> str | Regex[str]:
     """What a name is to match in a query, which takes either in `$in`."""
+    return Regex("^" + _pattern(name)) if is_glob(name) else name
+
+
+@lru_cache(maxsize=10_000)
+def _pattern(glob: str) -> str:
     # Python writes `(?s:…)\\Z`, and PCRE knows both; the flags that re.compile would add are not MongoDB's.
-    return Regex("^" + translate(name)) if is_glob(name) else name
+    return translate(glob)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from mess.config.scope import is_glob
 from mess.event import Namespace
@@ -89,14 +90,14 @@ def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | Non
             if not all(fits(pattern, each) for each in found):
                 return None
             found = (pattern,)
-        elif any(_disjoint(each, pattern) for each in found):
+        elif any(disjoint(each, pattern) for each in found):
             return None
         elif not any(_implies(each, pattern) for each in found):
             found = (*(each for each in found if not _implies(pattern, each)), pattern)
     return found if len(found) == 1 else tuple(sorted(found))
 
 
-def _disjoint(one: str, other: str) -> bool:
+def disjoint(one: str, other: str) -> bool:
     """Whether no name fits both globs, as their fixed beginnings or ends tell. May miss some cases, never errs."""
     return _differ(_head(one), _head(other)) or _differ(_head(one[::-1]), _head(other[::-1]))
 
@@ -105,6 +106,7 @@ def _differ(one: str, other: str) -> bool:
     return not (one.startswith(other) or other.startswith(one))
 
 
+@lru_cache(maxsize=10_000)
 def _head(pattern: str) -> str:
     # Reversed, a class begins with its closing bracket, which elsewhere is an ordinary letter.
     return pattern[: min((pattern.index(c) for c in "*?[]" if c in pattern), default=len(pattern))]

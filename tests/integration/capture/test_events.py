@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from bson import SON, ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
@@ -103,6 +104,39 @@ async def test_mongodb_evaluates_match_and_operations(watch: Watching, db: Db) -
         ("delete", {"_id": "c"}),
         ("insert", {"_id": "end"}),
     ]
+
+
+async def test_a_match_holds_for_its_collection_beside_a_glob_for_all_others(watch: Watching, db: Db) -> None:
+    scope = {"collections": {"orders": {"match": {"fullDocument.total": 1}}, "*": {}}}
+    async with watch.open({db.name: scope}) as reader:
+        db.orders.insert_one({"_id": "small", "total": 0})
+        db.customers.insert_one({"_id": "c"})
+        db.orders.insert_one({"_id": "large", "total": 1})
+        db.customers.rename("people")
+        db.people.insert_one({"_id": "end"})
+        events = await reader.take_to("end")
+    assert [(event.operation, event.key and event.key["_id"]) for event in events] == [
+        ("insert", "c"),
+        ("insert", "large"),
+        ("rename", None),
+        ("insert", "end"),
+    ]
+
+
+@pytest.mark.parametrize("differing", [False, True], ids=["alike", "differing"])
+async def test_a_thousand_globs_select_as_one_does(watch: Watching, db: Db, differing: bool) -> None:
+    """What goes before takes precedence: names before globs, and of these the first."""
+    globs = [f"c{n}_*" for n in range(1000)]
+    chosen = {glob: {"match": {"fullDocument.n": {"$ne": n}}} if differing else {} for n, glob in enumerate(globs)}
+    scope = {"collections": {"c7_a": {"operations": ["delete"]}, "*_first": {}, **chosen}}
+    async with watch.open({db.name: scope}) as reader:
+        db.c7_a.insert_one({"_id": "not wanted"})
+        for name in ("c7_b", "c999_first", "c999_b", "elsewhere"):
+            db[name].insert_one({"_id": name, "n": 999})
+        db.c0_b.insert_one({"_id": "end"})
+        events = await reader.take_to("end")
+    expected = ["c7_b", "c999_first", *([] if differing else ["c999_b"]), "c0_b"]
+    assert [event.namespace.coll for event in events] == expected
 
 
 async def test_an_update_carries_the_document_as_the_option_says(watch: Watching, db: Db) -> None:

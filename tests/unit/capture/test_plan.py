@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import bson
 import pytest
+from bson import Regex
 
-from mess.capture.plan import StreamPlan, plan
+from mess.capture.coverage import lookup
+from mess.capture.plan import StreamPlan, assignments, plan
 from mess.config.model import Config
+from mess.errors import ConfigError
 from mess.event import Namespace
 
 
@@ -162,3 +166,72 @@ def test_an_empty_query_of_globbed_databases_stands_in_for_the_top_levels_for_th
     [_, tenants, others] = stream.match["$or"][:3]
     assert query not in tenants["$and"]
     assert others["$and"][-1] == query
+
+
+GLOBS: dict[str, Any] = {f"c{number}_*": {} for number in range(1000)}
+DIFFERING: dict[str, Any] = {glob: {"match": {"fullDocument.n": n}} for n, glob in enumerate(GLOBS)}
+ALTERNATING: dict[str, Any] = {glob: {"operations": ["insert"]} if n % 2 else {} for n, glob in enumerate(GLOBS)}
+
+
+@pytest.mark.parametrize(
+    ("collections", "most"),
+    [(GLOBS, 100_000), (ALTERNATING, 100_000), (DIFFERING, 700_000)],
+    ids=["alike", "alternating", "differing"],
+)
+@pytest.mark.parametrize("whole", [False, True], ids=["collections", "databases"])
+def test_a_thousand_globs_are_a_query_that_mongodb_takes(collections: dict[str, Any], most: int, whole: bool) -> None:
+    """It multiplies what it is asked for when it plans how to read its oplog, so that a few megabytes are too much."""
+    [stream] = plans(collections if whole else {"shop": {"collections": {"orders": {}, **collections}}})
+    assert len(bson.encode({"pipeline": stream.stages()})) < most
+
+
+def test_globs_of_which_the_same_is_wanted_are_one_condition() -> None:
+    [stream] = plans({"shop": {"collections": {"a*": {}, "[bc]": {}}}})
+    pattern = r"^(?:(?s:a.*)\Z|(?s:[bc])\Z)"
+    expected = [{path: {"$in": [Regex(pattern)]}} for path in ("ns.coll", "to.coll")]
+    assert stream.match == {"$or": [{"operationType": {"$in": ["dropDatabase", "invalidate"]}}, {"$or": expected}]}
+
+
+def test_globs_that_ask_for_more_than_mongodb_takes_are_a_mistake_of_the_config() -> None:
+    """With its place and the remedy; all places are reported together."""
+    overlapping = {f"*{number:0250}*": {"match": {"fullDocument.n": number}} for number in range(200)}
+    with pytest.raises(ConfigError) as caught:
+        plans({"shop": {"collections": overlapping}, "crm": {}, "d.*": {"collections": overlapping}})
+    problems = caught.value.problems
+    assert [each.path for each in problems] == ["databases.shop.collections", "databases"]
+    assert "write fewer names and globs" in problems[0].message
+
+
+def test_what_is_wanted_of_one_glob_does_not_pass_for_another_of_the_same_names() -> None:
+    """An insert has no `to`, which must not count as a name that is none of those left out."""
+    [stream] = plans({"shop": {"collections": {"orders": {"match": {"fullDocument.n": 1}}, "*": {}}}})
+    assert stream.match is not None
+    assert stream.match["$or"][-1] == {
+        "$or": [{"ns.coll": {"$nin": ["orders"]}}, {"to.coll": {"$nin": ["orders", None]}}]
+    }
+
+
+def test_events_of_a_whole_database_come_with_a_stream_that_asks_for_them() -> None:
+    config = Config.model_validate(
+        {"databases": {"a*": {"full_document": "off", "match": {"n": 1}}, "b*": {}}, "pipeline": ["log"]}
+    )
+    assert [stream.name for stream in plan(config)] == ["*", "* (update_lookup, off)"]
+    assert lookup(assignments(config), Namespace("a1", "")) == "*"
+    assert lookup(assignments(config), Namespace("b1", "")) == "* (update_lookup, off)"
+
+
+@pytest.mark.parametrize(
+    ("databases", "hashes"),
+    [
+        ({"shop": {}}, ["4aba7fc33c934aa3"]),
+        ({"shop": {"collections": {"a": {}, "b": {"match": {"n": 1}}, "c": {}}}}, ["51bbe075593fd217"]),
+        ({"shop": {"collections": {"orders": {}, "log_*": {"operations": ["insert"]}}}}, ["422d31149615bb98"]),
+        (
+            {"shop": {}, "tenant_*": {"match": {"n": 1}, "collections": {"a": {}, "b*": {}}}},
+            ["4aba7fc33c934aa3", "8372400a4e7c8675"],
+        ),
+    ],
+)
+def test_stored_positions_stay_as_good_for_the_next_version(databases: dict[str, Any], hashes: list[str]) -> None:
+    """A stream continues from its token only while its hash is the same."""
+    assert [stream.hash for stream in plans(databases)] == hashes

@@ -87,8 +87,9 @@ async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterat
 
     config = loaded.config
     state_database = None if (config.state.url or "").startswith("sqlite") else config.state.database
+    plans = plan(config)
     hello = await connect(client, verify)
-    async for finding in examine(client, hello, plan(config), state_database):
+    async for finding in examine(client, hello, plans, state_database):
         yield finding
 
 

@@ -117,6 +117,21 @@ def test_nothing_is_connected_to_and_no_name_is_looked_up(tmp_path: Path, listen
             each.accept()
 
 
+@pytest.mark.parametrize("name", ["validate", "check", "run"])
+def test_globs_that_ask_for_more_than_mongodb_takes_are_a_mistake_with_its_place(tmp_path: Path, name: str) -> None:
+    globs = {f"*{number:0250}*": {"match": {"fullDocument.n": number}} for number in range(200)}
+    url = "mongodb://127.0.0.1:1/"
+    config = write(
+        tmp_path, {"mongodb": {"url": url}, "databases": {"shop": {"collections": globs}}, "pipeline": ["log"]}
+    )
+    done = finished(name, config)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert "databases.shop.collections: " in said
+    assert "write fewer names and globs" in said
+    assert "Traceback" not in said
+
+
 def test_the_spy_sees_connections(tmp_path: Path, listening: list[socket.socket]) -> None:
     """Or the test above would prove nothing."""
     (tmp_path / "sitecustomize.py").write_text(SPY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,14 +66,16 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
         preference = url.lower().partition("readpreference=")[2].partition("&")[0]
         options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
     try:
-        client = _client_class(driver)(url, **options)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # the config's own warnings say the same of the url
+            client = _client_class(driver)(url, **options)
         vars(client)[_PLACE] = Place(url, option)
         return client
     except ImportError as error:
         raise ConfigError(
             [Problem(f"the driver {driver!r} is not installed: pip install 'mess[{driver}]'", "mongodb.driver")]
         ) from error
-    except (PyMongoError, ValueError) as error:
+    except (PyMongoError, ValueError, OSError) as error:
         raise ConfigError([Problem(f"not a usable connection string: {error}", option)]) from error
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from mess.config.document import Document, Path
 from mess.config.pipelines import scopes
 from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
-from mess.config.wording import plain
+from mess.config.wording import did_you_mean, nearest, plain
+from mess.mongo_options import KNOWN, refusals
 
 _INTERNAL = ("admin", "local", "config")
+_LIKE = 0.65
+"""How much like a known option one has to be to be taken for it: `tsl` for `tls`."""
 _WATCH = "name what to watch, as in databases: {shop: {}}"
 
 
@@ -96,6 +100,23 @@ def _url(data: dict[str, Any], document: Document) -> None:
             document.report("@, : and / in a user's name or password are written %40, %3A and %2F", (section, "url"))
         elif (mistake := _hosts(authority.rpartition("@")[2], srv=url.startswith("mongodb+srv:"))) is not None:
             document.reject(mistake, (section, "url"))
+        else:
+            _url_options(url, (section, "url"), document)
+
+
+def _url_options(url: str, path: Path, document: Document) -> None:
+    for name, value, reason, is_foreign, is_fatal in refusals(url):
+        meant = None if is_foreign or reason else nearest(name, KNOWN, _LIKE)
+        if is_fatal:
+            choices = re.findall(r"[\w-]+", reason) if " one of" in reason or " must be in" in reason else []
+            document.report(f"{name}: {reason}{did_you_mean(value, choices)}", path)
+        elif reason:
+            document.warn(f"{name}: {reason}", path)
+        elif meant is not None:
+            document.report(f'unknown option {name}; did you mean "{meant}"?', path)
+        else:
+            shown = f"the option {name}" if plain(name) and not document.is_secret(path) else "an option"
+            document.warn(f"{shown} is unknown to the driver, which passes it over", path)
 
 
 def _hosts(hosts: str, *, srv: bool) -> str | None:

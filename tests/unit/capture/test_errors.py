@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import OperationFailure
 
-from mess.capture.client import LacksPrivilege, explain
+from mess.capture.client import LacksPrivilege, connect, explain
 from mess.capture.errors import stop_reason
 from mess.capture.plan import plan
 from mess.capture.preflight import telling_the_role
@@ -36,6 +36,11 @@ def test_the_command_for_the_role_says_what_to_do_where_the_role_exists() -> Non
     words = r"updateRole in place of createRole\): db\.getSiblingDB"
     with pytest.raises(NotPermitted, match=words), telling_the_role(plans, "mess"):
         raise LacksPrivilege("not authorized on shop")
+
+
+def test_a_file_of_the_url_that_is_not_there_is_a_mistake_of_the_url() -> None:
+    with pytest.raises(ConfigError, match=r"mongodb\.url: not a usable connection string: .*tlscafile"):
+        connect("mongodb://localhost/?tls=true&tlsCAFile=/not/there")
 
 
 @pytest.mark.parametrize("code", [8000, 91, 11600])

@@ -19,7 +19,7 @@ LINKS: list[Text] = [
     "a@",
 ]
 ESCAPES: list[Text] = ["%41", "\\u0061", "\\x61", "&#x61;", "&", "&amp;", "\0", "%25", "\\", "&amp;amp;#x61;"]
-ESCAPES += ["%c3", "\\ud83d", "%"]
+ESCAPES += ["%c3", "\\ud83d", "%", "\\055", "\\303", "%u0061", "\\u{61}", "&#97", "\n", "\r\n ", "s3\ncret-word"]
 SECRETS: list[Text] = ["s3cret", "a", "abc", "s3cret-word", "p%C3%A4$$ ", "00000-tenant-secre"]
 JSON: list[Text] = ['"', "\0", "\\", "\U000e0001"]
 TOKENS: list[Text] = ["[", '{"a":', "9", "a=b&", '"\\', "&", "%"]

@@ -29,7 +29,10 @@ _NOTE = re.compile(r"[\[(<…]|\.\.\.")
 """How their notes begin that a text has been cut, such as `[truncated]`."""
 _LONGEST_NOTE = 64
 _LONGEST_ESCAPE = 33
-_BROKEN = re.compile(r"(?:%[0-9A-Fa-f]?|\\(?:x[0-9A-Fa-f]?|u[0-9A-Fa-f]{0,3})?|&#?[0-9A-Za-z]{0,31}|[^ -~])\Z")
+_BROKEN = re.compile(
+    r"(?:%(?:[0-9A-Fa-f]|[uU][0-9A-Fa-f]{0,3})?|\\(?:x[0-9A-Fa-f]?|[uU]\{?[0-9A-Fa-f]{0,6}|[0-3][0-7]?)?"
+    r"|&#?[0-9A-Za-z]{0,31}|[^ -~])\Z"
+)
 """What is left of an escape that has been cut, or of a letter of several bytes."""
 _HARMLESS = (type(None), bool, int, float)
 
@@ -91,7 +94,6 @@ class _Index:
 
     def __init__(self, needles: Iterable[str]) -> None:
         self.needles = tuple(needles)
-        self._keyed = [(needle[:_KEY], needle) for needle in self.needles]
         self._sorted = sorted(self.needles)
         self._by_beginning: dict[str, list[str]] = {}
         for needle in self.needles:
@@ -112,7 +114,10 @@ class _Index:
             text = next_level.text
 
     def _found(self, text: str) -> Iterator[tuple[int, int]]:
-        for needle in self._candidates(text):
+        candidates = self._candidates(text)
+        if not candidates:
+            return
+        for needle in candidates:
             key = needle[:_KEY]
             at = text.find(key)
             while at >= 0:
@@ -129,14 +134,15 @@ class _Index:
         place = bisect_left(self._sorted, beginning)
         return place < len(self._sorted) and self._sorted[place].startswith(beginning)
 
-    def _candidates(self, text: str) -> Iterable[str]:
+    def _candidates(self, text: str) -> list[str]:
+        """Those of which the text holds the beginning."""
         # Looking for each of a few is faster than looking at each character.
-        if len(self.needles) < _MANY and 2 * len(text) > len(self.needles):
-            return [needle for key, needle in self._keyed if key in text]
-        beginnings = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
-        return [
-            needle for beginning in beginnings & self._by_beginning.keys() for needle in self._by_beginning[beginning]
-        ]
+        if len(self._by_beginning) < _MANY and 2 * len(text) > len(self._by_beginning):
+            found = [beginning for beginning in self._by_beginning if beginning in text]
+        else:
+            beginnings = {text[at : at + SHORTEST] for at in range(len(text) - SHORTEST + 1)}
+            found = [*(beginnings & self._by_beginning.keys())]
+        return [needle for beginning in found for needle in self._by_beginning[beginning]]
 
 
 redact = Redactor()

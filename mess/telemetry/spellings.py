@@ -8,19 +8,24 @@ from html.entities import html5
 
 _HIGH = r"[89A-Fa-f][0-9A-Fa-f]"
 # Each alternative begins with a character of its own, by which Python's engine skips what is no escape.
+_UNITS = rf"[uU](?:[dD]{_HIGH}[0-9A-Fa-f](?:[%\\][uU][dD]{_HIGH}[0-9A-Fa-f])*|[0-9A-Fa-f]{{4}})"
 _ESCAPE = re.compile(
-    rf"%(?:[0-7][0-9A-Fa-f]|{_HIGH}(?:%{_HIGH})*)"
-    rf"|\\(?:x[0-7][0-9A-Fa-f]|x{_HIGH}(?:\\x{_HIGH})*|u[dD]{_HIGH}[0-9A-Fa-f](?:\\u[dD]{_HIGH}[0-9A-Fa-f])*"
-    r"|u[0-9A-Fa-f]{4}|[^a-zA-Z0-9\s]|[nrt])"
-    r"|&(?:#(?:[0-9]{1,7}|[xX][0-9A-Fa-f]{1,6})|[A-Za-z][A-Za-z0-9]{1,31});"
+    rf"%(?:[0-7][0-9A-Fa-f]|{_HIGH}(?:%{_HIGH})*|{_UNITS})"
+    rf"|\\(?:x[0-7][0-9A-Fa-f]|x{_HIGH}(?:\\x{_HIGH})*|{_UNITS}|u\{{[0-9A-Fa-f]{{1,6}}\}}"
+    r"|[01][0-7][0-7]|[23][0-7][0-7](?:\\[23][0-7][0-7])*|[^a-zA-Z0-9\s]|[nrt])"
+    # Browsers need no semicolon behind a number; at the end of a text, more digits may have been cut off.
+    r"|&(?:#(?:[0-9]{1,7}+|[xX][0-9A-Fa-f]{1,6}+)(?:;|(?!\Z))|[A-Za-z][A-Za-z0-9]{1,31};)"
+    r"|[\r\n]+[ \t]*"
     r"|\x00\x00*"
 )
+_NO_DIGIT = re.compile(r"[%\\xuU]+")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def decoded(text: str) -> str:
     """`text` with one level of escapes undone: `%2f`, `\\u003c`, `\\/`, `\\xc3\\xa9`, `&lt;`, `&#x2F;`. Null
-    characters, which other encodings leave between letters, are left out."""
+    characters, which other encodings leave between letters, are left out, and so are line breaks with the blanks behind
+    them, which fold long lines."""
     return _ESCAPE.sub(_character, text)
 
 
@@ -70,22 +75,22 @@ def _places(original: str) -> list[tuple[int, int, int, int]]:
 
 def _character(escape: re.Match[str]) -> str:
     text = escape[0]
-    if text[0] == "%":
-        return _from_bytes(text.replace("%", ""))
+    if text[0] in "\0\r\n":
+        return ""
     if text[0] == "&":
         return _entity(text)
-    if text[0] == "\0":
-        return ""
-    if text[1] == "x":
-        return _from_bytes(text.replace("\\x", ""))
-    if text[1] == "u":
-        units = bytes.fromhex(text.replace("\\u", ""))
-        return units.decode("utf-16-be", "replace")
+    if text[1] in "uU":
+        if text[2] == "{":
+            return _from_number(int(text[3:-1], 16), text)
+        return bytes.fromhex(_NO_DIGIT.sub("", text)).decode("utf-16-be", "replace")
+    if text[1] in "0123" and text[0] == "\\":
+        return _from_bytes(bytes(int(byte, 8) for byte in text[1:].split("\\")))
+    if text[0] == "%" or text[1] == "x":
+        return _from_bytes(bytes.fromhex(_NO_DIGIT.sub("", text)))
     return _CONTROLS.get(text[1], text[1])
 
 
-def _from_bytes(digits: str) -> str:
-    data = bytes.fromhex(digits)
+def _from_bytes(data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -95,5 +100,9 @@ def _from_bytes(digits: str) -> str:
 def _entity(text: str) -> str:
     if text[1] != "#":
         return html5.get(text[1:], text)
-    code = int(text[3:-1], 16) if text[2] in "xX" else int(text[2:-1])
+    digits = text[2:].rstrip(";")
+    return _from_number(int(digits[1:], 16) if digits[0] in "xX" else int(digits), text)
+
+
+def _from_number(code: int, text: str) -> str:
     return chr(code) if code <= 0x10FFFF else text

@@ -36,6 +36,7 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "HTML": html.escape,
     "HTML, by number": lambda text: "".join(f"&#{ord(one)};" for one in text),
     "HTML, by hexadecimal number": lambda text: "".join(f"&#x{ord(one):X};" for one in text),
+    "HTML, by number, without semicolons": lambda text: "".join(f"&#{ord(one)}" for one in text),
     "HTML, by names": lambda text: html.escape(text).replace("/", "&sol;").replace("+", "&plus;"),
     "JSON": lambda text: json.dumps(text)[1:-1],
     "JSON in UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
@@ -44,6 +45,11 @@ SPELLINGS: dict[str, Callable[[str], str]] = {
     "JSON, upper case": lambda text: "".join(f"\\u{ord(one):04X}" for one in text),
     "Python": lambda text: repr(text)[1:-1],
     "Python's bytes": lambda text: repr(text.encode())[2:-1],
+    "octal": lambda text: "".join(chr(one) if chr(one).isalnum() else f"\\{one:03o}" for one in text.encode()),
+    "old JavaScript": lambda text: "".join(f"%u{ord(one):04x}" for one in text),
+    "JavaScript, by number": lambda text: "".join(f"\\u{{{ord(one):x}}}" for one in text),
+    "folded": lambda text: "\r\n ".join(text[at : at + 5] for at in range(0, len(text), 5)),
+    "folded in JSON": lambda text: json.dumps("\n".join(text[at : at + 5] for at in range(0, len(text), 5)))[1:-1],
     "Latin-1": lambda text: text.encode("latin-1").decode("utf-8", "replace"),
     "UTF-8 read as Latin-1": lambda text: text.encode().decode("latin-1"),
     "ASCII": lambda text: text.encode("ascii", "replace").decode(),
@@ -66,6 +72,21 @@ def test_spellings_within_spellings_are_understood(inner: str, outer: str) -> No
     """HTML in JSON, and the like."""
     text = SPELLINGS[outer](SPELLINGS[inner](SECRET))
     assert Redactor([SECRET])(f"a {text} b") == "a *** b"
+
+
+@pytest.mark.parametrize("secret", ["first-line\nsecond-line\n", "first-line\r\n second-line"])
+def test_a_secret_of_several_lines_is_hidden_however_it_is_folded(secret: str) -> None:
+    """A key in a file, and the like."""
+    for text in (secret, secret.strip(), secret.replace("\r", ""), json.dumps(secret)[1:-1], "first-linesecond-line"):
+        assert Redactor([secret])(f"a\nb {text}c\nd").replace("***\n", "***") in ("a\nb ***c\nd", "a\nb ***\\nc\nd")
+
+
+def test_base64_that_is_folded_is_searched() -> None:
+    """Mail has it in lines of 76 characters."""
+    text = base64.encodebytes(b"authorization: " + b"x" * 35 + TOKEN.encode() + b"x" * 60).decode()
+    shown = Redactor([TOKEN])(text)
+    assert "***" in shown
+    assert len(shown) <= len(text) - 4 * len(TOKEN) // 3 + len("***") + 2  # characters that depend on their neighbours
 
 
 def test_a_secret_that_looks_escaped_is_hidden_both_ways() -> None:
@@ -109,7 +130,7 @@ def test_the_beginning_of_a_secret_whose_escape_is_cut_is_hidden(spelling: str) 
             assert clean.replace("\\", "") == f"token ***{end}"
 
 
-@pytest.mark.parametrize("cut", ["%C3", "\\xc3", "\\", "\ufffd", "&", "&#x", "%26%2", "\\u00"])
+@pytest.mark.parametrize("cut", ["%C3", "%u00", "\\u{6", "\\05", "\\xc3", "\\", "\ufffd", "&", "&#x", "%26%2", "\\u00"])
 def test_what_is_left_of_a_letter_hides_no_secret_before_it(cut: str) -> None:
     """Half a letter, half an escape, and one within the other."""
     assert Redactor(["passwörd<>"])(f"it was passw\\u00f6{cut}") == "it was ***"

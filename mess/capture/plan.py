@@ -326,7 +326,7 @@ def _within_regions(regions: Sequence[Region]) -> dict[str, Any]:
     single: dict[tuple[str, ...], list[str]] = defaultdict(list)
     others: list[Region] = []
     for region in regions:
-        if len(region.colls) > 1 or is_glob(region.colls[0]):
+        if len(region.colls) > 1:
             others.append(region)
         elif region.colls[0]:
             single[region.dbs].append(region.colls[0])

@@ -30,6 +30,7 @@ from mess.config.wording import hide, nearest
 from mess.config.yaml_file import read_yaml
 from mess.errors import Refused
 from mess.event import Event, Namespace
+from mess.mongo_options import refusals
 from mess.paths import get, parse_path
 from mess.printable import printable, printable_json
 from mess.queues import mqtt, nats
@@ -129,6 +130,7 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("secrets of a config", _secrets, texts.CONFIG),
     ("secrets of an endpoint", lambda text: list(of_http_url(text)), URLS + texts.PLACES),
     ("secrets of a url", lambda text: [*of_mongodb_url(text), *of_broker_url(text)], texts.BROKERS + LINKS),
+    ("options of a MongoDB url", lambda text: list(refusals(f"mongodb://h/?{text}")), texts.BROKERS + LINKS),
     ("secrets of a header", lambda text: [*of_credentials(text), *of_basic(text)], texts.HEADERS),
     ("template", Template, texts.PLACES + PLAIN),
     ("parse_path", parse_path, texts.TOPICS),

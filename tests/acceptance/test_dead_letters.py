@@ -204,7 +204,7 @@ async def test_a_pipeline_that_was_moved(config: Path, db: Db, receiver: Receive
     write(config.parent, {**moved, "databases": {db.name: {"pipeline": [marked, *options["pipeline"]]}}})
     warning = (
         "2 dead letters belong to the pipeline 'top level', which no event takes any more; `mess dead-letters replay "
-        '--pipeline "top level" --dry-run` shows which way they would go'
+        f'--pipeline "top level" --dry-run --config {config}` shows which way they would go'
     )
     assert warning in (await mess("check", "--config", config, folder=config.parent)).stdout
     validated = await mess("validate", "--config", config, folder=config.parent)

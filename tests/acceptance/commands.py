@@ -19,6 +19,8 @@ import yaml
 from tests.acceptance import forked
 
 PATIENCE = 30.0
+_PYTHONPATH = os.environ.get("PYTHONPATH")
+"""Where a test names another, Python has to look there from its start."""
 SETTINGS = ("MONGODB_URL", "MONGO_URL", "PORT")
 
 
@@ -35,8 +37,19 @@ def command(*arguments: Any) -> list[str]:
 
 async def mess(*arguments: Any, folder: Path, patience: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """Run a command to its end, without standing in the way of what this process serves meanwhile."""
-    texts = list(map(str, arguments))
-    return await asyncio.to_thread(forked.run, texts, cwd=folder, env=environment(), timeout=patience)
+    texts, env = list(map(str, arguments)), environment()
+    if env.get("PYTHONPATH") == _PYTHONPATH:
+        return await asyncio.to_thread(forked.run, texts, cwd=folder, env=env, timeout=patience)
+    return await asyncio.to_thread(
+        subprocess.run,
+        command(*texts),
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=patience,
+        check=False,
+    )
 
 
 def write(folder: Path, config: dict[str, Any]) -> Path:

@@ -96,6 +96,6 @@ async def test_an_outage_ends_in_a_state_error() -> None:
     """After the patience asked for, with the driver's error chained and what to look at."""
     async with AsyncMongoClient("mongodb://127.0.0.1:9/", serverSelectionTimeoutMS=100) as client:
         store = MongoStore(client["mess"], "mess", patience=0.5)
-        with pytest.raises(StateError, match="cannot write state: the state's MongoDB") as caught:
+        with pytest.raises(StateError, match="cannot write state in the database mess: the state's MongoDB") as caught:
             await asyncio.wait_for(store.open(), 5)
     assert isinstance(caught.value.__cause__, AutoReconnect)

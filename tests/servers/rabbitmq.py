@@ -23,6 +23,7 @@ from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 60.0
+_LAUNCHES = 4
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it has much to say of a server that is only starting
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
 
@@ -104,6 +105,7 @@ class RabbitServer(BrokerProcess):
             # Erlang would start one by itself that outlives it.
             self._names = subprocess.Popen(["epmd"], env=self._environment, stdin=subprocess.DEVNULL)
         process = self._launch([self._program], env=self._environment, start_new_session=True)
+        launches = 1
         deadline = time.monotonic() + _READY_SECONDS
         while True:
             try:
@@ -112,8 +114,14 @@ class RabbitServer(BrokerProcess):
                     return
             except (AMQPError, OSError):
                 if process.poll() is not None:
-                    # A connection of another test may have got the port meanwhile; no other port is asked for so late.
-                    assert "dist_port_already_used" in self.log[-3000:], self.log[-3000:]
+                    # A connection of another test may have got a port meanwhile; no other port is asked for so late.
+                    taken = [
+                        each for each in ("dist_port_already_used", "could_not_start_listener") if each in self.log
+                    ]
+                    assert taken, self.log[-3000:]
+                    assert launches < _LAUNCHES, self.log[-3000:]
+                    launches += 1
+                    time.sleep(1)
                     self._environment["RABBITMQ_DIST_PORT"] = str(free_port())
                     process = self._launch([self._program], env=self._environment, start_new_session=True)
                 assert time.monotonic() < deadline, "RabbitMQ does not answer"

@@ -193,6 +193,7 @@ async def test_a_server_that_is_away_is_down_and_found_again(rabbit: RabbitServe
             with pytest.raises(EndpointDown, match=f"127.0.0.1:{rabbit.port}"):
                 await step.process(make_events(1, first=1))
         await asyncio.to_thread(rabbit.start)
+        await asyncio.to_thread(rabbit.declare, "kept")  # it listens before it has found its queues again
         await insisted(step, make_events(1, first=1))
     assert numbers(rabbit, "kept") == [0, 1]
 

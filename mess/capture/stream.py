@@ -10,6 +10,7 @@ from bson import Int64, Timestamp
 from pymongo.errors import PyMongoError
 
 from mess.backoff import backoff
+from mess.cancellation import raise_if_cancelled
 from mess.capture.ahead import ReadAhead
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
@@ -106,6 +107,7 @@ class ChangeStream:
                 if batch.events or batch.unreadable or not self._decoder.pending:
                     return batch
             except PyMongoError as error:
+                raise_if_cancelled()
                 recovered = await self._recover(error)
                 if recovered is not None:
                     return recovered

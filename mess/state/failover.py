@@ -19,6 +19,7 @@ from pymongo.errors import (
     WTimeoutError,
 )
 
+from mess.cancellation import raise_if_cancelled
 from mess.errors import StateError
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
         except BSONError as error:  # DocumentTooLarge, for one, is not a PyMongoError
             raise StateError(f"cannot {what}: {error}") from error
         except PyMongoError as error:
+            raise_if_cancelled()
             if not _may_pass(error):
                 raise StateError(f"cannot {what}: {brief(error).rstrip('.')}{mend(error)}") from error
             pause = min(_LONGEST_PAUSE, pause * 2 or _warn(what, error))

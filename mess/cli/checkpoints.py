@@ -79,8 +79,11 @@ def set_(
         from mess.capture.start import explained, time_now
         from mess.relay.positions import resume_at, verify_resumable
 
-        verify_resumable(time, await _asked(loaded, timeout, lambda client: explained(time_now(client))))
-        oldest = await _asked(loaded, timeout, oldest_kept)
+        async def reach_of(client: Any) -> tuple[Timestamp, Timestamp | None]:
+            return await explained(time_now(client)), await oldest_kept(client)
+
+        latest, oldest = await _asked(loaded, timeout, reach_of)
+        verify_resumable(time, latest)
         return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force), oldest
 
     before, oldest = run_async(with_store(loaded, move, timeout))

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from mess import __version__
 from mess.admin.server import AdminServer, PortInUse
 from mess.assembly import Assembly
+from mess.cancellation import cancel
 from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.arrange import Arrangement, StreamStart
@@ -245,9 +246,7 @@ class Relay:
         try:
             await engine.run(streams)
         finally:
-            for task in aside:
-                task.cancel()
-            await asyncio.gather(*aside, return_exceptions=True)
+            await cancel(*aside)
 
     async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
         """The streams and where they begin, stored before any event is delivered. Raises DamagedState."""

@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from mess.cancellation import cancel
+
 _REPLIES = 4
 
 
@@ -38,8 +40,7 @@ class ReadAhead:
 
     async def close(self) -> None:
         """Forget what has not been taken."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel(self._task)
 
     async def _run(self) -> None:
         more = True

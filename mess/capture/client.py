@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import warnings
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, PyMongoError
 from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 
+from mess.cancellation import within
 from mess.capture.place import Place
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
 
@@ -100,8 +100,7 @@ async def close(client: Any) -> None:
     closing = client.close()
     if closing is not None:
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                await closing
+            await within(_CLOSE_SECONDS, closing)
 
 
 async def start_session(client: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pymongo.errors import PyMongoError
 
 from mess.backoff import backoff
+from mess.cancellation import cancel
 from mess.capture.client import explain, place_of
 from mess.capture.diagnosis import diagnose
 from mess.errors import SourceUnavailable
@@ -85,8 +86,7 @@ async def reach(
                 await asyncio.sleep(max(0.0, min(pause, deadline - clock())))
     finally:
         if attempt is not None:
-            attempt.cancel()
-            await asyncio.gather(attempt, return_exceptions=True)
+            await cancel(attempt)
 
 
 def _failure(attempt: asyncio.Task[Any]) -> SourceUnavailable | None:

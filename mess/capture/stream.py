@@ -10,7 +10,7 @@ from bson import Int64, Timestamp
 from pymongo.errors import PyMongoError
 
 from mess.backoff import backoff
-from mess.cancellation import raise_if_cancelled
+from mess.cancellation import raise_if_cancelled, within
 from mess.capture.ahead import ReadAhead
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
@@ -121,14 +121,14 @@ class ChangeStream:
         if session is None:
             return
         try:
-            async with asyncio.timeout(1):
-                if cursor is not None:
-                    await self._database.command(
-                        {"killCursors": cursor[1], "cursors": [Int64(cursor[0])]}, session=session
-                    )
-                await session.end_session()
+            await within(1, self._let_go(cursor, session))
         except (PyMongoError, TimeoutError) as error:
             log.debug("cursor not closed", stream=self.name, error=str(error))
+
+    async def _let_go(self, cursor: tuple[int, str] | None, session: Any) -> None:
+        if cursor is not None:
+            await self._database.command({"killCursors": cursor[1], "cursors": [Int64(cursor[0])]}, session=session)
+        await session.end_session()
 
     async def _open(self) -> None:
         stages = self._plan.stages()

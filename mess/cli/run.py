@@ -67,8 +67,8 @@ async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
     for warning in loaded.warnings:
         log.warning("config", problem=str(warning))
     relay = Relay(loaded)
-    _announce(relay)
     stop_on_signals(relay)
+    _announce(relay)
     settle()
     await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
     log.info("stopped", changed=relay.metrics.changed)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Protocol
 
+from mess.cancellation import cancel, within
 from mess.errors import StateError, Superseded
 from mess.relay.blocked import BlockedStreamLog
 from mess.relay.checkpointer import Checkpointer
@@ -86,7 +87,7 @@ class Engine:
         finally:
             if not self._stopping.is_set():
                 self._stopping.set()
-            await _cancel(tasks)
+            await cancel(*tasks)
             await self._finish_lanes(streams)
             await self._last_checkpoint()
             await streams.close()
@@ -128,21 +129,14 @@ class Engine:
         _, late = await asyncio.wait(busy, timeout=self._grace)
         if late:
             log.warning("deliveries did not end in time; they are made again after the next start", count=len(late))
-            await _cancel(list(late))
+            await cancel(*late)
 
     async def _last_checkpoint(self) -> None:
         if self._checkpointer is None or isinstance(self._failure, StateError):
             return
         try:
-            async with asyncio.timeout(_LAST_CHECKPOINT_SECONDS):
-                await self._checkpointer.save()
+            await within(_LAST_CHECKPOINT_SECONDS, self._checkpointer.save())
         except TimeoutError:
             self.fail(StateError("the last checkpoint could not be stored in time; what it covers is delivered again"))
         except StateError as error:
             self.fail(error)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+from mess.cancellation import cancel, within
 from mess.errors import NameInUse, StateError, Superseded
 from mess.instance import Instance
 from mess.relay.stopping import Halted, Stopping
@@ -69,9 +70,7 @@ class NameHolder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel(*self._tasks)
         if isinstance(error, Superseded) and self._failure is None:
             await self._ask_by_whom()
         await self._release()
@@ -118,8 +117,7 @@ class NameHolder:
         while True:
             await asyncio.sleep(pause)
             try:
-                async with asyncio.timeout(_BEAT_TIMEOUT):
-                    await self._store.lease.renew(self._instance)
+                await within(_BEAT_TIMEOUT, self._store.lease.renew(self._instance))
             except Superseded:
                 raise
             except (StateError, TimeoutError) as error:
@@ -149,8 +147,7 @@ class NameHolder:
 
     async def _ask_by_whom(self) -> None:
         try:
-            async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await self._store.lease.renew(self._instance)
+            await within(_RELEASE_TIMEOUT, self._store.lease.renew(self._instance))
         except Superseded as error:
             self._failure = error
         except (StateError, TimeoutError):
@@ -158,5 +155,4 @@ class NameHolder:
 
     async def _release(self) -> None:
         with contextlib.suppress(StateError, TimeoutError):
-            async with asyncio.timeout(_RELEASE_TIMEOUT):
-                await self._store.lease.release(self._instance)
+            await within(_RELEASE_TIMEOUT, self._store.lease.release(self._instance))

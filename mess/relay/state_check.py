@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bson import Timestamp
 
+from mess.cancellation import within
 from mess.capture.arrange import StreamStart
 from mess.capture.oplog import Oplog, read_oplog
 from mess.capture.plan import StreamPlan
@@ -124,8 +124,7 @@ async def _reads(start: StreamStart, client: Any) -> Finding | HistoryLost | Non
         client, start.plan, start.position, latest=start.latest, reply_events=1, wait_ms=BRIEF_WAIT_MS
     )
     try:
-        async with asyncio.timeout(_READ_SECONDS):  # a long way to the next event is no failure
-            await stream.read()
+        await within(_READ_SECONDS, stream.read())  # a long way to the next event is no failure
     except HistoryLost as error:
         return error
     except SourceError as error:

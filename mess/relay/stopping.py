@@ -8,6 +8,8 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from mess.cancellation import cancel
+
 T = TypeVar("T")
 
 _DRAIN = 2.0  # seconds
@@ -73,9 +75,7 @@ class Stopping:
                 raise Halted
             return task.result()
         finally:
-            task.cancel()
-            stop.cancel()
-            await asyncio.gather(task, stop, return_exceptions=True)
+            await cancel(task, stop)
 
 
 async def _wait(event: asyncio.Event) -> None:

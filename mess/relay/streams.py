@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from bson import Timestamp
 
 from mess.backoff import backoff
+from mess.cancellation import cancel
 from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import StreamPlan
@@ -144,11 +145,7 @@ class Streams:
                     raise HistoryLost("\n".join(stream.stopped or "" for stream in self.streams))
                 await self._changed.wait()
         finally:
-            watching.cancel()
-            tasks = [stream.task for stream in self.streams if stream.task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(watching, *tasks, return_exceptions=True)
+            await cancel(watching, *(stream.task for stream in self.streams if stream.task is not None))
 
     async def close(self) -> None:
         """Close every stream's cursor."""
@@ -365,8 +362,7 @@ class Streams:
             self._remove(stream)
             main.runner.forget_routes()
         if stream.task is not None:
-            stream.task.cancel()
-            await asyncio.gather(stream.task, return_exceptions=True)
+            await cancel(stream.task)
         await stream.runner.source.close()
         log.info("stream has caught up", stream=stream.name, joins=main.name, at=_written(done.time))
 

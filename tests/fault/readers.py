@@ -78,10 +78,12 @@ class Rabbit(Reader):
 
     def read(self) -> list[tuple[bytes, str]]:
         with self.server.channel() as channel:
-            for method, properties, body in channel.consume(TARGET, auto_ack=True, inactivity_timeout=0.5):
+            # Without auto_ack: what arrives between the end of the wait and the end of the channel would be lost.
+            for method, properties, body in channel.consume(TARGET, inactivity_timeout=0.5):
                 if method is None:
                     return self._found
                 self._found.append((body, properties.message_id))
+                channel.basic_ack(method.delivery_tag)
         raise AssertionError("RabbitMQ has gone")
 
 

@@ -153,7 +153,6 @@ async def test_a_pause_that_the_endpoint_asked_for_is_abandoned_too(
         assert time.monotonic() - began < 1.5
 
 
-@pytest.mark.xfail(strict=False, reason="one stop in twelve takes 17 s on a busy machine; the cause is not found yet")
 async def test_a_relay_whose_mongod_is_gone_stops_within_its_grace(
     own_replica_set: ReplicaSet, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -127,6 +127,8 @@ class Relay:
 
     def stop(self) -> None:
         """Ask the relay to stop in order: `run` returns when it has. May be called again, and before `run`."""
+        if not self.stopping:
+            log.info("stopping: deliveries in flight may finish", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
 
     async def ready(self) -> None:

@@ -16,6 +16,8 @@ from mess.capture.place import Place
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
 
 _CLOSE_SECONDS = 1.0
+_LONGEST = 1_000
+"""Characters of an error's text; MongoDB may repeat a whole command in it."""
 _PLACE = "_mess_place"
 _WITH_USER = "mongodb://user:password@host/?authSource=admin"
 
@@ -137,4 +139,4 @@ def _brief(error: Exception) -> str:
     text = str(error)
     for rest in (", full error:", ", Timeout:", ", Topology", " (configured timeouts", " to execute command {"):
         text = text.partition(rest)[0]
-    return text
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

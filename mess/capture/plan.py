@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -386,4 +387,13 @@ def exact_or_glob(name: str) -> str | Regex[str]:
 @lru_cache(maxsize=10_000)
 def _pattern(glob: str) -> str:
     # Python writes `(?s:…)\\Z`, and PCRE knows both; the flags that re.compile would add are not MongoDB's.
-    return translate(glob)
+    return _CLASS.sub(_without_posix, translate(glob))
+
+
+_CLASS = re.compile(r"\\.|\[(\^?\]?(?:\\.|[^\]\\])*)\]", re.DOTALL)
+"""An escaped character, or a class, in a pattern as `fnmatch.translate` writes it."""
+
+
+def _without_posix(found: re.Match[str]) -> str:
+    # PCRE reads `[:`, `[.` and `[=` within a class as the beginning of a POSIX class, Python as two characters.
+    return found[0] if found[1] is None else "[" + found[1].replace("[", r"\[") + "]"

@@ -9,6 +9,8 @@ from functools import lru_cache
 from mess.config.scope import is_glob
 from mess.event import Namespace
 
+_AND = " & "
+
 
 @dataclass(frozen=True, slots=True)
 class Region:
@@ -25,6 +27,21 @@ class Region:
     def of(cls, db: str, coll: str) -> Region:
         """The namespaces that one pattern for the database and one for the collection select."""
         return cls((db,), (coll,))
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """From what `text` gave: `shop.orders`, `shop.*`, `shop.` for the database's own events. Patterns that a name
+        is to fit together are joined with ` & `. Raises ValueError, with the reason, for anything else."""
+        db, dot, coll = text.partition(".")
+        if not db or not dot:
+            raise ValueError(f"{text!r} is not DATABASE.COLLECTION, such as shop.orders, shop.* or '*.*'")
+        return cls(tuple(db.split(_AND)), tuple(coll.split(_AND)))
+
+    @property
+    def text(self) -> str:
+        """The region as `parse` reads it."""
+        dbs, colls = ([pattern.replace(_AND, " [&] ") for pattern in each] for each in (self.dbs, self.colls))
+        return f"{_AND.join(dbs)}.{_AND.join(colls)}"
 
     @property
     def exact(self) -> bool:

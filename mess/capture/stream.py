@@ -206,6 +206,12 @@ class ChangeStream:
         kind = kind_of(error)
         opening = self._cursor is None
         await self._reopen_later()
+        if kind is Kind.TOO_LARGE and opening:
+            raise SourceError(
+                f"stream {self.name}: what the config selects for it is too large for MongoDB, which makes more "
+                "than 16 MB of it. Write fewer names and globs, give globs that may share names the same match "
+                "and operations, or divide them among several relays"
+            ) from error
         if kind is Kind.TOO_LARGE:
             return self._past_large_event(error)
         if kind is Kind.HISTORY_LOST:
@@ -251,7 +257,7 @@ class ChangeStream:
         found = _TOKEN.search(str(error))
         if found is None:
             raise SourceError(
-                f"an event is too large for MongoDB to hand out, and it does not say which: {error}"
+                f"an event is too large for MongoDB to hand out, and it does not say which: {explain(error)}"
             ) from error
         if self._too_large != found[1]:
             self._too_large = found[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -18,8 +18,9 @@ from mess.typed import command, quoted
 if TYPE_CHECKING:
     from bson import Timestamp
 
+    from mess.capture.region import Region
     from mess.config.load import Loaded
-    from mess.relay.positions import Row
+    from mess.relay.positions import Removed, Row
     from mess.state.store import StateStore
 
 T = TypeVar("T")
@@ -61,6 +62,14 @@ def set_(
         ),
     ],
     stream: StreamOption = None,
+    namespace: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Only these: DATABASE.COLLECTION, names or globs, watched or not. Moves them back, never forward. "
+            "May be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -71,20 +80,26 @@ def set_(
     Prints what was there before as commands that restore it. A time later than MongoDB's own is refused. A stream that
     is stopped because its history was lost continues at that time in the running relay.
     """
+    if stream is not None and namespace:
+        raise ConfigError("give either --stream or --namespace")
+    regions = _regions(namespace or [])
     loaded = load_config(config, mongodb__url=url)
 
     async def move(store: StateStore) -> tuple[dict[str, Timestamp | None], Timestamp | None]:
         from mess.capture.oplog import oldest_kept
         from mess.capture.plan import assignments
         from mess.capture.start import explained, time_now
-        from mess.relay.positions import resume_at, verify_resumable
+        from mess.relay.positions import resume_at, resume_regions_at, verify_resumable
 
         async def reach_of(client: Any) -> tuple[Timestamp, Timestamp | None]:
             return await explained(time_now(client)), await oldest_kept(client)
 
         latest, oldest = await _asked(loaded, timeout, reach_of)
         verify_resumable(time, latest)
-        return await resume_at(store, assignments(loaded.config), time, stream=stream, force=force), oldest
+        assigned = assignments(loaded.config)
+        if regions:
+            return await resume_regions_at(store, assigned, time, regions, force=force), oldest
+        return await resume_at(store, assigned, time, stream=stream, force=force), oldest
 
     before, oldest = run_async(with_store(loaded, move, timeout))
     for name, earlier in before.items():
@@ -116,21 +131,22 @@ def reset(
         raise ConfigError("name the stream to reset with --stream NAME, or reset every stream with --all")
     loaded = load_config(config, mongodb__url=url)
 
-    async def forget(store: StateStore) -> list[Row]:
+    async def forget(store: StateStore) -> list[Removed]:
+        from mess.capture.plan import assignments
         from mess.capture.start import explained, time_now
         from mess.relay.positions import forget
 
         async def now() -> Timestamp:
             return await _asked(loaded, timeout, lambda client: explained(time_now(client)))
 
-        return await forget(store, now, stream=stream, force=force)
+        return await forget(store, assignments(loaded.config), now, stream=stream, force=force)
 
     removed = run_async(with_store(loaded, forget, timeout))
     if not removed:
         say("removed what was damaged")
-    for row in removed:
-        say(f"{printable(row.stream)} ({printable(row.namespaces)}): forgotten. To restore it:")
-        say(f"  {printable(_restoring(row.stream, row.time))}")
+    for each in removed:
+        say(f"{printable(each.stream)} ({printable(each.namespaces)}): forgotten. To restore it:")
+        say(f"  {printable(_restoring(each.stream, each.time, each.regions))}")
 
 
 async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
@@ -145,10 +161,20 @@ async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Cor
         await mongodb.close(client)
 
 
-def _restoring(stream: str, time: Timestamp | None) -> str:
+def _regions(namespaces: Sequence[str]) -> list[Region]:
+    from mess.capture.region import Region
+
+    try:
+        return [Region.parse(each) for each in namespaces]
+    except ValueError as error:
+        raise ConfigError(f"--namespace: {error}") from error
+
+
+def _restoring(stream: str, time: Timestamp | None, regions: Sequence[Region] = ()) -> str:
     if time is None:
         return command(f"checkpoints reset --stream {quoted(stream)}")
-    return command(f"checkpoints set {cluster_time_text(time)} --stream {quoted(stream)}")
+    which = " ".join(f"--namespace {quoted(region.text)}" for region in regions) or f"--stream {quoted(stream)}"
+    return command(f"checkpoints set {cluster_time_text(time)} {which}")
 
 
 def _shown(time: Timestamp) -> str:

@@ -10,6 +10,7 @@ from bson import Timestamp
 
 from mess.capture.arrange import Recorded, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
+from mess.capture.region import Region
 from mess.errors import ConfigError, DamagedState, StateError
 from mess.relay.resuming import AHEAD, recorded_in, with_decisions
 from mess.state.store import Checkpoint, StateStore
@@ -27,6 +28,19 @@ class Row:
     namespaces: str
     time: Timestamp
     updated: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """What `forget` removed: up to when these namespaces of a stream were processed.
+
+    `regions` are empty where resuming the stream at `time` restores all of it; else they are what to resume at `time`.
+    """
+
+    stream: str
+    namespaces: str
+    time: Timestamp
+    regions: tuple[Region, ...] = ()
 
 
 async def rows(store: StateStore) -> list[Row]:
@@ -67,16 +81,47 @@ async def resume_at(
     return _before(recorded, chosen)
 
 
+async def resume_regions_at(
+    store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, regions: Sequence[Region], *, force: bool
+) -> dict[str, Timestamp | None]:
+    """Have these regions resume at `time`, those that no stream has at present too; regions that are processed only up
+    to an earlier time stay as they are. Returns what `resume_at` does, for the streams concerned.
+
+    Raises DamagedState, StateError.
+    """
+    await _take_over(store, force=force)
+    recorded = await _recorded(store)
+    concerned: set[str] = set()
+
+    def moved(known: tuple[Covered, str | None] | None, chosen: bool | None) -> Covered:
+        covered, own = known or (NEVER, None)
+        if not chosen:
+            return covered
+        found = Covered(own, time) if covered.time is None else Covered(covered.stream, min(covered.time, time))
+        concerned.add(_name(found))
+        return found
+
+    known = combine(recorded.folded(), assigned, lambda covered, own: (covered or NEVER, own))
+    rules = combine(known, [Rule(region, True) for region in regions], moved)
+    await _store(store, tuple(rules), recorded, concerned)
+    return _before(recorded, concerned)
+
+
 async def forget(
-    store: StateStore, now: Callable[[], Awaitable[Timestamp]], *, stream: str | None, force: bool
-) -> list[Row]:
+    store: StateStore,
+    assigned: Sequence[Rule[str | None]],
+    now: Callable[[], Awaitable[Timestamp]],
+    *,
+    stream: str | None,
+    force: bool,
+) -> list[Removed]:
     """Have `stream`, or every one, begin afresh; returns what was stored of them.
 
     A stopped stream continues at `now`, in the running relay too, beside which nothing else is done unless `force`.
     What is damaged can be forgotten. Raises ConfigError for a stream that has no position, StateError.
     """
     if stream is not None and await _is_stopped(store, stream):
-        removed = [row for row in await rows(store) if row.stream == stream]
+        removed = [Removed(row.stream, row.namespaces, row.time) for row in await rows(store) if row.stream == stream]
         await _decide(store, stream, await now())
         return removed
     await _take_over(store, force=force)
@@ -92,7 +137,7 @@ async def forget(
     rules = tuple(Rule(rule.region, NEVER if _name(rule.value) in chosen else rule.value) for rule in recorded.folded())
     await _decided(store, chosen, None)
     await _store(store, rules, recorded, chosen)
-    return [row for row in _rows(recorded) if row.stream in chosen]
+    return _removed(recorded, assigned, chosen)
 
 
 def verify_resumable(time: Timestamp, latest: Timestamp) -> None:
@@ -104,10 +149,36 @@ def verify_resumable(time: Timestamp, latest: Timestamp) -> None:
         )
 
 
+def _removed(recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: Collection[str]) -> list[Removed]:
+    whole: dict[str, list[Rule[Timestamp]]] = {}
+    apart: dict[str, list[Rule[Timestamp]]] = {}
+    for rule in combine(recorded.folded(), assigned, lambda covered, own: (covered or NEVER, own)):
+        covered, own = rule.value
+        name = _name(covered)
+        if covered.time is None or name not in chosen:
+            continue
+        by_stream = own is not None and own in chosen and own == main_stream(name)
+        (whole if by_stream else apart).setdefault(main_stream(name) if by_stream else name, []).append(
+            Rule(rule.region, covered.time)
+        )
+    return [
+        Removed(
+            name,
+            _listed([str(rule.region) for rule in rules]),
+            min(rule.value for rule in rules),
+            () if found is whole else tuple(rule.region for rule in rules),
+        )
+        for found in (whole, apart)
+        for name, rules in sorted(found.items())
+    ]
+
+
 def _before(recorded: Recorded, chosen: Collection[str]) -> dict[str, Timestamp | None]:
     """Where each of the chosen streams resumes with all that it covers, the parts included that lag behind it."""
     found: dict[str, Timestamp | None] = {}
     for name in sorted(chosen):
+        if name != main_stream(name) and main_stream(name) in chosen:
+            continue
         times = [row.time for row in _rows(recorded) if name in (row.stream, main_stream(row.stream))]
         found[name] = min(times, default=None)
     return found
@@ -185,4 +256,4 @@ def _chosen(known: Collection[str], stream: str | None) -> set[str]:
     if stream not in known:
         names = ", ".join(sorted(known)) or "none"
         raise ConfigError(f"no position of stream {stream!r} is stored; known streams: {names}")
-    return {stream}
+    return {name for name in known if stream in (name, main_stream(name))}

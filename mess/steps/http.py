@@ -26,6 +26,7 @@ from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, 
 from mess.tls import ClientCertificate
 from mess.values import Duration, Size
 from mess.webhook import connection
+from mess.webhook.aiohttp_client import GuardedConnector, GuardedRequest
 from mess.webhook.answers import Answers, failure
 from mess.webhook.auth import Auth, authorization
 from mess.webhook.oauth2 import Tokens
@@ -172,8 +173,8 @@ class Http(Sink):
             headers["Authorization"] = credentials
         # Lanes bound how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
-            request_class=connection.Request,
+            connector=GuardedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
+            request_class=GuardedRequest,
             cookie_jar=aiohttp.DummyCookieJar(),
             # What is left after so long would be of no use, and this way it is known which of the two took it. Rounded
             # up to whole seconds, as aiohttp would, they might be the same.

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
 
 import aiohttp
-from aiohttp.connector import Connection
 from yarl import URL
 
 from mess.container import localhost_hint
@@ -36,17 +33,6 @@ _ALERTS = {
     "WRONG_VERSION_NUMBER": "it does not speak TLS at this port; is it http:// that is meant, or another port?",
     "ALERT_PROTOCOL_VERSION": "it speaks no version of TLS that is still safe; it needs TLS 1.2 or newer",
 }
-
-
-class Request(aiohttp.ClientRequest):
-    """A request that does not go over a connection on which an answer lies already, which nobody asked for: it would be
-    taken for this one's."""
-
-    def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
-        """See `aiohttp.ClientRequest.send`. Raises ServerDisconnectedError."""
-        if conn.protocol is not None and conn.protocol.should_close:
-            raise aiohttp.ServerDisconnectedError("the endpoint sends answers that nobody asked for")
-        return super().send(conn)
 
 
 async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:

@@ -20,6 +20,7 @@ from mess.errors import ConfigError, EndpointDown, Problem
 from mess.secret import Part, Secret
 from mess.telemetry.redact import beginning, learn, redact
 from mess.webhook import connection
+from mess.webhook.aiohttp_client import GuardedConnector
 from mess.webhook.answers import retry_after
 from mess.webhook.url import HttpUrl
 
@@ -180,7 +181,7 @@ class Tokens:
         try:
             async with (
                 aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(ssl=self._tls),
+                    connector=GuardedConnector(ssl=self._tls),
                     cookie_jar=aiohttp.DummyCookieJar(),
                     timeout=aiohttp.ClientTimeout(total=self._timeout),
                 ) as session,

@@ -146,6 +146,36 @@ async def test_checkpoints_are_listed_moved_and_forgotten(
     assert restore[2] in await run("list")
 
 
+async def test_the_position_of_a_collection_that_is_not_watched_any_more_can_be_restored(
+    tmp_path: Path, config: Path, db: Db, receiver: Receiver
+) -> None:
+    """By what `reset --all` prints; should the collection come back, it continues where it stopped."""
+    receiver.answer = Answer()
+    options = yaml.safe_load(config.read_text())  # noqa: ASYNC240 - a small file
+    only = {**options, "databases": {db.name: {"collections": {"orders": {}}}}}
+    async with running(config) as relay:
+        await relay.connected()
+        assert await relay.stop() == 0
+    write(tmp_path, only)
+    async with running(config) as relay:
+        await relay.connected()
+        db.customers.insert_one({"_id": 1})
+        db.orders.insert_one({"_id": 2})
+        await receiver.wait_for_events(1)
+        assert await relay.stop() == 0
+    reset = await mess("checkpoints", "reset", "--all", "--config", config, folder=tmp_path)
+    undoing = re.findall(r"mess (checkpoints set .*)", reset.stdout)
+    assert any("--namespace" in each for each in undoing), reset.stdout
+    for each in undoing:
+        done = await mess(*shlex.split(each), folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+    write(tmp_path, options)
+    async with running(config) as relay:
+        await receiver.wait_for_events(2)
+        assert await relay.stop() == 0
+    assert {event.body["documentKey"]["_id"] for event in receiver.accepted} == {1, 2}
+
+
 async def test_setting_a_position_can_be_undone(tmp_path: Path, config: Path, db: Db, receiver: Receiver) -> None:
     """What it prints restores what was there, or that nothing was."""
     receiver.answer = Answer()

@@ -9,6 +9,7 @@ from bson import SON, ObjectId
 from pymongo import MongoClient
 from pymongo.database import Database
 
+from mess.errors import SourceError
 from tests.integration.capture.reading import Watching
 
 Db = Database[dict[str, Any]]
@@ -66,6 +67,27 @@ async def test_chosen_collections_and_globs_leave_out_all_others(watch: Watching
         db.orders.insert_one({"_id": "end"})
         events = await reader.take_to("end")
     assert [event.namespace.coll for event in events] == ["orders", "log_a", "log_c", "orders"]
+
+
+async def test_a_selection_that_grows_too_large_within_mongodb_is_named(watch: Watching) -> None:
+    """MongoDB makes several times as much of it, and repeats that in its error, which must not flood the log."""
+    globs = {f"*{n}_*": {"match": {"fullDocument.n": n}} for n in range(300)}
+    async with watch.open(globs) as reader:
+        with pytest.raises(SourceError, match="Write fewer names and globs") as caught:
+            await reader.read()
+    assert len(str(caught.value)) < 1000
+
+
+async def test_a_class_in_a_glob_holds_what_python_reads_in_it(watch: Watching, db: Db) -> None:
+    """MongoDB's regular expressions would read `[:digit:]` within a class as digits, and go on into the next glob."""
+    async with watch.open(
+        {db.name: {"collections": {"a_[x[:digit:]*": {}, "c_[!a]]": {}, "b_[ab]": {}, "end": {}}}}
+    ) as reader:
+        for name in ("a_:_", "a_[_", "a_1", "a_z", "b_a", "b_c", "c_b]", "c_a]"):
+            db[name].insert_one({"_id": name})
+        db.end.insert_one({"_id": "end"})
+        events = await reader.take_to("end")
+    assert [event.namespace.coll for event in events] == ["a_:_", "a_[_", "b_a", "c_b]", "end"]
 
 
 async def test_a_glob_of_databases_sees_those_created_later_and_never_the_state(

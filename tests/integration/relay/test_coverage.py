@@ -235,7 +235,7 @@ async def _reset(relay: Relay, stream: str) -> None:
             return Timestamp(latest.time, latest.inc + 1)
 
     async with store_for(config) as store:
-        await forget(store, now, stream=stream, force=False)
+        await forget(store, (), now, stream=stream, force=False)
 
 
 async def test_a_lost_database_stops_no_other_and_the_relay_only_when_none_is_left(

@@ -399,6 +399,49 @@ def test_files_that_cannot_be_used_are_told_with_the_option(
     assert "wrong" not in problem.message.replace("wrong-", "")
 
 
+@pytest.mark.parametrize("status", [b"100 Continue", b"103 Early Hints"])
+async def test_interim_answers_without_end_fill_no_memory(status: bytes) -> None:
+    """The connection is closed, so that neither memory nor the event loop suffers; the endpoint counts as down."""
+    sent = 0
+
+    async def flood(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.read(1)
+        lines = (b"HTTP/1.1 " + status + b"\r\n\r\n") * 1000
+        with contextlib.suppress(ConnectionError):
+            while sent < 200_000_000:
+                writer.write(lines)
+                await writer.drain()
+                sent += len(lines)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(flood, "127.0.0.1", 0) as server,
+        opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as step,
+    ):
+        with pytest.raises(EndpointDown, match="without end"):
+            await step.process([make_event(1)])
+    assert sent < 20_000_000, "the rest lies in the sockets' buffers"
+
+
+async def test_an_interim_answer_before_the_answer_is_passed_over() -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(20):
+            await reader.readuntil(b"}")
+            writer.write(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await reader.read(100_000)
+        writer.close()
+
+    async with (
+        await asyncio.start_server(answer, "127.0.0.1", 0) as server,
+        opened(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as step,
+    ):
+        for number in range(20):
+            assert await step.process([make_event(number)])
+
+
 async def test_plain_http_at_an_https_url_is_told() -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -1,0 +1,56 @@
+"""What aiohttp's client does not guard against. Uses its internals, which is why pyproject.toml bounds its version."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import aiohttp
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.connector import Connection
+from aiohttp.http_exceptions import HttpProcessingError
+
+_MOST_INTERIM = 16
+"""How many interim answers (1xx) may come before the answer."""
+
+
+class GuardedRequest(aiohttp.ClientRequest):
+    """A request that does not go over a connection on which an answer lies already, which nobody asked for: it would be
+    taken for this one's."""
+
+    def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
+        """See `aiohttp.ClientRequest.send`. Raises ServerDisconnectedError."""
+        if conn.protocol is not None and conn.protocol.should_close:
+            raise aiohttp.ServerDisconnectedError("the endpoint sends answers that nobody asked for")
+        return super().send(conn)
+
+
+class GuardedConnector(aiohttp.TCPConnector):
+    """Connections that an endpoint cannot fill with interim answers, which aiohttp reads without end, into memory."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        factory: partial[Any] = partial(_GuardedHandler, loop=self._loop)
+        self._factory = factory
+
+
+class _GuardedHandler(ResponseHandler):
+    _interim = 0
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        if data[0].code >= 200:
+            self._interim = 0
+        else:
+            self._interim += 1
+            if self._interim > _MOST_INTERIM:
+                if self._interim == _MOST_INTERIM + 1 and self.transport is not None:
+                    self.set_exception(HttpProcessingError(message="interim answers (1xx) without end"))
+                    self.transport.abort()
+                return
+        super().feed_data(data, size)
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        # That the connection is gone then is not what went wrong.
+        if self._interim <= _MOST_INTERIM or self._exception is None:
+            super().set_exception(exc, *cause)

@@ -7,22 +7,24 @@ import shlex
 from pathlib import Path
 
 
-class _Config:
-    """The config file that was named on the command line; None for the one that every command takes by default."""
+class _Given:
+    """What was named on the command line: a config file, else None, and whether another MongoDB than the config's."""
 
-    path: Path | None = None
+    config: Path | None = None
+    url: bool = False
 
 
-def set_config(path: Path | None) -> None:
-    """Remember the config file that this process was told to use."""
-    _Config.path = None if path is None else path.absolute()
+def set_given(config: Path | None, *, url: bool = False) -> None:
+    """Remember the config file that this process was told to use, and whether it was told a connection string."""
+    _Given.config = None if config is None else config.absolute()
+    _Given.url = url
 
 
 def command(text: str) -> str:
     """`mess` with these arguments, and with the config that this process uses: without that, the command would act on
-    another relay."""
-    config = "" if _Config.path is None else f" --config {shlex.quote(str(_Config.path))}"
-    return f"mess {text}{config}"
+    another relay. For a connection string, which may hold a password, stands a word that no command takes for one."""
+    config = "" if _Given.config is None else f" --config {shlex.quote(str(_Given.config))}"
+    return f"mess {text}{config}{' --url URL' if _Given.url else ''}"
 
 
 def quoted(name: str) -> str:

@@ -14,7 +14,7 @@ import typer
 
 from mess.errors import ConfigError, MessError
 from mess.printable import printable
-from mess.typed import set_config
+from mess.typed import set_given
 
 if TYPE_CHECKING:
     from mess.config.load import Loaded
@@ -40,7 +40,7 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
     """The config, with what the command line says of it. Raises ConfigError."""
     from mess.config.load import load
 
-    set_config(path)
+    set_given(path, url=overrides.get("mongodb__url") is not None)
     return load(
         path, overrides={key.replace("__", "."): value for key, value in overrides.items() if value is not None}
     )

@@ -60,7 +60,7 @@ async def resume_at(
     ConfigError for a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
     """
     if stream is not None and await _is_stopped(store, stream):
-        before = _before(await _recorded(store), [stream])
+        before = _before(await _recorded(store), assigned, [stream])
         await _decide(store, stream, time)
         return before
     await _take_over(store, force=force)
@@ -78,7 +78,7 @@ async def resume_at(
     rules = [Rule(rule.region, rule.value) for rule in combine(recorded.folded(), assigned, moved)]
     await _decided(store, chosen, time)
     await _store(store, tuple(rules), recorded, chosen)
-    return _before(recorded, chosen)
+    return _before(recorded, assigned, chosen)
 
 
 async def resume_regions_at(
@@ -101,10 +101,9 @@ async def resume_regions_at(
         concerned.add(_name(found))
         return found
 
-    known = combine(recorded.folded(), assigned, lambda covered, own: (covered or NEVER, own))
-    rules = combine(known, [Rule(region, True) for region in regions], moved)
+    rules = combine(_known(recorded, assigned), [Rule(region, True) for region in regions], moved)
     await _store(store, tuple(rules), recorded, concerned)
-    return _before(recorded, concerned)
+    return _before(recorded, assigned, concerned)
 
 
 async def forget(
@@ -150,38 +149,52 @@ def verify_resumable(time: Timestamp, latest: Timestamp) -> None:
 
 
 def _removed(recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: Collection[str]) -> list[Removed]:
-    whole: dict[str, list[Rule[Timestamp]]] = {}
+    before = _before(recorded, assigned, chosen)
+    whole: dict[str, list[Region]] = {}
     apart: dict[str, list[Rule[Timestamp]]] = {}
-    for rule in combine(recorded.folded(), assigned, lambda covered, own: (covered or NEVER, own)):
+    for rule in _known(recorded, assigned):
         covered, own = rule.value
         name = _name(covered)
         if covered.time is None or name not in chosen:
             continue
-        by_stream = own is not None and own in chosen and own == main_stream(name)
-        (whole if by_stream else apart).setdefault(main_stream(name) if by_stream else name, []).append(
-            Rule(rule.region, covered.time)
-        )
-    return [
-        Removed(
-            name,
-            _listed([str(rule.region) for rule in rules]),
-            min(rule.value for rule in rules),
-            () if found is whole else tuple(rule.region for rule in rules),
-        )
-        for found in (whole, apart)
-        for name, rules in sorted(found.items())
+        if own is not None and own in chosen:
+            whole.setdefault(own, []).append(rule.region)
+        else:
+            apart.setdefault(name, []).append(Rule(rule.region, covered.time))
+    removed = [
+        Removed(name, _listed(list(map(str, regions))), time)
+        for name, regions in sorted(whole.items())
+        if (time := before[name]) is not None
     ]
+    for name, rules in sorted(apart.items()):
+        regions = tuple(rule.region for rule in rules)
+        removed.append(Removed(name, _listed(list(map(str, regions))), min(rule.value for rule in rules), regions))
+    return removed
 
 
-def _before(recorded: Recorded, chosen: Collection[str]) -> dict[str, Timestamp | None]:
-    """Where each of the chosen streams resumes with all that it covers, the parts included that lag behind it."""
+def _before(
+    recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: Collection[str]
+) -> dict[str, Timestamp | None]:
+    """Where each stream resumes of which `resume_at` moves anything: with the parts that lag behind it, and with what
+    the config gives to it from now on."""
     found: dict[str, Timestamp | None] = {}
-    for name in sorted(chosen):
-        if name != main_stream(name) and main_stream(name) in chosen:
+    for rule in _known(recorded, assigned):
+        covered, own = rule.value
+        name = _name(covered)
+        if own is not None and own in chosen:
+            name = own
+        elif covered.time is None or name not in chosen:
             continue
-        times = [row.time for row in _rows(recorded) if name in (row.stream, main_stream(row.stream))]
+        elif main_stream(name) in chosen:
+            name = main_stream(name)
+        times = [time for time in (covered.time, found.get(name)) if time is not None]
         found[name] = min(times, default=None)
-    return found
+    return dict(sorted(found.items()))
+
+
+def _known(recorded: Recorded, assigned: Sequence[Rule[str | None]]) -> list[Rule[tuple[Covered, str | None]]]:
+    """How far each region is done, and the stream that the config gives it to."""
+    return combine(recorded.folded(), assigned, lambda covered, own: (covered or NEVER, own))
 
 
 async def _is_stopped(store: StateStore, stream: str) -> bool:
@@ -253,7 +266,8 @@ def _name(covered: Covered) -> str:
 def _chosen(known: Collection[str], stream: str | None) -> set[str]:
     if stream is None:
         return set(known)
-    if stream not in known:
+    found = {name for name in known if stream in (name, main_stream(name))}
+    if not found:
         names = ", ".join(sorted(known)) or "none"
         raise ConfigError(f"no position of stream {stream!r} is stored; known streams: {names}")
-    return {name for name in known if stream in (name, main_stream(name))}
+    return found

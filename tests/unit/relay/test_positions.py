@@ -62,11 +62,8 @@ async def now() -> Timestamp:
 
 times = st.builds(Timestamp, st.integers(1, 9), st.integers(1, 3))
 streams = st.sampled_from(["one", "one (catching up)", "one (history lost)", "two", "gone", None])
-regions = st.builds(
-    lambda dbs, colls: Region(tuple(sorted(dbs)), tuple(sorted(colls))),
-    st.sets(st.sampled_from(PATTERNS[:-1]), min_size=1, max_size=2),
-    st.sets(st.sampled_from([*PATTERNS, ""]), min_size=1, max_size=2),
-)
+simple = st.builds(Region.of, st.sampled_from(PATTERNS[:-1]), st.sampled_from([*PATTERNS, ""]))
+regions = st.builds(lambda one, other: one.intersection(other) or one, simple, simple)
 covered = st.builds(Covered, streams, st.one_of(times, st.none()))
 maps = st.lists(st.builds(Rule, regions, covered), min_size=1, max_size=6)
 rest = st.sampled_from([[], [Rule(Region.of("*", "*"), "one"), Rule(Region.of("*", ""), "one")]])
@@ -122,6 +119,41 @@ def test_what_a_reset_prints_restores_everything_or_moves_it_back(
             restored = memory.reached(namespace)
             assert restored is not None, namespace
             assert restored <= time, namespace
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    maps,
+    st.dictionaries(st.sampled_from(["one", "two", "one (catching up)", "gone"]), times),
+    configs,
+    times,
+    st.sampled_from([None, "one", "one (catching up)", NOT_WATCHED, "gone"]),
+)
+def test_what_setting_a_time_prints_restores_everything_or_moves_it_back(
+    coverage: Any, positions: dict[str, Timestamp], assigned: Any, time: Timestamp, stream: str | None
+) -> None:
+    memory = recorded(coverage, positions)
+    before = {each: memory.reached(each) for each in NAMESPACES}
+
+    async def go() -> None:
+        store = store_of(memory)
+        try:
+            undo = await resume_at(store, assigned, time, stream=stream, force=False)
+        except ConfigError:
+            assert stream is not None
+            return
+        for name, earlier in undo.items():
+            if earlier is None:
+                await forget(store, assigned, now, stream=name, force=False)
+            else:
+                await resume_at(store, assigned, earlier, stream=name, force=False)
+
+    asyncio.run(go())
+    for namespace, earlier in before.items():
+        if earlier is not None:
+            restored = memory.reached(namespace)
+            assert restored is not None, namespace
+            assert restored <= earlier, namespace
 
 
 @settings(deadline=None)

@@ -16,7 +16,7 @@ import uvloop
 from pymongo import AsyncMongoClient
 from yarl import URL
 
-from mess import codec
+from mess.formats import bson_json
 
 
 async def relay(url: str, name: str, endpoint: URL) -> None:
@@ -38,7 +38,7 @@ async def relay(url: str, name: str, endpoint: URL) -> None:
                 {"getMore": cursor["id"], "collection": collection, "maxTimeMS": 1000}, session=session
             )
             for event in reply["cursor"]["nextBatch"]:
-                async with http.post(endpoint, data=codec.plain(event)) as response:
+                async with http.post(endpoint, data=bson_json.plain(event)) as response:
                     await response.read()
 
 

@@ -18,40 +18,41 @@ from yarl import URL
 
 from bench import texts
 from bench.texts import ESCAPES, JSON, LINKS, PLAIN, SECRETS, URLS, Text
-from mess import codec, java_json, tls
 from mess.admin.hosts import Hosts
 from mess.capture import stream
 from mess.capture.client import explain
 from mess.config.document import Document, show
-from mess.config.js_file import read_js
+from mess.config.js.file import read_js
+from mess.config.messages import hide, nearest
 from mess.config.secrets import Secrets
 from mess.config.variables import expand
-from mess.config.wording import hide, nearest
 from mess.config.yaml_file import read_yaml
 from mess.errors import Refused
 from mess.event import Event, Namespace
-from mess.mongo_options import refusals
-from mess.paths import get, parse_path
-from mess.printable import printable, printable_json
-from mess.queues import mqtt, nats
-from mess.queues.broker import Message, Surroundings
+from mess.formats import bson_json, java_json
+from mess.formats.paths import get, parse_path
+from mess.formats.template import Template
+from mess.options import tls
+from mess.options.mongodb import refusals
+from mess.options.secret import of_basic, of_broker_url, of_credentials, of_http_url, of_mongodb_url
+from mess.options.values import parse_duration, parse_size
 from mess.relay.retry import classify
-from mess.secret import of_basic, of_broker_url, of_credentials, of_http_url, of_mongodb_url
 from mess.state.failover import brief
 from mess.state.letters import pack
 from mess.state.store import DeadLetter
-from mess.step import Context
+from mess.steps.base import Context
+from mess.steps.http import connection
+from mess.steps.http.answers import failure, retry_after
+from mess.steps.http.oauth2 import OAuth2, Tokens
+from mess.steps.http.url import http_url
+from mess.steps.http.url_template import UrlTemplate
 from mess.steps.log import LogConfig
-from mess.steps.queue import QueueConfig
+from mess.steps.queue import mqtt, nats
+from mess.steps.queue.broker import Message, Surroundings
+from mess.steps.queue.step import QueueConfig
 from mess.telemetry.logging import configure, get_logger
+from mess.telemetry.printable import printable, printable_json
 from mess.telemetry.redact import Redactor, shown
-from mess.template import Template
-from mess.values import parse_duration, parse_size
-from mess.webhook import connection
-from mess.webhook.answers import failure, retry_after
-from mess.webhook.oauth2 import OAuth2, Tokens
-from mess.webhook.url import http_url
-from mess.webhook.url_template import UrlTemplate
 
 _LONG = "a" * 50_000 + "b"
 _few = Redactor(["s3cret-word", "/services/T00/B00", "aaaaaaaaab", _LONG, "pä$$ w<rd", "abcabcabcabd"])
@@ -157,8 +158,8 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("printable JSON", printable_json, ESCAPES + PLAIN + JSON),
     ("classify", lambda text: classify(Refused(text)), LINKS + ESCAPES),
     ("dead letter", _letter, PLAIN + JSON),
-    ("plain JSON", lambda text: codec.plain(_event(text).body), PLAIN + JSON),
-    ("relaxed JSON", lambda text: codec.relaxed(_event(text).body), PLAIN + JSON),
+    ("plain JSON", lambda text: bson_json.plain(_event(text).body), PLAIN + JSON),
+    ("relaxed JSON", lambda text: bson_json.relaxed(_event(text).body), PLAIN + JSON),
     ("Java's JSON", lambda text: java_json.relaxed({text: text, "code": Code(text)}), PLAIN + JSON),
 ]
 """A function's name, how to run it on a text, and the texts that are worst for it. It may well refuse a text."""

@@ -17,8 +17,8 @@ from bench.options import Options
 from bench.process import python
 from bench.relay import FIELD_MAP, http_step
 from bench.sink import Sink
-from mess import codec
 from mess.demo.replica_set import ReplicaSet
+from mess.formats import bson_json
 
 _BODIES = 2000
 _OPLOG_BYTES = 700  # of an entry, with what the disk format adds
@@ -93,7 +93,7 @@ def _sample(url: str) -> list[bytes]:
         oldest = client["local"]["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
         assert oldest is not None
         with client[backlog.DATABASE].watch(start_at_operation_time=oldest["ts"]) as stream:
-            return [codec.plain(next(stream)) for _ in range(_BODIES)]
+            return [bson_json.plain(next(stream)) for _ in range(_BODIES)]
 
 
 def _print(runs: dict[str, list[Run]], options: Options, size: int) -> None:

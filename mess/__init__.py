@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from mess.errors import MessError as MessError
     from mess.errors import Refused as Refused
     from mess.event import Event as Event
-    from mess.step import Context as Context
-    from mess.step import Sink as Sink
-    from mess.step import Step as Step
-    from mess.step import StepConfig as StepConfig
-    from mess.step import Transform as Transform
+    from mess.steps.base import Context as Context
+    from mess.steps.base import Sink as Sink
+    from mess.steps.base import Step as Step
+    from mess.steps.base import StepConfig as StepConfig
+    from mess.steps.base import Transform as Transform
 
 _HOMES = {
     "Relay": "mess.app",
     "Event": "mess.event",
-    **dict.fromkeys(("Context", "Sink", "Step", "StepConfig", "Transform"), "mess.step"),
+    **dict.fromkeys(("Context", "Sink", "Step", "StepConfig", "Transform"), "mess.steps.base"),
     **dict.fromkeys(("Ambiguous", "BatchError", "ConfigError", "EndpointDown", "MessError", "Refused"), "mess.errors"),
 }
 

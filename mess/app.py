@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 
 from mess import __version__
 from mess.admin.server import AdminServer, PortInUse
-from mess.assembly import Assembly
 from mess.cancellation import cancel
 from mess.capture import client as mongodb
 from mess.capture import preflight
-from mess.capture.arrange import Arrangement, StreamStart
+from mess.capture.arrangement import Arrangement, StreamStart
 from mess.capture.clock import ServerClock
 from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
@@ -26,8 +25,7 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
-from mess.instance import Instance
-from mess.relay import strays
+from mess.relay.assembly import Assembly
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
@@ -36,10 +34,12 @@ from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
-from mess.relay.stage import Stage
 from mess.relay.status import RelayStatus
+from mess.relay.step_runner import Stage
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams, close_gaps, record_gaps, store_arrangement
+from mess.replay import strays
+from mess.state.instance import Instance
 from mess.state.open import PATIENCE, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger

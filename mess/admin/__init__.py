@@ -1,4 +1,4 @@
-"""HTTP for operators: status, health, metrics."""
+"""HTTP for operators: status, health, metrics. Start reading at `routes`."""
 
 from mess.admin.server import AdminServer
 from mess.admin.view import View

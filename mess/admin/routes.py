@@ -12,9 +12,9 @@ from aiohttp.typedefs import Handler, Middleware
 from mess.admin.connections import Connection
 from mess.admin.hosts import Hosts, without_port
 from mess.admin.view import View
-from mess.printable import printable_json
 from mess.telemetry.logging import get_logger, redacted
 from mess.telemetry.metrics import CONTENT_TYPE
+from mess.telemetry.printable import printable_json
 
 log = get_logger("mess.admin")
 

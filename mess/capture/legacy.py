@@ -14,7 +14,7 @@ from typing import Any
 
 from bson import Timestamp
 
-from mess.capture.arrange import Reached, Recorded
+from mess.capture.arrangement import Reached, Recorded
 from mess.capture.coverage import NEVER, Covered, Rule, simplify
 from mess.capture.region import Region, fits
 from mess.config.scope import is_glob

@@ -18,7 +18,7 @@ from mess.capture.oplog import read_oplog
 from mess.capture.plan import StreamPlan
 from mess.capture.reach import answer
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
-from mess.values import spoken
+from mess.options.values import spoken
 
 _EXISTING = "where the role exists already, write updateRole in place of createRole"
 

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 from pymongo.errors import PyMongoError
 
-from mess.backoff import backoff
 from mess.cancellation import cancel
 from mess.capture.client import explain, place_of
 from mess.capture.diagnosis import diagnose
 from mess.errors import SourceUnavailable
+from mess.options.backoff import backoff
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.capture")

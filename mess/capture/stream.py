@@ -9,20 +9,20 @@ from typing import Any
 from bson import Int64, Timestamp
 from pymongo.errors import PyMongoError
 
-from mess.backoff import backoff
 from mess.cancellation import raise_if_cancelled, within
-from mess.capture.ahead import ReadAhead
 from mess.capture.client import explain, start_session
 from mess.capture.decode import RAW, Decoder
 from mess.capture.diagnosis import diagnose
 from mess.capture.errors import Kind, kind_of, stop_reason
 from mess.capture.plan import StreamPlan
+from mess.capture.prefetch import ReadAhead
 from mess.capture.source import Batch, LostHistory, Unreadable
 from mess.capture.start import time_now, time_oldest
+from mess.commands import command, quoted
 from mess.errors import HistoryLost, SourceError, SourceUnavailable
 from mess.event import Position
+from mess.options.backoff import backoff
 from mess.telemetry.logging import get_logger
-from mess.typed import command, quoted
 
 log = get_logger("mess.capture")
 
@@ -51,7 +51,7 @@ class ChangeStream:
     times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
     see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
     size of the events before; MongoDB waits at most `wait_ms` for something to happen before it gives an empty one.
-    `latest` is that of `mess.capture.arrange.StreamStart`.
+    `latest` is that of `mess.capture.arrangement.StreamStart`.
     """
 
     def __init__(

@@ -40,7 +40,7 @@ async def _check(loaded: Loaded, connect: Connect) -> set[int]:
     """Print every finding; the exit codes of what is not well."""
     from mess.capture import client as mongodb
     from mess.relay.build import build_all
-    from mess.relay.trial import endpoints, try_all
+    from mess.relay.sink_check import endpoints, try_all
 
     config = loaded.config
     built, problems = build_all(loaded)
@@ -98,7 +98,7 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     from mess.capture.plan import plan
     from mess.capture.preflight import Finding
     from mess.relay.state_check import examine_positions, examine_state, predict
-    from mess.relay.strays import strays
+    from mess.replay.strays import strays
     from mess.telemetry.redact import redact
 
     config = loaded.config
@@ -126,7 +126,7 @@ def _print_finding(finding: Finding, codes: set[int]) -> None:
 def _print(ok: bool, what: str, mend: str = "", *, warning: bool = False) -> None:
     from rich.console import Console
 
-    from mess.printable import printable
+    from mess.telemetry.printable import printable
     from mess.telemetry.redact import redact
 
     out = Console(soft_wrap=True, highlight=False)

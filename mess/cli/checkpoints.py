@@ -11,9 +11,9 @@ from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
+from mess.commands import command, quoted
 from mess.errors import ConfigError
-from mess.printable import printable
-from mess.typed import command, quoted
+from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
     from bson import Timestamp

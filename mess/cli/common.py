@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from mess.commands import set_given
 from mess.errors import ConfigError, MessError
-from mess.printable import printable
-from mess.typed import set_given
+from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
     from mess.config.load import Loaded

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def _seconds(text: str) -> float:
-    from mess.values import parse_duration
+    from mess.options.values import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdecimal() else text)

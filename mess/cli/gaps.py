@@ -34,7 +34,7 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
     from rich.console import Console
     from rich.table import Table
 
-    from mess.printable import printable
+    from mess.telemetry.printable import printable
 
     table = Table("id", "stream", "namespaces", "since", "until", "reason")
     for gap in found:

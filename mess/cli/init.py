@@ -19,7 +19,7 @@ def init(
     import json
 
     from mess.config.schema import json_schema
-    from mess.config.template import template
+    from mess.config.starter import template
 
     if path.exists() and not force:
         raise ConfigError(

@@ -16,14 +16,14 @@ from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
 from mess.cli.times import moment
+from mess.commands import command
 from mess.errors import ConfigError, HistoryLost, MessError
-from mess.printable import printable
-from mess.typed import command
+from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
     from mess.capture.reach import Connect
     from mess.config.load import Loaded
-    from mess.oplog_replay import Extent, OplogReplay, Survey
+    from mess.replay.oplog import Extent, OplogReplay, Survey
 
 T = TypeVar("T")
 
@@ -78,7 +78,7 @@ def replay(
         raise ConfigError(f"--from {_written(from_)} is later than --to {_written(to)}")
     loaded = load_config(config, mongodb__url=url)
     from mess.capture.selection import Narrowing
-    from mess.oplog_replay import Extent
+    from mess.replay.oplog import Extent
     from mess.telemetry.logging import configure
 
     # What a replay waits for, the log tells.
@@ -100,8 +100,8 @@ def replay(
 
 async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connect) -> int:
     from mess.app import store_for
-    from mess.oplog_replay import replaying
     from mess.relay.stopping import Halted
+    from mess.replay.oplog import replaying
 
     async with replaying(loaded, extent) as work:
         stop_on_signals(work)
@@ -186,6 +186,6 @@ def _events(count: int) -> str:
 
 
 def _written(time: datetime) -> str:
-    from mess.values import written_time
+    from mess.options.values import written_time
 
     return written_time(time)

@@ -32,7 +32,7 @@ def cluster_time_text(time: Timestamp) -> str:
 
 def seconds(text: str) -> float:
     """Seconds from a duration such as `30s` or `5m`, or from a number of seconds."""
-    from mess.values import parse_duration
+    from mess.options.values import parse_duration
 
     try:
         return parse_duration(float(text) if text.replace(".", "", 1).isdigit() else text)
@@ -42,7 +42,7 @@ def seconds(text: str) -> float:
 
 def moment(text: str) -> datetime:
     """A time from ISO 8601 (UTC where it names no time zone), or from an age such as `2h`."""
-    from mess.values import parse_duration
+    from mess.options.values import parse_duration
 
     try:
         return datetime.now(timezone.utc) - timedelta(seconds=parse_duration(text))

@@ -17,9 +17,9 @@ def validate(config: ConfigOption = None) -> None:
 
     from mess.capture.plan import plan
     from mess.config.pipelines import shadowed
-    from mess.printable import printable
     from mess.relay.build import build_all
-    from mess.relay.strays import in_file
+    from mess.replay.strays import in_file
+    from mess.telemetry.printable import printable
     from mess.telemetry.redact import redact
 
     _, problems = build_all(loaded)

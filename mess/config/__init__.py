@@ -1,1 +1,1 @@
-"""What the user asked for: the config file, read, checked and resolved."""
+"""The config file: read, checked and resolved. Start reading at `model` (its shape) and `load` (reading it)."""

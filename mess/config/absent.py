@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from mess import steps
-from mess.body import CHANGE, Shape, Unknown
 from mess.config.chains import Chain, chains, database_chain, nearest, wants_full_document
 from mess.config.document import Path
 from mess.config.model import Config, StepSpec
 from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS
 from mess.config.placeholders import is_own
-from mess.paths import parse_path
-from mess.step import Reading, StepConfig
+from mess.formats.body import CHANGE, Shape, Unknown
+from mess.formats.paths import parse_path
+from mess.steps.base import Reading, StepConfig
 
 _CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text is left empty"}
 

@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from mess.config.document import Document, Path
+from mess.config.messages import did_you_mean, nearest, plain
 from mess.config.pipelines import scopes
 from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
-from mess.config.wording import did_you_mean, nearest, plain
-from mess.mongo_options import KNOWN, refusals
+from mess.options.mongodb import KNOWN, refusals
 
 _INTERNAL = ("admin", "local", "config")
 _LIKE = 0.65

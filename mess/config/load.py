@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mess.config.advice import advise
 from mess.config.chains import chains, nearest
 from mess.config.checks import check
 from mess.config.document import Document, by_place
 from mess.config.document import Path as DocumentPath
 from mess.config.environment import environment, override
 from mess.config.functions import load_functions
+from mess.config.lint import advise
 from mess.config.model import Config, StepSpec
 from mess.config.pipelines import check_steps
 from mess.config.read import find, read
@@ -23,7 +23,7 @@ from mess.config.secrets import Secrets
 from mess.config.validate import validate
 from mess.config.variables import expand
 from mess.errors import ConfigError, Problem
-from mess.secret import SHORTEST
+from mess.options.secret import SHORTEST
 from mess.telemetry.redact import learn
 
 _TOO_SHORT = (

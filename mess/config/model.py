@@ -19,7 +19,7 @@ from mess.config.fields import (
     empty_for_none,
 )
 from mess.config.operations import Operation
-from mess.values import Duration, FunctionReference, MongoURL, Size, StateURL
+from mess.options.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
 Order = Literal["document", "collection", "none"]
 OnFailure = Literal["dead_letter", "skip", "stop"]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mess.config.wording import nearest
+from mess.config.messages import nearest
 
 OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 OF_A_DATABASE = "dropDatabase"

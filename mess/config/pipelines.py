@@ -8,12 +8,12 @@ from typing import Any
 
 from mess import steps
 from mess.config.document import Document, Path
+from mess.config.messages import did_you_mean, nearest, plain
 from mess.config.placeholders import check_placeholders
 from mess.config.validate import validate
-from mess.config.wording import did_you_mean, nearest, plain
 from mess.errors import ConfigError
-from mess.step import StepConfig
 from mess.steps import packages
+from mess.steps.base import StepConfig
 
 _LISTED = 50  # names that a message lists
 _COMPARED = 1000  # names of plugins among which a misspelt one is looked for

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from mess.body import CHANGE, Shape, Unknown
 from mess.config.document import Document, Path
-from mess.config.wording import did_you_mean, nearest, plain
-from mess.paths import parse_path
-from mess.step import Reading, StepConfig
-from mess.template import OWN
+from mess.config.messages import did_you_mean, nearest, plain
+from mess.formats.body import CHANGE, Shape, Unknown
+from mess.formats.paths import parse_path
+from mess.formats.template import OWN
+from mess.steps.base import Reading, StepConfig
 
 _MEANT = {"database": "db", "coll": "collection", "id": "$id", "op": "operation"}
 """What users write who mean one of `OWN`."""

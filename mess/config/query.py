@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mess.body import CHANGE, Unknown
 from mess.config.document import Path
 from mess.config.match import TYPES
-from mess.config.wording import nearest, plain
+from mess.config.messages import nearest, plain
+from mess.formats.body import CHANGE, Unknown
 
 Finding = tuple[Path, str]
 """Where in a query something is wrong, and what."""

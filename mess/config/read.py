@@ -43,7 +43,7 @@ def read(path: FilePath) -> Document:
     text = _text(path, document)
     if text is not None:
         if path.suffix.lower() in _JS:
-            from mess.config.js_file import read_js
+            from mess.config.js.file import read_js
 
             read_js(text, document)
         else:

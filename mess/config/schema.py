@@ -9,7 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from mess import steps
 from mess.config.model import Config
-from mess.step import StepConfig
+from mess.steps.base import StepConfig
 
 _VARIABLE = {
     "description": "A value from the environment or a file: `${NAME}`, `${NAME:-default}`, `${file:/path}`.",

@@ -13,7 +13,7 @@ from mess.config.document import Document, Path, Source
 from mess.config.model import Config
 from mess.config.pipelines import entries, step_name
 from mess.errors import ConfigError
-from mess.secret import SHORTEST, Part, Secret, whole
+from mess.options.secret import SHORTEST, Part, Secret, whole
 
 _PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 

@@ -11,10 +11,10 @@ from pydantic.fields import FieldInfo
 
 from mess import steps
 from mess.config.document import Path
+from mess.config.messages import did_you_mean, nearest
 from mess.config.model import StepSpec
-from mess.config.wording import did_you_mean, nearest
 from mess.errors import ConfigError
-from mess.step import StepConfig
+from mess.steps.base import StepConfig
 
 _BESIDE_CONFIG = StepSpec.model_fields.keys() - {"name", "config"}
 

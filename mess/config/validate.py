@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mess.config.document import Document, Path
+from mess.config.messages import wording
 from mess.config.unknown import unknown_key
-from mess.config.wording import wording
 
 M = TypeVar("M", bound=BaseModel)
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mess.event import Event
+from mess.options.values import spoken
 from mess.relay.runner import StreamRunner
 from mess.telemetry.logging import get_logger
-from mess.values import spoken
 
 log = get_logger("mess.relay")
 

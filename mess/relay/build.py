@@ -12,7 +12,7 @@ from mess.config.load import Loaded
 from mess.config.model import Config, StepSpec
 from mess.config.scope import HOOK, TOP_LEVEL, pipelines
 from mess.errors import ConfigError, Problem
-from mess.step import Context, Step
+from mess.steps.base import Context, Step
 from mess.steps.function import FunctionStep
 
 

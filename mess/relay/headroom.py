@@ -11,9 +11,9 @@ from bson import Timestamp
 from mess.capture.client import LacksPrivilege
 from mess.capture.oplog import Oplog
 from mess.errors import SourceError
+from mess.options.values import spoken
 from mess.relay.checkpointer import Progress
 from mess.telemetry.logging import get_logger
-from mess.values import spoken
 
 log = get_logger("mess.relay")
 

@@ -11,7 +11,7 @@ from mess.event import Event
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
-from mess.step import MINI_BATCH_BYTES
+from mess.steps.base import MINI_BATCH_BYTES
 from mess.telemetry.metrics import Done
 
 _LONG = 1.0  # seconds

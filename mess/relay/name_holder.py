@@ -11,8 +11,8 @@ from typing import Any, Self
 
 from mess.cancellation import cancel, within
 from mess.errors import NameInUse, StateError, Superseded
-from mess.instance import Instance
 from mess.relay.stopping import Halted, Stopping
+from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger

@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import Timestamp
 
-from mess.capture.arrange import Arrangement, Begin, Lost, arrange
+from mess.capture.arrangement import Arrangement, Begin, Lost, arrange
 from mess.capture.oplog import oldest_kept
 from mess.capture.plan import StreamPlan, assignments
 from mess.capture.reach import Connect

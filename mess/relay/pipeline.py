@@ -8,8 +8,8 @@ from functools import partial
 from mess.event import Event
 from mess.relay.group import Group
 from mess.relay.retry_queue import RetryQueue
-from mess.relay.stage import Stage
-from mess.step import DEFAULT_LANES, MINI_BATCH_EVENTS
+from mess.relay.step_runner import Stage
+from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS
 from mess.telemetry.metrics import Done
 
 _SINGLE_FILE = 8

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from bson import Timestamp
 
-from mess.capture.arrange import Recorded, main_stream
+from mess.capture.arrangement import Recorded, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
 from mess.capture.region import Region
 from mess.errors import ConfigError, DamagedState, StateError

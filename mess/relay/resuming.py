@@ -8,11 +8,11 @@ from dataclasses import replace
 from bson import Timestamp
 
 from mess.capture import legacy
-from mess.capture.arrange import Arrangement, Reached, Recorded, main_stream
+from mess.capture.arrangement import Arrangement, Reached, Recorded, main_stream
 from mess.capture.coverage import Rule, from_json
+from mess.commands import command, quoted
 from mess.errors import DamagedState
 from mess.state.records import Gap, Positions
-from mess.typed import command, quoted
 
 AHEAD = 60
 """Seconds by which a stored time may lie beyond the server's; more is damage, since nothing was read there."""

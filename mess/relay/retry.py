@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from mess.backoff import backoff
 from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
+from mess.options.backoff import backoff
 from mess.telemetry.redact import redact, shown
 
 _LONGEST_REASON = 16 * 1024  # bytes

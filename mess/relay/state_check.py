@@ -9,20 +9,20 @@ from typing import Any
 from bson import Timestamp
 
 from mess.cancellation import within
-from mess.capture.arrange import StreamStart
+from mess.capture.arrangement import StreamStart
 from mess.capture.oplog import Oplog, read_oplog
 from mess.capture.plan import StreamPlan
 from mess.capture.preflight import Finding
 from mess.capture.reach import Connect
 from mess.capture.start import describe_start
 from mess.capture.stream import BRIEF_WAIT_MS, ChangeStream
+from mess.commands import command, quoted
 from mess.config.model import Config
 from mess.errors import HistoryLost, SourceError, StateError
+from mess.options.values import spoken
 from mess.relay.headroom import is_tight
 from mess.relay.outlook import Outlook, outlook
 from mess.state.store import StateStore
-from mess.typed import command, quoted
-from mess.values import spoken
 
 _READ_SECONDS = 3.0
 _ROOM = 1024 * 1024

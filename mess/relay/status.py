@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import mess
 from mess.capture.clock import ServerClock
 from mess.capture.source import Connection, StoppedSource
-from mess.instance import Instance
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.runner import StreamRunner
-from mess.relay.stage import Stage
+from mess.relay.step_runner import Stage
+from mess.state.instance import Instance
 from mess.telemetry.metrics import Metrics, StreamStatus
 
 

@@ -13,14 +13,15 @@ from typing import Any, Protocol
 
 from bson import Timestamp
 
-from mess.backoff import backoff
 from mess.cancellation import cancel
-from mess.capture.arrange import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
+from mess.capture.arrangement import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import StreamPlan
 from mess.capture.source import StoppedSource
+from mess.commands import command, quoted
 from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
+from mess.options.backoff import backoff
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
 from mess.relay.resuming import settled
@@ -29,7 +30,6 @@ from mess.relay.runner import StreamRunner
 from mess.relay.window import Window
 from mess.state.store import Checkpoint, Gap, StateStore
 from mess.telemetry.logging import get_logger
-from mess.typed import command, quoted
 
 log = get_logger("mess.relay")
 

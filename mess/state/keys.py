@@ -9,10 +9,10 @@ from typing import Any
 
 from bson import json_util
 
-from mess import codec
+from mess.formats import bson_json
+from mess.formats.template import written
 from mess.state.records import Wanted
 from mess.state.store import StateStore
-from mess.template import written
 
 
 async def with_keys(store: StateStore, wanted: Wanted, keys: Sequence[str]) -> Wanted:
@@ -60,6 +60,6 @@ def _same(value: Any, other: Any) -> bool:
     if isinstance(value, (int, float)) and isinstance(other, (int, float)):
         return value == other and isinstance(value, bool) == isinstance(other, bool)
     try:
-        return codec.relaxed(value) == codec.relaxed(other)
+        return bson_json.relaxed(value) == bson_json.relaxed(other)
     except Exception:  # what neither can hold is not the same
         return False

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from mess.errors import Superseded
-from mess.instance import Instance
+from mess.state.instance import Instance
 
 BEAT_SECONDS = 3.0
 """How often the process that runs a relay says that it is alive."""

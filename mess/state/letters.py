@@ -14,9 +14,9 @@ import orjson
 from bson import DatetimeConversion, Timestamp
 from bson.codec_options import CodecOptions
 
-from mess import codec
 from mess.errors import StateError
 from mess.event import Namespace, Position
+from mess.formats import bson_json
 from mess.state.records import HISTORY, Attempt, DeadLetter
 
 CHUNK_BYTES = 8 * 1024 * 1024
@@ -169,7 +169,7 @@ def _dump(value: Any) -> list[Any]:
     except Exception:  # bodies come from users' functions, and bson raises many kinds for what it cannot hold
         pass
     try:
-        return ["json", codec.plain(value)]
+        return ["json", bson_json.plain(value)]
     except Exception:
         pass
     try:

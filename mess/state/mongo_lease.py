@@ -14,8 +14,8 @@ from pymongo import WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from mess.errors import StateError
-from mess.instance import Instance
 from mess.state.failover import brief, persist
+from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, OBSERVED_SECONDS, Lease, Presence
 
 T = TypeVar("T")

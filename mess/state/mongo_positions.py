@@ -12,12 +12,12 @@ from bson import Int64, Timestamp
 from pymongo import DeleteMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
+from mess.commands import command, quoted
 from mess.errors import DamagedState
 from mess.event import Position
 from mess.state.failover import Unsettled, persist
 from mess.state.records import Checkpoint, LegacyCheckpoint, Positions
 from mess.state.store import superseded
-from mess.typed import command, quoted
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from mess.errors import StateError
-from mess.instance import Instance
 from mess.state.file_lock import FileLock
+from mess.state.instance import Instance
 from mess.state.lease import OBSERVED_SECONDS, Lease, Presence
 from mess.state.sqlite_schema import instant, millis
 

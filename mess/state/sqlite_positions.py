@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 import bson
 
+from mess.commands import command, quoted
 from mess.errors import DamagedState
 from mess.event import Position
 from mess.state.letters import OPTIONS
 from mess.state.records import Checkpoint, Gap, LegacyCheckpoint, Positions
 from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
 from mess.state.store import superseded
-from mess.typed import command, quoted
 
 T = TypeVar("T")
 

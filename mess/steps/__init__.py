@@ -1,19 +1,21 @@
-"""The steps, found by the name that users write in a pipeline: those that come with MESS, one file each, and those of
-installed packages."""
+"""The steps, found by the name that users write in a pipeline: built-in ones and those of installed packages.
+
+Start reading at `base` (the extension point), then at any step.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 
 from mess.errors import ConfigError
-from mess.step import StepConfig
 from mess.steps import packages
+from mess.steps.base import StepConfig
 
 _HOMES = {
     "log": "mess.steps.log:LogConfig",
     "field-map": "mess.steps.field_map:FieldMapConfig",
-    "http": "mess.steps.http:HttpConfig",
-    "queue": "mess.steps.queue:QueueConfig",
+    "http": "mess.steps.http.step:HttpConfig",
+    "queue": "mess.steps.queue.step:QueueConfig",
 }
 
 

@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from mess.body import ANYTHING, EMPTY, Shape, Unknown
-from mess.codec import copy
 from mess.event import Event
-from mess.paths import MISSING, Path, parse_path, put, remove
-from mess.step import Context, Reading, StepConfig, Transform, readings
-from mess.template import PathText, Read, Template, TemplateText, reader
+from mess.formats.body import ANYTHING, EMPTY, Shape, Unknown
+from mess.formats.bson_json import copy
+from mess.formats.paths import MISSING, Path, parse_path, put, remove
+from mess.formats.template import PathText, Read, Template, TemplateText, reader
+from mess.steps.base import Context, Reading, StepConfig, Transform, readings
 
 
 class FieldSource(BaseModel):

@@ -15,7 +15,7 @@ from typing import Any
 
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
-from mess.step import DEFAULT_LANES, Step
+from mess.steps.base import DEFAULT_LANES, Step
 
 DEFAULT_TIMEOUT = 30.0
 """Seconds that one call of a user's function may take."""

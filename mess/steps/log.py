@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Literal
 import orjson
 import structlog
 
-from mess import codec
-from mess.body import Shape
 from mess.event import Event
-from mess.paths import MISSING, get, parse_path
-from mess.step import Context, Reading, StepConfig, Transform
+from mess.formats import bson_json
+from mess.formats.body import Shape
+from mess.formats.paths import MISSING, get, parse_path
+from mess.formats.template import PathText
+from mess.options.values import Size
+from mess.steps.base import Context, Reading, StepConfig, Transform
 from mess.telemetry.logging import Json, Verbatim
-from mess.template import PathText
-from mess.values import Size
 
 
 class LogConfig(StepConfig):
@@ -74,11 +74,11 @@ class LogStep(Transform):
             return {"body": Json(self._json(event.body))}
         found = {name: get(event.body, path) for name, path in self._paths}
         shown = [(name, value) for name, value in found.items() if value is not MISSING]
-        pairs = [b"%b:%b" % (codec.plain(name), self._json(value)) for name, value in shown]
+        pairs = [b"%b:%b" % (bson_json.plain(name), self._json(value)) for name, value in shown]
         return {"fields": Json(b"{%b}" % b",".join(pairs))}
 
     def _json(self, value: Any) -> bytes:
-        data = codec.plain(value)
+        data = bson_json.plain(value)
         if len(data) <= self._most:
             return data
         beginning = data[: self._most].decode("utf-8", "ignore")

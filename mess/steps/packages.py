@@ -6,7 +6,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
 from mess.errors import ConfigError
-from mess.step import StepConfig
+from mess.steps.base import StepConfig
 
 GROUP = "mess.steps"
 """An entry point's name in this group is the step's, its value is `package.module:ConfigClass`."""

@@ -1,1 +1,1 @@
-"""What the relay tells of itself: its log and its metrics."""
+"""What the relay reports about itself: logs and metrics, without secrets. Start reading at `logging` and `metrics`."""

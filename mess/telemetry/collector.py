@@ -8,7 +8,7 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from mess.telemetry.tallies import Count, StreamStatus, Tally, Timing
+from mess.telemetry.counters import Count, StreamStatus, Tally, Timing
 
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
     ("mess_stream_connected", "Whether the stream is connected.", lambda stream: float(stream.connected)),

@@ -20,8 +20,8 @@ import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from mess.printable import printable, printable_json
 from mess.telemetry.output import LineLogger
+from mess.telemetry.printable import printable, printable_json
 from mess.telemetry.redact import compact, fits, redact, redacted, shown
 
 __all__ = ["MAX_FIELD", "Json", "Verbatim", "configure", "get_logger", "redact", "redacted"]

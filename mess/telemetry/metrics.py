@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from mess.event import Event
-from mess.telemetry.tallies import Count, StreamStatus, Timing
+from mess.telemetry.counters import Count, StreamStatus, Timing
 
 __all__ = ["CONTENT_TYPE", "Count", "Done", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
 

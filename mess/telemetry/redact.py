@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from mess.secret import SHORTEST
+from mess.options.secret import SHORTEST
 from mess.telemetry.spellings import Undone, decoded, undone
 
 _KEY = 16

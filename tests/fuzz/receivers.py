@@ -15,10 +15,10 @@ import aiohttp
 from multidict import CIMultiDict
 
 from mess.errors import DeliveryError, EndpointDown, Refused
-from mess.queues.broker import Message
-from mess.step import Context
-from mess.steps.http import Http, HttpConfig
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.base import Context
+from mess.steps.http.step import Http, HttpConfig
+from mess.steps.queue.broker import Message
+from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.sinks import Recorded
 from tests.fuzz.table import MAY_BE_THE_EVENTS, meaning
 

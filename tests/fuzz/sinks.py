@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from mess.errors import DeliveryError
-from mess.queues.broker import Broker, Message
+from mess.steps.queue.broker import Broker, Message
 
 
 class Recorded(Broker):

@@ -15,10 +15,10 @@ from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
-from mess.relay.stage import Stage
+from mess.relay.step_runner import Stage
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
-from mess.step import Step
+from mess.steps.base import Step
 from mess.telemetry.metrics import Metrics
 from tests.unit.fakes import Letters
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.event import Event
-from mess.step import Context
-from mess.steps.http import Http, HttpConfig
-from mess.webhook.answers import failure
+from mess.steps.base import Context
+from mess.steps.http.answers import failure
+from mess.steps.http.step import Http, HttpConfig
 from tests.fuzz.misbehaving import SECRET, SLOW, Misbehaving, Script, answers, retry_afters, silences
 from tests.fuzz.profiles import examples
 from tests.fuzz.table import meaning

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from mess.errors import BatchError, Refused
 from mess.event import Event
 from mess.relay.dispatch import line
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.strategies import changes, decoded
-from tests.integration.queues.step import opened
+from tests.integration.steps.queue.step import opened
 from tests.servers.kafka import KafkaServer
 from tests.servers.mosquitto import MosquittoServer, Subscriber
 from tests.servers.nats import NatsServer

@@ -15,7 +15,7 @@ from bson import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mess.capture.arrange import Begin, Reached, Recorded, StreamStart, arrange
+from mess.capture.arrangement import Begin, Reached, Recorded, StreamStart, arrange
 from mess.capture.coverage import Coverage, Covered, Rule, bounded, from_json, lookup, to_json
 from mess.capture.plan import StreamPlan, assignments, plan
 from mess.config.model import Config
@@ -114,7 +114,7 @@ def test_whatever_configs_follow_each_other_nothing_is_lost(configs: list[dict[s
         coarse = coarse or found is not coverage
         return found
 
-    with patch("mess.capture.arrange.bounded", noted):
+    with patch("mess.capture.arrangement.bounded", noted):
         live(world, configs)
     for namespace in NAMESPACES:
         first = world.first_covered[namespace]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from mess.errors import Stopped
 from mess.event import Event
 from mess.relay import dispatch
-from mess.step import Step
+from mess.steps.base import Step
 from tests import clock
 from tests.fuzz.model import Delivery, check, check_knocking, check_rate
 from tests.fuzz.profiles import examples

@@ -13,18 +13,18 @@ from bson.json_util import JSONMode, JSONOptions
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from mess.envelope import Envelope, Format
 from mess.errors import BatchError, Refused
 from mess.event import Event
-from mess.java_json import strict
+from mess.formats.envelope import Envelope, Format
+from mess.formats.java_json import strict
 from mess.relay.dispatch import key_hash, line
 from mess.state.letters import pack, unpack
 from mess.state.store import DeadLetter
-from mess.step import Context, Step
+from mess.steps.base import Context, Step
 from mess.steps.field_map import FieldMapConfig
-from mess.steps.http import HttpConfig
+from mess.steps.http.step import HttpConfig
 from mess.steps.log import LogConfig
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.sinks import Recorded
 from tests.fuzz.strategies import LENIENT, documents, events, ids

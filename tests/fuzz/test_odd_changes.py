@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from mess.capture.decode import Decoder
 from mess.errors import SourceError
 from mess.event import Event
-from mess.step import Context
+from mess.steps.base import Context
 from mess.steps.log import LogConfig
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.sinks import Recorded
 from tests.fuzz.strategies import changes, reply, scalars

@@ -10,7 +10,7 @@ from bson import ObjectId, Timestamp
 from mess.event import Event, Namespace
 from mess.relay.dispatch import line
 from mess.state.store import DeadLetter
-from mess.step import Sink
+from mess.steps.base import Sink
 
 ORDERS = Namespace("shop", "orders")
 

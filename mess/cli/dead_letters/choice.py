@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mess.cli.times import moment
+from mess.commands import command
 from mess.errors import ConfigError
-from mess.typed import command
 
 if TYPE_CHECKING:
     from mess.config.model import Config

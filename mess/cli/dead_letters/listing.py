@@ -23,10 +23,10 @@ from mess.cli.dead_letters.choice import (
     choose,
 )
 from mess.cli.state import with_store
+from mess.commands import command
 from mess.errors import ConfigError
-from mess.printable import printable, printable_json
+from mess.telemetry.printable import printable, printable_json
 from mess.telemetry.redact import redact
-from mess.typed import command
 
 if TYPE_CHECKING:
     from mess.state.store import DeadLetter, StateStore
@@ -129,9 +129,9 @@ def _print_json(value: Any) -> None:
     from rich.console import Console
     from rich.highlighter import JSONHighlighter
 
-    from mess import codec
+    from mess.formats import bson_json
 
-    text = json.dumps(json.loads(codec.plain(value)), indent=2, ensure_ascii=False)
+    text = json.dumps(json.loads(bson_json.plain(value)), indent=2, ensure_ascii=False)
     Console(soft_wrap=True).print(JSONHighlighter()(printable_json(text)))
 
 

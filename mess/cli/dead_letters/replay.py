@@ -26,14 +26,14 @@ from mess.cli.dead_letters.choice import (
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import progress
 from mess.cli.state import with_store
-from mess.printable import printable
+from mess.telemetry.printable import printable
 from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mess.relay.dead_letter_replay import Replayer, Report
-    from mess.relay.ways import Way
+    from mess.replay.dead_letters import Replayer, Report
+    from mess.replay.routes import Way
     from mess.state.records import Pointer
     from mess.state.store import StateStore
 
@@ -83,7 +83,7 @@ def replay(
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
-    from mess.dead_letter_replay import replayer_for
+    from mess.replay.letters import replayer_for
     from mess.telemetry.logging import configure
 
     configure(loaded.config.log.level, loaded.config.log.format, to="stderr", max_field=loaded.config.log.max_field)
@@ -106,7 +106,7 @@ def replay(
 
 async def _foretell(replayer: Replayer, pointers: Iterable[Pointer]) -> None:
     """Say which letters would go which way."""
-    from mess.relay.ways import Kept
+    from mess.replay.routes import Kept
     from mess.state.letters import DamagedLetter
 
     fates: dict[str, list[Pointer]] = {}

@@ -13,8 +13,8 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 from pymongo.errors import PyMongoError
 
-from mess import codec
 from mess.event import event_id
+from mess.formats import bson_json
 from tests.integration.capture.reading import Watching
 
 Db = Database[dict[str, Any]]
@@ -52,7 +52,7 @@ async def test_a_strange_value_is_carried_and_can_be_encoded(
     assert not reader.unreadable
     assert [event.key for event in events] == [{"_id": "before"}, {"_id": "strange"}, {"_id": "behind"}]
     assert check(events[1].body["fullDocument"])
-    assert codec.plain(events[1].body)
+    assert bson_json.plain(events[1].body)
 
 
 async def test_invalid_utf8_is_carried(watch: Watching, db: Db) -> None:

@@ -19,7 +19,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient, MongoClient
 
 from mess.errors import Superseded
-from mess.instance import Instance
+from mess.state.instance import Instance
 from mess.state.lease import Lease
 from mess.state.mongo import MongoStore
 

@@ -11,7 +11,7 @@ from bson import Timestamp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mess.capture.arrange import Begin, Recorded, arrange
+from mess.capture.arrangement import Begin, Recorded, arrange
 from mess.capture.coverage import lookup
 from mess.capture.legacy import recorded_by
 from mess.capture.plan import assignments, plan

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from mess.config.document import Document
-from mess.config.js_file import read_js
+from mess.config.js.file import read_js
 from mess.config.load import Loaded, load
 from mess.errors import ConfigError
 

@@ -9,7 +9,7 @@ import pytest
 from mess.config.load import load
 from mess.errors import ConfigError
 from mess.relay.build import build_pipelines
-from mess.steps.http import HttpConfig
+from mess.steps.http.step import HttpConfig
 from tests.unit.config.conftest import Load, Problems
 
 BASE = "databases: {a: }\npipeline: [log]\n"

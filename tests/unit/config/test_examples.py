@@ -8,7 +8,7 @@ import pytest
 
 from mess.config.load import load
 from mess.config.scope import HOOK, resolve
-from mess.config.template import template
+from mess.config.starter import template
 from tests.unit.config.conftest import Load
 
 ROOT = Path(__file__).parents[3]

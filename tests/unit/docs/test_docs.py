@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shutil
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,27 @@ def test_generated_pages_have_not_drifted(path: Path, text: str) -> None:
 def test_every_addition_belongs_to_a_step(path: Path) -> None:
     """An addition to a step's page does not outlive the step."""
     assert path.with_name(path.name.replace(".more.md", ".md")) in {made for made, _ in generate.pages()}
+
+
+# The architecture
+
+
+def test_the_layers_in_the_docs_are_those_that_are_checked() -> None:
+    """docs/architecture.md shows the direction of imports that `make check` verifies, and every package has a line."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    [layers] = [each["layers"] for each in project["tool"]["importlinter"]["contracts"] if each["type"] == "layers"]
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    assert f"`{' > '.join(layers)}`" in text
+    table = text[text.index("| package |") : text.index("## Why")]
+    for name in re.split(r" [>|] ", " > ".join(layers)):
+        assert f"`{name}/`" in table or f"`{name}.py`" in table
+
+
+def test_every_package_says_what_it_is_for_and_where_to_start() -> None:
+    for path in sorted((ROOT / "mess").rglob("*/__init__.py")):
+        if path.parent.name not in ("cli", "dead_letters"):
+            doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+            assert "Start reading at `" in doc, path
 
 
 # Links

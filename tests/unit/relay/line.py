@@ -11,9 +11,9 @@ from mess.event import Event
 from mess.relay.dispatch import line
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.stage import Stage
+from mess.relay.step_runner import Stage
 from mess.relay.stopping import Stopping
-from mess.step import Step
+from mess.steps.base import Step
 from mess.telemetry.metrics import Metrics
 from tests.unit.fakes import Letters
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mess.event import Event
-from mess.step import Sink
+from mess.steps.base import Sink
 from tests.fuzz.stream import Stream
 from tests.unit.fakes import make_event
 

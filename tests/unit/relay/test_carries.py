@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mess.errors import EndpointDown, Refused
 from mess.event import Event
-from mess.relay.passage import Route, Traveller
+from mess.replay.passage import Route, Traveller
 from mess.state.store import DeadLetter
 from tests.unit.fakes import Recorder, make_event
 from tests.unit.relay.line import Line

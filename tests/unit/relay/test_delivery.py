@@ -12,7 +12,7 @@ import pytest
 
 from mess.errors import Ambiguous, BatchError, EndpointDown, MessError, Refused, Response, Stopped
 from mess.event import Event
-from mess.step import Sink, Transform
+from mess.steps.base import Sink, Transform
 from tests.unit.fakes import Recorder, make_event, make_events
 from tests.unit.relay.line import Line
 

@@ -16,7 +16,7 @@ from mess.errors import Ambiguous, BatchError, EndpointDown, Refused
 from mess.event import Event
 from mess.relay.destinations import KEPT, Destinations
 from mess.relay.stopping import Stopping
-from mess.step import Sink
+from mess.steps.base import Sink
 from tests import clock
 from tests.unit.fakes import make_event, make_events
 from tests.unit.relay.line import Line

@@ -13,7 +13,7 @@ from mess.errors import EndpointDown
 from mess.event import Event
 from mess.relay.breaker import CircuitBreaker
 from mess.relay.stopping import Stopping
-from mess.step import Sink
+from mess.steps.base import Sink
 from tests import clock
 from tests.unit.fakes import make_event
 from tests.unit.relay.line import Line

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.event import Event
-from mess.step import Sink
+from mess.steps.base import Sink
 from tests import clock
 from tests.unit.fakes import make_events
 from tests.unit.relay.line import Line

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from mess.errors import Superseded
-from mess.instance import Instance
+from mess.state.instance import Instance
 from mess.state.lease import Lease
 from mess.state.sqlite import SqliteStore
 
@@ -22,7 +22,7 @@ HERE = Instance.current()
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from mess.instance import Instance
+from mess.state.instance import Instance
 from mess.state.sqlite import SqliteStore
 
 async def hold():

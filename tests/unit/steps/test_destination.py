@@ -8,10 +8,10 @@ import pytest
 
 from mess.errors import BatchError, DeliveryError, EndpointDown
 from mess.event import Event, Namespace
-from mess.queues.broker import Message
-from mess.queues.confirms import Confirms
-from mess.step import Context
-from mess.steps.queue import Queue, QueueConfig
+from mess.steps.base import Context
+from mess.steps.queue.broker import Message
+from mess.steps.queue.confirms import Confirms
+from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.sinks import Recorded
 from tests.unit.fakes import make_events
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from mess.event import Event, Namespace
-from mess.step import Context
+from mess.steps.base import Context
 from mess.steps.field_map import FieldMapConfig
 
 

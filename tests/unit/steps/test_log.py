@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bson import Int64, ObjectId
 
-from mess.step import Context
+from mess.steps.base import Context
 from mess.steps.log import LogConfig
 from mess.telemetry.logging import configure
 from mess.telemetry.redact import learn

@@ -1,0 +1,128 @@
+"""Warnings: what is legal in a config, and likely not what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mess import steps
+from mess.config.absent import absent, readings_from_change
+from mess.config.chains import Chain, chains, nearest, wants_full_document
+from mess.config.document import Document, Path
+from mess.config.model import Config
+from mess.config.operations import EXPANDED, OPERATIONS
+from mess.config.pipelines import entries, step_name
+from mess.options import insecure
+
+_LOCAL_STEPS = frozenset({"log", "field-map"})
+_OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
+"""Fields of a change event whose values are chosen by whoever writes to the collection."""
+_AGAIN = "since deliveries are tried again without end"
+
+
+def advise(config: Config, data: dict[str, Any], document: Document) -> None:
+    """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
+    warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
+    for chain in chains(config):
+        warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
+        warnings += _chosen(config, chain)
+    for path, message in dict.fromkeys(warnings):
+        document.warn(message, path)
+
+
+def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, operations = nearest(chain, "operations", ())
+    for index, operation in enumerate(operations):
+        if operation not in OPERATIONS and operation not in EXPANDED:
+            message = f"{operation} is no operation that MESS knows of; it is relayed if your MongoDB sends it"
+            yield (*path, "operations", index), message
+
+
+def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, match = nearest(chain, "match")
+    if not match or not wants_full_document(match):
+        return
+    operations = nearest(chain, "operations", OPERATIONS)[1]
+    if "delete" in operations:
+        yield (
+            (*path, "match"),
+            "no delete is ever relayed, since deletes have no fullDocument; leave delete out of operations to say so",
+        )
+    if "update" in operations and nearest(chain, "full_document")[1] == "off":
+        yield (
+            (*path, "match"),
+            "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
+        )
+
+
+def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
+    pipeline = nearest(chain, "pipeline", ())[1]
+    hook = nearest(chain, "change_hook")[1]
+    if hook is None and all(step.name in _LOCAL_STEPS for step in pipeline):
+        return
+    path, order = nearest(chain, "order")
+    if order == "collection":
+        message = f"one event that cannot be delivered holds up all later ones of its collection, {_AGAIN}"
+        yield (*path, "order"), f"{message}; order: document holds up no other documents"
+    path, concurrency = nearest(chain, "concurrency")
+    if concurrency == 1:
+        message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
+        yield (*path, "concurrency"), f"{message}; more lanes keep each document's order too"
+
+
+def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, pipeline = nearest(chain, "pipeline", ())
+    anew = False
+    for index, step in enumerate(pipeline):
+        if step.name == "field-map" and step.config.get("keep") != "all":
+            anew = "operationType" not in step.config.get("fields", ())
+        if anew and step.config.get("format") == "debezium":
+            message = "every event is refused, since the field-map step before it leaves no change event to tell of"
+            yield (*path, "pipeline", index, "config", "format"), f"{message}; put that behind, or give it keep: all"
+
+
+def _chosen(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, pipeline = nearest(chain, "pipeline", ())
+    if nearest(chain, "change_hook")[1] is not None:
+        return
+    for index, options, reading, origin in readings_from_change(config, pipeline):
+        if reading.need != "refused" or origin[0] not in _OF_DOCUMENTS:
+            continue
+        remedies = []
+        answers = getattr(options, "answers", None)
+        if answers is not None and answers.meaning()(404) == "down":
+            remedies.append("list 404 under answers.refused")
+        if pipeline[index].retry.max_age is None:
+            remedies.append("set retry.max_age")
+        if remedies:
+            option = ".".join(map(str, reading.option))
+            yield (
+                (*path, "pipeline", index, "config", *reading.option),
+                f"documents choose the {option}, and events for one that never accepts any are retried without end, "
+                f"until they fill the window; {' and '.join(remedies)}, or use only values that you control, such as "
+                "{db} and {collection}",
+            )
+
+
+def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    for chain in chains(config):
+        for index, (path, scope) in enumerate(chain):
+            hook_path, hook = nearest(chain[index:], "change_hook")
+            if scope.pipeline is not None and hook is not None:
+                where = "here" if hook_path == path else "further out"
+                yield (*path, "pipeline"), f"is never run: the changeHook {where} takes its place"
+
+
+def _unverified(config: Config) -> Iterator[tuple[Path, str]]:
+    for section, url in [("mongodb", config.mongodb.url), ("state", config.state.url or "")]:
+        for parameter in insecure.unverified(url):
+            yield (section, "url"), f"{parameter}: {insecure.UNVERIFIED} with tlsCAFile"
+
+
+def _plugins(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    used = {step_name(entry) for _, entry in entries(data)}
+    for name in config.plugins:
+        if name not in used:
+            yield ("plugins", name), "is not used in any pipeline"
+        if name in steps.names():
+            yield ("plugins", name), f"takes the place of the {name} step that comes with MESS"

@@ -1,0 +1,72 @@
+"""CloudEvents 1.0.2 in structured mode: an event's context and its body in one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+import orjson
+from bson import Timestamp
+
+from mess.event import Event, Namespace
+from mess.formats.template import written
+from mess.ids import hashed_id
+
+CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
+BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
+
+
+def encoder(write: Callable[[Any], bytes], source: str, type_prefix: str) -> Callable[[Event], bytes]:
+    """What writes an event as a CloudEvent, its body by `write`.
+
+    `source` is a URI reference, in which `{db}` and `{collection}` stand for the event's; `type_prefix` goes before
+    `mongodb.insert`.
+    """
+    prefix = f"{type_prefix.rstrip('.')}.mongodb." if type_prefix else "mongodb."
+
+    @lru_cache(maxsize=1024)
+    def source_of(namespace: Namespace) -> str:
+        text = source.replace("{db}", quote(namespace.db, safe=""))
+        text = text.replace("{collection}", quote(namespace.coll, safe=""))
+        return text if namespace.coll else text.rstrip("/") or "/"
+
+    def encode(event: Event) -> bytes:
+        context = {
+            "specversion": "1.0",
+            "id": event.id,
+            "source": source_of(event.namespace),
+            "type": prefix + event.operation,
+        }
+        if subject := _subject(event):
+            context["subject"] = subject
+        if time := _time(event):
+            context["time"] = time
+        context["datacontenttype"] = "application/json"
+        return b'%b,"data":%b}' % (orjson.dumps(context)[:-1], write(event.body))
+
+    return encode
+
+
+def join(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+    """Several CloudEvents as one batch: a JSON array, and the batch's id, the same for the same members in the same
+    order."""
+    return hashed_id("\n".join(ids)), b"[%b]" % b",".join(bodies)
+
+
+def _subject(event: Event) -> str:
+    """The document's `_id` as text; empty for an event of no document."""
+    return "" if event.key is None else written(event.key.get("_id"))
+
+
+def _time(event: Event) -> str:
+    """When the change was made, by MongoDB's clock; empty where that is not known."""
+    moment = event.change.get("wallTime")
+    if not isinstance(moment, datetime):
+        logical = event.change.get("clusterTime")
+        if not isinstance(logical, Timestamp):
+            return ""
+        moment = datetime.fromtimestamp(logical.time, timezone.utc)
+    return moment.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

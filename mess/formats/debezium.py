@@ -1,0 +1,104 @@
+"""Events as Debezium's connector for MongoDB writes them, without schemas (`schemas.enable: false`), so that what reads
+its topics reads ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import orjson
+from bson import Timestamp
+
+from mess.event import Encoder, Event
+from mess.formats.java_json import milliseconds, relaxed, relaxed_spaced, strict
+
+VERSION = "3.6.1.Final"
+"""The version of Debezium whose form this is."""
+
+_OPERATIONS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
+
+
+def carries(event: Event) -> bool:
+    """Whether Debezium has a form for the event: it has none for those of whole collections and databases."""
+    return event.operation in _OPERATIONS
+
+
+def key(event: Event) -> str | None:
+    """The key of the event's record, `{"id": …}` with the document's `_id` as Extended JSON; None for no document."""
+    if event.key is None:
+        return None
+    return orjson.dumps({"id": relaxed(event.key.get("_id"))}).decode()
+
+
+def encoder(name: str) -> Encoder:
+    """What writes an event that Debezium has a form for; `name` is the source's, Debezium's `topic.prefix`.
+
+    Documents and what was updated are taken from the body, all else from the change itself. Raises ValueError for a
+    body that a step has made anew, which says nothing of either.
+    """
+
+    def encode(event: Event) -> bytes:
+        body = event.body
+        if "operationType" not in body:
+            raise ValueError("format: debezium needs a change event, and a step before has made another body")
+        return orjson.dumps(
+            {
+                "before": _document(body.get("fullDocumentBeforeChange")),
+                "after": None if event.operation == "delete" else _document(body.get("fullDocument")),
+                "updateDescription": _update(body.get("updateDescription")),
+                "source": _source(event, name),
+                "op": _OPERATIONS[event.operation],
+                "ts_ms": time.time_ns() // 1_000_000,
+                "transaction": None,
+            }
+        )
+
+    return encode
+
+
+def _document(value: Mapping[str, Any] | None) -> str | None:
+    return None if value is None else strict(value)
+
+
+def _update(description: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if description is None:
+        return None
+    truncated = description.get("truncatedArrays") or ()
+    return {
+        "removedFields": description.get("removedFields") or None,
+        "updatedFields": relaxed_spaced(description.get("updatedFields") or {}),
+        "truncatedArrays": [{"field": one["field"], "size": one["newSize"]} for one in truncated] or None,
+    }
+
+
+def _source(event: Event, name: str) -> dict[str, Any]:
+    change = event.change
+    wall, logical = change.get("wallTime"), change.get("clusterTime")
+    when = wall_time = milliseconds(wall) if isinstance(wall, datetime) else None
+    if when is None and isinstance(logical, Timestamp):
+        when = logical.time * 1000
+    return {
+        "version": VERSION,
+        "connector": "mongodb",
+        "name": name,
+        "ts_ms": when,
+        "snapshot": "false",
+        "db": event.namespace.db,
+        "sequence": None,
+        "ts_us": _finer(when, 1_000),
+        "ts_ns": _finer(when, 1_000_000),
+        "collection": event.namespace.coll,
+        "ord": logical.inc if isinstance(logical, Timestamp) else None,
+        "lsid": _document(change.get("lsid")),
+        "txnNumber": change.get("txnNumber"),
+        "wallTime": wall_time,
+    }
+
+
+def _finer(milliseconds: int | None, parts: int) -> int | None:
+    """A time in so many parts of a millisecond; None for one that 64 bits do not hold."""
+    if milliseconds is None or not -(2**63) <= milliseconds * parts < 2**63:
+        return None
+    return milliseconds * parts

@@ -1,0 +1,148 @@
+"""What a sink's body looks like, and the options by which users choose it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from mess.event import Encoder, Event
+from mess.formats import bson_json, cloudevents, debezium
+from mess.formats.template import document_key
+from mess.ids import hashed_id
+
+Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
+"""Makes one body of several events' ids and bodies; returns the batch's id and its body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """How events become bodies.
+
+    `encode` writes one event, `join` several into one body. The two media types are of what they give. `key` is what a
+    broker is to partition by, None for an event of no document. `carries` tells which events there is a body for; None
+    where there is one for each.
+    """
+
+    encode: Encoder
+    join: Join
+    content_type: str = "application/json"
+    batch_content_type: str = "application/json"
+    key: Callable[[Event], str | None] = document_key
+    carries: Callable[[Event], bool] | None = None
+
+
+def _source(value: str) -> str:
+    text = value.replace("{db}", "").replace("{collection}", "")
+    if re.search(r"\{[^{}]*\}", text):
+        raise ValueError("only {db} and {collection} stand for values here; take other placeholders out")
+    # The characters of a URI reference (RFC 3986, 2).
+    if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
+        raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")
+    return value
+
+
+def _type_prefix(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]*", value, re.ASCII):
+        raise ValueError("must hold only letters, digits and . _ -, as in com.example")
+    return value
+
+
+class CloudEvents(BaseModel):
+    """What CloudEvents say of where they come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    source: Annotated[str, AfterValidator(_source)] = "/mongodb/{db}/{collection}"
+    """The attribute `source`, a URI reference; `{db}` and `{collection}` stand for the event's, percent-encoded."""
+    type_prefix: Annotated[str, AfterValidator(_type_prefix)] = ""
+    """What the attribute `type` begins with, often a domain of yours in reverse: `com.example` makes `mongodb.insert`
+    `com.example.mongodb.insert`."""
+
+
+class Debezium(BaseModel):
+    """What Debezium's events say of where they come from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str | None = Field(None, min_length=1)
+    """`source.name`, which is `topic.prefix` in Debezium's own config. Default: the relay's name."""
+
+
+class Format(BaseModel):
+    """The options that choose what a sink sends; a base of the sinks' options."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    format: Literal["event", "cloudevents", "debezium"] = "event"
+    """What a body holds: `event` is the event's body as the steps before have left it, `cloudevents` that body as the
+    data of a CloudEvent (1.0, structured), `debezium` what Debezium's connector for MongoDB writes."""
+    json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
+    """How BSON is written: `plain` as receivers in any language expect it, `relaxed` and `canonical` as MongoDB
+    Extended JSON v2, from which the types can be told again."""
+    cloudevents: CloudEvents | None = None
+    """What CloudEvents say of where they come from."""
+
+    debezium: Debezium | None = None
+    """What Debezium's events say of where they come from."""
+
+    @field_validator("json_")
+    @classmethod
+    def _not_for_debezium(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("format") == "debezium":
+            raise ValueError("format: debezium has an Extended JSON of its own; leave this out")
+        return value
+
+    @field_validator("cloudevents", "debezium")
+    @classmethod
+    def _only_for_its_format(cls, value: BaseModel | None, info: ValidationInfo) -> BaseModel | None:
+        if value is not None and info.data.get("format") not in (info.field_name, None):
+            raise ValueError(f"is of no use without format: {info.field_name}; add that, or leave this out")
+        return value
+
+    def envelope(self, relay: str) -> Envelope:
+        """The envelope that the options ask for, in the relay of that name; the same object for the same options, so
+        that an event that goes to several sinks is written once."""
+        if self.format == "cloudevents":
+            return _cloudevents(self.json_, self.cloudevents or CloudEvents())
+        if self.format == "debezium":
+            return _debezium((self.debezium and self.debezium.name) or relay)
+        return _EVENTS[self.json_]
+
+
+def event(event: Event) -> bytes:
+    """`format: event`: the event's body as plain JSON."""
+    return bson_json.plain(event.body)
+
+
+def batch(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+    """Several events as one JSON body, `{"id": …, "events": [{"id": …, "body": …}, …]}`, and its id.
+
+    A batch's id is the same for the same members in the same order.
+    """
+    identity = hashed_id("\n".join(ids))
+    members = b",".join([b'{"id":"%b","body":%b}' % pair for pair in zip(map(str.encode, ids), bodies, strict=True)])
+    return identity, b'{"id":"%b","events":[%b]}' % (identity.encode(), members)
+
+
+_EVENTS = {
+    "plain": Envelope(event, batch),
+    "relaxed": Envelope(lambda event: bson_json.relaxed(event.body), batch),
+    "canonical": Envelope(lambda event: bson_json.canonical(event.body), batch),
+}
+_WRITERS = {"plain": bson_json.plain, "relaxed": bson_json.relaxed, "canonical": bson_json.canonical}
+
+
+@cache
+def _cloudevents(json: str, options: CloudEvents) -> Envelope:
+    encode = cloudevents.encoder(_WRITERS[json], options.source, options.type_prefix)
+    return Envelope(encode, cloudevents.join, cloudevents.CONTENT_TYPE, cloudevents.BATCH_CONTENT_TYPE)
+
+
+@cache
+def _debezium(name: str) -> Envelope:
+    return Envelope(debezium.encoder(name), batch, key=debezium.key, carries=debezium.carries)

@@ -1,0 +1,121 @@
+"""From a config's steps and streams to the parts that an engine runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mess.capture.arrangement import StreamStart
+from mess.capture.source import Batch, Source
+from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, JOINING_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
+from mess.config.model import Config
+from mess.config.model import Window as Bounds
+from mess.event import Event
+from mess.relay.build import BuiltStep, Steps
+from mess.relay.dispatch import Dispatcher
+from mess.relay.gaps import Keeper, record
+from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+from mess.relay.router import Claim, ScopeRouter
+from mess.relay.runner import StreamRunner
+from mess.relay.step_runner import Stage
+from mess.relay.stopping import Stopping
+from mess.relay.window import Window
+from mess.telemetry.metrics import Done, Meters
+
+
+class Assembly:
+    """Makes a relay's pipelines, and for each stream what reads it and leads its events into them.
+
+    What is given up on goes to `keeper`; `meters` count what becomes of all others.
+    """
+
+    def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, meters: Meters) -> None:
+        self._config = config
+        self._keeper = keeper
+        self._stopping = stopping
+        self._meters = meters
+        self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
+        self.stages = [stage for pipeline in self.pipelines.values() for stage in pipeline.stages]
+
+    def _pipeline(self, pipeline: str, steps: Sequence[BuiltStep]) -> Pipeline:
+        stages = [
+            Stage(
+                step,
+                spec,
+                pipeline,
+                name=name,
+                stopping=self._stopping,
+                keep=self._keeper.add_dead_letters,
+                metrics=self._meters.step(pipeline, name),
+            )
+            for name, spec, step in steps
+        ]
+        return Pipeline(pipeline, stages)
+
+    def runner(
+        self,
+        client: Any,
+        start: StreamStart,
+        claim: Claim,
+        fail: Callable[[BaseException], None],
+        *,
+        streams: int,
+        bounded: Callable[[Source], Source] | None = None,
+    ) -> StreamRunner:
+        """What runs one of so many `streams`: of its events those that `claim` selects, for ever or as far as
+        `bounded` lets the stream go (in a replay). `fail` is called with what ends one of its lanes.
+        """
+        room, reply_events, reply_bytes = _share(self._config.window, streams)
+        window = Window(*room)
+        stream = start.plan
+        changes = ChangeStream(
+            client,
+            stream,
+            start.position,
+            latest=start.latest,
+            on_history_lost=self._config.on_history_lost,
+            reply_events=reply_events,
+            reply_bytes=reply_bytes,
+            wait_ms=BRIEF_WAIT_MS if bounded else JOINING_WAIT_MS if start.joins else IDLE_WAIT_MS,
+        )
+        source: Source = bounded(changes) if bounded else changes
+        finished = {name: self._done(window, name) for name in self.pipelines}
+
+        def lane(pipeline: Pipeline) -> Lane:
+            return Lane(
+                pipeline,
+                finished[pipeline.name],
+                stopping=self._stopping,
+                hungry=dispatcher.hungry,
+                failed=fail,
+            )
+
+        router = ScopeRouter(self._config, claim, start.position.time, self.pipelines, lane, window.max_events)
+        dispatcher = Dispatcher(window, router)
+
+        async def report(batch: Batch) -> None:
+            await record(batch, stream, self._keeper)
+
+        counted = self._meters.events(stream.name)
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, counted, stream.name)
+
+    def _done(self, window: Window, pipeline: str) -> Done:
+        tell = self._meters.done(pipeline)
+
+        def done(events: Sequence[Event], delivered: bool) -> None:
+            window.done(events)
+            tell(events, delivered)
+
+        return done
+
+
+def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
+    """One stream's part of the memory: its window's events and bytes, and a reply's.
+
+    On top of what the window holds come a reply that waits for room, and about as much that is read ahead.
+    """
+    events, size = bounds.max_events // streams, bounds.max_bytes // streams
+    # A small reply costs nearly as much as a large one.
+    reply_events, reply_bytes = max(1, min(REPLY_EVENTS, events // 4)), max(1, min(REPLY_BYTES, size // 4))
+    return (max(1, events - 2 * reply_events), max(1, size - 2 * reply_bytes)), reply_events, reply_bytes

@@ -1,0 +1,72 @@
+"""What can be tried of a config's steps before any event flows: whether their endpoints answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from mess.capture.preflight import Finding
+from mess.errors import MessError
+from mess.relay.build import Steps, brief, describe_step
+from mess.steps.base import Step
+
+TIMEOUT = 10.0
+"""Seconds that an endpoint has to answer."""
+EXIT_CODE = 8
+"""That of `mess check` when an endpoint does not answer."""
+_AT_A_TIME = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A step, not yet opened, and what it is in a few words without secrets."""
+
+    about: str
+    step: Step
+
+
+def endpoints(steps: Steps, plugins: Mapping[str, str]) -> list[Built]:
+    """The steps to try: those with the same options once."""
+    built: list[Built] = []
+    seen: list[tuple[str, dict[str, Any]]] = []
+    for _, spec, step in chain.from_iterable(steps.values()):
+        if (spec.name, spec.config) not in seen:
+            seen.append((spec.name, spec.config))
+            built.append(Built(describe_step(spec, plugins), step))
+    return built
+
+
+async def try_all(built: Sequence[Built], timeout: float = TIMEOUT) -> list[Finding]:
+    """What the steps' endpoints answer, in the steps' order and each finding once; steps without one are left out.
+
+    Several are tried at a time; each has `timeout` seconds.
+    """
+    room = asyncio.Semaphore(_AT_A_TIME)
+
+    async def one(candidate: Built) -> Finding | None:
+        async with room:
+            return await _try(candidate, timeout)
+
+    found = await asyncio.gather(*map(one, built))
+    return list(dict.fromkeys(finding for finding in found if finding is not None))
+
+
+async def _try(candidate: Built, timeout: float) -> Finding | None:
+    step = candidate.step
+    try:
+        async with asyncio.timeout(timeout) as limit:
+            try:
+                await step.open()
+                what = await step.check()
+            finally:
+                await step.close()
+    except MessError as error:
+        message, *mend = str(error).splitlines()
+        return Finding(False, f"{candidate.about}: {message}", "\n".join(mend), EXIT_CODE)
+    except Exception as error:  # whatever happened, it is told in a line, and the others are tried
+        why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
+        return Finding(False, f"{candidate.about}: {why}", exit_code=EXIT_CODE)
+    return None if what is None else Finding(True, what)

@@ -1,0 +1,32 @@
+"""Wires what replays dead letters (`mess dead-letters replay`): from a config and its state to a `Replayer`."""
+
+from __future__ import annotations
+
+from mess.config.load import Loaded
+from mess.config.scope import resolve
+from mess.errors import ConfigError
+from mess.event import Namespace
+from mess.relay.build import build_pipelines
+from mess.replay.dead_letters import Replayer
+from mess.replay.passage import Route
+from mess.replay.routes import Ways
+from mess.state.store import StateStore
+
+
+def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False, through: str | None = None) -> Replayer:
+    """Replays letters of `store`, which is open, through the config's pipelines; see `Ways`.
+
+    Raises ConfigError when a step's surroundings do not fit, or when there is no pipeline `through`.
+    """
+    routes = {
+        name: Route(name, [entry.name for entry in entries], [entry.step for entry in entries])
+        for name, entries in build_pipelines(loaded).items()
+    }
+    if through is not None and through not in routes:
+        raise ConfigError(f"there is no pipeline {through!r}; there are: {', '.join(map(repr, routes))}")
+
+    def pipeline_of(namespace: Namespace) -> str | None:
+        options = resolve(loaded.config, *namespace)
+        return None if options is None else options.pipeline.name
+
+    return Replayer(store, routes, Ways(routes, pipeline_of, whole=whole, through=through))

@@ -1,0 +1,106 @@
+"""What a replay of the oplog has of its own: which steps are repeated, and what becomes of its events."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from mess.errors import ConfigError
+from mess.event import Event, Namespace
+from mess.relay.build import BuiltStep, Steps
+from mess.relay.gaps import Keeper
+from mess.state.store import DeadLetter, Gap
+from mess.steps.base import Sink
+from mess.telemetry.counters import Timing
+from mess.telemetry.metrics import Count, Done, StepMetrics
+
+
+def only(steps: Steps, name: str) -> Steps:
+    """The pipelines that have a step of this name, up to that step and without the sinks before it.
+
+    Raises ConfigError when none has, with the names that there are.
+    """
+    found = {pipeline: cut for pipeline, built in steps.items() if (cut := _up_to(built, name))}
+    if not found:
+        names = dict.fromkeys(repr(step.name) for built in steps.values() for step in built)
+        raise ConfigError(f"no pipeline has a step {name!r}; there are: {', '.join(names) or 'none'}")
+    return found
+
+
+def _up_to(built: Sequence[BuiltStep], name: str) -> list[BuiltStep]:
+    for index, step in enumerate(built):
+        if step.name == name:
+            return [*(before for before in built[:index] if not isinstance(before.step, Sink)), step]
+    return []
+
+
+class Outcome:
+    """Counts what becomes of a replay's events: it is the `Meters` of the replay's parts, and stands before `keeper`.
+
+    `routed` counts the events that each pipeline is done with, by namespace: `delivered` went through all steps,
+    `dropped` were dropped by one. `kept` is how many dead letters were; there are none without a keeper, where events
+    are only counted.
+    """
+
+    def __init__(self, keeper: Keeper | None = None) -> None:
+        self.delivered = 0
+        self.dropped = 0
+        self.kept = 0
+        self.routed: dict[str, Counter[Namespace]] = defaultdict(Counter)
+        self._keeper = keeper
+        self._ended_early = 0
+        self._dead_lettered = 0
+
+    @property
+    def handled(self) -> int:
+        """How many events the pipelines are done with."""
+        return self.delivered + self._ended_early
+
+    @property
+    def skipped(self) -> int:
+        """How many events were given up on without a dead letter."""
+        # A letter is kept before its event is done.
+        return max(0, self._ended_early - self.dropped - self._dead_lettered)
+
+    def step(self, pipeline: str, step: str) -> StepMetrics:
+        """See `Meters`: what steps drop, and what they give up on."""
+        counts = {"dropped": self._drop}
+        return StepMetrics(lambda outcome: counts.get(outcome, _ignore), _ignore, self._give_up, Timing())
+
+    def events(self, stream: str) -> Count:
+        """See `Meters`. What no pipeline takes does not count."""
+        return _ignore
+
+    def done(self, pipeline: str) -> Done:
+        """See `Meters`."""
+        routed = self.routed[pipeline]
+
+        def done(events: Sequence[Event], delivered: bool) -> None:
+            routed.update([event.namespace for event in events])
+            if delivered:
+                self.delivered += len(events)
+            else:
+                self._ended_early += len(events)
+
+        return done
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """See `Keeper`."""
+        if self._keeper is not None:
+            await self._keeper.add_dead_letters(letters)
+            self.kept += len(letters)
+
+    async def record_gap(self, gap: Gap) -> None:
+        """See `Keeper`."""
+        if self._keeper is not None:
+            await self._keeper.record_gap(gap)
+
+    def _drop(self, events: int) -> None:
+        self.dropped += events
+
+    def _give_up(self, events: int) -> None:
+        self._dead_lettered += events
+
+
+def _ignore(events: int) -> None:
+    """What is counted for Prometheus only."""

@@ -1,0 +1,76 @@
+"""Which way a dead letter goes in a replay: on from where it stopped, or through another pipeline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mess.event import Namespace
+from mess.replay.passage import Route
+from mess.state.records import Pointer
+
+UNREADABLE = "the change could not be read from MongoDB, so there is nothing to deliver"
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a letter would be replayed: through which pipeline, and from which step on (0 is the first).
+
+    `whole` means with the change as it came, else with the body that the step was given. `why` says why this is another
+    way than the letter's own.
+    """
+
+    pipeline: str
+    first: int
+    whole: bool
+    why: str = ""
+
+
+class Kept(Exception):
+    """A letter cannot be replayed; the message says why."""
+
+
+PipelineOf = Callable[[Namespace], str | None]
+"""Gives the pipeline that a namespace has in the config, None where it has none."""
+
+
+class Ways:
+    """The ways through `routes`, the config's pipelines by name.
+
+    A letter goes on where it stopped, with the body that the step was given. Where its pipeline or step is no longer in
+    the config, the change as it came goes through all steps of the pipeline that its namespace has now
+    (`pipeline_of`). With `through`, letters of other pipelines go through all steps of that one; with `whole`, all
+    letters begin at the first step.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, Route], pipeline_of: PipelineOf, *, whole: bool = False, through: str | None = None
+    ) -> None:
+        self._routes = routes
+        self._pipeline_of = pipeline_of
+        self._whole = whole
+        self._through = through
+
+    def of(self, pointer: Pointer, renamed_to: Any = None) -> Way:
+        """The way of a letter. `renamed_to` is the change's `to`, where it is known. Raises Kept when there is none."""
+        if not pointer.pipeline:
+            raise Kept(UNREADABLE)
+        if self._through is not None and self._through != pointer.pipeline:
+            return Way(self._through, 0, whole=True, why=f"instead of {pointer.pipeline!r}")
+        own = self._routes.get(pointer.pipeline)
+        if own is None:
+            why = f"pipeline {pointer.pipeline!r} is no longer in the config"
+        elif self._whole:
+            return Way(own.name, 0, whole=True)
+        elif pointer.step in own.names:
+            return Way(own.name, own.names.index(pointer.step), whole=False)
+        else:
+            why = f"pipeline {pointer.pipeline!r} no longer has a step {pointer.step!r}"
+        name = self._through or self._pipeline_of(pointer.namespace)
+        if name is None and isinstance(renamed_to, Mapping):
+            name = self._pipeline_of(Namespace(renamed_to.get("db", ""), renamed_to.get("coll", "")))
+        if name is None or name not in self._routes:
+            choice = ", ".join(map(repr, self._routes)) or "there is none"
+            raise Kept(f"{why}, and {pointer.namespace} has none now; choose one with --through: {choice}")
+        return Way(name, 0, whole=True, why=why)

@@ -1,0 +1,1 @@
+"""The http step: events as webhooks. Start reading at `step`."""

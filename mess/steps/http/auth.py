@@ -1,0 +1,77 @@
+"""Credentials for an endpoint."""
+
+from __future__ import annotations
+
+import base64
+import re
+import ssl
+
+from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
+from yarl import URL
+
+from mess.steps.http.oauth2 import OAuth2, Tokens
+from mess.telemetry.redact import learn
+
+
+class Basic(BaseModel):
+    """Name and password."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    username: str
+    """The name."""
+    password: SecretStr
+    """The password."""
+
+
+class Auth(BaseModel):
+    """Credentials, one kind of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    basic: Basic | None = None
+    """HTTP basic authentication."""
+    bearer: SecretStr | None = None
+    """A token, sent as `Authorization: Bearer …`."""
+    oauth2: OAuth2 | None = None
+    """Tokens that expire, from a token endpoint."""
+
+    @field_validator("bearer")
+    @classmethod
+    def _in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
+            raise ValueError("must be one line of ASCII characters, as a header holds it")
+        return value
+
+    @model_validator(mode="after")
+    def _one(self) -> Auth:
+        if [self.basic, self.bearer, self.oauth2].count(None) != 2:
+            raise ValueError("give one of basic, bearer and oauth2")
+        return self
+
+    def tokens(self, tls: ssl.SSLContext, timeout: float) -> Tokens | None:
+        """What gets tokens, within `timeout` seconds each; None where the credentials stay the same.
+
+        Raises ConfigError when what it needs is not installed.
+        """
+        return None if self.oauth2 is None else Tokens(self.oauth2, tls, timeout)
+
+
+def authorization(auth: Auth | None, url: URL) -> str | None:
+    """The value of the header `Authorization`: from `auth`, else from the URL's user and password; None where neither
+    is given, or where it is a token's that expires. It is secret from now on."""
+    if auth is not None and auth.oauth2 is not None:
+        return None
+    if auth is not None and auth.bearer is not None:
+        return f"Bearer {auth.bearer.get_secret_value()}"
+    if auth is not None and auth.basic is not None:
+        return _basic(auth.basic.username, auth.basic.password.get_secret_value())
+    if url.user is not None or url.password is not None:
+        return _basic(url.user or "", url.password or "")
+    return None
+
+
+def _basic(username: str, password: str) -> str:
+    encoded = base64.b64encode(f"{username}:{password}".encode()).decode()
+    learn(encoded)
+    return f"Basic {encoded}"

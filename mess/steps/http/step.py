@@ -1,0 +1,311 @@
+"""The http step: events as webhooks."""
+
+from __future__ import annotations
+
+import io
+import re
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, ClassVar, Literal
+
+import aiohttp
+from multidict import CIMultiDict, istr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from yarl import URL
+
+import mess
+from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
+from mess.event import Event
+from mess.formats.body import Shape
+from mess.formats.envelope import Envelope, Format
+from mess.options import insecure, tls
+from mess.options.secret import Secret, of_headers
+from mess.options.tls import ClientCertificate
+from mess.options.values import Duration, Size
+from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, StepConfig, readings
+from mess.steps.http import connection
+from mess.steps.http.aiohttp_client import GuardedConnector, GuardedRequest
+from mess.steps.http.answers import Answers, failure
+from mess.steps.http.auth import Auth, authorization
+from mess.steps.http.oauth2 import Tokens
+from mess.steps.http.partition import partition
+from mess.steps.http.signing import Sign
+from mess.steps.http.url_template import HttpUrlTemplate, UrlTemplate
+
+# Names that aiohttp need not fold again for every request.
+_ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
+_REPLAY, _AUTHORIZATION = istr("mess-replay"), istr("Authorization")
+_BODY_READ = 64 * 1024
+_WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends what is larger from a file, in pieces, so that others get their turn
+_KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
+
+
+def _headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 9110, 5.6.2
+            raise ValueError("a header's name holds only letters, digits and - _ . and the like, and no spaces")
+        if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
+            raise ValueError(f"the value of {name} holds a line break or another control character; take it out")
+    return headers
+
+
+Answer = tuple[int, Mapping[str, str], bytes]
+"""An answer's status, headers, and the beginning of its body."""
+Request = Callable[[URL, str, bytes, bool], Awaitable[Answer]]
+"""Sends a request to a URL, with this id and body, and whether it is a replay."""
+
+
+class Batch(BaseModel):
+    """Several events in one request: `{"id": …, "events": [{"id": …, "body": …}, …]}`. Events are never held back to
+    fill a batch: it takes what waits."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    max_events: int = Field(MINI_BATCH_EVENTS, ge=1, le=MINI_BATCH_EVENTS)
+    """How many events a request carries at the most."""
+    max_bytes: Size = 1024 * 1024
+    """How many bytes the events of a request have together at the most; a larger event goes alone."""
+
+
+class HttpConfig(StepConfig, Format):
+    """Sends each event to an endpoint as JSON, and hands it on unchanged when the endpoint has taken it (any 2xx).
+
+    Every request carries the headers of Standard Webhooks: `webhook-id`, the same on every attempt, and
+    `webhook-timestamp`; with `sign` also `webhook-signature`. An endpoint that is down holds the events back until it
+    returns; one that refuses an event (400, 413, 422 and other 4xx) leaves it to `on_failure`.
+    """
+
+    name: ClassVar[str] = "http"
+
+    endpoint: HttpUrlTemplate
+    """The URL to send to, as a template: in its path and query, `{…}` stands for a value of the event, percent-encoded,
+    as in `https://example.com/hooks/{db}/{collection}`. An event that lacks the value is refused, unless the
+    placeholder has a default: `{fullDocument.region|eu}`. So is one whose URL is longer than 8,000 characters."""
+    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    """The request's method."""
+    headers: Annotated[dict[str, str], AfterValidator(_headers), Secret(of_headers)] = Field(
+        default_factory=dict, repr=False
+    )
+    """More headers. The values of those that carry credentials (`Authorization`, `Cookie`, `X-Api-Key` and the like),
+    and those that come from a variable or a file, are never shown."""
+    timeout: Duration = Field(30.0, gt=0)
+    """How long a request may take, from connecting to the answer's last byte."""
+    batch: Batch | None = None
+    """Several events in one request. Default: a request for each event."""
+    sign: Sign | None = None
+    """Signatures of Standard Webhooks. Default: none."""
+    answers: Answers = Answers()
+    """What the endpoint's answers mean."""
+    auth: Auth | None = None
+    """Credentials."""
+    ca: str | None = None
+    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    client_certificate: ClientCertificate | None = None
+    """A certificate that the endpoint knows this relay by."""
+    verify: bool = True
+    """Whether the endpoint's certificate is checked. Turn it off for tests only."""
+
+    def describe(self) -> str:
+        """The step and the endpoint's host; paths and queries of webhooks often are secrets."""
+        endpoint = UrlTemplate(self.endpoint)
+        more = not endpoint.constant or endpoint.constant_segments or endpoint.constant_query
+        return f"http {endpoint.origin.origin()}{'/…' if more else ''}"
+
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        return readings(("endpoint",), self.endpoint, "refused")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """Events go on as they came."""
+        return body
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """See `StepConfig.warnings`."""
+        if not self.verify:
+            yield "verify", insecure.UNVERIFIED
+        url, oauth2 = UrlTemplate(self.endpoint).origin, self.auth.oauth2 if self.auth else None
+        given = self.auth or url.user or url.password or insecure.hold_credentials(self.headers)
+        if given and (warning := insecure.plain_http(str(url), "credentials are")):
+            yield "endpoint", warning
+        if oauth2 and (warning := insecure.plain_http(oauth2.token_url, "client_id and client_secret are")):
+            yield "auth.oauth2.token_url", warning
+
+    def build(self, context: Context) -> Http:
+        """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used, or what `auth` needs is
+        not installed."""
+        made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        tokens = self.auth.tokens(made, self.timeout) if self.auth else None
+        return Http(self, self.envelope(context.relay), made, tokens)
+
+
+class Http(Sink):
+    """See `HttpConfig`."""
+
+    def __init__(
+        self, config: HttpConfig, envelope: Envelope, tls: ssl.SSLContext, tokens: Tokens | None = None
+    ) -> None:
+        self.carries = envelope.carries
+        self.max_events = config.batch.max_events if config.batch else 1
+        # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
+        self.lanes = 4 if config.batch else DEFAULT_LANES
+        self._config = config
+        self._batch = config.batch
+        self._envelope = envelope
+        self._meaning = config.answers.meaning()
+        self._event_may_be_cause = config.answers.event_may_be_cause
+        self._sign = config.sign.signer() if config.sign else None
+        self._endpoint = UrlTemplate(config.endpoint)
+        self.destination = None if self._endpoint.constant else self._destination
+        self._tls = tls
+        self._tokens = tokens
+        self._request: Request = self._plainly if tokens is None else partial(self._with_token, tokens)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session; connections are made when they are needed."""
+        config, envelope = self._config, self._envelope
+        content_type = envelope.batch_content_type if self._batch else envelope.content_type
+        headers = CIMultiDict({"Content-Type": content_type, "User-Agent": f"mess/{mess.__version__}"})
+        headers.update(config.headers)
+        if credentials := authorization(config.auth, self._endpoint.origin):
+            headers["Authorization"] = credentials
+        # Lanes bound how many requests run at a time; the pool need not.
+        self._session = aiohttp.ClientSession(
+            connector=GuardedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
+            request_class=GuardedRequest,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            # What is left after so long would be of no use, and this way it is known which of the two took it. Rounded
+            # up to whole seconds, as aiohttp would, they might be the same.
+            timeout=aiohttp.ClientTimeout(
+                total=config.timeout, connect=0.95 * config.timeout, ceil_threshold=config.timeout
+            ),
+            headers=headers,
+            auto_decompress=False,
+            skip_auto_headers=("Accept-Encoding",),
+        )
+
+    async def check(self) -> str:
+        """Connect to the endpoint, and send nothing; get a token, where it takes one."""
+        found = await connection.attempt(self._endpoint.origin, self._tls, self._config.timeout)
+        if self._tokens is None:
+            return found
+        await self._tokens.authorization()
+        return f"{found}, {self._tokens.origin} gives a token for it"
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._tokens is not None:
+            await self._tokens.close()
+        if self._session is not None:
+            await self._session.close()
+
+    def prepare(self, events: Sequence[Event]) -> None:
+        """Work out the bodies."""
+        encode = self._envelope.encode
+        for event in events:
+            try:
+                event.encode(encode)
+            except Exception:  # `deliver` refuses what cannot be written, and tells why
+                continue
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.
+
+        Behind a request that failed, neither the same endpoint is tried again nor another one with an event of the same
+        ordering key: a retry would invert the order.
+        """
+        max_bytes = self._batch.max_bytes if self._batch else 0
+        url = self._endpoint.url or self._endpoint
+        found = partition(events, url, self._envelope.encode, self.max_events, max_bytes)
+        errors, untried = found.errors, found.untried
+        failed: set[URL] = set()
+        stuck: set[int] = set()
+        for part in found.parts:
+            bodies = part.bodies
+            if failed:
+                late = {index for index in bodies if part.url in failed or events[index].line in stuck}
+                untried += late
+                stuck.update(events[index].line for index in late)
+                bodies = {index: body for index, body in bodies.items() if index not in late}
+            if bodies:
+                try:
+                    await self._send(part.url, [events[index] for index in bodies], list(bodies.values()))
+                except DeliveryError as error:
+                    errors |= dict.fromkeys(bodies, error)
+                    failed.add(part.url)
+                    stuck.update(events[index].line for index in bodies)
+        causes = list(errors.values())
+        if len(causes) == len(events) and all(cause is causes[0] for cause in causes):
+            raise causes[0]
+        if errors:
+            raise BatchError(errors, untried=[events[index] for index in sorted(untried)])
+
+    def _destination(self, event: Event) -> str:
+        try:
+            return str(self._endpoint(event))
+        except Exception:  # `deliver` refuses the event and gives the reason
+            return ""
+
+    async def _send(self, url: URL, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
+        """Send events, which share a request when there are several."""
+        first = events[0]
+        if self._batch:
+            identity, body = self._envelope.join([event.id for event in events], bodies)
+        else:
+            identity, body = first.id, bodies[0]
+        try:
+            status, headers, answer = await self._request(url, identity, body, first.replay)
+        except aiohttp.ConnectionTimeoutError as error:
+            raise EndpointDown("the connection could not be made in time", shared=True) from error
+        except TimeoutError as error:
+            raise Ambiguous(f"no answer within {self._config.timeout:g} s") from error
+        except aiohttp.ClientError as error:
+            raise connection.failure(error, url) from error
+        meaning = self._meaning(status)
+        if meaning != "done":
+            may_be_cause = self._event_may_be_cause(status)
+            raise failure(meaning, status, headers, answer, event_may_be_cause=may_be_cause)
+
+    async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, replay: bool) -> Answer:
+        """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""
+        authorization = await tokens.authorization()
+        found = await self._plainly(url, identity, body, replay, authorization)
+        if found[0] == 401:
+            tokens.forget(authorization)
+            found = await self._plainly(url, identity, body, replay, await tokens.authorization())
+        return found
+
+    async def _plainly(
+        self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None = None
+    ) -> Answer:
+        """What the endpoint answers to a request."""
+        try:
+            return await self._once(url, identity, body, replay, authorization)
+        except aiohttp.ClientConnectorError:
+            raise
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            # The endpoint closed a kept-alive connection just as it was used again.
+            return await self._once(url, identity, body, replay, authorization)
+
+    async def _once(self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
+        if self._session is None:
+            raise AssertionError("the step is not open")
+        timestamp = str(int(time.time()))
+        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: timestamp}
+        if self._sign is not None:
+            headers[_SIGNATURE] = self._sign(identity, timestamp, body)
+        if replay:
+            headers[_REPLAY] = "true"
+        if authorization is not None:
+            headers[_AUTHORIZATION] = authorization
+        data = body if len(body) <= _WRITTEN_AT_ONCE else io.BytesIO(body)
+        response = await self._session.request(
+            self._config.method, url, data=data, headers=headers, allow_redirects=False
+        )
+        # Without a body, which is the rule, the connection has gone back to the pool by itself.
+        if response.content.at_eof():
+            return response.status, response.headers, b""
+        async with response:
+            return response.status, response.headers, await connection.beginning(response, _BODY_READ)

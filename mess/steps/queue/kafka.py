@@ -1,0 +1,307 @@
+"""Kafka, by confluent-kafka (librdkafka; https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field, field_validator
+
+from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.secret import Secret, of_settings
+from mess.options.tls import Tls
+from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.steps.queue.unreachable import unreachable
+
+_CHECK_SECONDS = 8.0  # less than a step has for its check, which would say less
+_CHECK_TURN = 0.5
+_POLL_SECONDS = 0.1
+_PATIENCE = 2.0
+# With the other names that librdkafka has for them.
+_OURS = (
+    "acks",
+    "bootstrap.servers",
+    "delivery.timeout.ms",
+    "enable.idempotence",
+    "message.timeout.ms",
+    "metadata.broker.list",
+    "request.required.acks",
+)
+_REFUSALS = (
+    "INVALID_RECORD",
+    "MSG_SIZE_TOO_LARGE",
+    "RECORD_LIST_TOO_LARGE",
+    "TOPIC_AUTHORIZATION_FAILED",
+    "TOPIC_EXCEPTION",
+    "UNKNOWN_TOPIC_OR_PART",
+    "_INVALID_ARG",  # of a topic whose name is empty, or longer than any can be
+    "_UNKNOWN_TOPIC",
+)
+_log = logging.getLogger("mess.kafka")
+_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.propagate = False
+
+
+class KafkaOptions(BrokerOptions):
+    """Kafka. Always with `acks=all` and the idempotent producer, which keeps the order within a partition.
+
+    The record's key is the document's `_id`; the header `mess-id` is the event's id.
+    """
+
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    """How record batches are compressed."""
+    tombstones: bool = False
+    """Whether a deletion is a record without a value, by which a compacted topic forgets the key."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How the url's user and password are given to the broker."""
+    message_max_bytes: int = Field(20_000_000, ge=1000)
+    """The largest record to send. The broker has a limit of its own (`message.max.bytes`, 1 MB by default)."""
+    config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
+        default_factory=dict, repr=False
+    )
+    """Further settings of librdkafka, by its own names."""
+
+    @field_validator("config")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(set(value) & set(_OURS)):
+            raise ValueError(f"{', '.join(taken)} cannot be set: nothing would keep records from being lost")
+        return value
+
+    def unverified(self) -> list[str]:
+        """See `BrokerOptions`."""
+        values = {name: str(value).lower() for name, value in self.config.items()}
+        off = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
+        return ["config"] if any(values.get(name) == value for name, value in off.items()) else []
+
+
+class _Batch:
+    """Messages on their way, whose delivery reports come in the polling thread.
+
+    `expected` is how many there will be, None while that is not known yet. `reason` is why no further ones are waited
+    for. Each is written by one thread only.
+    """
+
+    def __init__(self) -> None:
+        self.finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.errors: dict[int, Any] = {}
+        self.expected: int | None = None
+        self.reported = 0
+        self.reason: str | None = None
+
+    def report(self, index: int, error: Any, _message: Any) -> None:
+        """A message has been confirmed, or has failed."""
+        if error is not None:
+            self.errors[index] = error
+        self.reported += 1
+        if self.reported == self.expected:
+            self._finish()
+
+    def abandon(self, reason: str) -> None:
+        """Wait no longer."""
+        self.reason = reason
+        self._finish()
+
+    def _finish(self) -> None:
+        self.finished.get_loop().call_soon_threadsafe(self._set)
+
+    def _set(self) -> None:
+        if not self.finished.done():
+            self.finished.set_result(None)
+
+
+class KafkaBroker(Broker):
+    """See `KafkaOptions`.
+
+    librdkafka never gives a message up by itself here, since others of its partition might then be delivered before it
+    is tried again. What must end (no broker is there, a fatal error, the caller cancels) ends for all that is on its
+    way: everything is purged, and a new producer begins.
+    """
+
+    schemes = ("kafka", "kafkas")
+    options = KafkaOptions
+    lanes = 2  # its client pipelines by itself
+    keeps_order = True
+
+    def __init__(self, url: str, options: KafkaOptions, around: Surroundings) -> None:
+        """See `Broker`."""
+        try:
+            import confluent_kafka
+        except ImportError as error:
+            raise ConfigError([Problem("a kafka:// url needs: pip install 'mess[kafka]'", "url")]) from error
+        self._client = confluent_kafka
+        self._options = options
+        credentials, _, self._hosts = urlsplit(url).netloc.rpartition("@")
+        self._config = self._settings(credentials, around.tls if url.startswith("kafkas:") else None)
+        kinds = confluent_kafka.KafkaError
+        self._refusals = frozenset(getattr(kinds, name) for name in _REFUSALS)
+        self._down = frozenset({kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL})
+        self._producer: Any = None
+        self._batches: set[_Batch] = set()
+        self._trouble: str | None = None
+        self._open = False
+        try:
+            # A producer connects as soon as it is made, unless it knows no broker.
+            confluent_kafka.Producer(_offline(self._config), logger=_log)
+        except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
+            raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
+
+    def _settings(self, credentials: str, tls: Tls | None) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "bootstrap.servers": self._hosts,
+            "client.id": "mess",
+            "enable.idempotence": True,
+            "acks": "all",
+            "message.timeout.ms": 0,
+            "linger.ms": 2,
+            "partitioner": "murmur2_random",  # as Java's producers do
+            "compression.type": self._options.compression,
+            "message.max.bytes": self._options.message_max_bytes,
+            "topic.metadata.propagation.max.ms": 10_000,
+            "socket.keepalive.enable": True,
+            "reconnect.backoff.max.ms": 1000,
+        }
+        if credentials:
+            user, _, password = credentials.partition(":")
+            mechanism = self._options.sasl_mechanism
+            config |= {"sasl.mechanism": mechanism, "sasl.username": unquote(user), "sasl.password": unquote(password)}
+        if tls is not None:
+            config |= _tls(tls)
+        protocol = ("SASL_" if credentials else "") + ("SSL" if tls else "PLAINTEXT")
+        return {**config, "security.protocol": protocol, **self._options.config}
+
+    def _begin(self) -> None:
+        self._trouble = None
+        self._producer = self._client.Producer({**self._config, "error_cb": self._on_error}, logger=_log)
+
+    async def open(self) -> None:
+        """Make the producer, which connects in the background."""
+        self._begin()
+        self._open = True
+        threading.Thread(target=self._poll, name="mess-kafka", daemon=True).start()
+
+    def _poll(self) -> None:
+        while self._open:
+            self._producer.poll(_POLL_SECONDS)
+
+    def _on_error(self, error: Any) -> None:
+        """Called in the polling thread, for what is no single message's trouble."""
+        if error.code() in self._down or error.fatal():
+            if self._trouble is None or error.code() != self._client.KafkaError._ALL_BROKERS_DOWN:
+                self._trouble = error.str()
+            for batch in list(self._batches):
+                batch.abandon(self._trouble)
+
+    async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
+        """See `Broker.publish`."""
+        batch = _Batch()
+        producer, failures = self._producer, dict[int, DeliveryError]()
+        self._batches.add(batch)
+        try:
+            for index, message in enumerate(messages):
+                try:
+                    self._produce(producer, message, partial(batch.report, index))
+                except self._client.KafkaException as error:
+                    failures[index] = self._failure(error.args[0])
+                except ValueError as error:  # of a topic with a null character
+                    failures[index] = Refused(f"kafka at {self._hosts}: the client cannot send it: {error}", local=True)
+                except BufferError:
+                    raise EndpointDown(f"kafka at {self._hosts}: too many messages wait to be confirmed") from None
+            batch.expected = len(messages) - len(failures)
+            if batch.reported < batch.expected:
+                # That all brokers are down is told once, and it may have been while nothing was on its way.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_PATIENCE if self._trouble else None):
+                        await batch.finished
+            if batch.reported < batch.expected:
+                raise EndpointDown(f"kafka at {self._hosts}: {batch.reason or self._trouble}")
+        except BaseException:
+            self._start_anew(producer)
+            raise
+        finally:
+            self._batches.discard(batch)
+        failures |= {index: self._failure(error) for index, error in batch.errors.items()}
+        if any(isinstance(failure, EndpointDown) for failure in failures.values()):
+            self._start_anew(producer)
+        return failures
+
+    def _produce(self, producer: Any, message: Message, report: Any) -> None:
+        value = None if message.deleted and self._options.tombstones else message.body
+        headers = [("mess-id", message.id.encode()), *message.headers]
+        producer.produce(message.target, value, message.key, headers=headers, on_delivery=report)
+
+    def _start_anew(self, producer: Any) -> None:
+        """Throw away all that is on its way: what a retry sends again must not come behind what followed it."""
+        if self._producer is not producer:
+            return
+        self._begin()
+        producer.purge(in_queue=True, in_flight=True, blocking=False)
+        producer.poll(0)
+        for batch in self._batches:  # those of other lanes, too, whose reports nobody would hear
+            batch.abandon("what was on its way has been thrown away, after another failure")
+
+    def _failure(self, error: Any) -> DeliveryError:
+        text = f"kafka at {self._hosts}: {error.str()}"
+        if error.code() in self._refusals:
+            return Refused(f"{text} ({error.name()})")
+        return EndpointDown(text)
+
+    async def check(self, targets: Sequence[str]) -> str:
+        """See `Broker.check`."""
+        for target in targets or (None,):
+            await asyncio.to_thread(self._look_for, target)
+        return f"kafka at {self._hosts} answers"
+
+    def _look_for(self, target: str | None) -> None:
+        kinds = self._client.KafkaError
+        deadline = time.monotonic() + _CHECK_SECONDS
+        while True:
+            try:
+                # For one topic this is the question that a producer asks too: it makes the topic where the broker does
+                # so. In short turns, since the client would not end it for what `_on_error` hears.
+                found = self._producer.list_topics(target, timeout=_CHECK_TURN)
+                break
+            except self._client.KafkaException as error:
+                if self._trouble or time.monotonic() > deadline:
+                    reason = self._trouble or error.args[0].str()
+                    raise unreachable(f"kafka at {self._hosts}", self._hosts, reason) from error
+        for topic in found.topics.values() if target else ():
+            if topic.error is not None and topic.error.code() != kinds.LEADER_NOT_AVAILABLE:
+                raise Refused(
+                    f"kafka at {self._hosts}, topic {target}: {topic.error.str()}; create it, or name another"
+                )
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        if not self._open:
+            return
+        self._open = False
+        self._producer.purge(in_queue=True, in_flight=True, blocking=False)
+        await asyncio.to_thread(self._producer.flush, 1)
+
+
+def _offline(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings without those that make a producer connect, to brokers or to the issuer of tokens."""
+    found = {name: value for name, value in config.items() if name != "bootstrap.servers"}
+    if "OAUTHBEARER" in map(str, found.values()):
+        found = {name: value for name, value in found.items() if not name.startswith("sasl.")}
+        found["security.protocol"] = str(found["security.protocol"]).upper().removeprefix("SASL_")
+    return found
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    files = {
+        "ssl.ca.location": tls.ca,
+        "ssl.certificate.location": tls.certificate,
+        "ssl.key.location": tls.key,
+        "ssl.key.password": tls.password,
+    }
+    given = {name: value for name, value in files.items() if value is not None}
+    return {"enable.ssl.certificate.verification": tls.verify, **given}

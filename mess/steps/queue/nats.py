@@ -1,0 +1,374 @@
+"""NATS JetStream, by nats-py (https://docs.nats.io/nats-concepts/jetstream)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.files import read_bounded
+from mess.options.values import Duration, Size
+from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.steps.queue.confirms import Confirms
+from mess.steps.queue.unreachable import is_connection_failure, unreachable
+from mess.telemetry.redact import learn
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+_CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 1.0
+_MAX_CREDENTIALS = 64 * 1024
+_PING_SECONDS = 20
+_NO_RESPONDERS = "503"
+_LONGEST_SUBJECT = 4000  # bytes: a server reads lines of 4096, and hangs up over a longer one; lengths stand on it too
+_SUBJECT = re.compile(r"[^\s.*>\0]+(\.[^\s.*>\0]+)*")
+_VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
+# What stands around all headers, and around each: a colon, a space, the end of the line.
+_FRAME, _LINE = 16, 4
+_OVERHEAD, _MOST_BYTES = 300, 4  # of a header besides its value, and of a character of it, at most
+_log = logging.getLogger("nats")
+_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.propagate = False
+
+
+class NatsStream(BaseModel):
+    """A stream that is made where it is missing, by `mess check` too; one that is there already stays as it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    name: str = Field(pattern=r"^[^\s.*>/\\\x00]+$")
+    """Its name."""
+    subjects: tuple[str, ...] = Field(min_length=1)
+    """The subjects that it takes, as in `shop.>`: they must cover the step's `target`."""
+    replicas: int = Field(1, ge=1, le=5)
+    """On how many servers it is kept."""
+    storage: Literal["file", "memory"] = "file"
+    """Where it is kept."""
+    max_age: Duration | None = None
+    """How long it keeps a message. Default: for ever."""
+    max_bytes: Size | None = None
+    """How large it may grow; then the oldest messages go. Default: unbounded."""
+    duplicate_window: Duration = 120.0
+    """How long it remembers ids, to drop what comes a second time."""
+
+
+class NatsOptions(BrokerOptions):
+    """NATS JetStream. `target` is the subject; a stream must take it. Each message is acknowledged by the stream.
+
+    The header `Nats-Msg-Id` is the event's id, by which the stream drops what comes twice within its duplicate window;
+    `mess-key` is its key.
+    """
+
+    stream: NatsStream | None = None
+    """A stream to make where it is missing. Default: streams are yours to make."""
+    credentials: str | None = None
+    """A file with a JWT and its seed (`.creds`), or with a seed alone (`.nk`), instead of user and password or a token
+    in the url; a relative path starts at the config file."""
+    tls_first: bool = False
+    """Whether the server expects TLS before it says anything (its `handshake_first`)."""
+
+    def unfit_header(self, name: str) -> str | None:
+        """See `BrokerOptions`; the rule is HTTP's (RFC 9110, 5.6.2)."""
+        if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+            return None
+        return f"NATS has no header {name!r}: a name holds only letters, digits and - _ . and the like"
+
+
+class NatsBroker(Broker):
+    """See `NatsOptions`.
+
+    Acknowledgements come to one inbox, by the number that stands at the end of a message's reply subject. That takes
+    half of the time of the client's own `publish_async`, which makes a future for each.
+    """
+
+    schemes = ("nats", "tls")
+    options = NatsOptions
+
+    def __init__(self, url: str, options: NatsOptions, around: Surroundings) -> None:
+        """See `Broker`."""
+        try:
+            import nats.aio.client
+            import nkeys
+        except ImportError as error:
+            raise ConfigError([Problem("a nats:// url needs: pip install 'mess[nats]'", "url")]) from error
+        del nkeys  # the client imports it by itself when there are credentials
+        self._make = nats.aio.client.Client
+        self._options = options
+        parts = urlsplit(url)
+        self._user, self._password = unquote(parts.username or ""), parts.password and unquote(parts.password)
+        self._secure = parts.scheme == "tls"
+        self._hosts = parts.netloc.rpartition("@")[2]
+        self._tls = around.tls.context
+        self._timeout = min(around.timeout, _CONNECT_SECONDS)
+        self._credentials = None if options.credentials is None else around.directory / options.credentials
+        if self._credentials is not None and not self._credentials.is_file():
+            text = f"there is no file {self._credentials}; name one with a JWT and its seed, as `nsc` writes it"
+            raise ConfigError([Problem(text, "nats.credentials")])
+        self._client: Client | None = None
+        self._connecting = asyncio.Lock()
+        self._numbers = count()
+        self._inbox = ""
+        self._waiting: dict[int, tuple[Confirms, int]] = {}
+
+    async def open(self) -> None:
+        """Connections are made when they are needed."""
+
+    async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
+        """See `Broker.publish`."""
+        client = await self._connected()
+        confirms, waiting, inbox = Confirms(messages), self._waiting, self._inbox
+        publish, most = client.publish, client.max_payload
+        numbers: list[int] = []
+        try:
+            for index, message in enumerate(messages):
+                headers = _headers(message)
+                if (refusal := _unfit(message, headers, most)) is not None:
+                    confirms.settle(index, Refused(f"{self._about}: {refusal}", local=True))
+                    continue
+                number = next(self._numbers)
+                numbers.append(number)
+                waiting[number] = (confirms, index)
+                await publish(message.target, message.body, f"{inbox}.{number}", headers)
+            if client is not self._client:
+                confirms.fail(EndpointDown(f"{self._about}: the connection is lost"))
+            return await confirms.all()
+        except asyncio.CancelledError:
+            await self._hang_up()  # what hangs is not used again
+            raise
+        except DeliveryError:
+            raise
+        except Exception as error:  # the client raises its own for every state that a connection may be in
+            raise EndpointDown(f"{self._about}: {error}") from error
+        finally:
+            for number in numbers:
+                waiting.pop(number, None)
+
+    async def check(self, targets: Sequence[str]) -> str:
+        """See `Broker.check`."""
+        from nats import errors
+        from nats.js.errors import NotFoundError, ServiceUnavailableError
+
+        client = await self._connected()
+        jetstream = client.jetstream(timeout=self._timeout)
+        try:
+            for target in targets:
+                await jetstream.find_stream_name_by_subject(target)
+        except NotFoundError as error:
+            raise Refused(
+                f"{self._about} has no stream that takes the subject {target}; make one, or see nats: {{stream: …}}"
+            ) from error
+        except (errors.NoRespondersError, ServiceUnavailableError) as error:
+            raise EndpointDown(f"{self._about} has no JetStream; turn it on (-js), or for this account") from error
+        except errors.TimeoutError:
+            pass  # who may publish need not be allowed to ask
+        return f"nats at {self._hosts} answers"
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        await self._hang_up()
+
+    @property
+    def _about(self) -> str:
+        return f"nats at {self._hosts}"
+
+    async def _connected(self) -> Client:
+        async with self._connecting:
+            if self._client is None or not self._client.is_connected:
+                self._client = await self._connect()
+            return self._client
+
+    async def _connect(self) -> Client:
+        trouble: Exception | None = None
+        for host in self._hosts.split(","):
+            client = self._make()
+            try:
+                await self._log_in(client, host)
+                await self._make_stream(client)
+                self._inbox = client.new_inbox()
+                await client.subscribe(f"{self._inbox}.*", cb=self._on_answer)
+            except asyncio.CancelledError:
+                await _close(client)
+                raise
+            except Exception as error:
+                trouble = error
+                await _close(client)
+            else:
+                return client
+        if isinstance(trouble, DeliveryError):
+            raise trouble
+        if trouble is not None and is_connection_failure(trouble):
+            raise unreachable(self._about, self._hosts, trouble) from trouble
+        raise EndpointDown(f"{self._about}: {_why(trouble)}") from trouble
+
+    async def _log_in(self, client: Client, host: str) -> None:
+        async def on_closed() -> None:
+            if self._client is client:
+                self._fail(EndpointDown(f"{self._about}: the connection is lost"))
+
+        async def on_error(error: Exception) -> None:
+            if logging_in:
+                raise error  # or it would try again and again
+            self._on_error(error)
+
+        def secret() -> str:
+            # Asked for just before it is sent: the client goes on without TLS where the server does not ask for it.
+            if self._secure and not client._server_info.get("tls_required"):
+                raise EndpointDown(f"{self._about} does not ask for TLS, as its url says that it does")
+            return self._password or self._user
+
+        logging_in = True
+        login: dict[str, Any] = {}
+        if self._credentials is not None:
+            content = read_bounded(self._credentials, _MAX_CREDENTIALS)
+            learn(*(line for line in content.decode("utf-8", "replace").splitlines() if not line.startswith("-")))
+            kind = "user_credentials" if b"JWT" in content else "nkeys_seed"
+            login = {kind: str(self._credentials)}
+        elif self._password is not None:
+            login = {"user": self._user, "password": secret}
+        elif self._user:
+            login = {"token": secret}
+        try:
+            await client.connect(
+                f"{'tls' if self._secure else 'nats'}://{host}",
+                name="mess",
+                allow_reconnect=False,
+                connect_timeout=self._timeout,  # type: ignore[arg-type] # seconds, of any kind
+                ping_interval=_PING_SECONDS,
+                tls=self._tls,
+                tls_handshake_first=self._options.tls_first,
+                error_cb=on_error,
+                disconnected_cb=on_closed,
+                closed_cb=on_closed,
+                **login,
+            )
+        finally:
+            logging_in = False
+
+    async def _make_stream(self, client: Client) -> None:
+        from nats.js.api import StorageType, StreamConfig
+        from nats.js.errors import APIError, NotFoundError
+
+        if (wanted := self._options.stream) is None:
+            return
+        jetstream = client.jetstream(timeout=self._timeout)
+        try:
+            try:
+                await jetstream.stream_info(wanted.name)
+            except NotFoundError:
+                await jetstream.add_stream(
+                    StreamConfig(
+                        name=wanted.name,
+                        subjects=list(wanted.subjects),
+                        num_replicas=wanted.replicas,
+                        storage=StorageType(wanted.storage),
+                        max_age=wanted.max_age or 0,
+                        max_bytes=wanted.max_bytes or -1,
+                        duplicate_window=wanted.duplicate_window,
+                    )
+                )
+        except APIError as error:
+            text = f"{self._about}: the stream {wanted.name} cannot be made: {error.description}"
+            raise EndpointDown(f"{text}; mend nats: {{stream: …}}, or make it yourself") from error
+
+    async def _on_answer(self, answer: Any) -> None:
+        number = answer.subject.rpartition(".")[2]
+        confirms, index = self._waiting.pop(int(number) if number.isdecimal() else -1, (None, 0))
+        if confirms is None:
+            return
+        if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
+            # So it is too while a stream's leader is being elected: only what happens to others tells.
+            subject = confirms.messages[index].target
+            confirms.settle(
+                index, Ambiguous(f"{self._about} has no stream at present that takes the subject {subject}; make one")
+            )
+            return
+        confirms.settle(index, self._outcome(answer.data))
+
+    def _outcome(self, answer: bytes) -> DeliveryError | None:
+        """What JetStream's answer to a publication means; None when the message is stored."""
+        try:
+            found = orjson.loads(answer)
+            if "error" not in found:
+                return None
+            error = found["error"]
+            text = f"{self._about}: {error.get('description')} ({error.get('err_code')})"
+            return EndpointDown(text) if error.get("code", 500) >= 500 else Refused(text)
+        except Exception as error:  # whatever comes from outside must not be lost in a callback
+            return Ambiguous(f"{self._about} sends an acknowledgement that cannot be read: {type(error).__name__}")
+
+    def _on_error(self, error: Exception) -> None:
+        """Told of what is no single message's answer."""
+        found = _VIOLATION.search(str(error))
+        if found is None:
+            return  # the connection is lost, and that is told by itself
+        what, subject = found.groups()
+        if what.lower() == "subscription":
+            self._fail(EndpointDown(f"{self._about} does not let the user subscribe to {subject}: allow _INBOX.>"))
+            return
+        failure = Refused(f"{self._about} does not let the user publish to {subject}")
+        for number, (confirms, index) in list(self._waiting.items()):
+            if confirms.messages[index].target == subject:
+                del self._waiting[number]
+                confirms.settle(index, failure)
+
+    def _fail(self, failure: DeliveryError) -> None:
+        waiting = {id(confirms): confirms for confirms, _ in self._waiting.values()}
+        self._waiting.clear()
+        for confirms in waiting.values():
+            confirms.fail(failure)
+
+    async def _hang_up(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            self._fail(EndpointDown(f"{self._about}: the connection was given up, after no answer in time"))
+            await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with suppress(Exception):  # what a broken connection says at its end is of no interest
+        async with asyncio.timeout(_CLOSE_SECONDS):
+            await client.close()
+
+
+def _headers(message: Message) -> dict[str, str]:
+    headers = {"Nats-Msg-Id": message.id}
+    if message.key is not None:
+        headers["mess-key"] = message.key.decode()
+    for name, value in message.headers:
+        headers[name] = value.decode()
+    return headers
+
+
+def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | None:
+    """Why NATS will never take a message."""
+    # The server counts the headers too, and ends the connection over it.
+    size = len(message.body) + _OVERHEAD * len(headers) + _MOST_BYTES * sum(map(len, headers.values()))
+    if size > most:
+        size = len(message.body) + _FRAME
+        size += sum(len(name.encode()) + len(value.encode()) + _LINE for name, value in headers.items())
+    if size > most:
+        return f"the message is larger than its max_payload, {most} bytes; raise that (to 64MB at the most)"
+    if _SUBJECT.fullmatch(message.target) is None:
+        return f"{message.target!r} is no subject: it is made of tokens with dots between, without spaces, * and >"
+    if len(message.target.encode()) > _LONGEST_SUBJECT:
+        return f"the subject {message.target[:100]}… is longer than a server reads, {_LONGEST_SUBJECT} bytes"
+    return None
+
+
+def _why(error: Exception | None) -> str:
+    text = str(error) or type(error).__name__
+    if "Authorization" in text:
+        return f"{text}; mend the user and password, or the token, in the url, or nats: {{credentials: …}}"
+    if isinstance(error, ConnectionResetError):
+        return f"{text}; does the server ask for a client's certificate? See client_certificate"
+    return text

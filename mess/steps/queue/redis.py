@@ -1,0 +1,208 @@
+"""Redis Streams, by redis-py (https://redis.io/docs/latest/develop/data-types/streams/)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from pydantic import Field
+
+from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.tls import Tls
+from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.steps.queue.unreachable import is_connection_failure, unreachable
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_CONNECT_SECONDS = 10.0
+# What the first word of an error reply says of the server rather than of the command
+# (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
+_DOWN = frozenset(
+    {
+        "ASK",
+        "BUSY",
+        "CLUSTERDOWN",
+        "CROSSSLOT",
+        "LOADING",
+        "MASTERDOWN",
+        "MISCONF",
+        "MOVED",
+        "NOAUTH",
+        "NOREPLICAS",
+        "OOM",
+        "READONLY",
+        "TRYAGAIN",
+        "unknown",  # command
+    }
+)
+_WORDS = {
+    "AskError": "ASK",
+    "BusyLoadingError": "LOADING",
+    "ClusterCrossSlotError": "CROSSSLOT",
+    "ClusterDownError": "CLUSTERDOWN",
+    "MasterDownError": "MASTERDOWN",
+    "MovedError": "MOVED",
+    "OutOfMemoryError": "OOM",
+    "ReadOnlyError": "READONLY",
+    "TryAgainError": "TRYAGAIN",
+}
+_CLUSTER = "it is a node of a Redis Cluster, over which one transaction cannot spread: name a server that is none"
+_MENDS = {
+    "ASK": _CLUSTER,
+    "CROSSSLOT": _CLUSTER,
+    "MOVED": _CLUSTER,
+    "OOM": "its memory is full: give it more (maxmemory), or bound the streams (redis: {maxlen: …})",
+    "READONLY": "it is a replica: name the primary",
+    "unknown": "it is too old, or the command has been taken from it; without HELLO: ?protocol=2 at the end of the url",
+    "NOAUTH": "it asks for a password: redis://user:password@host",
+}
+
+
+class RedisOptions(BrokerOptions):
+    """Redis Streams. Each event is an entry with the fields `id`, `key` (where there is one), `body`, and one for each
+    header. A mini-batch is published as one transaction."""
+
+    maxlen: int | None = Field(None, ge=1)
+    """How many entries a stream keeps; older ones are removed as new ones come. Default: all."""
+    approximate: bool = True
+    """Whether `maxlen` may be exceeded a little, which is much cheaper for the server."""
+
+
+class RedisBroker(Broker):
+    """See `RedisOptions`."""
+
+    schemes = ("redis", "rediss")
+    options = RedisOptions
+    keeps_order = True
+
+    def __init__(self, url: str, options: RedisOptions, around: Surroundings) -> None:
+        """See `Broker`."""
+        try:
+            import redis.asyncio as client
+            from hiredis import pack_command
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+        except ImportError as error:
+            raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
+        database = unquote(urlsplit(url).path).strip("/")
+        if database and not (database.isascii() and database.isdecimal()):  # which the client takes for database 0
+            text = "the path is the number of a database; write it like redis://host:6379/0"
+            raise ConfigError([Problem(text, "url")])
+        tls = _tls(around.tls) if url.startswith("rediss:") else {}
+        try:
+            # The pipeline of steps retries, and the step has one timeout for all: a client that does so too would wait
+            # twice, and it sets a timer for every reply.
+            retry = Retry(NoBackoff(), 0)
+            self._redis: Redis = client.Redis.from_url(
+                url,
+                socket_timeout=None,
+                socket_connect_timeout=min(around.timeout, _CONNECT_SECONDS),
+                retry=retry,
+                **tls,
+            )
+        except ValueError as error:
+            raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
+        pool = self._redis.connection_pool
+        try:
+            pool.connection_class(**pool.connection_kwargs)  # the url's parameters are looked at only here
+        except TypeError as error:
+            text = "Redis's client does not know a parameter of the url; leave it out"
+            raise ConfigError([Problem(text, "url")]) from error
+        pool.connection_class = _packing(pool.connection_class, pack_command)
+        parts = urlsplit(url)
+        self._name = f"{parts.hostname}:{parts.port or 6379}"
+        self._bound: tuple[str | int, ...] = ()
+        if options.maxlen is not None:
+            self._bound = ("MAXLEN", "~" if options.approximate else "=", options.maxlen)
+
+    async def open(self) -> None:
+        """Connections are made when they are needed."""
+
+    async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
+        """See `Broker.publish`.
+
+        One transaction, so that either all entries are added, in order, or none is: a server that runs out of memory
+        half-way refuses the whole. Only a key that holds no stream fails by itself, and it does for every event.
+        """
+        pipeline = self._redis.pipeline(transaction=True)
+        bound = self._bound
+        for message in messages:
+            # Not by `xadd`, which takes as long to put the words in order as all else takes.
+            words: list[Any] = ["XADD", message.target, *bound, "*", "id", message.id, "body", message.body]
+            if message.key is not None:
+                words += ("key", message.key)
+            for header in message.headers:
+                words += header
+            pipeline.execute_command(*words)
+        results = await self._ask(pipeline.execute(raise_on_error=False))
+        return {index: _refusal(result) for index, result in enumerate(results) if isinstance(result, Exception)}
+
+    async def check(self, targets: Sequence[str]) -> str:
+        """See `Broker.check`."""
+        await self._ask(self._redis.ping())
+        for target in targets:
+            kind = await self._ask(self._redis.type(target))
+            if kind not in (b"stream", b"none"):
+                raise Refused(f"target {target} is a {kind.decode()}, not a stream; choose another target")
+        return f"redis at {self._name} answers"
+
+    async def close(self) -> None:
+        """See `Broker.close`."""
+        await self._redis.aclose()
+
+    async def _ask(self, work: Any) -> Any:
+        from redis import exceptions
+
+        try:
+            return await work
+        except exceptions.AuthenticationError as error:
+            raise EndpointDown(
+                f"redis at {self._name} does not accept the user or password: {error}; check the url"
+            ) from error
+        except (exceptions.ConnectionError, exceptions.TimeoutError, OSError) as error:
+            if is_connection_failure(error):
+                raise unreachable(f"redis at {self._name}", self._name, error) from error
+            raise EndpointDown(f"redis at {self._name}: {error}") from error
+        except exceptions.RedisError as error:
+            code = _code(error)
+            if code in _DOWN:
+                mend = _MENDS.get(code)
+                raise EndpointDown(f"redis at {self._name}: {error}{f'; {mend}' if mend else ''}") from error
+            raise Refused(f"redis at {self._name}: {error}") from error
+
+
+def _tls(tls: Tls) -> dict[str, Any]:
+    return {
+        "ssl_ca_certs": tls.ca,
+        "ssl_cert_reqs": "required" if tls.verify else "none",
+        "ssl_check_hostname": tls.verify,
+        "ssl_certfile": tls.certificate,
+        "ssl_keyfile": tls.key,
+        "ssl_password": tls.password,
+    }
+
+
+def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) -> type[Any]:
+    """A kind of connection that writes commands by hiredis, in a third of the time that redis-py's asyncio connections
+    take (its others do so by themselves)."""
+
+    class Packing(connection):  # type: ignore[misc]
+        def pack_commands(self, commands: Iterable[Sequence[Any]]) -> list[bytes]:
+            return [b"".join([pack(tuple(command)) for command in commands])]
+
+    return Packing
+
+
+def _code(error: Exception) -> str:
+    """The first word of an error reply, which redis-py takes away where it has a class for it; before others it puts a
+    text of its own."""
+    if (word := _WORDS.get(type(error).__name__)) is not None:
+        return word
+    text = str(error).partition("caused error: ")
+    return (text[2] or text[0]).partition(" ")[0]
+
+
+def _refusal(error: Exception) -> DeliveryError:
+    return Refused(str(error))

@@ -1,0 +1,304 @@
+"""The queue step: events as messages of a broker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
+from typing import Annotated, ClassVar, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
+from mess.event import Event, Namespace
+from mess.formats.body import Shape
+from mess.formats.envelope import Envelope, Format
+from mess.formats.template import WHOLE_DATABASE, Template, TemplateText
+from mess.options import insecure, tls
+from mess.options.secret import Secret, of_broker_url
+from mess.options.tls import ClientCertificate
+from mess.options.values import Duration
+from mess.steps.base import Context, Reading, Sink, StepConfig, readings
+from mess.steps.queue.broker import Broker, Message, Surroundings
+from mess.steps.queue.kafka import KafkaBroker, KafkaOptions
+from mess.steps.queue.mqtt import MqttBroker, MqttOptions
+from mess.steps.queue.nats import NatsBroker, NatsOptions
+from mess.steps.queue.rabbitmq import RabbitBroker, RabbitOptions
+from mess.steps.queue.redis import RedisBroker, RedisOptions
+
+_BROKERS: dict[str, type[Broker]] = {
+    "kafka": KafkaBroker,
+    "mqtt": MqttBroker,
+    "nats": NatsBroker,
+    "rabbitmq": RabbitBroker,
+    "redis": RedisBroker,
+}
+"""By the name of the broker's own section of options."""
+_SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
+_BY_NAMESPACE = "{db}.{collection}"
+# Three of them, so that keys that differ only in these stay different.
+_PICTURES = str.maketrans(
+    {"\0": "\N{SYMBOL FOR NULL}", "\n": "\N{SYMBOL FOR LINE FEED}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}"}
+)
+_REPLAY = ("mess-replay", b"true")
+_ESCAPED = "In a user's name or password @, :, /, ? and # are written %40, %3A, %2F, %3F and %23"
+
+
+def _broker_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        scheme = parts.scheme
+        # Clusters have several hosts, with commas between.
+        hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
+        # A name that IDNA cannot write could never be looked up.
+        named = all((host.hostname or "").encode("idna") for host in hosts) and all(host.port != 0 for host in hosts)
+    except ValueError as error:
+        scheme = value.partition("://")[0] if "://" in value else "redis"
+        raise ValueError(f"not a URL; write it like {scheme}://host:port. {_ESCAPED}") from error
+    if scheme not in _SECTIONS:
+        known = ", ".join(f"{name}://" for name in _SECTIONS)
+        raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
+    if value.count("://") > 1:
+        raise ValueError(f"several URLs; write one, with commas between its hosts: {scheme}://host,host2")
+    if "@" in value.partition("://")[2].removeprefix(parts.netloc):
+        raise ValueError(f"a @ stands where none can be. {_ESCAPED}")
+    if not named:
+        raise ValueError(f"names no host; write it like {scheme}://host. {_ESCAPED}")
+    return value
+
+
+class QueueConfig(StepConfig, Format):
+    """Publishes each event to a broker, and hands it on unchanged when the broker has confirmed it.
+
+    The url's scheme picks the broker. A broker that is not there holds the events back until it returns; what it will
+    never take (too large, denied, no such topic) is refused, and `on_failure` decides. `target`, `key` and `headers`
+    are templates: `{…}` stands for a value of the event.
+    """
+
+    name: ClassVar[str] = "queue"
+
+    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False), Secret(of_broker_url)]
+    """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
+    `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
+    `mqtts://…`. User and password may stand in it; they are never shown."""
+    target: TemplateText = _BY_NAMESPACE
+    """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject. An event
+    that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`. `{collection}` is
+    `_database` for events of a whole database (`dropDatabase`)."""
+    key: TemplateText | None = None
+    """What the broker is to partition and order by, as a template. Default: the document's `_id`, as the format has
+    it."""
+    headers: dict[str, TemplateText] = Field(default_factory=dict)
+    """Further headers, their values as templates."""
+    timeout: Duration = Field(30.0, gt=0)
+    """How long the broker may take to confirm what it is given at a time."""
+    ca: str | None = None
+    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    client_certificate: ClientCertificate | None = None
+    """A certificate that the broker knows this relay by."""
+    verify: bool = True
+    """Whether the broker's certificate is checked. Turn it off for tests only."""
+    kafka: KafkaOptions | None = None
+    """What only Kafka has."""
+    mqtt: MqttOptions | None = None
+    """What only MQTT has."""
+    nats: NatsOptions | None = None
+    """What only NATS has."""
+    rabbitmq: RabbitOptions | None = None
+    """What only RabbitMQ has."""
+    redis: RedisOptions | None = None
+    """What only Redis has."""
+
+    @model_validator(mode="after")
+    def _fits_the_broker(self) -> Self:
+        for section in _BROKERS:
+            if section != self._section and getattr(self, section) is not None:
+                raise ValueError(f"{section} is for another broker than the url's; its own section is {self._section}")
+        options = getattr(self, self._section) or _BROKERS[self._section].options()
+        for name in self.headers:
+            if (unfit := options.unfit_header(name)) is not None:
+                raise ValueError(unfit)
+        return self
+
+    @property
+    def _section(self) -> str:
+        return _SECTIONS[urlsplit(self.url).scheme]
+
+    def describe(self) -> str:
+        """The step, the broker's host and the target."""
+        parts = urlsplit(self.url)
+        return f"queue {parts.scheme}://{parts.netloc.rpartition('@')[2]} {self.target}"
+
+    def named_values(self) -> Iterator[Reading]:
+        """See `StepConfig`."""
+        yield from readings(("target",), self.target, "refused")
+        if self.key is not None:
+            yield from readings(("key",), self.key, "empty")
+        for name, text in self.headers.items():
+            yield from readings(("headers", name), text, "empty")
+
+    def body_after(self, body: Shape | None) -> Shape | None:
+        """Events go on as they came."""
+        return body
+
+    def warnings(self) -> Iterator[tuple[str, str]]:
+        """See `StepConfig.warnings`."""
+        if not self.verify:
+            yield "verify", insecure.UNVERIFIED
+        for parameter in insecure.unverified(self.url):
+            yield "url", f"{parameter}: {insecure.UNVERIFIED}"
+        options = getattr(self, self._section)
+        for name in options.unverified() if options is not None else ():
+            yield f"{self._section}.{name}", insecure.UNVERIFIED
+
+    def build(self, context: Context) -> Queue:
+        """Make the step. Raises ConfigError when the broker's client is not installed, or a file cannot be used."""
+        made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        kind = _BROKERS[self._section]
+        options = getattr(self, self._section) or kind.options()
+        broker = kind(self.url, options, Surroundings(context.directory, self.timeout, made))
+        return Queue(self, self.envelope(context.relay), broker)
+
+
+class Queue(Sink):
+    """See `QueueConfig`."""
+
+    def __init__(self, config: QueueConfig, envelope: Envelope, broker: Broker) -> None:
+        self.lanes = broker.lanes
+        self.carries = envelope.carries
+        self._broker = broker
+        self._timeout = config.timeout
+        self._encode = envelope.encode
+        self._target = Template(config.target, required="target")
+        # Most targets depend on the namespace alone, and there are few of those.
+        self._by_namespace = config.target == _BY_NAMESPACE
+        self.destination = None if self._target.constant else self._destination
+        self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
+        self._content_type = ("content-type", envelope.content_type.encode())
+        self._headers = [(name, Template(text)) for name, text in config.headers.items()]
+
+    async def open(self) -> None:
+        """Get the broker's client ready."""
+        await self._broker.open()
+
+    async def check(self) -> str:
+        """Connect and log in, publish nothing."""
+        targets = [self._target.text] if self._target.constant else []
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._broker.check(targets)
+        except TimeoutError as error:
+            raise EndpointDown(f"no answer within {self._timeout:g} s") from error
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        await self._broker.close()
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        """Publish the events in order; return when the broker has confirmed them all."""
+        messages: dict[int, Message] = {}
+        errors: dict[int, Exception] = {}
+        for index, event in enumerate(events):
+            try:
+                messages[index] = self._message(event)
+            except Refused as error:
+                errors[index] = error
+            except Exception as error:
+                errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}", local=True)
+        untried: list[int] = []
+        if self._broker.keeps_order:
+            errors |= await self._publish(messages)
+        else:
+            untried = await self._in_turns(events, messages, errors)
+        causes = list(errors.values())
+        if len(causes) == len(events) and all(cause is causes[0] for cause in causes):
+            raise causes[0]
+        if errors:
+            raise BatchError(errors, untried=[events[index] for index in sorted(untried)])
+
+    async def _in_turns(
+        self, events: Sequence[Event], messages: Mapping[int, Message], errors: dict[int, Exception]
+    ) -> list[int]:
+        """Publish, of each line, one message at a time; returns those not tried, since they come behind a failed one.
+
+        Adds to `errors`.
+        """
+        untried: list[int] = []
+        stuck: set[int] = set()
+        for turn in _turns(events, messages):
+            ready = {index: messages[index] for index in turn if events[index].line not in stuck}
+            untried += [index for index in turn if index not in ready]
+            failures = await self._publish(ready)
+            errors |= failures
+            stuck.update(events[index].line for index, error in failures.items() if not isinstance(error, Refused))
+        return untried
+
+    async def _publish(self, messages: Mapping[int, Message]) -> Mapping[int, DeliveryError]:
+        """What became of messages: the failures, by the messages' numbers."""
+        if not messages:
+            return {}
+        places = list(messages)
+        try:
+            async with asyncio.timeout(self._timeout):
+                failures = await self._broker.publish(list(messages.values()))
+        except TimeoutError:
+            return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s", shared=True))
+        except DeliveryError as error:
+            if isinstance(error, EndpointDown):
+                error.shared = True  # it was raised for all targets alike
+            return dict.fromkeys(places, error)
+        return {places[index]: failure for index, failure in failures.items()}
+
+    def _message(self, event: Event) -> Message:
+        key = self._key(event)
+        headers = [self._content_type]
+        if self._headers:
+            headers += [(name, _one_line(template(event)).encode()) for name, template in self._headers]
+        if event.replay:
+            headers.append(_REPLAY)
+        return Message(
+            event.id,
+            self._target_of(event),
+            None if key is None else _one_line(key).encode(),
+            event.encode(self._encode),
+            headers,
+            event.operation == "delete",
+        )
+
+    def _target_of(self, event: Event) -> str:
+        return _target_of(event.namespace) if self._by_namespace else self._target(event)
+
+    def _destination(self, event: Event) -> str:
+        try:
+            return self._target_of(event)
+        except Exception:  # `deliver` refuses the event and gives the reason
+            return ""
+
+
+def _one_line(text: str) -> str:
+    """The text without what ends a header in some protocols, and so could begin another one."""
+    return text if text.isprintable() else text.translate(_PICTURES)
+
+
+@lru_cache(maxsize=10_000)
+def _target_of(namespace: Namespace) -> str:
+    """What `_BY_NAMESPACE` gives."""
+    return f"{namespace.db}.{namespace.coll or WHOLE_DATABASE}"
+
+
+def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:
+    """Events, by index, in turns that hold none twice that must keep their order: the first of each line, the second of
+    each, and so on."""
+    lines = [events[index].line for index in indexes]
+    if len(set(lines)) == len(lines):
+        return [list(indexes)]
+    turns: list[list[int]] = []
+    seen: Counter[int] = Counter()
+    for index, line in zip(indexes, lines, strict=True):
+        if seen[line] == len(turns):
+            turns.append([])
+        turns[seen[line]].append(index)
+        seen[line] += 1
+    return turns

@@ -1,1 +1,0 @@
-"""What the http step is made of: what answers mean, signatures, credentials, certificates, connections."""

@@ -1,0 +1,45 @@
+"""The queue step, opened as the relay does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mess.errors import EndpointDown
+from mess.event import Event
+from mess.steps.base import Context
+from mess.steps.queue.step import Queue, QueueConfig
+from tests.waiting import PATIENCE
+
+
+@asynccontextmanager
+async def opened(url: str, *, folder: Path = Path(), **options: Any) -> AsyncIterator[Queue]:
+    """A step that publishes to the broker at `url`, with its config in `folder`."""
+    step = QueueConfig.model_validate({"url": url, "timeout": "5s", **options}).build(Context(directory=folder))
+    await step.open()
+    try:
+        yield step
+    finally:
+        await step.close()
+
+
+async def insisted(step: Queue, events: Sequence[Event]) -> None:
+    """Deliver to a broker that has just come back: as the pipeline does, again and again."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                await step.process(events)
+            except EndpointDown:
+                await asyncio.sleep(0.05)
+            else:
+                return
+
+
+def number(body: bytes) -> int:
+    """Which event of `make_events` a body is."""
+    found: int = json.loads(body)["fullDocument"]["n"]
+    return found

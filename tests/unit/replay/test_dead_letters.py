@@ -1,0 +1,441 @@
+"""Replaying dead letters: who is delivered, who is kept, and in which order. The store is a real one, in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mess.errors import Ambiguous, BatchError, EndpointDown, Refused, Response
+from mess.event import Event, Namespace
+from mess.replay.dead_letters import Replayer, Report
+from mess.replay.passage import Route
+from mess.replay.routes import Ways
+from mess.state import DeadLetter, Wanted
+from mess.state.sqlite import SqliteStore
+from mess.steps.base import Sink, Step, Transform
+from tests.unit.fakes import Recorder, make_event
+
+NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    opened = SqliteStore(tmp_path / "state.db", "mess")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+def letter(number: int = 0, **changed: Any) -> DeadLetter:
+    """Of the `number`-th event of a stream, refused by the step `http`."""
+    event = make_event(number)
+    return replace(
+        DeadLetter(
+            id=event.id,
+            pipeline="shop",
+            step="http",
+            namespace=event.namespace,
+            operation=event.operation,
+            key=event.key,
+            reason="answered 422",
+            error="Refused",
+            attempts=1,
+            time=NOW,
+            event=event.change,
+            body={"number": number},
+        ),
+        **changed,
+    )
+
+
+def numbers(events: Sequence[Event]) -> list[int]:
+    return [event.body["number"] for event in events]
+
+
+def replayer(store: SqliteStore, now: dict[str, str] | None = None, /, **steps: dict[str, Step]) -> Replayer:
+    """A replayer through pipelines of these steps; `now` says which pipeline each namespace has."""
+    routes = {name: Route(name, list(some), list(some.values())) for name, some in steps.items()}
+    return Replayer(store, routes, Ways(routes, lambda namespace: (now or {}).get(str(namespace))))
+
+
+async def replay(store: SqliteStore, steps: dict[str, Step], *, whole: bool = False) -> Report:
+    """Replay everything through the pipeline `shop`."""
+    routes = {"shop": Route("shop", list(steps), list(steps.values()))}
+    ways = Ways(routes, lambda namespace: None, whole=whole)
+    return await Replayer(store, routes, ways).run(await store.pointers())
+
+
+class Mark(Transform):
+    """Adds a field to the body; drops what `drop` says."""
+
+    def __init__(self, drop: Callable[[Event], bool] = lambda event: False) -> None:
+        self._drop = drop
+
+    def apply(self, event: Event) -> Event | None:
+        if self._drop(event):
+            return None
+        event.body = {**event.body, "marked": True}
+        return event
+
+
+class Picky(Sink):
+    """Refuses batches that hold one of these numbers; as one, with a bare error, or by a BatchError for all."""
+
+    def __init__(self, *bad: int, bare: bool = True) -> None:
+        self._bad, self._bare = set(bad), bare
+        self.delivered: list[Event] = []
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        if self._bad & set(numbers(events)):
+            error = Refused(f"refused {len(events)}", response=Response(400, "bad"))
+            raise error if self._bare else BatchError(dict.fromkeys(range(len(events)), error))
+        self.delivered.extend(events)
+
+
+async def test_oldest_change_first_with_the_same_id_and_said_to_be_a_replay(store: SqliteStore) -> None:
+    """Through the rest of the pipeline only; then the letters are gone."""
+    sent = [letter(number) for number in (2, 0, 1)]
+    await store.add_dead_letters(sent)
+    sink = Recorder()
+    report = await replay(store, {"mark": Mark(), "http": sink})
+    assert report.complete
+    assert report.delivered == 3
+    assert numbers(sink.delivered) == [0, 1, 2]
+    assert {event.id for event in sink.delivered} == {each.id for each in sent}
+    assert all(event.replay and "marked" not in event.body for event in sink.delivered)
+    assert await store.count_dead_letters() == 0
+
+
+async def test_the_whole_pipeline_when_asked_for(store: SqliteStore) -> None:
+    """With the change as it came, as when a step before the one that failed was mended."""
+    await store.add_dead_letters([letter(3, step="gone", body="<odd>")])
+    sink = Recorder()
+    assert (await replay(store, {"mark": Mark(), "http": sink}, whole=True)).complete
+    assert sink.delivered[0].body["fullDocument"]["n"] == 3
+    assert sink.delivered[0].body["marked"]
+
+
+@pytest.mark.parametrize("bare", [True, False])
+async def test_a_batch_refused_as_one_is_halved(store: SqliteStore, bare: bool) -> None:
+    """Until those that are to blame are found; they keep their letters with what the sink answered."""
+    await store.add_dead_letters([letter(number) for number in range(9)])
+    sink = Picky(2, 7, bare=bare)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed) == (7, 2)
+    assert numbers(sink.delivered) == [0, 1, 3, 4, 5, 6, 8]
+    kept = [await store.dead_letter(make_event(number).id) for number in (2, 7)]
+    assert [each.body["number"] for each in kept if each] == [2, 7]
+    assert kept[0] is not None
+    assert (kept[0].reason, kept[0].attempts, kept[0].time) == ("refused 1", 2, NOW)
+    [attempt] = kept[0].history
+    assert (attempt.error, attempt.reason, attempt.status, attempt.response) == ("Refused", "refused 1", 400, "bad")
+
+
+async def test_some_fail_each_for_itself_and_some_are_untried(store: SqliteStore) -> None:
+    """The untried are given to the step again; all else is settled."""
+    await store.add_dead_letters([letter(number) for number in range(4)])
+
+    class Stumbling(Sink):
+        calls = 0
+
+        async def deliver(self, events: Sequence[Event]) -> None:
+            self.calls += 1
+            if self.calls == 1:
+                raise BatchError({1: Ambiguous("answered 500")}, untried=events[2:])
+            assert numbers(events) == [2, 3]
+
+    report = await replay(store, {"http": Stumbling()})
+    assert (report.delivered, report.failed, report.first_failure) == (3, 1, "answered 500")
+    assert [pointer.id for pointer in await store.pointers()] == [make_event(1).id]
+
+
+async def test_any_other_exception_is_the_events_fault(store: SqliteStore) -> None:
+    """As it is to the relay."""
+    await store.add_dead_letters([letter()])
+    report = await replay(store, {"http": Recorder(RuntimeError("oops"))})
+    assert (report.failed, report.first_failure) == (1, "RuntimeError: oops")
+
+
+async def test_failing_at_a_later_step(store: SqliteStore) -> None:
+    """The letter moves there with the body that the step was given, so that the next replay begins there."""
+    await store.add_dead_letters([letter()])
+    first, second = Recorder(), Recorder(Refused("no"))
+    steps: dict[str, Step] = {"http": first, "mark": Mark(), "http 2": second}
+    assert (await replay(store, steps)).failed == 1
+    [pointer] = await store.pointers()
+    assert pointer.step == "http 2"
+    assert (await replay(store, steps)).complete
+    assert len(first.delivered) == 1
+    assert second.delivered[0].body == {"number": 0, "marked": True}
+
+
+async def test_dropped_on_the_way_is_done(store: SqliteStore) -> None:
+    """The pipeline wants nothing more of it."""
+    await store.add_dead_letters([letter(0, step="mark"), letter(1, step="mark")])
+    sink = Recorder()
+    report = await replay(store, {"mark": Mark(lambda event: event.body["number"] == 0), "http": sink})
+    assert report.delivered == 2
+    assert numbers(sink.delivered) == [1]
+    assert await store.count_dead_letters() == 0
+
+
+async def test_letters_of_different_steps_keep_their_order(store: SqliteStore) -> None:
+    """At each step, those that come from before it and those that begin there."""
+    await store.add_dead_letters([letter(0, step="mark"), letter(1), letter(2, step="mark")])
+    sink = Recorder()
+    assert (await replay(store, {"mark": Mark(), "http": sink})).complete
+    assert numbers(sink.delivered) == [0, 1, 2]
+
+
+async def test_a_sink_that_is_down_ends_its_pipeline_and_no_other(store: SqliteStore) -> None:
+    """Letters that were not delivered stay as they were."""
+    await store.add_dead_letters([letter(number) for number in range(3)])
+    await store.add_dead_letters([letter(9, pipeline="crm")])
+    down, up = Recorder(max_events=1), Recorder()
+    down.failures = [EndpointDown("answered 503")]
+    report = await replayer(store, shop={"http": down}, crm={"http": up}).run(await store.pointers())
+    assert report.down == {"shop": ("answered 503", 3)}
+    assert report.delivered == 1
+    left = await store.dead_letter(make_event(0).id)
+    assert left is not None
+    assert (left.reason, left.attempts, left.history) == ("answered 422", 1, ())
+
+
+class Regional(Sink):
+    """Sends each event to its region's destination; `down` are those that do not answer."""
+
+    def __init__(self, size: int, *down: str) -> None:
+        self.max_events = size
+        self.down = down
+        self.taken: list[int] = []
+        self.asked = 0
+
+    def destination(self, event: Event) -> str:  # type: ignore[override]
+        return str(event.body["region"])
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.asked += 1
+        failed = {
+            index: EndpointDown(f"{place} refuses connections")
+            for index, event in enumerate(events)
+            if (place := self.destination(event)) in self.down
+        }
+        self.taken += [event.body["number"] for index, event in enumerate(events) if index not in failed]
+        if failed:
+            raise BatchError(failed)
+
+
+@pytest.mark.parametrize("size", [1, 3, 500])
+async def test_one_destination_that_is_down_keeps_no_letter_from_the_others(store: SqliteStore, size: int) -> None:
+    regions = ["eu", "us", "eu", "us", "asia", "eu"]
+    letters = [letter(n, body={"number": n, "region": region}) for n, region in enumerate(regions)]
+    # The last one is of the same document as the first, and for a destination that works.
+    letters[5] = replace(letters[5], event={**letters[5].event, "documentKey": letters[0].event["documentKey"]})
+    letters[0] = replace(letters[0], body={"number": 0, "region": "us"})
+    await store.add_dead_letters(letters)
+    sink = Regional(size, "us")
+    report = await replay(store, {"http": sink})
+    assert sorted(sink.taken) == [2, 4]
+    assert report.delivered == 2
+    assert report.down == {"shop": ("us refuses connections", 4)}
+    assert report.interrupted == 0
+    assert not report.complete
+    assert size > 1 or sink.asked == 3, "what is known to be down is not asked again"
+    sink.down = ()
+    again = await replay(store, {"http": sink})
+    assert sorted(sink.taken) == list(range(6))
+    assert again.complete
+
+
+async def test_a_sink_that_cannot_be_opened_is_down(store: SqliteStore) -> None:
+    """A broker that is away says so when it is connected to."""
+
+    class Away(Recorder):
+        async def open(self) -> None:
+            raise EndpointDown("no broker")
+
+    await store.add_dead_letters([letter()])
+    assert (await replay(store, {"http": Away()})).down == {"shop": ("no broker", 1)}
+
+
+async def test_stopping_in_order(store: SqliteStore) -> None:
+    """What is on its way is finished and settled; the rest is left, that of other pipelines too."""
+    await store.add_dead_letters([letter(number) for number in range(5)] + [letter(9, pipeline="crm")])
+
+    class Stopping(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await super().deliver(events)
+            if len(self.delivered) == 2:
+                replaying.stop()
+
+    told: list[int] = []
+    replaying = replayer(store, shop={"http": Stopping(max_events=1)}, crm={"http": Recorder()})
+    report = await replaying.run(await store.pointers(), told.append)
+    assert (report.delivered, report.interrupted, report.complete) == (2, 4, False)
+    assert sum(told) == 2
+    assert await store.count_dead_letters() == 4
+
+
+async def test_an_event_that_mongodb_had_split_keeps_its_id(store: SqliteStore) -> None:
+    """Its id is its first part's, while the change as it is kept has the token of its last."""
+    await store.add_dead_letters([letter(id="msg_FIRST")])
+    sink = Recorder()
+    assert (await replay(store, {"http": sink})).complete
+    assert sink.delivered[0].id == "msg_FIRST"
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        (
+            {"pipeline": "crm"},
+            "pipeline 'crm' is no longer in the config, and shop.orders has none now; choose one with "
+            "--through: 'shop'",
+        ),
+        ({"step": "http 2"}, "pipeline 'shop' no longer has a step 'http 2', and shop.orders has none now"),
+        ({"pipeline": "", "step": "capture", "event": {"_id": {}}}, "could not be read from MongoDB"),
+        ({"event": {"_id": {"_data": "82"}}}, "could not be read from MongoDB"),
+        ({"body": {1, 2}}, "kept only as Python shows it"),
+    ],
+)
+async def test_what_cannot_be_replayed_is_kept_and_told(store: SqliteStore, changed: dict[str, Any], told: str) -> None:
+    """Beside others that can."""
+    await store.add_dead_letters([letter(0, **changed), letter(1)])
+    report = await replay(store, {"http": Recorder()})
+    [(reason, count)] = report.kept.items()
+    assert told in reason
+    assert (count, report.delivered, report.complete) == (1, 1, False)
+    assert [pointer.id for pointer in await store.pointers()] == [make_event(0).id]
+
+
+async def test_beside_a_relay_that_gives_up_again(store: SqliteStore) -> None:
+    """At another step, while the event is being delivered: that letter is not this one's to delete."""
+
+    class Meanwhile(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await super().deliver(events)
+            await store.add_dead_letters([letter(0, step="http 2")])
+            await store.delete_dead_letters(Wanted(ids=(make_event(1).id,)))
+
+    await store.add_dead_letters([letter(0), letter(1)])
+    report = await replay(store, {"http": Meanwhile()})
+    assert (report.delivered, report.changed) == (2, 2)
+    [pointer] = await store.pointers()
+    assert pointer[:3] == (make_event(0).id, "shop", "http 2")
+
+
+async def test_more_than_a_chunk(store: SqliteStore) -> None:
+    """By as many as a step is given at a time, each settled before the next is read."""
+    await store.add_dead_letters([letter(number) for number in range(1100)])
+    sink = Recorder()
+    report = await replay(store, {"http": sink})
+    assert report.delivered == 1100
+    assert [len(call) for call in sink.calls] == [500, 500, 100]
+    assert numbers(sink.delivered) == list(range(1100))
+
+
+class Firewall(Sink):
+    """Says that it is down to requests that hold one of these numbers; the event may be the cause."""
+
+    def __init__(self, bad: Callable[[int], bool], size: int) -> None:
+        self.max_events = size
+        self._bad = bad
+        self.calls = 0
+        self.delivered: list[Event] = []
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        self.calls += 1
+        if any(map(self._bad, numbers(events))):
+            raise EndpointDown("answered 403", event_may_be_cause=True)
+        self.delivered.extend(events)
+
+
+@pytest.mark.parametrize("size", [1, 5])
+async def test_a_letter_that_still_gets_a_403_does_not_keep_the_others_from_their_replay(
+    store: SqliteStore, size: int
+) -> None:
+    """It is what such letters got before; only it fails again."""
+    await store.add_dead_letters([letter(number) for number in range(30)])
+    sink = Firewall(lambda number: number in (3, 11), size)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed, report.down) == (28, 2, {})
+    assert numbers(sink.delivered) == [number for number in range(30) if number not in (3, 11)]
+    assert await store.count_dead_letters() == 2
+
+
+@pytest.mark.parametrize("size", [1, 5])
+async def test_a_sink_that_answers_403_to_all_is_down_for_a_replay_too(store: SqliteStore, size: int) -> None:
+    """After ten different events; the others keep their letters as they were."""
+    await store.add_dead_letters([letter(number) for number in range(200)])
+    sink = Firewall(lambda number: True, size)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.failed) == (0, 10)
+    assert report.down == {"shop": ("answered 403", 190)}
+    assert sink.calls < 40
+
+
+async def test_a_letter_whose_pipeline_is_gone_goes_through_its_namespaces_own(store: SqliteStore) -> None:
+    """Through all of its steps, with the change as it came; one whose pipeline and step are there goes on where it
+    stopped, with the stored body."""
+    lines = Namespace("shop", "lines")
+    await store.add_dead_letters([letter(0, pipeline="old"), letter(1), letter(2, pipeline="old", namespace=lines)])
+    await store.add_dead_letters([letter(3, step="gone")])
+    shop, crm = Recorder(), Recorder()
+    now = {"shop.orders": "crm", "shop.lines": "shop"}
+    replaying = replayer(store, now, shop={"mark": Mark(), "http": shop}, crm={"mark": Mark(), "http": crm})
+    ways = [await replaying.way(pointer) for pointer in await store.pointers()]
+    assert [(way.pipeline, way.first, way.whole) for way in ways] == [
+        ("crm", 0, True),
+        ("shop", 1, False),
+        ("shop", 0, True),
+        ("crm", 0, True),
+    ]
+    assert [way.why for way in ways] == [
+        "pipeline 'old' is no longer in the config",
+        "",
+        "pipeline 'old' is no longer in the config",
+        "pipeline 'shop' no longer has a step 'gone'",
+    ]
+    assert (await replaying.run(await store.pointers())).complete
+    assert [event.body["fullDocument"]["n"] for event in crm.delivered if event.body["marked"]] == [0, 3]
+    assert [event.body.get("number", "whole") for event in shop.delivered] == [1, "whole"]
+    assert await store.count_dead_letters() == 0
+
+
+async def test_one_that_fails_on_its_new_way_belongs_there(store: SqliteStore) -> None:
+    """So that the next replay goes on from there."""
+    await store.add_dead_letters([letter(0, pipeline="old")])
+    sink = Recorder(Refused("no"))
+    replaying = replayer(store, {"shop.orders": "shop"}, shop={"mark": Mark(), "http": sink})
+    assert (await replaying.run(await store.pointers())).failed == 1
+    [pointer] = await store.pointers()
+    assert (pointer.pipeline, pointer.step) == ("shop", "http")
+    assert (await replaying.way(pointer)).first == 1
+    assert (await replaying.run([pointer])).complete
+    assert sink.delivered[0].body["marked"]
+
+
+async def test_a_renamed_collection_that_is_watched_under_its_new_name_only(store: SqliteStore) -> None:
+    to = {"db": "shop", "coll": "bills"}
+    event = make_event(0, operation="rename", to=to)
+    sent = letter(0, pipeline="old", operation="rename", event=event.change, key=None)
+    await store.add_dead_letters([sent])
+    sink = Recorder()
+    replaying = replayer(store, {"shop.bills": "shop"}, shop={"http": sink})
+    assert (await replaying.run(await store.pointers())).complete
+    assert [one.body["to"] for one in sink.delivered] == [to]
+
+
+async def test_another_pipeline_can_be_chosen(store: SqliteStore) -> None:
+    """For letters whose own pipeline is there, too; a letter of the chosen one goes on where it stopped."""
+    await store.add_dead_letters([letter(0), letter(1, pipeline="old"), letter(2, pipeline="crm")])
+    routes = {name: Route(name, ["mark", "http"], [Mark(), Recorder()]) for name in ("shop", "crm")}
+    ways = Ways(routes, lambda namespace: None, through="crm")
+    found = [ways.of(pointer) for pointer in await store.pointers()]
+    assert [(way.first, way.whole) for way in found] == [(0, True), (0, True), (1, False)]
+    assert {way.pipeline for way in found} == {"crm"}

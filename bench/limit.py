@@ -26,8 +26,8 @@ def drain(url: str, name: str, events: int) -> dict[str, float]:
         oldest = client["local"]["oplog.rs"].find_one({}, {"ts": 1}, sort=[("$natural", 1)])
         assert oldest is not None
         database = client[name]
-        stages = [{"$changeStream": {"startAtOperationTime": oldest["ts"]}}]
-        command: dict[str, Any] = {"aggregate": 1, "pipeline": stages, "cursor": {"batchSize": 0}}
+        runners = [{"$changeStream": {"startAtOperationTime": oldest["ts"]}}]
+        command: dict[str, Any] = {"aggregate": 1, "pipeline": runners, "cursor": {"batchSize": 0}}
         reply: Any = database.command(command, session=session, codec_options=_RAW)
         cursor: Any = reply["cursor"]
         collection = cursor["ns"].partition(".")[2]

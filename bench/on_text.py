@@ -23,7 +23,7 @@ from mess.capture import stream
 from mess.capture.client import explain
 from mess.config.document import Document, show
 from mess.config.js.file import read_js
-from mess.config.messages import hide, nearest
+from mess.config.messages import closest_name, without_secret
 from mess.config.secrets import Secrets
 from mess.config.variables import expand
 from mess.config.yaml_file import read_yaml
@@ -142,8 +142,8 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("YAML", lambda text: read_yaml(text, Document("config.yml")), texts.YAML),
     ("JS", lambda text: read_js(text, Document("config.js")), texts.JS),
     ("document.show", lambda text: show(("a", text, 1)), PLAIN + JSON),
-    ("wording.hide", lambda text: hide(f"x {text} {text!r}", text, True), PLAIN + JSON),
-    ("wording.nearest", lambda text: nearest(text, ["endpoint"]), PLAIN),
+    ("messages.without_secret", lambda text: without_secret(f"x {text} {text!r}", text, True), PLAIN + JSON),
+    ("messages.closest_name", lambda text: closest_name(text, ["endpoint"]), PLAIN),
     ("failover.brief", lambda text: brief(OperationFailure(text)), texts.DRIVER + PLAIN),
     ("client.explain", lambda text: explain(OperationFailure(text, 13)), texts.DRIVER + PLAIN),
     ("stream, a token in an error", stream._TOKEN.search, texts.STREAM),

@@ -32,8 +32,8 @@ _SECTIONS = (
     ("mongodb", model.MongoDB),
     ("state", model.State),
     ("state.retention", model.Retention),
-    ("window", model.Window),
-    ("checkpoint", model.Checkpoint),
+    ("window", model.WindowOptions),
+    ("checkpoint", model.CheckpointOptions),
     ("admin", model.Admin),
     ("log", model.Log),
 )

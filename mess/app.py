@@ -35,12 +35,12 @@ from mess.relay.outlook import outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.status import RelayStatus
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams, close_gaps, record_gaps, store_arrangement
 from mess.replay import strays
 from mess.state.instance import Instance
-from mess.state.open import PATIENCE, open_store
+from mess.state.open import RETRY_FOR, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
@@ -70,7 +70,7 @@ class Relay:
         self._stopping = Stopping()
         self._running = asyncio.Event()
         self._streams: Streams | None = None
-        self.stages: list[Stage] = []
+        self.step_runners: list[StepRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
         self.clock = ServerClock()
@@ -217,7 +217,7 @@ class Relay:
         config = self.config
         arrangement = await self._arrange(client, store, known=epoch > 1)
         parts = Assembly(config, steps, store, self._stopping, self.metrics)
-        self.stages = parts.stages
+        self.step_runners = parts.step_runners
         number = len(arrangement.starts)
 
         def open_stream(start: StreamStart, claim: Claim) -> StreamRunner:
@@ -265,17 +265,17 @@ class Relay:
 
 @asynccontextmanager
 async def store_for(
-    config: Config, connect: Connect = reach, *, lasting: bool = True, patience: float = PATIENCE
+    config: Config, connect: Connect = reach, *, lasting: bool = True, retry_for: float = RETRY_FOR
 ) -> AsyncIterator[StateStore]:
     """The relay's state, opened; closed in the end. `connect` waits for the MongoDB that keeps it. For `lasting` see
-    `StateStore.open`; `patience` is for how many seconds what fails is tried again.
+    `StateStore.open`; `retry_for` is for how many seconds what fails is tried again.
 
     Raises StateError; SourceUnavailable when that MongoDB is not reached, NotPermitted when it refuses the user.
     """
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
     client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver, option=option)
-    store = open_store(url, config.name, client and client.get_database(config.state.database), patience=patience)
+    store = open_store(url, config.name, client and client.get_database(config.state.database), retry_for=retry_for)
     try:
         if client is not None:
             await connect(client, answer)

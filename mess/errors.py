@@ -44,7 +44,7 @@ class Problem:
 
     `file` and `line` (counted from 1; None when there is no place, as for a missing file) say where,
     `path` names the key (`databases.shop.pipeline[1].config.endpoint`; empty for the whole file) and
-    `message` says what is wrong and how to mend it.
+    `message` says what is wrong and how to fix it.
     """
 
     message: str

@@ -75,7 +75,7 @@ class Event:
     `id` is the same on every attempt, after every restart and on replay. `change` is the change event as MongoDB sent
     it (BSON types and all) and is never altered. `body` starts as the same object; a step *replaces* it
     (`event.body = {…}`) and never mutates it. `operation` is MongoDB's `operationType`; `key` its `documentKey` (None
-    for events of a whole collection or database); `size` its length in bytes of BSON; `replay` tells that it is
+    for events of a whole collection or database); `size` its length in bytes of BSON; `replay` says whether it is
     delivered again on purpose. `line` is set on the way into a pipeline: events with the same number are delivered in
     their order.
     """
@@ -87,9 +87,9 @@ class Event:
         "done",
         "id",
         "key",
-        "line",
         "namespace",
         "operation",
+        "ordering_key",
         "replay",
         "size",
         "token",
@@ -111,7 +111,7 @@ class Event:
         self.id = id or event_id(self.token)
         self.operation: str = change["operationType"]
         self.key: Mapping[str, Any] | None = change.get("documentKey")
-        self.line = 0
+        self.ordering_key = 0
         self.done = False
         self.replay = False
         self._encoded: tuple[Encoder, dict[str, Any], bytes] | None = None

@@ -18,7 +18,7 @@ from mess.telemetry.logging import get_logger
 
 MOST = 64
 """How many connections are open at a time, at most."""
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds that a connection has to complete a request, and to take the answer to it."""
 
 # Large enough for any browser or scraper; together with MOST they bound what clients can make the server hold.
@@ -54,14 +54,14 @@ class Connections:
     """Makes aiohttp's protocols and closes those that are in the way of others.
 
     When `most` are open, a new connection closes the one that has waited longest without a complete request; if all are
-    being answered, the one whose answer has taken longest. Each closes after `patience` seconds without a complete
+    being answered, the one whose answer has taken longest. Each closes after `timeout` seconds without a complete
     request, counted from its start or its last answer, whatever it sends meanwhile.
     """
 
-    def __init__(self, server: web.Server, most: int, patience: float = PATIENCE) -> None:
+    def __init__(self, server: web.Server, most: int, timeout: float = TIMEOUT) -> None:
         self._server = server
         self._most = most
-        self._patience = patience
+        self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         # In the order in which they began to wait, or to be answered.
         self._waiting: dict[Connection, asyncio.TimerHandle] = {}
@@ -102,7 +102,7 @@ class Connections:
             new[connection] = self._deadline(connection)
 
     def _deadline(self, connection: Connection) -> asyncio.TimerHandle:
-        return self._loop.call_later(self._patience, self._close, connection)
+        return self._loop.call_later(self._timeout, self._close, connection)
 
     def _close(self, connection: Connection) -> None:
         self.closed(connection)

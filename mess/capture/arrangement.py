@@ -82,7 +82,7 @@ class StreamStart:
 
     `latest` is set where the position is that of the oldest change there is, which MongoDB may discard before it is
     read: how late the stream may begin then. `joins` names the stream that this one catches up with. A stream that
-    `waits` is not opened: its position is no longer in the oplog. `new` tells that none of its namespaces was ever
+    `waits` is not opened: its position is no longer in the oplog. `new` says whether none of its namespaces was ever
     covered.
     """
 

@@ -22,7 +22,7 @@ _FULL = 0.8
 class Oplog:
     """The cluster times of its oldest and its newest entry.
 
-    `whole` tells that its oldest entry is the founding of the replica set, before which nothing happened. `filled` is
+    `whole` says whether its oldest entry is the founding of the replica set, before which nothing happened. `filled` is
     the part of the size that it may have which it has; None for a user who may not know.
     """
 

@@ -78,13 +78,13 @@ def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) ->
 class Finding:
     """One line of `mess check`.
 
-    `mend` says how to fix it, on lines of its own. `exit_code` is the command's where it is not `ok`; a `warning` is ok
-    and still worth a look.
+    `remedy` says how to fix it, on lines of its own. `exit_code` is the command's where it is not `ok`; a `warning` is
+    ok and still worth a look.
     """
 
     ok: bool
     what: str
-    mend: str = ""
+    remedy: str = ""
     exit_code: int = SourceError.exit_code
     warning: bool = False
 
@@ -118,8 +118,8 @@ async def _stream(client: Any, plan: StreamPlan, state_database: str | None, pla
     except PyMongoError as error:
         reason = stop_reason(error, plan) or explain(error)
         lacks = isinstance(reason, LacksPrivilege)
-        mend = f"{role_command(plans, state_database)}\n({_EXISTING})" if lacks else ""
-        return Finding(False, str(reason), mend)
+        remedy = f"{role_command(plans, state_database)}\n({_EXISTING})" if lacks else ""
+        return Finding(False, str(reason), remedy)
     return Finding(True, f"change stream {plan.name} opens")
 
 

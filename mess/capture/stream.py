@@ -97,7 +97,7 @@ class ChangeStream:
         return self._position
 
     async def read(self) -> Batch:
-        """See `Source.read`. Raises HistoryLost and other SourceErrors that trying again does not mend."""
+        """See `Source.read`. Raises HistoryLost and other SourceErrors that trying again does not fix."""
         while True:
             try:
                 if self._cursor is None:

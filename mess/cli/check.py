@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mess.capture.reach import Connect
     from mess.config.load import Loaded
 
-_PATIENCE = 5.0
+_RETRY_FOR = 5.0
 
 
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
@@ -105,7 +105,7 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     url = config.state.url or config.mongodb.url
     where = url if url.startswith("sqlite") else f"{redact(url)} (database {config.state.database})"
     prediction = None
-    async with store_for(config, connect, lasting=False, patience=_PATIENCE) as store:
+    async with store_for(config, connect, lasting=False, retry_for=_RETRY_FOR) as store:
         async for finding in examine_state(store, where):
             yield finding
         for warning in strays(config, await store.dead_letter_places()):
@@ -118,12 +118,12 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
 
 
 def _print_finding(finding: Finding, codes: set[int]) -> None:
-    _print(finding.ok, finding.what, finding.mend, warning=finding.warning)
+    _print(finding.ok, finding.what, finding.remedy, warning=finding.warning)
     if not finding.ok:
         codes.add(finding.exit_code)
 
 
-def _print(ok: bool, what: str, mend: str = "", *, warning: bool = False) -> None:
+def _print(ok: bool, what: str, remedy: str = "", *, warning: bool = False) -> None:
     from rich.console import Console
 
     from mess.telemetry.printable import printable
@@ -133,5 +133,5 @@ def _print(ok: bool, what: str, mend: str = "", *, warning: bool = False) -> Non
     sign = "[yellow]!![/]  " if ok and warning else "[green]ok[/]  " if ok else "[red]no[/]  "
     out.print(sign, end="")
     out.print(printable(redact(what)), markup=False)
-    for line in mend.splitlines():
+    for line in remedy.splitlines():
         out.print(f"      {printable(redact(line))}", markup=False)

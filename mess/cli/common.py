@@ -70,7 +70,7 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
     return uvloop.run(work)
 
 
-def settle() -> None:
+def tune_process() -> None:
     """Set the process up for moving many events: little garbage collection, prompt thread switches, and as many open
     files and connections as the system allows."""
     # What start-up made lives as long as the process; the collector need not look at it again, nor so often at

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, say, settle
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, say, tune_process
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
@@ -105,7 +105,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connec
 
     async with replaying(loaded, extent) as work:
         stop_on_signals(work)
-        settle()
+        tune_process()
         try:
             with progress("counting", "the events") as bar:
                 survey = await _shown(work, work.survey(connect), bar)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, settle
+from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, tune_process
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.times import seconds
 from mess.errors import MessError
@@ -69,7 +69,7 @@ async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
     relay = Relay(loaded)
     stop_on_signals(relay)
     _announce(relay)
-    settle()
+    tune_process()
     await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
     log.info("stopped", changed=relay.metrics.changed)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mess import steps
-from mess.config.chains import Chain, chains, database_chain, nearest, wants_full_document
+from mess.config.chains import Chain, chains, database_chain, innermost, wants_full_document
 from mess.config.document import Path
 from mess.config.model import Config, StepSpec
 from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS
@@ -22,8 +22,8 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
     """A warning for each placeholder without a default that some events in scope have no value for, with its place."""
     found: dict[tuple[Path, Reading], list[str]] = {}
     for chain, operations in _deliveries(config):
-        path, pipeline = nearest(chain, "pipeline", ())
-        if nearest(chain, "change_hook")[1] is not None:
+        path, pipeline = innermost(chain, "pipeline", ())
+        if innermost(chain, "change_hook")[1] is not None:
             continue
         for index, _, reading, origin in readings_from_change(config, pipeline):
             if reading.need not in _CONSEQUENCES or reading.default:
@@ -48,14 +48,14 @@ def _deliveries(config: Config) -> Iterator[tuple[Chain, list[str]]]:
         yield chain, [one for one in _operations(chain) if one != OF_A_DATABASE]
     for db in config.databases:
         chain = database_chain(config, db)
-        if OF_A_DATABASE in nearest(chain, "operations", OPERATIONS)[1]:
+        if OF_A_DATABASE in innermost(chain, "operations", OPERATIONS)[1]:
             yield chain, [OF_A_DATABASE]
 
 
 def _operations(chain: Chain) -> list[str]:
     """The operations that a chain's `operations` and, where it is easily seen, `match` let pass."""
-    operations: list[str] = list(nearest(chain, "operations", OPERATIONS)[1])
-    match = nearest(chain, "match")[1] or {}
+    operations: list[str] = list(innermost(chain, "operations", OPERATIONS)[1])
+    match = innermost(chain, "match")[1] or {}
     if wants_full_document(match):
         operations = [one for one in operations if not _lacks(one, ("fullDocument",), chain)]
     return [one for one in operations if _lets_pass(match.get("operationType"), one)]
@@ -95,10 +95,10 @@ def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
         case "documentKey":
             return operation not in OF_DOCUMENTS
         case "fullDocument":
-            looked_up = nearest(chain, "full_document", "update_lookup")[1] != "off"
+            looked_up = innermost(chain, "full_document", "update_lookup")[1] != "off"
             return operation not in ("insert", "replace", *(("update",) if looked_up else ()))
         case "fullDocumentBeforeChange":
-            kept = nearest(chain, "full_document_before_change", "off")[1] != "off"
+            kept = innermost(chain, "full_document_before_change", "off")[1] != "off"
             return operation not in (("update", "replace", "delete") if kept else ())
         case "updateDescription":
             return operation != "update"

@@ -27,7 +27,7 @@ def database_chain(config: Config, db: str) -> Chain:
     return [(("databases", db), config.databases[db]), ((), config)]
 
 
-def nearest(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
+def innermost(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
     """An option as it holds in a chain, with the path of the scope that says so."""
     return next(
         ((path, value) for path, scope in chain if (value := getattr(scope, option)) is not None), ((), default)

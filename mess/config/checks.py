@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from mess.config.document import Document, Path
-from mess.config.messages import did_you_mean, nearest, plain
+from mess.config.messages import closest_name, did_you_mean, plain
 from mess.config.pipelines import scopes
 from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
@@ -106,7 +106,7 @@ def _url(data: dict[str, Any], document: Document) -> None:
 
 def _url_options(url: str, path: Path, document: Document) -> None:
     for name, value, reason, is_foreign, is_fatal in refusals(url):
-        meant = None if is_foreign or reason else nearest(name, KNOWN, _LIKE)
+        meant = None if is_foreign or reason else closest_name(name, KNOWN, _LIKE)
         if is_fatal:
             choices = re.findall(r"[\w-]+", reason) if " one of" in reason or " must be in" in reason else []
             document.report(f"{name}: {reason}{did_you_mean(value, choices)}", path)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mess import steps
 from mess.config.absent import absent, readings_from_change
-from mess.config.chains import Chain, chains, nearest, wants_full_document
+from mess.config.chains import Chain, chains, innermost, wants_full_document
 from mess.config.document import Document, Path
 from mess.config.model import Config
 from mess.config.operations import EXPANDED, OPERATIONS
@@ -31,7 +31,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
 
 
 def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
-    path, operations = nearest(chain, "operations", ())
+    path, operations = innermost(chain, "operations", ())
     for index, operation in enumerate(operations):
         if operation not in OPERATIONS and operation not in EXPANDED:
             message = f"{operation} is no operation that MESS knows of; it is relayed if your MongoDB sends it"
@@ -39,16 +39,16 @@ def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
 
 
 def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
-    path, match = nearest(chain, "match")
+    path, match = innermost(chain, "match")
     if not match or not wants_full_document(match):
         return
-    operations = nearest(chain, "operations", OPERATIONS)[1]
+    operations = innermost(chain, "operations", OPERATIONS)[1]
     if "delete" in operations:
         yield (
             (*path, "match"),
             "no delete is ever relayed, since deletes have no fullDocument; leave delete out of operations to say so",
         )
-    if "update" in operations and nearest(chain, "full_document")[1] == "off":
+    if "update" in operations and innermost(chain, "full_document")[1] == "off":
         yield (
             (*path, "match"),
             "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
@@ -56,22 +56,22 @@ def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
 
 
 def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
-    pipeline = nearest(chain, "pipeline", ())[1]
-    hook = nearest(chain, "change_hook")[1]
+    pipeline = innermost(chain, "pipeline", ())[1]
+    hook = innermost(chain, "change_hook")[1]
     if hook is None and all(step.name in _LOCAL_STEPS for step in pipeline):
         return
-    path, order = nearest(chain, "order")
+    path, order = innermost(chain, "order")
     if order == "collection":
         message = f"one event that cannot be delivered holds up all later ones of its collection, {_AGAIN}"
         yield (*path, "order"), f"{message}; order: document holds up no other documents"
-    path, concurrency = nearest(chain, "concurrency")
+    path, concurrency = innermost(chain, "concurrency")
     if concurrency == 1:
         message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
         yield (*path, "concurrency"), f"{message}; more lanes keep each document's order too"
 
 
 def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
-    path, pipeline = nearest(chain, "pipeline", ())
+    path, pipeline = innermost(chain, "pipeline", ())
     anew = False
     for index, step in enumerate(pipeline):
         if step.name == "field-map" and step.config.get("keep") != "all":
@@ -82,8 +82,8 @@ def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
 
 
 def _chosen(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
-    path, pipeline = nearest(chain, "pipeline", ())
-    if nearest(chain, "change_hook")[1] is not None:
+    path, pipeline = innermost(chain, "pipeline", ())
+    if innermost(chain, "change_hook")[1] is not None:
         return
     for index, options, reading, origin in readings_from_change(config, pipeline):
         if reading.need != "refused" or origin[0] not in _OF_DOCUMENTS:
@@ -107,7 +107,7 @@ def _chosen(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
 def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     for chain in chains(config):
         for index, (path, scope) in enumerate(chain):
-            hook_path, hook = nearest(chain[index:], "change_hook")
+            hook_path, hook = innermost(chain[index:], "change_hook")
             if scope.pipeline is not None and hook is not None:
                 where = "here" if hook_path == path else "further out"
                 yield (*path, "pipeline"), f"is never run: the changeHook {where} takes its place"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mess.config.chains import chains, nearest
+from mess.config.chains import chains, innermost
 from mess.config.checks import check
 from mess.config.document import Document, by_place
 from mess.config.document import Path as DocumentPath
@@ -92,7 +92,7 @@ def _with_default_pipeline(config: Config, document: Document) -> Config:
     bare = [
         chain[0][0]
         for chain in chains(config)
-        if nearest(chain, "pipeline")[1] is None and nearest(chain, "change_hook")[1] is None
+        if innermost(chain, "pipeline")[1] is None and innermost(chain, "change_hook")[1] is None
     ]
     for path in bare:
         document.warn("has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant", path)

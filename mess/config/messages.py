@@ -28,7 +28,7 @@ _PLAIN = re.compile(r"[\w .,:*+$-]{1,40}")
 _LONG, _MANY = 100, 200
 
 
-def wording(error: Any, *, secret: bool) -> str:
+def message_for(error: Any, *, secret: bool) -> str:
     """The message for one of pydantic's errors (its `ErrorDetails`). A secret value, and whatever may be one, is not
     shown."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
@@ -40,10 +40,10 @@ def wording(error: Any, *, secret: bool) -> str:
         words, bound = _BOUNDS[kind]
         return f"must be {words} {context[bound]}"
     if kind == "value_error":
-        return hide(str(context["error"]), given, secret)
+        return without_secret(str(context["error"]), given, secret)
     mismatch = _MISMATCH.fullmatch(kind)
     if mismatch is None:
-        return hide(re.sub(r"^\w+ should ", "must ", error["msg"]), given, secret)
+        return without_secret(re.sub(r"^\w+ should ", "must ", error["msg"]), given, secret)
     return _mismatch(kind, given, _KINDS[mismatch[1]])
 
 
@@ -68,11 +68,11 @@ def _choice(given: Any, expected: str, secret: bool) -> str:
 
 def did_you_mean(given: Any, known: Iterable[str]) -> str:
     """`; did you mean "endpoint"?`, or nothing when no known name is like the given one."""
-    match = nearest(given, known)
+    match = closest_name(given, known)
     return f'; did you mean "{match}"?' if match else ""
 
 
-def nearest(given: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
+def closest_name(given: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
     """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`. `cutoff` is how
     much like it must be, 1 being the same."""
     names = list(islice(known, _MANY + 1))
@@ -92,7 +92,7 @@ def plain(value: Any) -> bool:
     return _PLAIN.fullmatch(value) is not None if isinstance(value, str) else isinstance(value, (int, float))
 
 
-def hide(message: str, given: Any, secret: bool) -> str:
+def without_secret(message: str, given: Any, secret: bool) -> str:
     """A message without the value that it is about, unless that may be shown."""
     if plain(given) and not secret:
         return message

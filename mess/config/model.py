@@ -192,7 +192,7 @@ class Log(Section):
     of an event has a bound of its own, the step's `max_bytes`."""
 
 
-class Window(Section):
+class WindowOptions(Section):
     """The events in flight, all streams together; this bounds the relay's memory."""
 
     max_events: Integer = Field(10_000, ge=1)
@@ -201,7 +201,7 @@ class Window(Section):
     """How many bytes of BSON. Decoded, a document takes about seven times as much."""
 
 
-class Checkpoint(Section):
+class CheckpointOptions(Section):
     """How often progress is recorded."""
 
     interval: Duration = 1.0
@@ -233,9 +233,9 @@ class Config(Scope):
     `(input, config, context)`."""
     state: State = State()
     """Where progress and dead letters are recorded."""
-    window: Window = Window()
+    window: WindowOptions = WindowOptions()
     """Bounds on the events in flight."""
-    checkpoint: Checkpoint = Checkpoint()
+    checkpoint: CheckpointOptions = CheckpointOptions()
     """How often progress is recorded."""
     shutdown_grace: Duration = 7.0
     """How long requests in flight may take after SIGTERM."""

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mess.config.messages import nearest
+from mess.config.messages import closest_name
 
 OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 OF_A_DATABASE = "dropDatabase"
@@ -30,7 +30,7 @@ def _checked(value: str) -> str:
         return value
     if value == "invalidate":
         raise ValueError("invalidate is about the change stream, not about data, and is never delivered; leave it out")
-    if meant := nearest(value, [*OPERATIONS, *EXPANDED]):
+    if meant := closest_name(value, [*OPERATIONS, *EXPANDED]):
         raise ValueError(f'is not an operation; did you mean "{meant}"?')
     if not re.fullmatch(r"[A-Za-z]{1,64}", value):
         raise ValueError(f"is not an operation; write one such as {', '.join(OPERATIONS)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from mess import steps
 from mess.config.document import Document, Path
-from mess.config.messages import did_you_mean, nearest, plain
+from mess.config.messages import closest_name, did_you_mean, plain
 from mess.config.placeholders import check_placeholders
 from mess.config.validate import validate
 from mess.errors import ConfigError
@@ -115,7 +115,7 @@ def _known(model: type[StepConfig], config: dict[str, Any], document: Document, 
     """The options without those that the step passes over; a likely misspelling stays in, to be reported."""
     kept: dict[str, Any] = {}
     for key, value in config.items():
-        if key in model.model_fields or nearest(key, model.model_fields):
+        if key in model.model_fields or closest_name(key, model.model_fields):
             kept[key] = value
         else:
             document.warn(f"the {model.name} step has no such option and passes it over", (*path, key))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mess.config.document import Document, Path
-from mess.config.messages import did_you_mean, nearest, plain
+from mess.config.messages import closest_name, did_you_mean, plain
 from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
 from mess.formats.template import OWN
@@ -60,7 +60,7 @@ def _mistake(reading: Reading, body: Shape) -> str | None:
     given = ".".join((*found.within, found.name))
     hint = did_you_mean(given, known)
     if not found.within and reading.need in ("refused", "empty"):
-        meant = nearest(given, [*known, *OWN, *_MEANT])
+        meant = closest_name(given, [*known, *OWN, *_MEANT])
         hint = f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else ""
     elif not found.within and given in OWN:
         hint = f'; write {{template: "{{{given}}}"}} for the event\'s own'
@@ -79,5 +79,5 @@ def _check_guess(reading: Reading, place: Path, document: Document) -> None:
     known = {*(CHANGE.fields or ()), *own}
     if is_own(reading) or name in known or reading.need == "none" or document.is_secret(place):
         return
-    if meant := nearest(name, known, _NEAR):
+    if meant := closest_name(name, known, _NEAR):
         document.warn(f'{reading.name}: did you mean "{meant}"? What the body holds here is not known', place)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mess.config.document import Path
 from mess.config.match import TYPES
-from mess.config.messages import nearest, plain
+from mess.config.messages import closest_name, plain
 from mess.formats.body import CHANGE, Unknown
 
 Finding = tuple[Path, str]
@@ -64,7 +64,7 @@ def doubts(query: Any, path: Path = ()) -> Iterator[Finding]:
             for index, part in enumerate(value):
                 yield from doubts(part, (*path, key, index))
         elif not key.startswith("$") and isinstance(CHANGE.find(tuple(key.split("."))), Unknown):
-            meant = nearest(key.partition(".")[0], CHANGE.fields or ())
+            meant = closest_name(key.partition(".")[0], CHANGE.fields or ())
             hint = f"{meant}{key[key.find('.') :] if '.' in key else ''}" if meant else f"fullDocument.{key}"
             yield (*path, key), f'a change event has no such field, so nothing matches; did you mean "{hint}"?'
 
@@ -114,5 +114,5 @@ def _unknown(key: str, known: tuple[str, ...], elsewhere: tuple[str, ...], where
         return f"{key} {where % key}"
     if not key.startswith("$"):
         return f"{key} stands among operators, and is none; write field paths with dots, as in fullDocument.{key}"
-    meant = nearest(key, [*known, *_MEANT])
+    meant = closest_name(key, [*known, *_MEANT])
     return f"MongoDB knows no operator {key} here" + (f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else "")

@@ -104,21 +104,21 @@ def _entry(entries: dict[str, T], name: str) -> tuple[str, T] | None:
 
 
 def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
-    def nearest(option: str) -> tuple[str, Any]:
+    def inherited(option: str) -> tuple[str, Any]:
         return next(
             ((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None)
         )
 
     def pick(option: str, default: Any) -> Any:
-        value = nearest(option)[1]
+        value = inherited(option)[1]
         return default if value is None else value
 
     # As in the Node.js tool, a hook found at any scope takes the place of every pipeline.
-    name, hook = nearest("change_hook")
+    name, hook = inherited("change_hook")
     if hook is not None:
         pipeline = PipelineSpec(name, (StepSpec(name=HOOK + hook),))
     else:
-        name, steps = nearest("pipeline")
+        name, steps = inherited("pipeline")
         pipeline = PipelineSpec(name or TOP_LEVEL, steps or ())
     return Resolved(
         pipeline=pipeline,

@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from mess import steps
 from mess.config.document import Path
-from mess.config.messages import did_you_mean, nearest
+from mess.config.messages import closest_name, did_you_mean
 from mess.config.model import StepSpec
 from mess.errors import ConfigError
 from mess.steps.base import StepConfig
@@ -31,7 +31,7 @@ def unknown_key(model: type[BaseModel], data: Any, path: Path) -> str:
     known: dict[str, FieldInfo] = {}
     for one in _models(model, path[:-1]):
         known |= {field.alias or name: field for name, field in one.model_fields.items()}
-    if nearest(key, known) is None:
+    if closest_name(key, known) is None:
         for name, field in known.items():
             if any(key in inner.model_fields for inner in _model_classes(field.annotation)):
                 return f"unknown key; it belongs under {name}, as in {name}: {{{key}: …}}"

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from mess.config.document import Document, Path
-from mess.config.messages import wording
+from mess.config.messages import message_for
 from mess.config.unknown import unknown_key
 
 M = TypeVar("M", bound=BaseModel)
@@ -34,7 +34,9 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
         place = base + path
         secret = document.is_secret(place)
         messages = [
-            unknown_key(model, data, path) if detail["type"] == "extra_forbidden" else wording(detail, secret=secret)
+            unknown_key(model, data, path)
+            if detail["type"] == "extra_forbidden"
+            else message_for(detail, secret=secret)
             for detail in meant or details
         ]
         first, *others = dict.fromkeys(messages)

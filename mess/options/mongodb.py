@@ -40,7 +40,7 @@ class Refusal(NamedTuple):
     """An option that the driver does not accept.
 
     `reason` is the driver's, without a secret that the value holds. It is empty where the driver does not know the
-    option; `is_foreign` tells that another driver does. `is_fatal` tells that the driver refuses the value.
+    option; `is_foreign` says whether another driver does. `is_fatal` says whether the driver refuses the value.
     """
 
     name: str

@@ -28,7 +28,7 @@ _SCHEMES = frozenset({"basic", "bearer", "digest", "apikey", "api-key", "token",
 
 
 class Part(NamedTuple):
-    """A text that no message may hold. `own` tells that it is a password or the like, and not only may be one."""
+    """A text that no message may hold. `own` says whether it is a password or the like, and not only may be one."""
 
     text: str
     own: bool = True

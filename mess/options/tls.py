@@ -92,8 +92,8 @@ def _identify(made: ssl.SSLContext, directory: Path, client: ClientCertificate) 
     if b"-----BEGIN CERTIFICATE-----" not in _read(certificate, "certificate"):
         raise _mistake(f"{certificate} holds no certificate; name a PEM file", "client_certificate.certificate")
     if b"PRIVATE KEY-----" not in _read(key, option):
-        mend = "name a PEM file" if client.key else "name the file that does under key"
-        raise _mistake(f"{key} holds no private key; {mend}", f"client_certificate.{option}")
+        remedy = "name a PEM file" if client.key else "name the file that does under key"
+        raise _mistake(f"{key} holds no private key; {remedy}", f"client_certificate.{option}")
     asked = False
 
     def password() -> str:

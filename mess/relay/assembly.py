@@ -8,8 +8,7 @@ from typing import Any
 from mess.capture.arrangement import StreamStart
 from mess.capture.source import Batch, Source
 from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, JOINING_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
-from mess.config.model import Config
-from mess.config.model import Window as Bounds
+from mess.config.model import Config, WindowOptions
 from mess.event import Event
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.dispatch import Dispatcher
@@ -18,7 +17,7 @@ from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
 from mess.relay.runner import StreamRunner
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.telemetry.metrics import Done, Meters
@@ -36,11 +35,11 @@ class Assembly:
         self._stopping = stopping
         self._meters = meters
         self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
-        self.stages = [stage for pipeline in self.pipelines.values() for stage in pipeline.stages]
+        self.step_runners = [runner for pipeline in self.pipelines.values() for runner in pipeline.steps]
 
     def _pipeline(self, pipeline: str, steps: Sequence[BuiltStep]) -> Pipeline:
-        stages = [
-            Stage(
+        runners = [
+            StepRunner(
                 step,
                 spec,
                 pipeline,
@@ -51,7 +50,7 @@ class Assembly:
             )
             for name, spec, step in steps
         ]
-        return Pipeline(pipeline, stages)
+        return Pipeline(pipeline, runners)
 
     def runner(
         self,
@@ -87,7 +86,7 @@ class Assembly:
                 pipeline,
                 finished[pipeline.name],
                 stopping=self._stopping,
-                hungry=dispatcher.hungry,
+                wants_more=dispatcher.wants_more,
                 failed=fail,
             )
 
@@ -110,7 +109,7 @@ class Assembly:
         return done
 
 
-def _share(bounds: Bounds, streams: int) -> tuple[tuple[int, int], int, int]:
+def _share(bounds: WindowOptions, streams: int) -> tuple[tuple[int, int], int, int]:
     """One stream's part of the memory: its window's events and bytes, and a reply's.
 
     On top of what the window holds come a reply that waits for room, and about as much that is read ahead.

@@ -78,7 +78,7 @@ class Destinations:
         """Divide events so that those to be tried now keep no destination that is down, and no document that has
         events for two destinations."""
         if not self._breakers:
-            keys = [event.line for event in events]
+            keys = [event.ordering_key for event in events]
             different = len(set(keys))
             if different == len(keys) or different == len(set(zip(keys, map(self.of, events), strict=True))):
                 return events, [], []
@@ -88,8 +88,8 @@ class Destinations:
         later: list[Event] = []
         place_of: dict[int, str | None] = {}
         for event, place in zip(events, places, strict=True):
-            if place_of.setdefault(event.line, place) != place:
-                place_of[event.line] = None  # and none of its later ones may overtake it
+            if place_of.setdefault(event.ordering_key, place) != place:
+                place_of[event.ordering_key] = None  # and none of its later ones may overtake it
                 later.append(event)
                 continue
             breaker = self._breakers.get(place)

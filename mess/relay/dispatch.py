@@ -18,7 +18,7 @@ from mess.relay.window import Window
 _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
 _ROUTES_KEPT = 10_000
-_PATIENCE = 0.05  # seconds
+_RETRY_FOR = 0.05  # seconds
 
 
 class Route(NamedTuple):
@@ -52,7 +52,7 @@ class Router(Protocol):
         """The route for a collection's renaming at a cluster time."""
 
 
-def key_hash(key: Mapping[str, Any]) -> int:
+def id_hash(key: Mapping[str, Any]) -> int:
     """A hash of a document key's `_id`: equal ids give equal hashes.
 
     Values that Python cannot hash, or that are not equal to themselves, are hashed as BSON.
@@ -68,19 +68,19 @@ def _target(event: Event) -> Namespace:
     return Namespace(target.get("db", ""), target.get("coll", ""))
 
 
-def line(event: Event, order: str) -> int:
+def ordering_key(event: Event, order: str) -> int:
     """What `order` keeps in line: two events with the same number are delivered in their order."""
     if event.key is None:
         return 0
     if order == "document":
-        return hash(event.namespace) ^ key_hash(event.key)
+        return hash(event.namespace) ^ id_hash(event.key)
     return hash(event.namespace) if order == "collection" else id(event)
 
 
 class Dispatcher:
     """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in.
 
-    It waits while half of the lanes are sated: an event that is worked on soon after it was decoded still lies in the
+    It waits while half of the lanes are full: an event that is worked on soon after it was decoded still lies in the
     cache, which more than halves the work, and memory stays small. But lanes that are held up hold up no others before
     the window is full: they do not count, a lane that has run empty is not left waiting for long, and where all are
     held up, others may be made yet by what comes for another pipeline.
@@ -93,7 +93,7 @@ class Dispatcher:
         self._turn = 0
         self._waiter: asyncio.Future[None] | None = None
 
-    def hungry(self) -> None:
+    def wants_more(self) -> None:
         """A lane could do with more."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
@@ -116,30 +116,30 @@ class Dispatcher:
 
     async def _flow(self, events: Sequence[Event]) -> None:
         while events:
-            await self._appetite()
+            await self._backpressure()
             count = await self._window.admit(events)
             self._spread(events[:count] if count < len(events) else events)
             events = events[count:]
 
-    async def _appetite(self) -> None:
+    async def _backpressure(self) -> None:
         lanes = self._router.lanes
-        while self._sated(lanes):
+        while self._lanes_full(lanes):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(_PATIENCE):
+                async with asyncio.timeout(_RETRY_FOR):
                     await self._waiter
             except TimeoutError:
                 if any(lane.idle for lane in lanes):
                     return
 
-    def _sated(self, lanes: Sequence[Lane]) -> bool:
-        sated = sum([lane.sated for lane in lanes])
-        if 2 * sated <= len(lanes):
+    def _lanes_full(self, lanes: Sequence[Lane]) -> bool:
+        full = sum([lane.full for lane in lanes])
+        if 2 * full <= len(lanes):
             return False
         held_up = sum([lane.held_up for lane in lanes])
         if held_up == len(lanes):
             return not self._router.forks
-        return 2 * (sated - held_up) > len(lanes) - held_up
+        return 2 * (full - held_up) > len(lanes) - held_up
 
     async def _barrier(self, event: Event) -> None:
         await self._window.drained()
@@ -161,7 +161,7 @@ class Dispatcher:
             if route is None or not self._wanted(event, route):
                 left_out.append(event)
                 continue
-            event.line = line(event, route.order)
+            event.ordering_key = ordering_key(event, route.order)
             lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
@@ -180,7 +180,7 @@ class Dispatcher:
         if route.order == "none":
             self._turn += 1
             return route.lanes[self._turn % len(route.lanes)]
-        return route.lanes[event.line % len(route.lanes)]
+        return route.lanes[event.ordering_key % len(route.lanes)]
 
     @staticmethod
     def _wanted(event: Event, route: Route) -> bool:

@@ -79,7 +79,7 @@ class Engine:
                 await pipeline.open()
             tasks = [asyncio.create_task(self._guard(partial(self._read, streams)))]
             for pipeline in self._pipelines:
-                tasks += [asyncio.create_task(self._guard(stage.check)) for stage in pipeline.stages]
+                tasks += [asyncio.create_task(self._guard(runner.check)) for runner in pipeline.steps]
             tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(streams).run)))
             if (checkpointer := self._checkpointer) is not None:
                 tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer, streams))))

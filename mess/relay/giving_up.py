@@ -40,7 +40,7 @@ class GivingUp:
             raise Stopped(
                 f"step {self._step} of pipeline {self._pipeline} refused event {first.events[0].id} of "
                 f"{first.events[0].namespace}: {first.error}. Here it stops, as `on_failure: stop` asks, and here it "
-                "begins when it is started again. To go on, mend what refuses the event, or go past it with "
+                "begins when it is started again. To go on, fix what refuses the event, or go past it with "
                 "`on_failure: dead_letter` (`mess dead-letters replay` delivers it later) or `skip`"
             )
         events = [(event, group) for group in groups for event in group.events]

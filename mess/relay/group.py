@@ -18,12 +18,12 @@ class Group:
     """Events that a step failed on together, and that are tried again together.
 
     `breaker` is that of their destination, which is called `destination` where the step has several. `position` is the
-    stage's in its pipeline. `attempts` counts those made, `counted` those that count towards `max_attempts`. `accepted`
+    step's in its pipeline. `attempts` counts those made, `counted` those that count towards `max_attempts`. `accepted`
     is how many events the destination had accepted by the last one, and `witnessed` whether it has accepted others
     since the first. `failing_since` is when the first one failed, `since` when the first one did that was more than a
     part of an outage, and `counted_since` when the first one that counts did (infinite before that). `due` is when the
     next is to be made (all in `time.monotonic`'s seconds); while `waiting`, that is up to the breaker, which says
-    whether it is `probing`. `named` tells that the log has named them.
+    whether it is `probing`. `named` says whether the log has named them.
     """
 
     events: list[Event]

@@ -22,20 +22,20 @@ class Lane:
     """Hands the events that wait for it to the pipeline, a mini-batch at a time.
 
     It has a task only while events wait: under load mini-batches are large by themselves, when quiet they are single
-    events. An event that is to be tried again later lets those of other lines pass. `hungry` is called when less than
-    a further mini-batch waits, `failed` with what ends a lane for good.
+    events. An event that is to be tried again later lets those with other keys pass. `wants_more` is called when less
+    than a further mini-batch waits, `failed` with what ends a lane for good.
     """
 
     __slots__ = (
         "_batch",
         "_done",
         "_failed",
-        "_hungry",
         "_pipeline",
         "_resting",
         "_retries",
         "_stopping",
         "_taken_at",
+        "_wants_more",
         "_woken",
         "events",
         "task",
@@ -47,7 +47,7 @@ class Lane:
         done: Done,
         *,
         stopping: Stopping,
-        hungry: Callable[[], None],
+        wants_more: Callable[[], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.events: deque[Event] = deque()
@@ -55,7 +55,7 @@ class Lane:
         self._pipeline = pipeline
         self._done = done
         self._stopping = stopping
-        self._hungry = hungry
+        self._wants_more = wants_more
         self._failed = failed
         self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
@@ -64,14 +64,14 @@ class Lane:
         self._batch: list[Event] = []
 
     @property
-    def sated(self) -> bool:
+    def full(self) -> bool:
         """Whether a further mini-batch waits for it already."""
         return len(self.events) >= self._pipeline.mini_batch
 
     @property
     def held_up(self) -> bool:
-        """Whether it is sated and has been at the same mini-batch for long, as while the sink is down."""
-        return self.sated and time.monotonic() - self._taken_at > _LONG
+        """Whether it is full and has been at the same mini-batch for long, as while the sink is down."""
+        return self.full and time.monotonic() - self._taken_at > _LONG
 
     @property
     def idle(self) -> bool:
@@ -85,7 +85,7 @@ class Lane:
             if event not in self._batch and event not in self.events:
                 return None
             position = self._retries.position
-        return f"step {self._pipeline.stages[position].name} of pipeline {self._pipeline.name}"
+        return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
 
     def wake(self) -> None:
         """See to the events that have been put in; called once after a batch of them."""
@@ -106,8 +106,8 @@ class Lane:
                 elif self.events:
                     retried = False
                     batch = self._batch = self._take()
-                    if not self.sated:
-                        self._hungry()
+                    if not self.full:
+                        self._wants_more()
                     await self._pipeline.run(batch, self._done, retries)
                 else:
                     await self._rest(retries.due - time.monotonic())

@@ -8,7 +8,7 @@ from functools import partial
 from mess.event import Event
 from mess.relay.group import Group
 from mess.relay.retry_queue import RetryQueue
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS
 from mess.telemetry.metrics import Done
 
@@ -16,16 +16,16 @@ _SINGLE_FILE = 8
 
 
 class Pipeline:
-    """An ordered list of stages that many lanes use at a time. `mini_batch` is how many events it is best given."""
+    """An ordered list of steps that many lanes use at a time. `mini_batch` is how many events it is best given."""
 
-    def __init__(self, name: str, stages: Sequence[Stage]) -> None:
+    def __init__(self, name: str, runners: Sequence[StepRunner]) -> None:
         self.name = name
-        self.stages = tuple(stages)
-        self._lanes = max((stage.lanes for stage in stages if stage.lanes), default=DEFAULT_LANES)
-        self._asked = any(stage.concurrency for stage in stages)
+        self.steps = tuple(runners)
+        self._lanes = max((runner.lanes for runner in runners if runner.lanes), default=DEFAULT_LANES)
+        self._asked = any(runner.concurrency for runner in runners)
         # What a lane has taken stays in memory to the end of the mini-batch; where events go one by one, a large one
         # saves nothing.
-        self.mini_batch = MINI_BATCH_EVENTS if all(stage.max_events > 1 for stage in stages) else _SINGLE_FILE
+        self.mini_batch = MINI_BATCH_EVENTS if all(runner.max_events > 1 for runner in runners) else _SINGLE_FILE
 
     def lanes(self, room: int) -> int:
         """How many lanes serve it best where so many events may be in flight: unless a step asks for them, no more
@@ -34,19 +34,19 @@ class Pipeline:
 
     async def open(self) -> None:
         """Open every step, in order."""
-        for stage in self.stages:
-            await stage.step.open()
+        for runner in self.steps:
+            await runner.step.open()
 
     async def close(self) -> None:
         """Close every step, the last one first."""
-        for stage in reversed(self.stages):
-            await stage.step.close()
+        for runner in reversed(self.steps):
+            await runner.step.close()
 
     async def run(self, events: Sequence[Event], done: Done, retries: RetryQueue) -> None:
         """Put `events` through all steps; `done` is called with events as soon as no step has more to do with them.
         Those that are to be tried again later are in `retries` then, which is the lane's.
 
-        Raises what `Stage.process` raises.
+        Raises what `StepRunner.process` raises.
         """
         await self._from(0, events, done, retries)
 
@@ -62,21 +62,21 @@ class Pipeline:
         self, index: int, events: Sequence[Event], done: Done, retries: RetryQueue, group: Group | None = None
     ) -> None:
         position = index
-        while position < len(self.stages):
-            stage = self.stages[position]
+        while position < len(self.steps):
+            runner = self.steps[position]
             if retries and group is None:
-                events = retries.admit(events, position, stage.step.destination)
+                events = retries.admit(events, position, runner.step.destination)
                 if not events:
                     return
-            most = stage.max_events
+            most = runner.max_events
             if len(events) > most:
-                stage.step.prepare(events)
+                runner.step.prepare(events)
                 # Each slice goes all the way before the next begins, so that what is done is known early.
                 for start in range(0, len(events), most):
                     await self._from(position, events[start : start + most], done, retries)
                 return
             retries.position = position
-            passed, groups, untried = await stage.process(events, group)
+            passed, groups, untried = await runner.process(events, group)
             group = None
             if groups or untried:
                 await self._after_failure(position, events, passed, groups, untried, done, retries)
@@ -107,7 +107,7 @@ class Pipeline:
         if finished := [event for event in events if id(event) not in going_on]:
             done(finished, False)
         early, late = retries.sort_out(events, passed, groups)
-        # What goes on comes before what failed: should it fail too, at a later stage, the others are to wait behind it.
+        # What goes on comes before what failed: should it fail too, at a later step, the others are to wait behind it.
         if early:
             await self._from(position + 1, early, done, retries)
         for group in groups:

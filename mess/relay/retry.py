@@ -31,7 +31,7 @@ class Verdict(Enum):
     ROTATE = "rotate"
     """The sink is down, but these events have had their turn or may be the cause: others probe it while these wait for
     their next attempt."""
-    PARK = "park"
+    RETRY = "retry"
     """These events are tried again after a pause; those with other keys go on meanwhile."""
     SPLIT = "split"
     """Some of them may be the cause: each half is tried by itself."""
@@ -104,7 +104,7 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     if isinstance(error, Ambiguous):
         if expired or (facts.counted >= _SPLIT_AT if facts.several else used_up):
             return last
-        return hold if facts.suspect else Verdict.PARK
+        return hold if facts.suspect else Verdict.RETRY
     if expired and facts.witness:
         return last
     if facts.outage and not (facts.may_be_cause and facts.witness):
@@ -115,7 +115,7 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     if counts and (facts.several or (used_up and facts.counted_age >= retry.min_age)):
         return last
     # A sink that accepts other events is not down.
-    return Verdict.PARK
+    return Verdict.RETRY
 
 
 def asked_for(probe: Probe, error: DeliveryError) -> float:

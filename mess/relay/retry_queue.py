@@ -13,12 +13,12 @@ from mess.event import Event
 from mess.relay.group import Group
 
 Behind = list[tuple[int, list[Event]]]
-"""Runs of events, in order, each with the position of its next stage."""
+"""Runs of events, in order, each with the position of its next step."""
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
-    """A group, and the events that wait behind it, each with the position of its next stage."""
+    """A group, and the events that wait behind it, each with the position of its next step."""
 
     group: Group
     behind: list[tuple[int, Event]] = field(default_factory=list)
@@ -28,7 +28,7 @@ class RetryQueue:
     """Keeps the order while events wait: later events with the same ordering key wait behind them, all others go on.
 
     A group that waits for its destination also holds back the later events to that destination, whatever their key;
-    they, in turn, hold back later events with their keys. `position` is that of the stage that the lane is at. `wake`
+    they, in turn, hold back later events with their keys. `position` is that of the step that the lane is at. `wake`
     is called when a group that waited for its destination may go on.
     """
 
@@ -51,9 +51,9 @@ class RetryQueue:
         return self._timed[0][0] if self._timed else inf
 
     def position_of(self, event: Event) -> int | None:
-        """The position of the stage that an event waits for, be it for its own next attempt or for that of an earlier
+        """The position of the step that an event waits for, be it for its own next attempt or for that of an earlier
         event; None when it does not wait."""
-        entry = self._by_key.get(event.line)
+        entry = self._by_key.get(event.ordering_key)
         if entry is not None:
             if any(event is waiting for waiting in entry.group.events):
                 return entry.group.position
@@ -62,7 +62,7 @@ class RetryQueue:
         return self.position if any(event is waiting for waiting in self._in_hand) else None
 
     def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
-        """Let `groups` wait, each behind the stage at its position; `events` are theirs and perhaps others, in order.
+        """Let `groups` wait, each behind the step at its position; `events` are theirs and perhaps others, in order.
 
         An event stays in its group unless an earlier one with its key is in another: then it waits behind that. Returns
         the groups that have lost all of their events in this way, which do not wait.
@@ -76,11 +76,11 @@ class RetryQueue:
             if id(event) not in entry_of:
                 continue
             entry = entry_of[id(event)]
-            owner = self._by_key.setdefault(event.line, entry)
-            if owner is entry and event.line not in late:
+            owner = self._by_key.setdefault(event.ordering_key, entry)
+            if owner is entry and event.ordering_key not in late:
                 entry.group.events.append(event)
             else:
-                late.add(event.line)
+                late.add(event.ordering_key)
                 owner.behind.append((entry.group.position, event))
         empty: list[Group] = []
         for entry in entries:
@@ -106,7 +106,7 @@ class RetryQueue:
     def admit(
         self, events: Sequence[Event], position: int, destination: Callable[[Event], str] | None = None
     ) -> Sequence[Event]:
-        """Those of `events`, on their way into the stage at `position`, that may go on; the others wait from now on.
+        """Those of `events`, on their way into the step at `position`, that may go on; the others wait from now on.
 
         Of a key's events, those behind one that may go on may do so too, even if they are for a destination that is
         down: else that one, asked about a second time, would have to wait behind them.
@@ -115,13 +115,13 @@ class RetryQueue:
         free: list[Event] = []
         free_keys: set[int] = set()
         for event in events:
-            entry = by_key.get(event.line)
-            if entry is None and by_destination and destination is not None and event.line not in free_keys:
+            entry = by_key.get(event.ordering_key)
+            if entry is None and by_destination and destination is not None and event.ordering_key not in free_keys:
                 entry = by_destination.get((position, destination(event)))
                 if entry is None:
-                    free_keys.add(event.line)
+                    free_keys.add(event.ordering_key)
                 else:
-                    by_key[event.line] = entry
+                    by_key[event.ordering_key] = entry
             if entry is None:
                 free.append(event)
             else:
@@ -131,7 +131,7 @@ class RetryQueue:
     def sort_out(
         self, events: Sequence[Event], passed: Collection[Event], groups: Sequence[Group]
     ) -> tuple[list[Event], list[Event]]:
-        """Of the events that a stage passed while it failed on `groups`: those that may go on, and those that must not
+        """Of the events that a step passed while it failed on `groups`: those that may go on, and those that must not
         since they stand behind a failed event with their own key."""
         failed = {id(event) for group in groups for event in group.events}
         through = {id(event) for event in passed}
@@ -140,9 +140,9 @@ class RetryQueue:
         keys: set[int] = set()
         for event in events:
             if id(event) in failed:
-                keys.add(event.line)
+                keys.add(event.ordering_key)
             elif id(event) in through:
-                (late if event.line in keys else early).append(event)
+                (late if event.ordering_key in keys else early).append(event)
         return early, late
 
     def take(self) -> tuple[Group, Behind]:
@@ -156,8 +156,8 @@ class RetryQueue:
             behind[-1][1].append(event)
         self._in_hand = [*group.events, *(event for _, event in entry.behind)]
         for event in self._in_hand:
-            if self._by_key.get(event.line) is entry:
-                del self._by_key[event.line]
+            if self._by_key.get(event.ordering_key) is entry:
+                del self._by_key[event.ordering_key]
         if group.destination is not None:
             place = (group.position, group.destination)
             if self._by_destination.get(place) is entry:

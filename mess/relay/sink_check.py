@@ -64,8 +64,8 @@ async def _try(candidate: Built, timeout: float) -> Finding | None:
             finally:
                 await step.close()
     except MessError as error:
-        message, *mend = str(error).splitlines()
-        return Finding(False, f"{candidate.about}: {message}", "\n".join(mend), EXIT_CODE)
+        message, *remedy = str(error).splitlines()
+        return Finding(False, f"{candidate.about}: {message}", "\n".join(remedy), EXIT_CODE)
     except Exception as error:  # whatever happened, it is told in a line, and the others are tried
         why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
         return Finding(False, f"{candidate.about}: {why}", exit_code=EXIT_CODE)

@@ -32,7 +32,7 @@ _GOES_ON = "with `on_history_lost: now` a start records a gap and continues from
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Where the streams would begin. `known` tells that the relay has run before, `oplog` is None where it cannot be
+    """Where the streams would begin. `known` says whether the relay has run before, `oplog` is None where it cannot be
     read."""
 
     outlook: Outlook

@@ -13,7 +13,7 @@ from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.runner import StreamRunner
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.state.instance import Instance
 from mess.telemetry.metrics import Metrics, StreamStatus
 
@@ -23,7 +23,7 @@ class Parts(Protocol):
 
     instance: Instance
     metrics: Metrics
-    stages: list[Stage]
+    step_runners: list[StepRunner]
     starting: str | None
     checkpointer: Checkpointer | None
     clock: ServerClock
@@ -80,9 +80,9 @@ class RelayStatus:
     def sink_problems(self) -> list[str]:
         """Which steps cannot do their work at present, and why."""
         return [
-            f"step {stage.name} of pipeline {stage.pipeline}: {stage.trouble}"
-            for stage in self._relay.stages
-            if stage.trouble is not None
+            f"step {runner.name} of pipeline {runner.pipeline}: {runner.trouble}"
+            for runner in self._relay.step_runners
+            if runner.trouble is not None
         ]
 
     def warnings(self) -> list[str]:
@@ -117,8 +117,8 @@ class RelayStatus:
                 for stream in self.streams()
             ],
             "steps": [
-                {"pipeline": stage.pipeline, "step": stage.name, "trouble": stage.trouble}
-                for stage in self._relay.stages
+                {"pipeline": runner.pipeline, "step": runner.name, "trouble": runner.trouble}
+                for runner in self._relay.step_runners
             ],
         }
 

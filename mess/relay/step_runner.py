@@ -41,8 +41,8 @@ _Attempt = tuple[Sequence[Event], Sequence[Failure], Sequence[Event], bool]
 step's sink."""
 
 
-class Outcome(NamedTuple):
-    """What a stage made of events: those that go on, in their order; those to be tried again later, in groups; and
+class StepResult(NamedTuple):
+    """What a runner made of events: those that go on, in their order; those to be tried again later, in groups; and
     those that it did not get to. All others are done with."""
 
     passed: Sequence[Event]
@@ -50,7 +50,7 @@ class Outcome(NamedTuple):
     untried: Sequence[Event] = ()
 
 
-class Stage:
+class StepRunner:
     """A step in its place in a pipeline, called `name` there. `trouble` says what keeps it from its work, None while it
     does it."""
 
@@ -113,7 +113,7 @@ class Stage:
             return str(classify(error, self.step.unexpected))
         return None
 
-    async def process(self, events: Sequence[Event], group: Group | None = None) -> Outcome:
+    async def process(self, events: Sequence[Event], group: Group | None = None) -> StepResult:
         """Put `events` through the step, waiting for as long as its sink is down; `group` is what is known of them when
         they have failed before, or have waited for their destination.
 
@@ -130,11 +130,11 @@ class Stage:
             if len(events) == 1 and not destinations:
                 return await self._deliver(events)
             go, waiting, later = destinations.divide(events)
-            return await self._deliver(go, waiting=waiting, later=later) if go else Outcome((), waiting, later)
+            return await self._deliver(go, waiting=waiting, later=later) if go else StepResult((), waiting, later)
         breaker = group.breaker
         if breaker is not self._breaker and breaker.is_open and not group.probing:
             group.waiting = True
-            return Outcome((), [group])
+            return StepResult((), [group])
         return await self._deliver(events, group, probes=breaker if group.probing else None)
 
     async def _deliver(
@@ -145,7 +145,7 @@ class Stage:
         probes: CircuitBreaker | None = None,
         waiting: Sequence[Group] = (),
         later: Sequence[Event] = (),
-    ) -> Outcome:
+    ) -> StepResult:
         """Try events that may be tried now; `probes` is the breaker of the destination that they probe. The groups that
         are `waiting` and the events to be tried `later` are added to the outcome."""
         known = group if group is not None and group.attempts else None
@@ -156,11 +156,11 @@ class Stage:
                 known.breaker.forget(known)
             if probes is not None:
                 probes.probed()
-            return Outcome(passed, waiting, [*untried, *later] if later else untried)
-        going_on, left, parked = list(passed), [*untried, *later], list(waiting)
-        held = await self._judge(events, attempt, known, parked, probes)
+            return StepResult(passed, waiting, [*untried, *later] if later else untried)
+        going_on, left, retried = list(passed), [*untried, *later], list(waiting)
+        held = await self._judge(events, attempt, known, retried, probes)
         # Where others of them are tried again later, these may stand behind those and have to wait with them.
-        while held and not parked:
+        while held and not retried:
             known = _joined(held)
             waiting_ids = {id(event) for event in known.events}
             known.events = [event for event in events if id(event) in waiting_ids]
@@ -169,17 +169,17 @@ class Stage:
             going_on += passed
             left = [*untried, *left]
             if failures:
-                held = await self._judge(known.events, attempt, known, parked, None)
+                held = await self._judge(known.events, attempt, known, retried, None)
             else:
                 known.breaker.forget(known)
                 held = []
         kept = {id(event) for event in going_on}
-        return Outcome([event for event in events if id(event) in kept], [*parked, *held], left)
+        return StepResult([event for event in events if id(event) in kept], [*retried, *held], left)
 
-    async def _lead_past(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> Outcome:
+    async def _lead_past(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> StepResult:
         """Put `own` through the step, and hand on the others of `events` as if they had been."""
         self._metrics.passed_over(len(events) - len(own))
-        outcome = await self.process(own, group) if own else Outcome(())
+        outcome = await self.process(own, group) if own else StepResult(())
         ended = {id(event) for event in own}.difference(map(id, outcome.passed))
         return outcome._replace(passed=[event for event in events if id(event) not in ended])
 
@@ -258,7 +258,7 @@ class Stage:
         events: Sequence[Event],
         attempt: _Attempt,
         known: Group | None,
-        parked: list[Group],
+        retried: list[Group],
         probes: CircuitBreaker | None,
     ) -> list[Group]:
         """Do with the failed events what the policy says; returns those that wait here until the sink is back."""
@@ -285,9 +285,9 @@ class Stage:
                 self._hold(judged, group, probing)
             if verdict is Verdict.HOLD:
                 group.waiting = judged is not self._breaker
-                (parked if group.waiting else held).append(group)
-            elif verdict in (Verdict.PARK, Verdict.ROTATE):
-                if verdict is Verdict.PARK and known is not None:
+                (retried if group.waiting else held).append(group)
+            elif verdict in (Verdict.RETRY, Verdict.ROTATE):
+                if verdict is Verdict.RETRY and known is not None:
                     if not group.witnessed:
                         breaker.complain(error)
                         self._tell(group)
@@ -296,13 +296,13 @@ class Stage:
                 group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
                 if verdict is Verdict.ROTATE:  # where nothing else is there to probe, it has the next turn, too
                     group.due = min(group.due, judged.probes_at)
-                parked.append(group)
+                retried.append(group)
             else:
                 breaker.forget(group)
                 if isinstance(error, Refused) and not error.local:
                     self._refused(destination, alone=verdict is Verdict.GIVE_UP and not worked)
                 if verdict is Verdict.SPLIT:
-                    parked += group.halves()
+                    retried += group.halves()
                 else:
                     given_up.append(group)
         if probing_sink:

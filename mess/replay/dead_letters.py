@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 
 from mess.errors import DeliveryError
 from mess.event import Event
-from mess.relay.dispatch import line
-from mess.replay.passage import Route, Traveller
+from mess.relay.dispatch import ordering_key
+from mess.replay.passage import ReplayedLetter, Route
 from mess.replay.routes import UNREADABLE, Kept, Way, Ways
 from mess.state.letters import DamagedLetter
 from mess.state.records import HISTORY, Attempt, DeadLetter, Pointer
@@ -122,9 +122,9 @@ class Replayer:
             else:
                 report.interrupted += left
 
-    async def _chunk(self, queue: Sequence[tuple[Pointer, Way]], report: Report) -> tuple[list[Traveller], int]:
+    async def _chunk(self, queue: Sequence[tuple[Pointer, Way]], report: Report) -> tuple[list[ReplayedLetter], int]:
         """The next letters, as many as a step is given at a time; and how many pointers that took."""
-        chunk: list[Traveller] = []
+        chunk: list[ReplayedLetter] = []
         size = looked_at = 0
         for pointer, way in queue:
             if size >= MINI_BATCH_BYTES:
@@ -141,10 +141,10 @@ class Replayer:
                 report.kept[obstacle] += 1
             else:
                 size += letter.size
-                chunk.append(Traveller(letter, _event(letter, whole=way.whole), way.first))
+                chunk.append(ReplayedLetter(letter, _event(letter, whole=way.whole), way.first))
         return chunk, looked_at
 
-    async def _settle(self, route: Route, chunk: Sequence[Traveller], report: Report) -> int:
+    async def _settle(self, route: Route, chunk: Sequence[ReplayedLetter], report: Report) -> int:
         """Write down what became of the chunk; returns how many it is through with."""
         delivered = [each.letter for each in chunk if each.done]
         failed = [_again(each, route) for each in chunk if each.error is not None]
@@ -177,24 +177,24 @@ def _event(letter: DeadLetter, *, whole: bool) -> Event:
     # The id as it was, not from the token: a large event that MongoDB had split has the token of its last part.
     event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
     event.replay = True
-    event.line = line(event, "document")
+    event.ordering_key = ordering_key(event, "document")
     if not whole:
         event.body = letter.body
     return event
 
 
-def _again(traveller: Traveller, route: Route) -> DeadLetter:
+def _again(replayed: ReplayedLetter, route: Route) -> DeadLetter:
     """The letter with a later word: the pipeline and step that failed now, the body as it entered that, one more
     attempt."""
-    letter, error = traveller.letter, traveller.error
+    letter, error = replayed.letter, replayed.error
     assert error is not None
     return replace(
         letter,
         pipeline=route.name,
-        step=route.names[traveller.at],
+        step=route.names[replayed.at],
         reason=str(error),
         error=type(error).__name__,
         attempts=letter.attempts + 1,
-        body=traveller.event.body,
+        body=replayed.event.body,
         history=(*letter.history, Attempt.failed(error))[-HISTORY:],
     )

@@ -33,8 +33,8 @@ from mess.relay.router import Claim
 from mess.relay.runner import FixedStreams, StreamRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.replay.bounded_source import BoundedSource
+from mess.replay.counts import ReplayCounts, only
 from mess.replay.filter import narrow
-from mess.replay.outcome import Outcome, only
 
 _ROUTED_BY = ("operationType", "ns", "to", "documentKey", "clusterTime")
 _MOST = 2**32 - 1
@@ -64,7 +64,7 @@ class OplogReplay:
     """Delivers changes again that MongoDB's oplog still holds, as a config asks for them, in order and with their ids.
 
     It needs the state for dead letters only, so that a relay of the config's name may run beside it. `outcome` counts
-    what becomes of the events; `stopping` tells that `stop` was called. Raises ConfigError when the config watches
+    what becomes of the events; `stopping` says whether `stop` was called. Raises ConfigError when the config watches
     nothing of the extent, or when a step's surroundings do not fit.
     """
 
@@ -82,7 +82,7 @@ class OplogReplay:
         self._client = client
         self._counting, self._delivering = Stopping(), Stopping()
         self._runners: list[StreamRunner] = []
-        self.outcome = Outcome()
+        self.outcome = ReplayCounts()
         self.stopping = False
 
     def stop(self) -> None:
@@ -110,7 +110,7 @@ class OplogReplay:
         await self._counting.unless(connect(self._client, preflight.verify))
         self._last = min(self._last, await self._counting.unless(explained(time_latest(self._client))))
         oldest = await self._counting.unless(self._oldest())
-        self.outcome = counted = Outcome()
+        self.outcome = counted = ReplayCounts()
         await self._run({name: [] for name in self._steps}, _to_count(self._plans), self._counting)
         if self.stopping:
             raise Halted
@@ -122,7 +122,7 @@ class OplogReplay:
 
         Returns early when `stop` is called (see `complete`), and raises whatever ends a relay (see `mess.errors`).
         """
-        self.outcome = Outcome(keeper)
+        self.outcome = ReplayCounts(keeper)
         await self._run(self._steps, self._plans, self._delivering)
 
     async def _run(self, steps: Steps, plans: Sequence[StreamPlan], stopping: Stopping) -> None:
@@ -161,11 +161,13 @@ class OplogReplay:
 
     async def _lost(self) -> HistoryLost:
         oldest = await self._oldest()
-        mend = "begin later"
+        remedy = "begin later"
         if oldest is not None:
             whole = written_time(oldest.as_datetime() + timedelta(seconds=1))
-            mend = f"it reaches back to {written_time(oldest.as_datetime())}. Begin there: --from {whole}"
-        return HistoryLost(f"MongoDB's oplog no longer holds the changes from {written_time(self.reached)} on; {mend}")
+            remedy = f"it reaches back to {written_time(oldest.as_datetime())}. Begin there: --from {whole}"
+        return HistoryLost(
+            f"MongoDB's oplog no longer holds the changes from {written_time(self.reached)} on; {remedy}"
+        )
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ _OUTAGE = 10
 
 
 @dataclass(slots=True, eq=False)
-class Traveller:
+class ReplayedLetter:
     """A dead letter's event on its way through a pipeline.
 
     `at` is the index of the step that it is to take next. In the end it is `done` (delivered, or dropped by a step), it
@@ -79,17 +79,17 @@ class Route:
         while self._open:
             await self._open.pop().close()
 
-    async def take(self, travellers: Sequence[Traveller], stopping: Callable[[], bool]) -> None:
+    async def take(self, replayed: Sequence[ReplayedLetter], stopping: Callable[[], bool]) -> None:
         """Put events through the steps, each from its own step on and all in the order given.
 
         Goes on to the end unless a sink is down or `stopping()`; events that have not failed yet and are not through
         then, are left in between.
         """
-        for each in travellers:
+        for each in replayed:
             each.done = each.at >= len(self.steps)
         for index, step in enumerate(self.steps):
             last = index + 1 == len(self.steps)
-            here = [each for each in travellers if each.at == index and not each.over]
+            here = [each for each in replayed if each.at == index and not each.over]
             if step.carries is not None:
                 _go_on([each for each in here if not step.carries(each.event)], last)
                 here = [each for each in here if each.at == index]
@@ -101,16 +101,16 @@ class Route:
                     return
                 await self._attempt(step, here[start : start + most], last=last)
 
-    def _reachable(self, step: Step, travellers: Sequence[Traveller]) -> list[Traveller]:
+    def _reachable(self, step: Step, replayed: Sequence[ReplayedLetter]) -> list[ReplayedLetter]:
         """Those that are not for a destination that is down, nor behind one that is."""
-        for each in travellers:
-            left = self._left.get(each.event.line) or self._down.get(_place(step, each.event))
+        for each in replayed:
+            left = self._left.get(each.event.ordering_key) or self._down.get(_place(step, each.event))
             if left is not None:
-                each.left = self._left[each.event.line] = left
-        return [each for each in travellers if each.left is None]
+                each.left = self._left[each.event.ordering_key] = left
+        return [each for each in replayed if each.left is None]
 
-    async def _attempt(self, step: Step, travellers: Sequence[Traveller], *, last: bool) -> None:
-        waiting = _runs(step, travellers)
+    async def _attempt(self, step: Step, replayed: Sequence[ReplayedLetter], *, last: bool) -> None:
+        waiting = _runs(step, replayed)
         while waiting and self.down is None:
             part = self._reachable(step, waiting.pop(0))
             if not part:
@@ -121,7 +121,9 @@ class Route:
             waiting[:0] = again
             _go_on(passed, last)
 
-    async def _process(self, step: Step, part: list[Traveller]) -> tuple[list[list[Traveller]], list[Traveller]]:
+    async def _process(
+        self, step: Step, part: list[ReplayedLetter]
+    ) -> tuple[list[list[ReplayedLetter]], list[ReplayedLetter]]:
         """One call of the step; returns those to try again, in parts, and those that go on."""
         try:
             passed = await step.process([each.event for each in part])
@@ -138,14 +140,14 @@ class Route:
             return self._fail(step, [(each, error) for each in part]), []
         return [], _going_on(part, passed)
 
-    def _fail(self, step: Step, failures: Sequence[tuple[Traveller, Exception]]) -> list[list[Traveller]]:
+    def _fail(self, step: Step, failures: Sequence[tuple[ReplayedLetter, Exception]]) -> list[list[ReplayedLetter]]:
         """Note who failed; returns the halves of those that were refused as one."""
-        together: dict[int, list[Traveller]] = {}
+        together: dict[int, list[ReplayedLetter]] = {}
         errors: dict[int, DeliveryError] = {}
-        for traveller, cause in failures:
-            together.setdefault(id(cause), []).append(traveller)
+        for replayed, cause in failures:
+            together.setdefault(id(cause), []).append(replayed)
             errors.setdefault(id(cause), classify(cause, step.unexpected))
-        again: list[list[Traveller]] = []
+        again: list[list[ReplayedLetter]] = []
         for key, group in together.items():
             error = errors[key]
             suspected = isinstance(error, EndpointDown) and error.event_may_be_cause
@@ -156,7 +158,7 @@ class Route:
                     continue
                 for each in group:
                     self._down[_place(step, each.event)] = error
-                    each.left = self._left[each.event.line] = error
+                    each.left = self._left[each.event.ordering_key] = error
             elif (suspected or isinstance(error, Refused)) and len(group) > 1:
                 middle = len(group) // 2
                 again += [group[:middle], group[middle:]]
@@ -171,27 +173,27 @@ def _place(step: Step, event: Event) -> str:
     return "" if step.destination is None else step.destination(event)
 
 
-def _runs(step: Step, travellers: Sequence[Traveller]) -> list[list[Traveller]]:
+def _runs(step: Step, replayed: Sequence[ReplayedLetter]) -> list[list[ReplayedLetter]]:
     """Events that may be tried together: of a document with events for two destinations, those for the first must be
     through before the next is tried."""
-    runs: list[list[Traveller]] = [[]]
+    runs: list[list[ReplayedLetter]] = [[]]
     places: dict[int, str] = {}
-    for each in travellers:
+    for each in replayed:
         place = _place(step, each.event)
-        if places.setdefault(each.event.line, place) != place:
+        if places.setdefault(each.event.ordering_key, place) != place:
             runs.append([])
-            places = {each.event.line: place}
+            places = {each.event.ordering_key: place}
         runs[-1].append(each)
     return runs
 
 
-def _go_on(travellers: Sequence[Traveller], last: bool) -> None:
-    for each in travellers:
+def _go_on(replayed: Sequence[ReplayedLetter], last: bool) -> None:
+    for each in replayed:
         each.at += 1
         each.done = last
 
 
-def _going_on(part: Sequence[Traveller], passed: Sequence[Event] | None) -> list[Traveller]:
+def _going_on(part: Sequence[ReplayedLetter], passed: Sequence[Event] | None) -> list[ReplayedLetter]:
     """Those of `part` that go on to the next step; the others were dropped, and are done."""
     if passed is None:
         return list(part)

@@ -39,15 +39,15 @@ class Unsettled(PyMongoError):
     """A write that neither succeeded nor says why; it is tried again."""
 
 
-async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: float) -> T:
-    """Await `operation()` again and again while MongoDB fails over, for up to `patience` seconds.
+async def persist(what: str, operation: Callable[[], Awaitable[T]], retry_for: float) -> T:
+    """Await `operation()` again and again while MongoDB fails over, for up to `retry_for` seconds.
 
     `operation` must be idempotent: an attempt that seemed to fail may have been carried out. `what` completes
     "cannot …". The last attempt may take as long as the driver needs to notice that a server hangs (about 30 s).
     Raises StateError from the driver's error; errors that are not the driver's pass through.
     """
     clock = asyncio.get_running_loop().time
-    deadline = clock() + patience
+    deadline = clock() + retry_for
     pause = 0.0
     while True:
         try:
@@ -57,11 +57,11 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], patience: fl
         except PyMongoError as error:
             raise_if_cancelled()
             if not _may_pass(error):
-                raise StateError(f"cannot {what}: {brief(error).rstrip('.')}{mend(error)}") from error
+                raise StateError(f"cannot {what}: {brief(error).rstrip('.')}{hint(error)}") from error
             pause = min(_LONGEST_PAUSE, pause * 2 or _warn(what, error))
             if clock() + pause > deadline:
                 raise StateError(
-                    f"cannot {what}: the state's MongoDB has been failing for {patience:.0f} s: {brief(error)}"
+                    f"cannot {what}: the state's MongoDB has been failing for {retry_for:.0f} s: {brief(error)}"
                 ) from error
         await asyncio.sleep(pause * random.uniform(0.5, 1.0))
 
@@ -71,7 +71,7 @@ def is_refusal(error: BaseException | None) -> bool:
     return bool(_REFUSED & _codes(error))
 
 
-def mend(error: BaseException | None) -> str:
+def hint(error: BaseException | None) -> str:
     """What the user can do about a refusal; empty for other errors."""
     if not is_refusal(error):
         return ""

@@ -27,13 +27,13 @@ class MongoStore(StateStore):
     """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps` and `relays` of a database.
 
     `database` is PyMongo's async handle or Motor's; its client is the caller's to connect and to close. Everything is
-    written with majority write concern. `patience` is for how many seconds a failing write is tried again, so that an
+    written with majority write concern. `retry_for` is for how many seconds a failing write is tried again, so that an
     election does not stop the relay.
     """
 
-    def __init__(self, database: Any, relay: str, *, patience: float = 60.0) -> None:
+    def __init__(self, database: Any, relay: str, *, retry_for: float = 60.0) -> None:
         super().__init__(relay)
-        self._patience = patience
+        self._retry_for = retry_for
         self._name = database.name
         # Whatever the url says: state must be read where it was written, and survive the loss of a primary.
         options = {
@@ -43,20 +43,20 @@ class MongoStore(StateStore):
             "write_concern": WriteConcern("majority", wtimeout=_WRITE_TIMEOUT_MS),
         }
         self._relays = database.get_collection("relays", **options)
-        self._lease = MongoLease(database, relay, patience)
+        self._lease = MongoLease(database, relay, retry_for)
         self._gaps = database.get_collection("gaps", **options)
         self._positions = MongoPositions(
             self._relays,
             database.get_collection("checkpoints", **options),
             relay,
-            patience,
+            retry_for,
             f"{database.name}.checkpoints",
         )
         self._letters = MongoLetters(
             database.get_collection("dead_letters", **options),
             database.get_collection("dead_letter_chunks", **options),
             relay,
-            patience,
+            retry_for,
         )
 
     async def open(self, *, lasting: bool = True) -> None:
@@ -151,7 +151,7 @@ class MongoStore(StateStore):
         """Nothing to do: the client is the caller's."""
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        return await persist(what, operation, self._patience)
+        return await persist(what, operation, self._retry_for)
 
 
 def _gap(document: Mapping[str, Any]) -> Gap:

@@ -39,10 +39,10 @@ class _Beat:
 class MongoLease(Lease):
     """The field `beat` of the relay's document in the collection `relays` of `database`."""
 
-    def __init__(self, database: Any, relay: str, patience: float) -> None:
+    def __init__(self, database: Any, relay: str, retry_for: float) -> None:
         super().__init__(relay)
         self._database = database
-        self._patience = patience
+        self._retry_for = retry_for
         self._majority = database.get_collection("relays", write_concern=WriteConcern("majority", wtimeout=10_000))
         # A beat that is lost with a primary is replaced by the next one; it need not wait for secondaries.
         self._one = database.get_collection("relays", write_concern=WriteConcern(1))
@@ -125,7 +125,7 @@ class MongoLease(Lease):
         return observed >= (observe if beat.overdue else ALIVE_SECONDS)
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        return await persist(what, operation, self._patience)
+        return await persist(what, operation, self._retry_for)
 
 
 def _presence(beat: Any, now: datetime) -> Presence | None:

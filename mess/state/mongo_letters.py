@@ -30,11 +30,11 @@ class MongoLetters:
     content it belongs to: a letter is replaced by first adding its new chunks, then switching to their version.
     """
 
-    def __init__(self, letters: Any, chunks: Any, relay: str, patience: float) -> None:
+    def __init__(self, letters: Any, chunks: Any, relay: str, retry_for: float) -> None:
         self._letters = letters
         self._chunks = chunks
         self._relay = relay
-        self._patience = patience
+        self._retry_for = retry_for
 
     async def open(self) -> None:
         """Make the indexes; without the privilege to, listings are slower."""
@@ -215,7 +215,7 @@ class MongoLetters:
         return name_of(self._relay, id)
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        return await persist(what, operation, self._patience)
+        return await persist(what, operation, self._retry_for)
 
 
 async def _aggregated(collection: Any, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -37,11 +37,11 @@ class MongoPositions:
     conditional on `generation`, the relay's epoch.
     """
 
-    def __init__(self, relays: Any, checkpoints: Any, relay: str, patience: float, place: str) -> None:
+    def __init__(self, relays: Any, checkpoints: Any, relay: str, retry_for: float, place: str) -> None:
         self._relays = relays
         self._checkpoints = checkpoints
         self._relay = relay
-        self._patience = patience
+        self._retry_for = retry_for
         self._place = place
 
     async def epochs(self) -> tuple[int, int]:
@@ -197,7 +197,7 @@ class MongoPositions:
         )
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
-        return await persist(what, operation, self._patience)
+        return await persist(what, operation, self._retry_for)
 
 
 def _newest(documents: Iterable[Mapping[str, Any]]) -> int:

@@ -30,14 +30,14 @@ _log = logging.getLogger("mess.state")
 class SqliteStore(StateStore):
     """State in an SQLite file, with the promises of `MongoStore`: WAL, and each write on disk before it is reported.
 
-    `path` is the file; its folder must be there. All work is done on one thread of the store's own. `patience` is for
+    `path` is the file; its folder must be there. All work is done on one thread of the store's own. `retry_for` is for
     how many seconds a write waits for another process, such as the command line, that holds the file.
     """
 
-    def __init__(self, path: str | Path, relay: str, *, patience: float = 60.0) -> None:
+    def __init__(self, path: str | Path, relay: str, *, retry_for: float = 60.0) -> None:
         super().__init__(relay)
         self._path = Path(path)
-        self._patience = patience
+        self._retry_for = retry_for
         self._thread: ThreadPoolExecutor | None = None
         self._connection: sqlite3.Connection | None = None
         self._files: OpenFiles | None = None
@@ -62,12 +62,12 @@ class SqliteStore(StateStore):
             _log.warning("created a new state file %s; it holds no positions", self._path)
 
     def _connect(self) -> sqlite3.Connection:
-        connection = connect(self._path, self._patience)
+        connection = connect(self._path, self._retry_for)
         self._files = OpenFiles(self._path)
         return connection
 
     def _look(self) -> sqlite3.Connection:
-        return connect(self._path, self._patience, lasting=False)
+        return connect(self._path, self._retry_for, lasting=False)
 
     async def take_over(self) -> int:
         self._epoch = await self._write(lambda db: progress.take_over(db, self.relay))

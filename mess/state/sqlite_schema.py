@@ -59,13 +59,13 @@ CREATE TABLE IF NOT EXISTS gap_records (
 """
 
 
-def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Connection:
+def connect(path: Path, retry_for: float, *, lasting: bool = True) -> sqlite3.Connection:
     """Open the file, making it and its tables where they are missing.
 
     Without `lasting` the file stays as it is: what is missing is there for this connection only, inside a transaction
     that ends, without effect, when the connection is closed. It keeps others from writing; close it soon.
 
-    Raises StateError, with the mend, when it cannot be made, written or understood.
+    Raises StateError, with the remedy, when it cannot be made, written or understood.
     """
     if not path.parent.is_dir():
         raise StateError(f"state.url: the folder {path.parent} of {path.name} does not exist; create it")
@@ -79,7 +79,7 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
             _create_private(real)
         # Used by one thread, though not by the one that a test or a shutdown may close it from.
         place = path if lasting or path.exists() else ":memory:"
-        db = sqlite3.connect(place, timeout=patience, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(place, timeout=retry_for, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
         raise StateError(f"state.url: {path} cannot be opened: {error}") from error
     try:
@@ -97,8 +97,8 @@ def connect(path: Path, patience: float, *, lasting: bool = True) -> sqlite3.Con
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
-            mend = remedy(error, path) or "; see that it is the relay's, or choose another"
-            raise StateError(f"state.url: {path} cannot be used: {error}{mend}") from error
+            hint = remedy(error, path) or "; see that it is the relay's, or choose another"
+            raise StateError(f"state.url: {path} cannot be used: {error}{hint}") from error
         raise
     return db
 

@@ -55,7 +55,7 @@ class StateStore(ABC):
         """Get ready, and make sure that state can be written.
 
         Without `lasting` nothing is created or changed, and the store can only be read: for those who look.
-        Raises NotPermitted where MongoDB's user may not write, StateError for all else; both say how to mend it.
+        Raises NotPermitted where MongoDB's user may not write, StateError for all else; both says how to fix it.
         """
 
     @property

@@ -80,7 +80,7 @@ class Step(ABC):
         """Try whether the step could do its work now, without delivering anything; called after `open`, at any time.
 
         Returns what was found in a few words (`http://orders.internal answers`), None where there is nothing to try.
-        Raises DeliveryError, with the mend in its message, when it could not. Must not say a secret.
+        Raises DeliveryError, with the remedy in its message, when it could not. Must not say a secret.
         """
         return None
 

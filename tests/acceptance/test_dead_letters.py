@@ -61,7 +61,7 @@ def given_up(relay: Running) -> int:
 
 
 async def test_replay_beside_a_running_relay(config: Path, db: Db, receiver: Receiver) -> None:
-    """Listed, shown, and, once the receiver is mended, delivered with the same id and said to be replayed."""
+    """Listed, shown, and, once the receiver is fixed, delivered with the same id and said to be replayed."""
     async with running(config) as relay:
         first = await refused(relay, receiver, db, 3)
         ids = [request.headers["webhook-id"] for request in first]

@@ -1,4 +1,4 @@
-"""What a user sees of a sink that will not do: one line with the mend, at `mess check` and at the start."""
+"""What a user sees of a sink that will not do: one line with the remedy, at `mess check` and at the start."""
 
 from __future__ import annotations
 

@@ -248,7 +248,7 @@ def check_knocking(delivery: Delivery) -> None:
             number = bisect_left(released, down.ended - 1e-6)
             knocks = _between(begins, down.ended + 1e-6, released[number] if number < len(released) else inf)
             for before, after in pairwise(knocks[:9]):
-                assert before.ended <= after.began, "two knock at a time"
+                assert before.ended <= after.began, "two probe at a time"
                 assert after.began - before.ended >= probe["first"] - 1e-6, "knocks at once again"
 
 

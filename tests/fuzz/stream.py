@@ -15,7 +15,7 @@ from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.steps.base import Step
@@ -33,8 +33,8 @@ class Stream:
         self._stopping = Stopping()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         metrics = Metrics("generated")
-        stages = [
-            Stage(
+        runners = [
+            StepRunner(
                 step,
                 StepSpec.model_validate({"name": f"step {number}", **options}),
                 "top level",
@@ -45,14 +45,16 @@ class Stream:
             for number, (step, options) in enumerate(steps)
         ]
         begin = Timestamp(1, 1)
-        pipelines = {"top level": Pipeline("top level", stages)}
+        pipelines = {"top level": Pipeline("top level", runners)}
         router = ScopeRouter(
             config, Claim(lambda namespace: begin, lambda namespace: begin), begin, pipelines, self._lane, 1000
         )
         self._dispatcher = Dispatcher(self.window, router)
 
     def _lane(self, pipeline: Pipeline) -> Lane:
-        return Lane(pipeline, self._done, stopping=self._stopping, hungry=self._dispatcher.hungry, failed=self._failed)
+        return Lane(
+            pipeline, self._done, stopping=self._stopping, wants_more=self._dispatcher.wants_more, failed=self._failed
+        )
 
     def _failed(self, error: BaseException) -> None:
         self._stopping.set()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mess.errors import BatchError, Refused
 from mess.event import Event
-from mess.relay.dispatch import line
+from mess.relay.dispatch import ordering_key
 from mess.steps.queue.step import Queue, QueueConfig
 from tests.fuzz.profiles import examples
 from tests.fuzz.strategies import changes, decoded
@@ -77,7 +77,7 @@ def up_to(last: bytes, subscriber: Subscriber) -> Sequence[bytes]:
 def numbered(change: dict[str, Any], number: int) -> Event:
     """The event of a change, with an id that no other has: brokers drop what has one that they know."""
     event = decoded({**change, "_id": {"_data": f"{number:08X}"}})
-    event.line = line(event, "document")
+    event.ordering_key = ordering_key(event, "document")
     return event
 
 

@@ -115,12 +115,12 @@ def deliver(world: World, *kinds: str) -> list[Delivery]:
     lines = count(KEYS)
 
     # The hashes of texts, and with them the lanes, would be others in each run.
-    def line(event: Event, order: str) -> int:
+    def ordering_key(event: Event, order: str) -> int:
         if event.key is None:
             return 0
         return event.key["_id"] if order == "document" else next(lines)
 
-    with patch.object(dispatch, "line", line):
+    with patch.object(dispatch, "ordering_key", ordering_key):
         return clock.run(_deliver(world, kinds))
 
 

@@ -17,7 +17,7 @@ from mess.errors import BatchError, Refused
 from mess.event import Event
 from mess.formats.envelope import Envelope, Format
 from mess.formats.java_json import strict
-from mess.relay.dispatch import key_hash, line
+from mess.relay.dispatch import id_hash, ordering_key
 from mess.state.letters import pack, unpack
 from mess.state.store import DeadLetter
 from mess.steps.base import Context, Step
@@ -123,8 +123,8 @@ def keys_of(value: Any) -> list[str]:
 def test_an_event_has_a_line_in_every_order_and_the_same_one_when_it_is_read_again(event: Event) -> None:
     again = Event(bson.decode(bson.encode(event.change), LENIENT), event.namespace)
     for order in ("document", "collection"):
-        assert line(event, order) == line(again, order)
-    line(event, "none")
+        assert ordering_key(event, order) == ordering_key(again, order)
+    ordering_key(event, "none")
 
 
 @examples(150)
@@ -133,7 +133,7 @@ def test_equal_ids_share_a_line(value: Any) -> None:
     """As MongoDB sends an id, however often it is decoded; also where Python holds it for unequal to itself."""
     raw = bson.encode({"_id": value})
     one, other = (bson.decode(raw, LENIENT) for _ in range(2))
-    assert key_hash(one) == key_hash(other)
+    assert id_hash(one) == id_hash(other)
 
 
 @examples(100)

@@ -8,7 +8,7 @@ from typing import Any
 from bson import ObjectId, Timestamp
 
 from mess.event import Event, Namespace
-from mess.relay.dispatch import line
+from mess.relay.dispatch import ordering_key
 from mess.state.store import DeadLetter
 from mess.steps.base import Sink
 
@@ -37,7 +37,7 @@ def make_event(
         change["documentKey"] = document_key
         change["fullDocument"] = {**document_key, "n": number}
     event = Event(change, namespace, size)
-    event.line = line(event, "document")
+    event.ordering_key = ordering_key(event, "document")
     return event
 
 

@@ -15,7 +15,7 @@ _METHOD = re.compile(r"""^(?:async\s+|get\s+|set\s+|\*\s*)*(?:["'][^"']*["']|[\w
 _HOOKS = ("changeHook", "change_hook")
 
 
-def advice(tokens: Sequence[Token], path: Path = ()) -> str:
+def suggestion(tokens: Sequence[Token], path: Path = ()) -> str:
     """What some code at a path is, and how to write it instead. No text of the code itself: it may hold a secret."""
     code = " ".join(token.text for token in tokens if token.kind not in ("string", "regex"))
     if is_function(tokens):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mess.config.js.code import advice, is_function
+from mess.config.js.code import is_function, suggestion
 from mess.config.js.parts import CLOSING, Code, Scan, Unreadable, begins_value, plain_value, shown, unexpected
 from mess.config.js.tokens import NO_LITERAL, Token, literal
 
@@ -58,7 +58,7 @@ class Scanner:
                 end = self._statement_end()
                 code = self._tokens[self._at : end]
                 self._at = max(end, self._at + 1)
-                self.scan.mistakes.append((advice(code) if first else _behind(code), token.line))
+                self.scan.mistakes.append((suggestion(code) if first else _behind(code), token.line))
                 if len(self.scan.mistakes) >= _MOST_MISTAKES:
                     return False
         if first and not self.scan.mistakes:
@@ -178,4 +178,4 @@ class Scanner:
 def _behind(code: list[Token]) -> str:
     if code and code[0].text in CLOSING.values():
         return f"{code[0].text} closes nothing"
-    return advice(code) if is_function(code) else "only one object is read; put everything into it"
+    return suggestion(code) if is_function(code) else "only one object is read; put everything into it"

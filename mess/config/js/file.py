@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mess.config.document import MAX_DEPTH, MAX_NODES, Document, Path
-from mess.config.js.code import advice
+from mess.config.js.code import suggestion
 from mess.config.js.data import Scanner
 from mess.config.js.parts import Code, Scan, Unreadable, unexpected
 from mess.config.js.tokens import NO_LITERAL, Token, tokenize
@@ -36,7 +36,7 @@ def read_js(text: str, document: Document) -> None:
         # The functions before that place are reported all the same.
         for token, word in scanner.scan.tokens:
             if isinstance(word, Code):
-                document.report(advice(word.tokens), line=token.line)
+                document.report(suggestion(word.tokens), line=token.line)
     for message, line in scanner.scan.mistakes:
         document.report(message, line=line)
 
@@ -56,7 +56,7 @@ class _Builder:
             raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", token.line)
         self._document.values[path] = token.line
         if isinstance(word, Code):
-            self._document.reject(advice(word.tokens, path), path, token.line)
+            self._document.reject(suggestion(word.tokens, path), path, token.line)
             return None
         if word is not NO_LITERAL:
             return word
@@ -73,7 +73,7 @@ class _Builder:
             key, name = self._next()
             self._expect(":")
             if isinstance(name, Code):
-                document.report(advice(name.tokens, path), path, key.line)
+                document.report(suggestion(name.tokens, path), path, key.line)
                 self._next()  # the code again, as the value
             else:
                 if name in found:

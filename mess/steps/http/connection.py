@@ -1,4 +1,4 @@
-"""Connections to an endpoint: whether one can be made, and why it cannot, in words that say how to mend it."""
+"""Connections to an endpoint: whether one can be made, and why it cannot, in words that says how to fix it."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ _PUBLIC = frozenset({"audience", "resource"})  # names of what a token is for (R
 _TAKEN = frozenset({"grant_type", "client_id", "client_secret", "scope"})
 
 # RFC 6749, 5.2
-_MENDS = {
+_REMEDIES = {
     "invalid_client": "it does not accept client_id and client_secret, or not in this way (client_auth)",
     "unauthorized_client": "it does not let this client have a token by its credentials alone; allow it there",
     "invalid_scope": "it does not give this client this scope; are scope and parameters right?",
@@ -88,8 +88,8 @@ class OAuth2(BaseModel):
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_TAKEN & set(value)):
-            mend = "there are options for them, and grant_type is always client_credentials"
-            raise ValueError(f"{', '.join(taken)} cannot stand here: {mend}")
+            remedy = "there are options for them, and grant_type is always client_credentials"
+            raise ValueError(f"{', '.join(taken)} cannot stand here: {remedy}")
         return value
 
 
@@ -223,8 +223,8 @@ class Tokens:
         """Why there is no token, in the token endpoint's words, and what to do about it."""
         text = f"it answers {code}" + (f" ({description})" if description else "")
         text = re.sub(r"[^ -~]", "?", beginning(text, _SHOWN))
-        mend = _MENDS.get(str(code))
-        return f"{text}: {mend}" if mend else text
+        remedy = _REMEDIES.get(str(code))
+        return f"{text}: {remedy}" if remedy else text
 
     def _down(self, reason: str, wait: float | None = None) -> EndpointDown:
         return EndpointDown(f"no token from {self.origin}: {reason}", wait, shared=True)

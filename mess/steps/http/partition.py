@@ -78,7 +78,7 @@ def _sorted(
     at_least: dict[int, int] = {}
     stuck: set[int] = set()
     for index, event in enumerate(events):
-        if event.line in stuck:
+        if event.ordering_key in stuck:
             found.untried.append(index)
             continue
         try:
@@ -86,14 +86,14 @@ def _sorted(
             body = event.encode(encode)
         except Exception as error:
             found.errors[index] = _refused(error)
-            stuck.add(event.line)
+            stuck.add(event.ordering_key)
             continue
         at = latest.get(where, -1)
-        if at < at_least.get(event.line, 0) or _is_full(parts[at], body, max_events, max_bytes):
+        if at < at_least.get(event.ordering_key, 0) or _is_full(parts[at], body, max_events, max_bytes):
             at = latest[where] = len(parts)
             parts.append(Part(where))
         parts[at].add(index, body)
-        at_least[event.line] = at
+        at_least[event.ordering_key] = at
     return found
 
 

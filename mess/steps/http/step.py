@@ -225,9 +225,9 @@ class Http(Sink):
         for part in found.parts:
             bodies = part.bodies
             if failed:
-                late = {index for index in bodies if part.url in failed or events[index].line in stuck}
+                late = {index for index in bodies if part.url in failed or events[index].ordering_key in stuck}
                 untried += late
-                stuck.update(events[index].line for index in late)
+                stuck.update(events[index].ordering_key for index in late)
                 bodies = {index: body for index, body in bodies.items() if index not in late}
             if bodies:
                 try:
@@ -235,7 +235,7 @@ class Http(Sink):
                 except DeliveryError as error:
                     errors |= dict.fromkeys(bodies, error)
                     failed.add(part.url)
-                    stuck.update(events[index].line for index in bodies)
+                    stuck.update(events[index].ordering_key for index in bodies)
         causes = list(errors.values())
         if len(causes) == len(events) and all(cause is causes[0] for cause in causes):
             raise causes[0]

@@ -31,7 +31,7 @@ class UrlTemplate:
     """A URL in whose path and query `{…}` stands for a value of the event, as in `mess.formats.template.Template`.
 
     A value in the path is percent-encoded so that it cannot leave its segment, one in the query so that it cannot leave
-    its parameter's value. `constant` tells whether all events go to the same URL, which then is `url`. `origin` is the
+    its parameter's value. `constant` says whether all events go to the same URL, which then is `url`. `origin` is the
     part that every event has in common and that says whom to connect to: scheme, host and port, with user and password
     where they are given.
     Raises ValueError for a text that is no http or https URL, is longer than `LONGEST`, or has a placeholder elsewhere.

@@ -18,7 +18,7 @@ class Message(NamedTuple):
 
     `id` is the event's, for the broker's own field for duplicates, or a header of its own. `target` is the topic,
     stream, queue or subject. `key` is what the broker partitions and orders by, None for events of no document. `body`
-    is what is sent; `deleted` tells that the event was a document's deletion. `headers` are in order.
+    is what is sent; `deleted` says whether the event was a document's deletion. `headers` are in order.
     """
 
     id: str
@@ -36,7 +36,7 @@ class BrokerOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     def unfit_header(self, name: str) -> str | None:
-        """Why no message can have a header of this name, and the mend; None when it can."""
+        """Why no message can have a header of this name, and the remedy; None when it can."""
         if any(character in name for character in "\r\n\0"):
             return "a header's name holds no line breaks and null characters"
         return None if name else "a header needs a name"
@@ -95,7 +95,7 @@ class Broker(ABC):
     async def check(self, targets: Sequence[str]) -> str:
         """Connect, log in, and look for `targets` (those that are known beforehand), without publishing anything.
 
-        Returns what was found in a few words. Raises DeliveryError with the mend in its message.
+        Returns what was found in a few words. Raises DeliveryError with the remedy in its message.
         """
 
     @abstractmethod

@@ -27,7 +27,7 @@ class Confirms:
         self._failures: dict[int, DeliveryError] = {}
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def settle(self, index: int, failure: DeliveryError | None = None) -> None:
+    def resolve(self, index: int, failure: DeliveryError | None = None) -> None:
         """The broker has confirmed a message, or it has failed."""
         if failure is not None:
             self._failures[index] = failure

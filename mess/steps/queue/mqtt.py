@@ -117,7 +117,7 @@ class MqttBroker(Broker):
                     properties = self._properties(message)
                     sent = client.publish(message.target, message.body, _AT_LEAST_ONCE, retain, properties)
                 except ValueError as error:  # nothing of it has been sent
-                    confirms.settle(index, Refused(f"{self._about} cannot be sent it: {error}", local=True))
+                    confirms.resolve(index, Refused(f"{self._about} cannot be sent it: {error}", local=True))
                 else:
                     numbers.append(sent.mid)
                     self._waiting[sent.mid] = (confirms, index)
@@ -188,7 +188,7 @@ class MqttBroker(Broker):
             raise unreachable(self._about, f"{self._host}:{self._port}", error) from error
         if reason.is_failure:
             _end(client)
-            raise EndpointDown(f"{self._about} does not let us in: {reason}; mend the user and password in the url")
+            raise EndpointDown(f"{self._about} does not let us in: {reason}; fix the user and password in the url")
         return client, properties
 
     def _make(self, greeting: asyncio.Future[tuple[Any, Any]]) -> Client:
@@ -230,7 +230,7 @@ class MqttBroker(Broker):
     def _on_publish(self, _client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
         confirms, index = self._waiting.pop(number, (None, 0))
         if confirms is not None:
-            confirms.settle(index, self._failure(reason) if reason.is_failure else None)
+            confirms.resolve(index, self._failure(reason) if reason.is_failure else None)
 
     def _failure(self, reason: Any) -> DeliveryError:
         text = f"{self._about}: {reason}"

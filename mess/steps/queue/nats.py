@@ -133,7 +133,7 @@ class NatsBroker(Broker):
             for index, message in enumerate(messages):
                 headers = _headers(message)
                 if (refusal := _unfit(message, headers, most)) is not None:
-                    confirms.settle(index, Refused(f"{self._about}: {refusal}", local=True))
+                    confirms.resolve(index, Refused(f"{self._about}: {refusal}", local=True))
                     continue
                 number = next(self._numbers)
                 numbers.append(number)
@@ -278,7 +278,7 @@ class NatsBroker(Broker):
                 )
         except APIError as error:
             text = f"{self._about}: the stream {wanted.name} cannot be made: {error.description}"
-            raise EndpointDown(f"{text}; mend nats: {{stream: …}}, or make it yourself") from error
+            raise EndpointDown(f"{text}; fix nats: {{stream: …}}, or make it yourself") from error
 
     async def _on_answer(self, answer: Any) -> None:
         number = answer.subject.rpartition(".")[2]
@@ -288,11 +288,11 @@ class NatsBroker(Broker):
         if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
             # So it is too while a stream's leader is being elected: only what happens to others tells.
             subject = confirms.messages[index].target
-            confirms.settle(
+            confirms.resolve(
                 index, Ambiguous(f"{self._about} has no stream at present that takes the subject {subject}; make one")
             )
             return
-        confirms.settle(index, self._outcome(answer.data))
+        confirms.resolve(index, self._outcome(answer.data))
 
     def _outcome(self, answer: bytes) -> DeliveryError | None:
         """What JetStream's answer to a publication means; None when the message is stored."""
@@ -319,7 +319,7 @@ class NatsBroker(Broker):
         for number, (confirms, index) in list(self._waiting.items()):
             if confirms.messages[index].target == subject:
                 del self._waiting[number]
-                confirms.settle(index, failure)
+                confirms.resolve(index, failure)
 
     def _fail(self, failure: DeliveryError) -> None:
         waiting = {id(confirms): confirms for confirms, _ in self._waiting.values()}
@@ -368,7 +368,7 @@ def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | Non
 def _why(error: Exception | None) -> str:
     text = str(error) or type(error).__name__
     if "Authorization" in text:
-        return f"{text}; mend the user and password, or the token, in the url, or nats: {{credentials: …}}"
+        return f"{text}; fix the user and password, or the token, in the url, or nats: {{credentials: …}}"
     if isinstance(error, ConnectionResetError):
         return f"{text}; does the server ask for a client's certificate? See client_certificate"
     return text

@@ -86,8 +86,8 @@ class RabbitBroker(Broker):
                 path = parts.path if parts.path != "/" else ""
                 one = pika.URLParameters(parts._replace(netloc=at + host, path=path).geturl())
             except (ValueError, TypeError) as error:
-                mend = "write it like amqp://user:password@host:5672/vhost"
-                raise ConfigError([Problem(f"RabbitMQ's client does not accept the url; {mend}", "url")]) from error
+                remedy = "write it like amqp://user:password@host:5672/vhost"
+                raise ConfigError([Problem(f"RabbitMQ's client does not accept the url; {remedy}", "url")]) from error
             if parts.scheme == "amqps":
                 one.ssl_options = pika.SSLOptions(around.tls.context, one.host)
             one.client_properties = {"connection_name": "mess"}
@@ -272,7 +272,7 @@ class _Channel:
                 publish(exchange, message.target, message.body, self._properties(message), mandatory)
             except (AMQPError, ValueError) as error:  # nothing of it has been sent
                 reason = f"{self._about} cannot be sent it: {type(error).__name__}: {error}"
-                confirms.settle(index, Refused(reason, local=True))
+                confirms.resolve(index, Refused(reason, local=True))
             else:
                 self._sent += 1
                 self._waiting[self._sent] = index
@@ -325,7 +325,7 @@ class _Channel:
         for tag in tags:
             index = waiting.pop(tag, None)
             if confirms is not None and index is not None:
-                confirms.settle(index, failure or self._returned.get(index))
+                confirms.resolve(index, failure or self._returned.get(index))
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: Any) -> None:
         """Told before the message's confirmation."""
@@ -353,12 +353,12 @@ class _Channel:
         one_topic = code == _ACCESS_REFUSED and "to topic" in text
         if one_topic or (publishing and code == _PRECONDITION_FAILED):
             return Refused(told)
-        mends = {
-            _NOT_FOUND: "make it, or mend the name" if publishing else "make it, or mend the name; or see `declare`",
+        remedies = {
+            _NOT_FOUND: "make it, or fix the name" if publishing else "make it, or fix the name; or see `declare`",
             _ACCESS_REFUSED: "let the url's user do that",
             _PRECONDITION_FAILED: "it is there already, and another one: delete it, or leave out `declare`",
         }
-        return EndpointDown(f"{told}; {mends[code]}" if code in mends else told)
+        return EndpointDown(f"{told}; {remedies[code]}" if code in remedies else told)
 
 
 def _failed(about: str, hosts: str, failure: Any) -> EndpointDown:

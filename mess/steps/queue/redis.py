@@ -49,7 +49,7 @@ _WORDS = {
     "TryAgainError": "TRYAGAIN",
 }
 _CLUSTER = "it is a node of a Redis Cluster, over which one transaction cannot spread: name a server that is none"
-_MENDS = {
+_REMEDIES = {
     "ASK": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
     "MOVED": _CLUSTER,
@@ -168,8 +168,8 @@ class RedisBroker(Broker):
         except exceptions.RedisError as error:
             code = _code(error)
             if code in _DOWN:
-                mend = _MENDS.get(code)
-                raise EndpointDown(f"redis at {self._name}: {error}{f'; {mend}' if mend else ''}") from error
+                remedy = _REMEDIES.get(code)
+                raise EndpointDown(f"redis at {self._name}: {error}{f'; {remedy}' if remedy else ''}") from error
             raise Refused(f"redis at {self._name}: {error}") from error
 
 

@@ -228,11 +228,13 @@ class Queue(Sink):
         untried: list[int] = []
         stuck: set[int] = set()
         for turn in _turns(events, messages):
-            ready = {index: messages[index] for index in turn if events[index].line not in stuck}
+            ready = {index: messages[index] for index in turn if events[index].ordering_key not in stuck}
             untried += [index for index in turn if index not in ready]
             failures = await self._publish(ready)
             errors |= failures
-            stuck.update(events[index].line for index, error in failures.items() if not isinstance(error, Refused))
+            stuck.update(
+                events[index].ordering_key for index, error in failures.items() if not isinstance(error, Refused)
+            )
         return untried
 
     async def _publish(self, messages: Mapping[int, Message]) -> Mapping[int, DeliveryError]:
@@ -291,7 +293,7 @@ def _target_of(namespace: Namespace) -> str:
 def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:
     """Events, by index, in turns that hold none twice that must keep their order: the first of each line, the second of
     each, and so on."""
-    lines = [events[index].line for index in indexes]
+    lines = [events[index].ordering_key for index in indexes]
     if len(set(lines)) == len(lines):
         return [list(indexes)]
     turns: list[list[int]] = []

@@ -60,7 +60,7 @@ async def test_a_batch_with_one_bad_event(lab: Lab) -> None:
     assert letter.history[-1].response == "no"
 
 
-async def test_after_a_function_was_mended(lab: Lab) -> None:
+async def test_after_a_function_was_fixed(lab: Lab) -> None:
     """The event goes through it again, and on to the receiver."""
     options: dict[str, Any] = {"plugins": {"enrich": "mine:enrich"}, "pipeline": ["enrich", lab.http]}
     lab.write("def enrich(event, config, context):\n    raise KeyError('total')\n", "mine.py")
@@ -70,8 +70,8 @@ async def test_after_a_function_was_mended(lab: Lab) -> None:
             assert relay.starting is None
     assert letters[0].step == "enrich"
     # In a file of another name, as this process has the first one loaded.
-    lab.write("def enrich(event, config, context):\n    return {'key': event['documentKey']['_id']}\n", "mended.py")
-    options["plugins"] = {"enrich": "mended:enrich"}
+    lab.write("def enrich(event, config, context):\n    return {'key': event['documentKey']['_id']}\n", "fixed.py")
+    options["plugins"] = {"enrich": "fixed:enrich"}
     assert (await replay(lab, **options)).complete
     [request] = lab.receiver.requests
     assert request.json == {"key": 1}

@@ -79,7 +79,7 @@ def _step_down(url: str) -> None:
 async def test_an_election_does_not_stop_the_relay(replica_set: Any, database_name: str) -> None:
     """Checkpoints and dead letters written while there is no primary are stored once there is one."""
     async with AsyncMongoClient(replica_set.url, serverSelectionTimeoutMS=1000) as client:
-        store = MongoStore(client[database_name], "mess", patience=60)
+        store = MongoStore(client[database_name], "mess", retry_for=60)
         await store.open()
         epoch = await store.take_over()
         await store.arrange([], [])
@@ -95,7 +95,7 @@ async def test_an_election_does_not_stop_the_relay(replica_set: Any, database_na
 async def test_an_outage_ends_in_a_state_error() -> None:
     """After the patience asked for, with the driver's error chained and what to look at."""
     async with AsyncMongoClient("mongodb://127.0.0.1:9/", serverSelectionTimeoutMS=100) as client:
-        store = MongoStore(client["mess"], "mess", patience=0.5)
+        store = MongoStore(client["mess"], "mess", retry_for=0.5)
         with pytest.raises(StateError, match="cannot write state in the database mess: the state's MongoDB") as caught:
             await asyncio.wait_for(store.open(), 5)
     assert isinstance(caught.value.__cause__, AutoReconnect)

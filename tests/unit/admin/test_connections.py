@@ -391,7 +391,7 @@ async def test_a_failure_of_the_server_itself_is_logged(
 
 async def test_the_number_of_connections_leaves_descriptors_for_delivery(monkeypatch: pytest.MonkeyPatch) -> None:
     """At most 64, and at most an eighth of what the process may open."""
-    assert (module.MOST, module.PATIENCE) == (64, 10)
+    assert (module.MOST, module.TIMEOUT) == (64, 10)
     for soft, most in [(1_000_000, 64), (1024, 64), (256, 32), (16, 4)]:
         monkeypatch.setattr("resource.getrlimit", lambda _, soft=soft: (soft, soft))
         assert module.limit() == most

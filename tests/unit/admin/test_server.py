@@ -185,7 +185,7 @@ async def test_a_page_that_fails_tells_no_details(
 
 
 async def test_a_port_in_use() -> None:
-    """A mistake in the config, with the key and both ways to mend it."""
+    """A mistake in the config, with the key and both ways to fix it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as caught:

@@ -14,7 +14,7 @@ from mess.errors import ConfigError, NotPermitted
 
 
 def test_a_missing_privilege_is_told_from_a_wrong_password() -> None:
-    """Only the former is mended by a role."""
+    """Only the former is fixed by a role."""
     lacking = stop_reason(OperationFailure("not authorized on shop", 13))
     assert isinstance(lacking, LacksPrivilege)
     assert str(lacking) == "the MongoDB user lacks a privilege: not authorized on shop"

@@ -1,4 +1,4 @@
-"""Every mistake is reported with its place, its path and how to mend it."""
+"""Every mistake is reported with its place, its path and how to fix it."""
 
 from __future__ import annotations
 

@@ -143,6 +143,6 @@ def test_the_same_options_give_the_same_envelope_so_that_a_body_is_written_once(
         ({"format": "cloudevents", "cloudevents": {"type_prefix": "a b"}}, "letters"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Format.model_validate(options)

@@ -8,10 +8,10 @@ from typing import Any
 
 from mess.config.model import StepSpec
 from mess.event import Event
-from mess.relay.dispatch import line
+from mess.relay.dispatch import ordering_key
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.step_runner import Stage
+from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.steps.base import Step
 from mess.telemetry.metrics import Metrics
@@ -35,18 +35,18 @@ class Line:
         self.delivered: list[Event] = []
         self.dropped: list[Event] = []
         self.errors: list[BaseException] = []
-        self.stages = [self._stage(number, step, {}) for number, step in enumerate(steps[:-1])]
-        self.stages.append(self._stage(len(steps) - 1, steps[-1], spec))
-        self.stage = self.stages[-1]
+        self.runners = [self._stage(number, step, {}) for number, step in enumerate(steps[:-1])]
+        self.runners.append(self._stage(len(steps) - 1, steps[-1], spec))
+        self.runner = self.runners[-1]
         self.order = order
         self._told = asyncio.Event()
-        pipeline = Pipeline("default", self.stages)
+        pipeline = Pipeline("default", self.runners)
         self.lanes = [
             Lane(
                 pipeline,
                 self._done,
                 stopping=self.stopping,
-                hungry=lambda: None,
+                wants_more=lambda: None,
                 failed=self._failed,
             )
             for _ in range(lanes)
@@ -55,8 +55,8 @@ class Line:
     def feed(self, events: Sequence[Event]) -> None:
         """Hand events to their lanes."""
         for event in events:
-            event.line = line(event, self.order)
-            lane = self.lanes[event.line % len(self.lanes)]
+            event.ordering_key = ordering_key(event, self.order)
+            lane = self.lanes[event.ordering_key % len(self.lanes)]
             lane.events.append(event)
             lane.wake()
 
@@ -77,9 +77,9 @@ class Line:
         self.stopping.set()
         await asyncio.gather(*(lane.task for lane in self.lanes if lane.task is not None))
 
-    def _stage(self, number: int, step: Step, spec: dict[str, Any]) -> Stage:
+    def _stage(self, number: int, step: Step, spec: dict[str, Any]) -> StepRunner:
         options = {section: {**QUICK[section], **spec.pop(section, {})} for section in QUICK}
-        return Stage(
+        return StepRunner(
             step,
             StepSpec.model_validate({"name": f"step {number}", **options, **spec}),
             "default",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mess.errors import EndpointDown, Refused
 from mess.event import Event
-from mess.replay.passage import Route, Traveller
+from mess.replay.passage import ReplayedLetter, Route
 from mess.state.store import DeadLetter
 from tests.unit.fakes import Recorder, make_event
 from tests.unit.relay.line import Line
@@ -63,7 +63,7 @@ async def test_what_is_refused_beside_them_is_given_up_and_they_are_not() -> Non
     await line.stop()
 
 
-def travellers(events: Sequence[Event]) -> list[Traveller]:
+def travellers(events: Sequence[Event]) -> list[ReplayedLetter]:
     def letter(event: Event) -> DeadLetter:
         return DeadLetter(
             id=event.id,
@@ -80,7 +80,7 @@ def travellers(events: Sequence[Event]) -> list[Traveller]:
             body=event.body,
         )
 
-    return [Traveller(letter(event), event, 0) for event in events]
+    return [ReplayedLetter(letter(event), event, 0) for event in events]
 
 
 async def test_a_replayed_one_is_led_past_too() -> None:

@@ -72,7 +72,7 @@ async def test_an_outage_is_waited_out_and_loses_nothing(error: Exception, size:
     assert sorted(numbers(sink.taken)) == list(range(40))
     assert len(bench.delivered) == 40
     assert bench.letters.kept == []
-    assert bench.stage.trouble is None
+    assert bench.runner.trouble is None
 
 
 async def test_while_an_endpoint_is_down_one_lane_at_a_time_knocks() -> None:
@@ -83,13 +83,13 @@ async def test_while_an_endpoint_is_down_one_lane_at_a_time_knocks() -> None:
     bench.feed(events)
     await sink.calls(30)
     # Eight lanes may have had a request under way when it went down; from then on each makes one probe in turn.
-    lane_of = {event.change["fullDocument"]["n"]: event.line % 8 for event in events}
+    lane_of = {event.change["fullDocument"]["n"]: event.ordering_key % 8 for event in events}
     turns = [lane_of[number] for [number] in sink.requests[8:24]]
     assert set(turns[:8]) == set(turns[8:]) == set(range(8)), "the lanes take turns"
-    assert bench.stage.trouble == "down"
+    assert bench.runner.trouble == "down"
     up = True
     await bench.until(200)
-    assert bench.stage.trouble is None
+    assert bench.runner.trouble is None
     assert sorted(numbers(sink.taken)) == list(range(200))
 
 
@@ -102,15 +102,15 @@ async def test_retry_after_is_kept_to_though_another_request_succeeds_meanwhile(
     one, other = (next(e for e in make_events(50) if bench_lane(bench, e) == lane) for lane in (0, 1))
     bench.feed([one, other])
     await bench.until(1)
-    assert bench.stage.trouble == "busy"
+    assert bench.runner.trouble == "busy"
     await bench.until(2)
     assert loop.time() - began >= 0.05
 
 
 def bench_lane(bench: Line, event: Event) -> int:
-    from mess.relay.dispatch import line
+    from mess.relay.dispatch import ordering_key
 
-    return line(event, bench.order) % len(bench.lanes)
+    return ordering_key(event, bench.order) % len(bench.lanes)
 
 
 async def test_an_endpoint_that_answers_404_to_all_costs_no_event() -> None:
@@ -183,7 +183,7 @@ async def test_without_a_witness_an_ambiguous_failure_is_never_given_up() -> Non
     bench.feed(make_events(1))
     await sink.calls(20)
     assert bench.letters.kept == []
-    assert bench.stage.trouble == "500"
+    assert bench.runner.trouble == "500"
     await bench.stop()
 
 
@@ -203,7 +203,7 @@ async def test_an_endpoint_that_fails_on_everything_is_not_asked_about_every_eve
     await sink.calls(10)
     await asyncio.sleep(0.2)
     assert len(sink.requests) <= 10 + 21
-    assert bench.stage.trouble == "500"
+    assert bench.runner.trouble == "500"
     sink.answer = lambda _: None
     await bench.until(500)
 
@@ -300,13 +300,13 @@ async def test_a_step_that_refuses_a_hundred_in_a_row_is_held() -> None:
     bench.feed(make_events(300))
     await sink.calls(150)
     assert len(bench.letters.kept) == 100
-    assert bench.stage.trouble is not None
-    assert "100 different events in a row" in bench.stage.trouble
+    assert bench.runner.trouble is not None
+    assert "100 different events in a row" in bench.runner.trouble
     refusing = False
     await bench.until(300)
     assert len(bench.letters.kept) == 100
     assert sorted(numbers(sink.taken)) == list(range(100, 300))
-    assert bench.stage.trouble is None
+    assert bench.runner.trouble is None
 
 
 async def test_what_is_refused_beside_an_event_that_is_accepted_is_given_up_however_many() -> None:
@@ -496,9 +496,9 @@ async def test_what_a_check_finds_at_the_start_is_known_until_the_step_works(err
             raise error
 
     bench = Line(Unwell())
-    work = asyncio.create_task(bench.stage.check())
+    work = asyncio.create_task(bench.runner.check())
     await asyncio.sleep(0)
-    assert bench.stage.trouble == trouble
+    assert bench.runner.trouble == trouble
     work.cancel()
     with pytest.raises(asyncio.CancelledError):
         await work

@@ -79,11 +79,11 @@ def test_a_destination_that_is_down_holds_back_its_own_events_only(error: Except
         assert {event.body["to"] for event in sink.taken} == {"a", "c"}
         assert len(sink.taken) == 240
         assert bench.letters.kept == []
-        assert bench.stage.trouble is not None
-        assert "one destination is down" in bench.stage.trouble
+        assert bench.runner.trouble is not None
+        assert "one destination is down" in bench.runner.trouble
         down = False
         await bench.until(360, timeout=60)
-        assert bench.stage.trouble is None
+        assert bench.runner.trouble is None
         assert len(sink.taken) == 360
 
     clock.run(work())
@@ -188,7 +188,7 @@ def test_a_step_that_refuses_everything_is_held_whatever_the_destinations() -> N
         bench.feed([made(n, f"tenant {n}") for n in range(300)])
         await asyncio.sleep(60)
         assert len(bench.letters.kept) == 100
-        assert bench.stage.trouble is not None
+        assert bench.runner.trouble is not None
         await bench.stop()
 
     clock.run(work())

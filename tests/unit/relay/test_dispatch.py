@@ -14,7 +14,7 @@ from bson import Decimal128, Int64, ObjectId, Timestamp
 
 from mess.capture.source import Batch
 from mess.event import Event, Namespace, Position
-from mess.relay.dispatch import Dispatcher, Route, key_hash, line
+from mess.relay.dispatch import Dispatcher, Route, id_hash, ordering_key
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.stopping import Stopping
@@ -51,9 +51,10 @@ class Bench:
         self.pipeline = Slow()
         self.errors: list[BaseException] = []
         self.dispatcher = Dispatcher(self.window, self)
-        hungry, failed = self.dispatcher.hungry, self.errors.append
+        wants_more, failed = self.dispatcher.wants_more, self.errors.append
         self.lanes = [
-            Lane(self.pipeline, self._done, stopping=Stopping(), hungry=hungry, failed=failed) for _ in range(lanes)
+            Lane(self.pipeline, self._done, stopping=Stopping(), wants_more=wants_more, failed=failed)
+            for _ in range(lanes)
         ]
         self.forks = False
         self._route = Route(self.lanes, order, operations, **route)
@@ -174,11 +175,11 @@ async def test_a_rename_into_a_watched_collection_takes_its_route() -> None:
 )
 def test_equal_ids_hash_alike_after_a_round_through_bson(value: Any) -> None:
     again = bson.decode(bson.encode({"_id": value}))
-    assert key_hash(bson.decode(bson.encode({"_id": value}))) == key_hash(again)
+    assert id_hash(bson.decode(bson.encode({"_id": value}))) == id_hash(again)
 
 
 def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
-    assert key_hash({"_id": 1}) == key_hash({"_id": Int64(1)}) == key_hash({"_id": 1.0})
+    assert id_hash({"_id": 1}) == id_hash({"_id": Int64(1)}) == id_hash({"_id": 1.0})
 
 
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
@@ -195,7 +196,7 @@ async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
 
 
 async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_full() -> None:
-    """All but one lane are stuck and sated, and what comes for that one is still delivered."""
+    """All but one lane are stuck and full, and what comes for that one is still delivered."""
     bench = Bench()
     free = bench.lanes[0]
     held = asyncio.Event()
@@ -209,7 +210,7 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
     bench.pipeline.run = run  # type: ignore[method-assign]
     bench.pipeline.mini_batch = 2
     events = [make_event(number, key=number) for number in range(800)]
-    mine = [event for event in events if bench.lanes[line(event, "document") % 4] is free]
+    mine = [event for event in events if bench.lanes[ordering_key(event, "document") % 4] is free]
     for start in range(0, 800, 100):
         async with asyncio.timeout(5):
             await bench.dispatcher.dispatch(Batch(events[start : start + 100], END))

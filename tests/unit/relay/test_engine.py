@@ -21,11 +21,11 @@ class Source:
 
 
 class Work:
-    """A runner, a stage, a pipeline and a checkpointer, all of which go on for ever."""
+    """A step runner, a stream runner, a pipeline and a checkpointer, all of which go on for ever."""
 
     def __init__(self) -> None:
         self.source = Source()
-        self.stages = [self]
+        self.steps = [self]
         self.blocked = None
 
     lanes = runners = ()

@@ -10,7 +10,7 @@ from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.relay.retry import Facts, Verdict, classify, judge, pause, probe_pause
 
-HOLD, ROTATE, PARK = Verdict.HOLD, Verdict.ROTATE, Verdict.PARK
+HOLD, ROTATE, PARK = Verdict.HOLD, Verdict.ROTATE, Verdict.RETRY
 SPLIT, GIVE_UP = Verdict.SPLIT, Verdict.GIVE_UP
 
 BOUNDED = Retry(max_attempts=3, max_age=60, min_age=30)

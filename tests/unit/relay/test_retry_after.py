@@ -50,7 +50,7 @@ def requests(answers: dict[int, list[Answer]], count: int, **spec: Any) -> list[
         bench = Line(sink, lanes=count, **spec)
         for number, lane in enumerate(bench.lanes):
             event = make_event(number)
-            event.line = number
+            event.ordering_key = number
             lane.events.append(event)
             lane.wake()
         await bench.until(count, timeout=1000)

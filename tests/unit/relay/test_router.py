@@ -32,7 +32,7 @@ def _lane(pipeline: Pipeline) -> Lane:
     def ignore(*_: Any) -> None:
         pass
 
-    return Lane(pipeline, ignore, stopping=Stopping(), hungry=ignore, failed=ignore)
+    return Lane(pipeline, ignore, stopping=Stopping(), wants_more=ignore, failed=ignore)
 
 
 def same(one: Any, other: Any) -> bool:

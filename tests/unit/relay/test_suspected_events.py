@@ -95,7 +95,7 @@ def test_without_another_event_to_show_that_the_sink_is_well_nothing_is_given_up
         bench.feed(make_events(1))
         await asyncio.sleep(3600)
         assert bench.letters.kept == []
-        assert bench.stage.trouble == "answered 403"
+        assert bench.runner.trouble == "answered 403"
         # It is found as soon as there is one, though it comes through the same lane.
         sink.answer = lambda numbers: FORBIDDEN if 0 in numbers else None
         fed = await feed(bench, 400, every=0.2)
@@ -116,7 +116,7 @@ def test_a_hopeless_event_does_not_make_the_step_seem_down_again_and_again() -> 
 
         async def look() -> None:
             while True:
-                seen.append(bench.stage.trouble is None)
+                seen.append(bench.runner.trouble is None)
                 await asyncio.sleep(0.5)
 
         looking = asyncio.create_task(look())
@@ -257,12 +257,12 @@ def test_events_that_cannot_be_sent_hold_nothing_up(probing: bool) -> None:
         bench.feed(make_events(300))
         if probing:
             await asyncio.sleep(5)
-            assert bench.stage.trouble == "answered 502", "what was not sent does not close the breaker"
+            assert bench.runner.trouble == "answered 502", "what was not sent does not close the breaker"
             sink.answer = lambda numbers: lacks if numbers[0] < 300 else None
         bench.feed(make_events(5, first=2000))
         await bench.until(305 + 10 * probing, timeout=300)
         assert len(bench.letters.kept) == 300
-        assert bench.stage.trouble is None
+        assert bench.runner.trouble is None
         await bench.stop()
 
     clock.run(work())

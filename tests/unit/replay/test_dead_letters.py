@@ -112,7 +112,7 @@ async def test_oldest_change_first_with_the_same_id_and_said_to_be_a_replay(stor
 
 
 async def test_the_whole_pipeline_when_asked_for(store: SqliteStore) -> None:
-    """With the change as it came, as when a step before the one that failed was mended."""
+    """With the change as it came, as when a step before the one that failed was fixed."""
     await store.add_dead_letters([letter(3, step="gone", body="<odd>")])
     sink = Recorder()
     assert (await replay(store, {"mark": Mark(), "http": sink}, whole=True)).complete

@@ -104,7 +104,7 @@ async def test_a_refusal_is_told_without_the_command() -> None:
 
 
 async def test_a_wrong_password_is_not_a_missing_role() -> None:
-    """It has another mend."""
+    """It has another remedy."""
     with pytest.raises(StateError, match=r"Authentication failed\. Check user, password and authSource"):
         await persist("store", Flaky(OperationFailure("Authentication failed.", 18)), 5)
 

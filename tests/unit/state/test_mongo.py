@@ -105,7 +105,7 @@ async def test_no_right_to_make_indexes(database: Any) -> None:
 
 
 async def test_a_right_that_is_taken_away(database: Any) -> None:
-    """A relay that cannot record its progress must stop, with the mend."""
+    """A relay that cannot record its progress must stop, with the remedy."""
     store = MongoStore(Refusing(database, "bulk_write"), "mess")
     await store.open()
     await store.take_over()

@@ -30,7 +30,7 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
 
 
 async def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told at the start, with the mend. (The tests may run as root, who may write anything.)"""
+    """Told at the start, with the remedy. (The tests may run as root, who may write anything.)"""
     monkeypatch.setattr("os.access", lambda path, mode: False)
     with pytest.raises(StateError, match="may not be written; give the relay's user the right"):
         await SqliteStore(tmp_path / "state.db", "mess").open()
@@ -76,7 +76,7 @@ async def test_every_write_is_on_disk(tmp_path: Path) -> None:
 async def test_another_process_that_writes_is_waited_for(tmp_path: Path) -> None:
     """And a write that has waited too long is a StateError."""
     path = tmp_path / "state.db"
-    store = SqliteStore(path, "mess", patience=0.2)
+    store = SqliteStore(path, "mess", retry_for=0.2)
     await store.open()
     await store.take_over()
     await store.arrange([], [])

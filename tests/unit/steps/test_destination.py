@@ -43,7 +43,7 @@ async def test_a_broker_that_is_away_is_away_for_all_targets(raised: bool) -> No
             if raised:
                 raise EndpointDown("nobody is there")
             confirms = Confirms(messages)
-            confirms.settle(0, EndpointDown("the queue is full"))
+            confirms.resolve(0, EndpointDown("the queue is full"))
             confirms.fail(EndpointDown("the connection is lost"))
             return await confirms.all()
 

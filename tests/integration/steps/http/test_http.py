@@ -299,7 +299,7 @@ NOW = datetime.now(timezone.utc)
     ],
     ids=["expired", "not yet valid", "unknown authority", "another host"],
 )
-async def test_a_certificate_that_cannot_be_trusted_holds_the_events_and_names_the_mend(
+async def test_a_certificate_that_cannot_be_trusted_holds_the_events_and_names_the_remedy(
     authority: trustme.CA, folder: Path, issue: dict[str, Any], options: dict[str, Any], message: str
 ) -> None:
     dates = {name: value for name, value in issue.items() if name != "host"}

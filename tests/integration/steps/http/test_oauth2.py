@@ -297,7 +297,7 @@ STRANGE = r"what it answers \(\d+\) holds no token; is token_url right\?"
         (lambda _: web.Response(status=500, text="oops"), "it answers 500"),
     ],
 )
-async def test_a_token_endpoint_that_gives_none_holds_the_events_and_names_the_mend(
+async def test_a_token_endpoint_that_gives_none_holds_the_events_and_names_the_remedy(
     endpoint: TokenEndpoint, receiver: Receiver, answer: Answers, message: str
 ) -> None:
     endpoint.answer = answer

@@ -112,7 +112,7 @@ async def test_the_check_looks_for_the_topic(kafka: KafkaServer) -> None:
             await step.check()
 
 
-async def test_a_topic_that_is_missing_is_refused_with_the_mend(kafka: KafkaServer) -> None:
+async def test_a_topic_that_is_missing_is_refused_with_the_remedy(kafka: KafkaServer) -> None:
     async with opened(kafka.url, target="missing") as step:
         with pytest.raises(Refused, match=r"topic missing: .*; create it, or name another"):
             await step.check()
@@ -179,7 +179,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"url": "kafka://host", "kafka": {"config": {"acks": 1}}}, "acks cannot be set"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueConfig.model_validate(options)
 

@@ -185,7 +185,7 @@ async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(
     for user in ("", "mess:wrong@", "nobody:secret@"):
         url = mosquitto_server.url.replace("//", f"//{user}")
         async with opened(url, mqtt={"version": version}) as step:
-            with pytest.raises(EndpointDown, match=r"does not let us in.*; mend the user and password") as caught:
+            with pytest.raises(EndpointDown, match=r"does not let us in.*; fix the user and password") as caught:
                 await step.check()
         assert "wrong" not in str(caught.value)
         assert "secret" not in str(caught.value)
@@ -291,6 +291,6 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"nats": {}}, "its own section is mqtt"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, ConfigError), match=message):
         QueueConfig.model_validate({"url": "mqtt://host", **options}).build(Context())

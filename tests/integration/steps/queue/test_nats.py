@@ -233,7 +233,7 @@ async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(user: str) -
         made_server = NatsServer('authorization: {users: [{user: mess, password: "right p@ss"}]}')
     with made_server as server:
         async with opened(server.url.replace("//", f"//{user}")) as step:
-            with pytest.raises(EndpointDown, match="mend the user and password, or the token") as caught:
+            with pytest.raises(EndpointDown, match="fix the user and password, or the token") as caught:
                 await step.check()
         assert "wrong" not in str(caught.value)
         assert "secret" not in str(caught.value)
@@ -391,6 +391,6 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch, mo
         ({"headers": {"": "x"}}, "NATS has no header"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, ConfigError), match=message):
         QueueConfig.model_validate({"url": "nats://host", **options}).build(Context())

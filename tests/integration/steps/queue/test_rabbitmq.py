@@ -236,7 +236,7 @@ async def test_a_wrong_password_is_told_with_the_mend_and_not_shown(rabbit: Rabb
     assert "secret" not in str(caught.value)
 
 
-async def test_a_virtual_host_that_is_missing_is_told_with_the_mend(rabbit: RabbitServer) -> None:
+async def test_a_virtual_host_that_is_missing_is_told_with_the_remedy(rabbit: RabbitServer) -> None:
     async with opened(f"{rabbit.url}/none") as step:
         with pytest.raises(EndpointDown, match="check the virtual host"):
             await step.check()
@@ -286,6 +286,6 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"url": "amqp://host/a?heartbeat=often"}, "amqp://user:password@host"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises((ValueError, ConfigError), match=message):
         QueueConfig.model_validate(options).build(Context())

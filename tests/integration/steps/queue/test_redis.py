@@ -225,7 +225,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
         ({"url": "redis://host", "headers": {"a": "{x..y}"}}, "path"),
     ],
 )
-def test_bad_options_are_told_with_the_mend(options: dict[str, Any], message: str) -> None:
+def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueConfig.model_validate(options)
 

@@ -34,7 +34,7 @@ def _up_to(built: Sequence[BuiltStep], name: str) -> list[BuiltStep]:
     return []
 
 
-class Outcome:
+class ReplayCounts:
     """Counts what becomes of a replay's events: it is the `Meters` of the replay's parts, and stands before `keeper`.
 
     `routed` counts the events that each pipeline is done with, by namespace: `delivered` went through all steps,

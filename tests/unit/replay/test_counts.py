@@ -9,7 +9,7 @@ from mess.config.model import StepSpec
 from mess.errors import ConfigError
 from mess.event import Event, Namespace
 from mess.relay.build import BuiltStep, Steps
-from mess.replay.outcome import Outcome, only
+from mess.replay.counts import ReplayCounts, only
 from mess.state.store import Gap
 from mess.steps.base import Transform
 from tests.unit.fakes import ORDERS, Letters, Recorder, make_events
@@ -72,7 +72,7 @@ class Keeper(Letters):
 async def test_what_became_of_the_events() -> None:
     """Each is delivered, dropped, dead-lettered or skipped."""
     keeper = Keeper()
-    outcome = Outcome(keeper)
+    outcome = ReplayCounts(keeper)
     step, done = outcome.step("shop", "http"), outcome.done("shop")
     outcome.events("shop")(10)
     step.delivered(5)
@@ -91,7 +91,7 @@ async def test_what_became_of_the_events() -> None:
 
 
 async def test_what_is_only_counted_keeps_nothing() -> None:
-    outcome = Outcome()
+    outcome = ReplayCounts()
     outcome.done("shop")(make_events(2), True)
     outcome.done("crm")(make_events(1, namespace=Namespace("crm", "people")), True)
     await outcome.add_dead_letters([LETTER])

@@ -9,8 +9,8 @@ from mess.capture.arrangement import StreamStart
 from mess.capture.source import Batch, Source
 from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, JOINING_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
 from mess.config.model import Config, WindowOptions
-from mess.event import Event
 from mess.relay.build import BuiltStep, Steps
+from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher
 from mess.relay.gaps import Keeper, record
 from mess.relay.lane import Lane
@@ -20,7 +20,7 @@ from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
-from mess.telemetry.metrics import Done, Meters
+from mess.telemetry.metrics import Meters
 
 
 class Assembly:
@@ -79,12 +79,12 @@ class Assembly:
             wait_ms=BRIEF_WAIT_MS if bounded else JOINING_WAIT_MS if start.joins else IDLE_WAIT_MS,
         )
         source: Source = bounded(changes) if bounded else changes
-        finished = {name: self._done(window, name) for name in self.pipelines}
+        completions = {name: Completion(window, self._meters.finished(name)) for name in self.pipelines}
 
         def lane(pipeline: Pipeline) -> Lane:
             return Lane(
                 pipeline,
-                finished[pipeline.name],
+                completions[pipeline.name],
                 stopping=self._stopping,
                 wants_more=dispatcher.wants_more,
                 failed=fail,
@@ -98,15 +98,6 @@ class Assembly:
 
         counted = self._meters.events(stream.name)
         return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, counted, stream.name)
-
-    def _done(self, window: Window, pipeline: str) -> Done:
-        tell = self._meters.done(pipeline)
-
-        def done(events: Sequence[Event], delivered: bool) -> None:
-            window.done(events)
-            tell(events, delivered)
-
-        return done
 
 
 def _share(bounds: WindowOptions, streams: int) -> tuple[tuple[int, int], int, int]:

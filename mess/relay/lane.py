@@ -8,11 +8,11 @@ from collections import deque
 from collections.abc import Callable
 
 from mess.event import Event
+from mess.relay.completion import Completion
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
 from mess.steps.base import MINI_BATCH_BYTES
-from mess.telemetry.metrics import Done
 
 _LONG = 1.0  # seconds
 _LONGEST_REST = 3600.0  # seconds; what is to end it earlier wakes the lane
@@ -28,7 +28,7 @@ class Lane:
 
     __slots__ = (
         "_batch",
-        "_done",
+        "_completion",
         "_failed",
         "_pipeline",
         "_resting",
@@ -44,7 +44,7 @@ class Lane:
     def __init__(
         self,
         pipeline: Pipeline,
-        done: Done,
+        completion: Completion,
         *,
         stopping: Stopping,
         wants_more: Callable[[], None],
@@ -53,7 +53,7 @@ class Lane:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
         self._pipeline = pipeline
-        self._done = done
+        self._completion = completion
         self._stopping = stopping
         self._wants_more = wants_more
         self._failed = failed
@@ -102,13 +102,13 @@ class Lane:
             while (self.events or retries) and not self._stopping.is_over():
                 if retries and retries.due <= time.monotonic() and not (retried and self.events):
                     retried = True
-                    await self._pipeline.retry(self._done, retries)
+                    await self._pipeline.retry(self._completion, retries)
                 elif self.events:
                     retried = False
                     batch = self._batch = self._take()
                     if not self.full:
                         self._wants_more()
-                    await self._pipeline.run(batch, self._done, retries)
+                    await self._pipeline.run(batch, self._completion, retries)
                 else:
                     await self._rest(retries.due - time.monotonic())
         except Halted:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from mess.event import Event
+from mess.relay.completion import Completion
 from mess.relay.group import Group
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.step_runner import StepRunner
 from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS
-from mess.telemetry.metrics import Done
 
 _SINGLE_FILE = 8
 
@@ -42,24 +42,29 @@ class Pipeline:
         for runner in reversed(self.steps):
             await runner.step.close()
 
-    async def run(self, events: Sequence[Event], done: Done, retries: RetryQueue) -> None:
-        """Put `events` through all steps; `done` is called with events as soon as no step has more to do with them.
+    async def run(self, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
+        """Put `events` through all steps; `completion` is given events as soon as no step has more to do with them.
         Those that are to be tried again later are in `retries` then, which is the lane's.
 
         Raises what `StepRunner.process` raises.
         """
-        await self._from(0, events, done, retries)
+        await self._from(0, events, completion, retries)
 
-    async def retry(self, done: Done, retries: RetryQueue) -> None:
+    async def retry(self, completion: Completion, retries: RetryQueue) -> None:
         """Make the next attempt on the events that are due in `retries`; those that waited behind them follow."""
         group, behind = retries.take()
-        await self._from(group.position, group.events, done, retries, group)
+        await self._from(group.position, group.events, completion, retries, group)
         for position, events in behind:
-            await self._from(position, events, done, retries)
+            await self._from(position, events, completion, retries)
         retries.put_down()
 
     async def _from(
-        self, index: int, events: Sequence[Event], done: Done, retries: RetryQueue, group: Group | None = None
+        self,
+        index: int,
+        events: Sequence[Event],
+        completion: Completion,
+        retries: RetryQueue,
+        group: Group | None = None,
     ) -> None:
         position = index
         while position < len(self.steps):
@@ -73,25 +78,25 @@ class Pipeline:
                 runner.step.prepare(events)
                 # Each slice goes all the way before the next begins, so that what is done is known early.
                 for start in range(0, len(events), most):
-                    await self._from(position, events[start : start + most], done, retries)
+                    await self._from(position, events[start : start + most], completion, retries)
                 return
             retries.position = position
             passed, groups, untried = await runner.process(events, group)
             group = None
             if groups or untried:
-                await self._after_failure(position, events, passed, groups, untried, done, retries)
+                await self._after_failure(position, events, passed, groups, untried, completion, retries)
                 if not untried:
                     return
                 events = untried  # a loop, since a document may alternate between destinations any number of times
                 continue
             if len(passed) < len(events):
                 kept = {id(event) for event in passed}
-                done([event for event in events if id(event) not in kept], False)
+                completion.finish([event for event in events if id(event) not in kept], delivered=False)
                 if not passed:
                     return
             events = passed
             position += 1
-        done(events, True)
+        completion.finish(events, delivered=True)
 
     async def _after_failure(
         self,
@@ -100,16 +105,16 @@ class Pipeline:
         passed: Sequence[Event],
         groups: Sequence[Group],
         untried: Sequence[Event],
-        done: Done,
+        completion: Completion,
         retries: RetryQueue,
     ) -> None:
         going_on = {id(event) for part in (passed, untried, *(group.events for group in groups)) for event in part}
         if finished := [event for event in events if id(event) not in going_on]:
-            done(finished, False)
+            completion.finish(finished, delivered=False)
         early, late = retries.sort_out(events, passed, groups)
         # What goes on comes before what failed: should it fail too, at a later step, the others are to wait behind it.
         if early:
-            await self._from(position + 1, early, done, retries)
+            await self._from(position + 1, early, completion, retries)
         for group in groups:
             group.position = position
         for group in retries.add(groups, events):

@@ -12,7 +12,7 @@ from mess.relay.gaps import Keeper
 from mess.state.store import DeadLetter, Gap
 from mess.steps.base import Sink
 from mess.telemetry.counters import Timing
-from mess.telemetry.metrics import Count, Done, StepMetrics
+from mess.telemetry.metrics import Count, CountFinished, StepMetrics
 
 
 def only(steps: Steps, name: str) -> Steps:
@@ -71,18 +71,18 @@ class ReplayCounts:
         """See `Meters`. What no pipeline takes does not count."""
         return _ignore
 
-    def done(self, pipeline: str) -> Done:
+    def finished(self, pipeline: str) -> CountFinished:
         """See `Meters`."""
         routed = self.routed[pipeline]
 
-        def done(events: Sequence[Event], delivered: bool) -> None:
+        def finished(events: Sequence[Event], delivered: bool) -> None:
             routed.update([event.namespace for event in events])
             if delivered:
                 self.delivered += len(events)
             else:
                 self._ended_early += len(events)
 
-        return done
+        return finished
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """See `Keeper`."""

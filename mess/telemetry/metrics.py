@@ -8,9 +8,9 @@ from typing import Protocol
 from mess.event import Event
 from mess.telemetry.counters import Count, StreamStatus, Timing
 
-__all__ = ["CONTENT_TYPE", "Count", "Done", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
+__all__ = ["CONTENT_TYPE", "Count", "CountFinished", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
 
-Done = Callable[[Sequence[Event], bool], None]
+CountFinished = Callable[[Sequence[Event], bool], None]
 """Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
 skipped, or lie in the dead letters)."""
 
@@ -60,7 +60,7 @@ class Meters(Protocol):
     def events(self, stream: str) -> Count:
         """Counts events read by a stream."""
 
-    def done(self, pipeline: str) -> Done:
+    def finished(self, pipeline: str) -> CountFinished:
         """Counts events that a pipeline is done with."""
 
 
@@ -100,16 +100,16 @@ class Metrics:
         """Counts events read by a stream."""
         return self._tallies.counter("mess_events", stream)
 
-    def done(self, pipeline: str) -> Done:
+    def finished(self, pipeline: str) -> CountFinished:
         """Counts events that have gone through all of a pipeline."""
         count = self._tallies.counter("mess_events_done", pipeline)
 
-        def done(events: Sequence[Event], delivered: bool) -> None:
+        def finished(events: Sequence[Event], delivered: bool) -> None:
             if delivered:
                 self.changed += len(events)
                 count(len(events))
 
-        return done
+        return finished
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, see `CONTENT_TYPE`."""

@@ -79,12 +79,12 @@ async def test_an_endpoint_that_answers_404_to_all_for_ten_seconds_costs_no_even
         load.start()
         await asyncio.sleep(10)
         load.finish()
-        knocks = len(receiver.requests)
+        probes = len(receiver.requests)
         assert [reason for reason in await relay.reasons() if "answered 404" in reason]
         ledger.answer = Answer()
         await until(lambda: ledger.complete(load), "every change", 30)
     # The lanes' first requests, then about four in a second.
-    assert knocks < 80
+    assert probes < 80
     ledger.check(load)
     assert not setting.dead_letters()
 

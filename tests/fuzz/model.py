@@ -229,7 +229,7 @@ def check_rate(delivery: Delivery) -> None:
 
 
 def check_knocking(delivery: Delivery) -> None:
-    """While a sink is down one event at a time knocks, not at once, and not before the time that the sink asked for."""
+    """While a sink is down one event at a time probes, not at once, and not before the time that the sink asked for."""
     probe = delivery.options["probe"]
     finished = [made[-1].ended for made in delivery.of.values() if made]
     released = sorted([one.ended for one in delivery.attempts if one.meaning in ("done", "refused")] + finished)
@@ -246,10 +246,10 @@ def check_knocking(delivery: Delivery) -> None:
             assert request.ids != down.ids, "earlier than the sink asked for"
         if not its_own:
             number = bisect_left(released, down.ended - 1e-6)
-            knocks = _between(begins, down.ended + 1e-6, released[number] if number < len(released) else inf)
-            for before, after in pairwise(knocks[:9]):
+            probes = _between(begins, down.ended + 1e-6, released[number] if number < len(released) else inf)
+            for before, after in pairwise(probes[:9]):
                 assert before.ended <= after.began, "two probe at a time"
-                assert after.began - before.ended >= probe["first"] - 1e-6, "knocks at once again"
+                assert after.began - before.ended >= probe["first"] - 1e-6, "probes at once again"
 
 
 def _between(begins: Sequence[Request], after: float, before: float) -> Sequence[Request]:

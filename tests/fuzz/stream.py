@@ -11,6 +11,7 @@ from bson import Timestamp
 from mess.capture.source import Batch
 from mess.config.model import Config, StepSpec
 from mess.event import Event, Position
+from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
@@ -30,6 +31,7 @@ class Stream:
         config = Config.model_validate({"databases": {"*": {}}, "name": "generated", "order": order})
         self.letters = Letters()
         self.window = Window(1000, 10**9)
+        self._completion = Completion(self.window, lambda events, delivered: None)
         self._stopping = Stopping()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         metrics = Metrics("generated")
@@ -53,16 +55,17 @@ class Stream:
 
     def _lane(self, pipeline: Pipeline) -> Lane:
         return Lane(
-            pipeline, self._done, stopping=self._stopping, wants_more=self._dispatcher.wants_more, failed=self._failed
+            pipeline,
+            self._completion,
+            stopping=self._stopping,
+            wants_more=self._dispatcher.wants_more,
+            failed=self._failed,
         )
 
     def _failed(self, error: BaseException) -> None:
         self._stopping.set()
         if not self._failure.done():
             self._failure.set_exception(error)
-
-    def _done(self, events: Sequence[Event], delivered: bool) -> None:
-        self.window.done(events)
 
     async def take(self, arrivals: Sequence[tuple[float, Sequence[Event]]], timeout: float) -> None:
         """Take in events, each lot after so many seconds, and return when they are delivered or given up. What ends the

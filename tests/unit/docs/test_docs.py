@@ -221,7 +221,7 @@ def metrics() -> set[str]:
     registry = Metrics("0", lambda: [StreamStatus("shop", True, None, 0.0, 0, 0, 0.0)])
     registry.step("default", "http")
     registry.events("shop")
-    registry.done("default")
+    registry.finished("default")
     return set(re.findall(r"^# TYPE (\w+)", registry.render().decode(), re.MULTILINE))
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from mess.config.model import StepSpec
 from mess.event import Event
+from mess.relay.completion import Completion
 from mess.relay.dispatch import ordering_key
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
@@ -44,7 +45,7 @@ class Line:
         self.lanes = [
             Lane(
                 pipeline,
-                self._done,
+                cast(Completion, self),
                 stopping=self.stopping,
                 wants_more=lambda: None,
                 failed=self._failed,
@@ -88,7 +89,7 @@ class Line:
             metrics=self.metrics.step("default", f"step {number}"),
         )
 
-    def _done(self, events: Sequence[Event], delivered: bool) -> None:
+    def finish(self, events: Sequence[Event], *, delivered: bool) -> None:
         (self.delivered if delivered else self.dropped).extend(events)
         self._told.set()
 

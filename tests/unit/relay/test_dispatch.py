@@ -14,6 +14,7 @@ from bson import Decimal128, Int64, ObjectId, Timestamp
 
 from mess.capture.source import Batch
 from mess.event import Event, Namespace, Position
+from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher, Route, id_hash, ordering_key
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
@@ -33,12 +34,12 @@ class Slow(Pipeline):
         self.began: list[Event] = []
         self.finished: list[Event] = []
 
-    async def run(self, events: Sequence[Event], done: Any, parking: Any) -> None:
+    async def run(self, events: Sequence[Event], completion: Any, retries: Any) -> None:
         self.began.extend(events)
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)
         self.finished.extend(events)
-        done(events, True)
+        completion.finish(events, delivered=True)
 
 
 class Bench:
@@ -53,22 +54,25 @@ class Bench:
         self.dispatcher = Dispatcher(self.window, self)
         wants_more, failed = self.dispatcher.wants_more, self.errors.append
         self.lanes = [
-            Lane(self.pipeline, self._done, stopping=Stopping(), wants_more=wants_more, failed=failed)
+            Lane(
+                self.pipeline,
+                Completion(self.window, lambda events, delivered: None),
+                stopping=Stopping(),
+                wants_more=wants_more,
+                failed=failed,
+            )
             for _ in range(lanes)
         ]
         self.forks = False
         self._route = Route(self.lanes, order, operations, **route)
 
-    def _done(self, events: Sequence[Event], delivered: bool) -> None:
-        self.window.done(events)
-
     def stuck(self) -> asyncio.Event:
         """Let the pipeline, given two events at a time, finish with none before the event that this returns."""
         released = asyncio.Event()
 
-        async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
+        async def run(events: Sequence[Event], completion: Any, retries: Any) -> None:
             await released.wait()
-            done(events, True)
+            completion.finish(events, delivered=True)
 
         self.pipeline.run = run  # type: ignore[method-assign]
         self.pipeline.mini_batch = 2
@@ -185,7 +189,7 @@ def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench = Bench(lanes=1)
 
-    async def broken(events: Sequence[Event], done: Any, parking: Any) -> None:
+    async def broken(events: Sequence[Event], completion: Any, retries: Any) -> None:
         raise RuntimeError("broken")
 
     bench.pipeline.run = broken  # type: ignore[method-assign, assignment]
@@ -201,11 +205,11 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
     free = bench.lanes[0]
     held = asyncio.Event()
 
-    async def run(events: Sequence[Event], done: Any, parking: Any) -> None:
+    async def run(events: Sequence[Event], completion: Any, retries: Any) -> None:
         if events[0] not in mine:
             await held.wait()
         bench.pipeline.finished.extend(events)
-        done(events, True)
+        completion.finish(events, delivered=True)
 
     bench.pipeline.run = run  # type: ignore[method-assign]
     bench.pipeline.mini_batch = 2

@@ -10,7 +10,7 @@ from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.relay.retry import Facts, Verdict, classify, judge, pause, probe_pause
 
-HOLD, ROTATE, PARK = Verdict.HOLD, Verdict.ROTATE, Verdict.RETRY
+HOLD, ROTATE, RETRY = Verdict.HOLD, Verdict.ROTATE, Verdict.RETRY
 SPLIT, GIVE_UP = Verdict.SPLIT, Verdict.GIVE_UP
 
 BOUNDED = Retry(max_attempts=3, max_age=60, min_age=30)
@@ -30,11 +30,11 @@ TABLE: list[tuple[type[DeliveryError], dict[str, bool], Verdict]] = [
     (Ambiguous, {"several": False, "used_up": True}, GIVE_UP),
     (Ambiguous, {"suspect": True, "probing": True}, ROTATE),
     (Ambiguous, {"suspect": True}, HOLD),
-    (Ambiguous, {}, PARK),
+    (Ambiguous, {}, RETRY),
     (EndpointDown, {"may_be_cause": True, "several": True, "long": True}, SPLIT),
     (EndpointDown, {"witness": True, "expired": True, "several": True}, SPLIT),
     (EndpointDown, {"witness": True, "expired": True}, GIVE_UP),
-    (EndpointDown, {"outage": True, "may_be_cause": True, "witness": True}, PARK),
+    (EndpointDown, {"outage": True, "may_be_cause": True, "witness": True}, RETRY),
     (EndpointDown, {"outage": True, "probing": True}, ROTATE),
     (EndpointDown, {"outage": True}, HOLD),
     (EndpointDown, {"witnessed": False, "may_be_cause": True}, ROTATE),
@@ -42,7 +42,7 @@ TABLE: list[tuple[type[DeliveryError], dict[str, bool], Verdict]] = [
     (EndpointDown, {"witnessed": False}, HOLD),
     (EndpointDown, {"may_be_cause": True, "witness": True, "several": True}, SPLIT),
     (EndpointDown, {"may_be_cause": True, "witness": True, "used_up": True, "old": True}, GIVE_UP),
-    (EndpointDown, {}, PARK),
+    (EndpointDown, {}, RETRY),
 ]
 
 
@@ -84,7 +84,7 @@ def test_by_default_an_outage_never_costs_an_event_however_long_it_is(retry: Ret
     for suspect, several, age, may_be in product([False, True], [False, True], [0, 1e9], [False, True]):
         outage = Facts(several=several, counted=1, age=age, counted_age=age, suspect=suspect, may_be_cause=may_be)
         assert judge(EndpointDown("x"), outage, retry) is (ROTATE if may_be else HOLD)
-        assert judge(Ambiguous("x"), outage, retry) in (HOLD, PARK)
+        assert judge(Ambiguous("x"), outage, retry) in (HOLD, RETRY)
 
 
 @pytest.mark.parametrize("retry", [Retry(), Retry(max_attempts=1, min_age=0)])
@@ -92,13 +92,13 @@ def test_a_failure_that_no_event_can_cause_never_costs_one_whatever_else_succeed
     """429, 503, refused connections, anything with Retry-After: a rate limiter may refuse most of them for days."""
     for several, outage in product([False, True], [False, True]):
         facts = Facts(several, 10**6, 1e9, 1e9, witness=True, witnessed=True, may_be_cause=False, outage=outage)
-        assert judge(EndpointDown("x"), facts, retry) in (HOLD, PARK)
+        assert judge(EndpointDown("x"), facts, retry) in (HOLD, RETRY)
 
 
 def test_an_outage_in_which_some_events_succeed_never_costs_one() -> None:
     """One of two backends is down behind a balancer: as many different events fail as `probe.suspect_after` says."""
     facts = Facts(False, 10**6, 1e9, 1e9, witness=True, witnessed=True, may_be_cause=True, outage=True)
-    assert judge(EndpointDown("x"), facts, Retry()) is PARK
+    assert judge(EndpointDown("x"), facts, Retry()) is RETRY
 
 
 def test_an_event_that_cannot_be_sent_says_nothing_about_the_sink() -> None:

@@ -10,10 +10,12 @@ from bson import Timestamp
 
 from mess.config.model import Config
 from mess.event import Namespace
+from mess.relay.completion import Completion
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
 from mess.relay.stopping import Stopping
+from mess.relay.window import Window
 
 LIVE, TMP, OTHER = (Namespace("shop", name) for name in ("live", "tmp", "other"))
 EARLY, RENAMED, LATE = (Timestamp(second, 1) for second in (10, 20, 30))
@@ -32,7 +34,7 @@ def _lane(pipeline: Pipeline) -> Lane:
     def ignore(*_: Any) -> None:
         pass
 
-    return Lane(pipeline, ignore, stopping=Stopping(), wants_more=ignore, failed=ignore)
+    return Lane(pipeline, Completion(Window(1, 1), ignore), stopping=Stopping(), wants_more=ignore, failed=ignore)
 
 
 def same(one: Any, other: Any) -> bool:

@@ -73,7 +73,7 @@ async def test_what_became_of_the_events() -> None:
     """Each is delivered, dropped, dead-lettered or skipped."""
     keeper = Keeper()
     outcome = ReplayCounts(keeper)
-    step, done = outcome.step("shop", "http"), outcome.done("shop")
+    step, done = outcome.step("shop", "http"), outcome.finished("shop")
     outcome.events("shop")(10)
     step.delivered(5)
     done(make_events(5), True)
@@ -92,8 +92,8 @@ async def test_what_became_of_the_events() -> None:
 
 async def test_what_is_only_counted_keeps_nothing() -> None:
     outcome = ReplayCounts()
-    outcome.done("shop")(make_events(2), True)
-    outcome.done("crm")(make_events(1, namespace=Namespace("crm", "people")), True)
+    outcome.finished("shop")(make_events(2), True)
+    outcome.finished("crm")(make_events(1, namespace=Namespace("crm", "people")), True)
     await outcome.add_dead_letters([LETTER])
     await outcome.record_gap(Gap("shop", Timestamp(1, 1), None, "lost", LETTER.time))
     assert outcome.kept == 0

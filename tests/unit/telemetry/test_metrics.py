@@ -71,9 +71,9 @@ def test_events_read_and_done() -> None:
     """By stream and by pipeline; all that went through are the count that the admin server shows."""
     metrics = Metrics("1.0")
     metrics.events("shop")(3)
-    metrics.done("a")(make_events(2), True)
-    metrics.done("b")(make_events(1), True)
-    metrics.done("b")(make_events(1), False)
+    metrics.finished("a")(make_events(2), True)
+    metrics.finished("b")(make_events(1), True)
+    metrics.finished("b")(make_events(1), False)
     assert metrics.changed == 3
     assert value(metrics, "mess_events_total", stream="shop") == 3
     assert value(metrics, "mess_events_done_total", pipeline="a") == 2

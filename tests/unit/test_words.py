@@ -1,0 +1,38 @@
+"""One name for one thing: identifiers of the past do not come back."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+OLD = {
+    "key_hash": "ordering_key, or id_hash for the part of it that is a document's",
+    "Stage": "StepRunner",
+    "hungry": "wants_more",
+    "sated": "full",
+    "appetite": "backpressure",
+    "knock": "probe",
+    "knocks": "probe",
+    "parked": "retried, waiting",
+    "parking": "RetryQueue",
+    "PARK": "RETRY",
+    "Traveller": "ReplayedLetter",
+    "Excerpt": "BoundedSource",
+    "unspoken": "redact",
+    "mend": "fix, remedy",
+    "mends": "fix, remedy",
+}
+"""Identifiers that are not to be used any more, and what to write instead."""
+
+
+def test_no_file_uses_an_old_name() -> None:
+    pattern = re.compile(r"\b(" + "|".join(OLD) + r")\b")
+    found = [
+        f"{path.relative_to(ROOT)}: {word}; write {OLD[word]}"
+        for folder in ("mess", "tests", "bench", "docs")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        if path != Path(__file__)
+        for word in sorted(set(pattern.findall(path.read_text())))
+    ]
+    assert not found, "\n".join(found)

@@ -40,7 +40,7 @@ from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams, close_gaps, record_gaps, store_arrangement
 from mess.replay import strays
 from mess.state.instance import Instance
-from mess.state.open import RETRY_FOR, open_store
+from mess.state.open import RETRY_FOR, file_of, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
@@ -274,7 +274,7 @@ async def store_for(
     """
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
-    client = None if url.startswith("sqlite") else mongodb.connect(url, config.mongodb.driver, option=option)
+    client = None if file_of(url) else mongodb.connect(url, config.mongodb.driver, option=option)
     store = open_store(url, config.name, client and client.get_database(config.state.database), retry_for=retry_for)
     try:
         if client is not None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from mess.commands import command, quoted
 from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
 from mess.relay.build import stage_names
+from mess.state.open import file_of
 from mess.state.sqlite_letters import places_in_file
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
@@ -18,7 +18,6 @@ log = get_logger("mess.relay")
 
 Places = Mapping[tuple[str, str], int]
 """What `StateStore.dead_letter_places` gives."""
-_SQLITE = "sqlite:///"
 
 
 def strays(config: Config, places: Places) -> Iterator[str]:
@@ -53,7 +52,5 @@ async def warn(config: Config, store: StateStore) -> None:
 
 def in_file(config: Config) -> list[str]:
     """These warnings, as far as they take no connection: where the state is an SQLite file, which stays as it is."""
-    url = config.state.url or ""
-    if not url.startswith(_SQLITE):
-        return []
-    return list(strays(config, places_in_file(Path(url.removeprefix(_SQLITE)), config.name)))
+    file = file_of(config.state.url)
+    return [] if file is None else list(strays(config, places_in_file(file, config.name)))

@@ -7,17 +7,23 @@ from typing import Any
 
 from mess.state.store import StateStore
 
+_SQLITE = "sqlite:///"
 RETRY_FOR = 60.0
 """Seconds for which a failing write is tried again, as a failover may take."""
+
+
+def file_of(url: str | None) -> Path | None:
+    """The SQLite file that a state URL names; None where the state is kept in MongoDB."""
+    return Path(url.removeprefix(_SQLITE)) if url is not None and url.startswith(_SQLITE) else None
 
 
 def open_store(url: str, relay: str, database: Any, *, retry_for: float = RETRY_FOR) -> StateStore:
     """A store that is not open yet: SQLite for `sqlite:///path`, else MongoDB by `database`, a handle of an async
     driver that the caller connects and closes."""
-    if url.startswith("sqlite:///"):
+    if (file := file_of(url)) is not None:
         from mess.state.sqlite import SqliteStore
 
-        return SqliteStore(Path(url.removeprefix("sqlite:///")), relay, retry_for=retry_for)
+        return SqliteStore(file, relay, retry_for=retry_for)
     from mess.state.mongo import MongoStore
 
     return MongoStore(database, relay, retry_for=retry_for)

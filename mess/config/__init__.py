@@ -1,1 +1,1 @@
-"""The config file: read, checked and resolved. Start reading at `model` (its shape) and `load` (reading it)."""
+"""The config file: reading, checking and resolving it. Start at `model` (its shape) and `load` (reading it)."""

@@ -1,4 +1,4 @@
-"""Values of events that steps name, and that some of the operations which reach them never have."""
+"""Finds values that steps refer to and that some operations never provide."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text i
 
 
 def absent(config: Config) -> Iterator[tuple[Path, str]]:
-    """A warning for each placeholder without a default that some events in scope have no value for, with its place."""
+    """Yield a warning, with its path, for each placeholder without a default that some events in scope cannot fill."""
     found: dict[tuple[Path, Reading], list[str]] = {}
     for chain, operations in _deliveries(config):
         path, pipeline = innermost(chain, "pipeline", ())
@@ -43,7 +43,7 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
 
 
 def _deliveries(config: Config) -> Iterator[tuple[Chain, list[str]]]:
-    """Each chain of scopes with the operations whose events take its pipeline."""
+    """Each scope chain, with the operations whose events go through its pipeline."""
     for chain in chains(config):
         yield chain, [one for one in _operations(chain) if one != OF_A_DATABASE]
     for db in config.databases:
@@ -53,7 +53,7 @@ def _deliveries(config: Config) -> Iterator[tuple[Chain, list[str]]]:
 
 
 def _operations(chain: Chain) -> list[str]:
-    """The operations that a chain's `operations` and, where it is easily seen, `match` let pass."""
+    """The operations that pass a chain's `operations` and, where it is easy to see, its `match`."""
     operations: list[str] = list(innermost(chain, "operations", OPERATIONS)[1])
     match = innermost(chain, "match")[1] or {}
     if wants_full_document(match):
@@ -74,8 +74,10 @@ def _lets_pass(condition: Any, operation: str) -> bool:
 def readings_from_change(
     config: Config, pipeline: tuple[StepSpec, ...]
 ) -> Iterator[tuple[int, StepConfig, Reading, Path]]:
-    """The values that a pipeline's steps name, as far as they come from the change event: the step's index and options,
-    the value, and its path in the change event."""
+    """The values that a pipeline's steps read from the change event.
+
+    Yields the step's index, its options, the value, and the value's path in the change event.
+    """
     body: Shape | None = CHANGE
     for index, spec in enumerate(pipeline):
         if spec.name in config.plugins:
@@ -90,7 +92,7 @@ def readings_from_change(
 
 
 def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
-    """Whether no event of an operation has what lies at a path of the change event."""
+    """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
         case "documentKey":
             return operation not in OF_DOCUMENTS

@@ -1,4 +1,4 @@
-"""The scopes that a namespace falls under, with the places where they are written."""
+"""The scopes that apply to a namespace, and where they are written."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from mess.config.document import Path
 from mess.config.model import Config, Scope
 
 Chain = list[tuple[Path, Scope]]
-"""The scopes that a namespace falls under, the most specific first."""
+"""The scopes that apply to a namespace, most specific first."""
 
 
 def chains(config: Config) -> Iterator[Chain]:
-    """One for each entry of `databases` and each of its `collections`."""
+    """One chain for each entry of `databases` and each of its `collections`."""
     for db, database in config.databases.items():
         outer = database_chain(config, db)
         if not database.collections:
@@ -23,22 +23,22 @@ def chains(config: Config) -> Iterator[Chain]:
 
 
 def database_chain(config: Config, db: str) -> Chain:
-    """The scopes of a whole database, by its entry in `databases`."""
+    """The scopes that apply to a whole database, given its key in `databases`."""
     return [(("databases", db), config.databases[db]), ((), config)]
 
 
 def innermost(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:
-    """An option as it holds in a chain, with the path of the scope that says so."""
+    """The effective value of an option in a chain, with the path of the scope that sets it."""
     return next(
         ((path, value) for path, scope in chain if (value := getattr(scope, option)) is not None), ((), default)
     )
 
 
 def wants_full_document(query: dict[str, Any]) -> bool:
-    """Whether a query lets pass nothing but what has a fullDocument."""
+    """Whether a query matches only events that have a fullDocument."""
     for key, condition in query.items():
         if key == "operationType":
-            return False  # whoever chooses by operation has thought of it
+            return False  # a query that selects operations is assumed to be deliberate
         if key == "$and" and isinstance(condition, list):
             if any(isinstance(part, dict) and wants_full_document(part) for part in condition):
                 return True

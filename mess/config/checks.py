@@ -1,4 +1,4 @@
-"""Mistakes that lie in what the config means, not in its shape."""
+"""Checks that depend on what the config means, not on its shape."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mess.options.mongodb import KNOWN, refusals
 
 _INTERNAL = ("admin", "local", "config")
 _LIKE = 0.65
-"""How much like a known option one has to be to be taken for it: `tsl` for `tls`."""
+"""How similar a misspelled option must be to a known one for a suggestion, as `tsl` is to `tls`."""
 _WATCH = "name what to watch, as in databases: {shop: {}}"
 
 
 def check(data: dict[str, Any], document: Document) -> None:
-    """Report what cannot work in a config's data, whatever its shape is."""
+    """Report what cannot work, even if the shape of the data is wrong."""
     _databases(data.get("databases"), document)
     _state(data, document)
     _url(data, document)
     for path, scope in scopes(data):
         if scope.get("pipeline") == []:
-            message = "has no steps; write at least - log, or leave pipeline out to take the one above"
+            message = "has no steps; write at least - log, or leave pipeline out to inherit the one above"
             document.reject(message, (*path, "pipeline"))
         place = (*path, "match")
         for inner, message in mistakes(scope.get("match"), place):
@@ -33,7 +33,7 @@ def check(data: dict[str, Any], document: Document) -> None:
         for inner, message in doubts(scope.get("match"), place):
             document.warn(message, inner)
         if "changeHook" in scope and "change_hook" in scope:
-            document.reject("is the same as changeHook; give one of them", (*path, "change_hook"))
+            document.reject("is the same as changeHook; set only one of them", (*path, "change_hook"))
 
 
 def _databases(databases: Any, document: Document) -> None:
@@ -59,19 +59,19 @@ def _no_list(names: list[Any], path: Path, document: Document) -> str:
 
 
 def _database(name: str, path: Path, document: Document) -> None:
-    # https://www.mongodb.com/docs/manual/reference/limits/ says what a database's name may hold.
+    # Rules for database names: https://www.mongodb.com/docs/manual/reference/limits/
     if name in _INTERNAL:
         document.report("is MongoDB's own database and cannot be watched", path)
     elif "." in name:
         db, _, coll = name.partition(".")
-        document.report(f"a database's name has no dot; write {db}: {{collections: {{{coll}: {{}}}}}}", path)
+        document.report(f"a database name cannot contain a dot; write {db}: {{collections: {{{coll}: {{}}}}}}", path)
     elif not name or any(character in name for character in '/\\ "$\0') or len(name) > 63:
-        document.report("is not a database's name", path)
+        document.report("is not a valid database name", path)
 
 
 def _collection(name: str, path: Path, document: Document) -> None:
     if not name or "\0" in name or (name.startswith("system.") and not is_glob(name)):
-        document.report("is not the name of a collection that can be watched", path)
+        document.report("is not the name of a collection that MESS can watch", path)
 
 
 def _state(data: dict[str, Any], document: Document) -> None:
@@ -97,7 +97,7 @@ def _url(data: dict[str, Any], document: Document) -> None:
             continue
         authority = url.partition("://")[2].partition("/")[0].partition("?")[0]
         if authority.count("@") > 1:
-            document.report("@, : and / in a user's name or password are written %40, %3A and %2F", (section, "url"))
+            document.report("write @, : and / in a user name or password as %40, %3A and %2F", (section, "url"))
         elif (mistake := _hosts(authority.rpartition("@")[2], srv=url.startswith("mongodb+srv:"))) is not None:
             document.reject(mistake, (section, "url"))
         else:
@@ -116,22 +116,23 @@ def _url_options(url: str, path: Path, document: Document) -> None:
             document.report(f'unknown option {name}; did you mean "{meant}"?', path)
         else:
             shown = f"the option {name}" if plain(name) and not document.is_secret(path) else "an option"
-            document.warn(f"{shown} is unknown to the driver, which passes it over", path)
+            document.warn(f"{shown} is unknown to the driver and is ignored", path)
 
 
 def _hosts(hosts: str, *, srv: bool) -> str | None:
-    """What is wrong with the hosts of a connection string. It is not repeated: what seems a port may be a password."""
+    """What is wrong with the hosts of a connection string. The value is not quoted: an apparent port may be a
+    password."""
     if not hosts.strip(","):
-        return "names no host; write it like mongodb://localhost:27017"
+        return "has no host; write it like mongodb://localhost:27017"
     for host in hosts.split(","):
         name, colon, port = host.rpartition(":") if not host.endswith("]") else (host, "", "")
         if colon and not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 65536):
             return (
-                "names no host, or a port that is no number from 1 to 65535; with a user and password write it like "
+                "has no host, or a port that is not between 1 and 65535; with a user and password, write it like "
                 "mongodb://user:password@localhost:27017"
             )
         if not (name if colon else host):
             return "has an empty host; write it like mongodb://host1:27017,host2:27017"
         if srv and (colon or "," in hosts):
-            return "names one host without a port, since it begins with mongodb+srv://"
+            return "must have a single host and no port, since it begins with mongodb+srv://"
     return None

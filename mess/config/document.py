@@ -1,4 +1,4 @@
-"""A config file as a plain tree that remembers where each part of it was written."""
+"""A config file as a plain tree that remembers where each part was written."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MAX_DEPTH = 64
 MAX_NODES = 100_000
 
 Path = tuple[str | int, ...]
-"""From the root to a part: a mapping's key or a list's index at each step."""
+"""The path from the root to a node: a mapping key or list index at each level."""
 
 _PLAIN = re.compile(r'[^\s.\[\]"]+')
 
@@ -32,7 +32,7 @@ def show(path: Path) -> str:
 
 
 class Source(NamedTuple):
-    """A value that came from a variable or a file, and the option that holds it, as a whole or as a part."""
+    """A value that came from a variable or a file, and the option that contains it."""
 
     path: Path
     value: str
@@ -42,12 +42,12 @@ class Source(NamedTuple):
 
 @dataclass
 class Document:
-    """What a config file says.
+    """The contents of a config file.
 
-    `data` is the tree, None when the text cannot be read at all. `keys` and `values` hold the line of each key and of
-    each value, `origins` where a value came from when it was not the file. `unusable` are the parts that a problem has
-    been reported for, so that nothing more is said of them; `secret` are those that came from a variable or the
-    environment, so that they are never shown, and `sources` what these were.
+    `data` is the tree, or None if the text cannot be parsed. `keys` and `values` hold the line of each key and value.
+    `origins` says where a value came from if not from the file. `unusable` holds the paths that already have a problem,
+    so that no further problems are reported there. `secret` holds the paths whose values came from a variable or the
+    environment and must never be shown; `sources` holds those values.
     """
 
     file: str
@@ -64,21 +64,21 @@ class Document:
     _counted: int = 0
 
     def report(self, message: str, path: Path = (), line: int | None = None) -> None:
-        """Note a mistake at a path, unless one has been noted there or above."""
+        """Report a mistake at a path, unless one has been reported there or above."""
         if not self.is_unusable(path):
             self.problems.append(self.problem(message, path, line))
 
     def reject(self, message: str, path: Path, line: int | None = None) -> None:
-        """Note a mistake at a path, and that its value is of no further use."""
+        """Report a mistake at a path and mark its value as unusable."""
         self.report(message, path, line)
         self.unusable.add(path)
 
     def warn(self, message: str, path: Path = ()) -> None:
-        """Note what is legal but likely wrong."""
+        """Warn of something that is legal but probably wrong."""
         self.warnings.append(self.problem(message, path))
 
     def problem(self, message: str, path: Path = (), line: int | None = None) -> Problem:
-        """A mistake at a path, with the place where that was written or, where it was not, what is nearest above."""
+        """A mistake at a path, with its line, or the line of the nearest parent that was written."""
         for length in range(len(path), 0, -1):
             if (origin := self.origins.get(path[:length])) is not None:
                 return Problem(message, show(path), origin)
@@ -89,11 +89,11 @@ class Document:
         return Problem(message, show(path), self.file, line)
 
     def is_unusable(self, path: Path) -> bool:
-        """Whether a mistake has been noted for a path's value or one that it lies in."""
+        """Whether a mistake has been reported for this path or one of its parents."""
         return any(path[:length] in self.unusable for length in range(len(path) + 1))
 
     def is_secret(self, path: Path) -> bool:
-        """Whether a value, or a part of it, came from a variable or the environment."""
+        """Whether any part of a value came from a variable or the environment."""
         if self._counted != len(self.secret):
             self._above_secret = {inner[:length] for inner in self.secret for length in range(len(inner) + 1)}
             self._counted = len(self.secret)
@@ -101,5 +101,5 @@ class Document:
 
 
 def by_place(problem: Problem) -> tuple[str, int]:
-    """Sorts problems as their places follow one another."""
+    """Sort key that puts problems in the order of their places."""
     return problem.file or "", problem.line or 0

@@ -1,4 +1,4 @@
-"""What the environment and the command line say, which goes before the file."""
+"""Overrides from the environment and the command line, which take precedence over the file."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _OPTIONS = {
     "log.level": ("MESS_LOG_LEVEL",),
     "log.format": ("MESS_LOG_FORMAT",),
 }
-"""The option that each variable sets; of several, the first that is set counts."""
+"""The option that each variable sets. If several variables set an option, the first one that is set wins."""
 _MAX_BYTES = 1024 * 1024
 _ANY_CASE = frozenset({"log.level", "log.format"})
 
 
 def environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment, on top of what `.env` in the working directory says.
+    """The environment merged over `.env` in the working directory.
 
-    Raises ConfigError when there is a `.env` that cannot be read.
+    Raises ConfigError if `.env` exists but cannot be read.
     """
     dotenv = FilePath(".env")
     if not dotenv.is_file():
@@ -43,12 +43,12 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def override(document: Document, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> None:
-    """Put what the environment sets into a document's data, and what the command line sets on top of that.
+    """Apply the environment's settings to a document's data, then the command line's.
 
-    `overrides` are options by dotted name; None stands for one that was not given.
+    `overrides` maps dotted option names to values; None means that the option was not given.
     """
     for option, variables in _OPTIONS.items():
-        # An empty variable is one that a compose file handed on although nobody had set it.
+        # An empty variable is usually one that a compose file passes on although nobody set it.
         name = next((name for name in variables if environ.get(name)), None)
         if name is not None:
             value = environ[name].lower() if option in _ANY_CASE else environ[name]
@@ -66,7 +66,7 @@ def _put(document: Document, option: str, value: Any, origin: str) -> None:
             target[part] = {}
         target = target[part]
         if not isinstance(target, dict):
-            return  # which is a mistake of its own
+            return  # reported elsewhere
     target[last] = value
     document.origins[path] = origin
     document.secret.add(path)

@@ -1,4 +1,4 @@
-"""Types of the config's fields, each with what it tolerates and what it asks for."""
+"""The types of the config's fields: what each accepts, and what it asks for otherwise."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
 
 def empty_for_none(value: Any) -> Any:
-    """A key without a value stands for an empty mapping: `databases: {shop: }`."""
+    """Treat a key without a value as an empty mapping: `databases: {shop: }`."""
     return {} if value is None else value
 
 
 def _off_for_false(value: Any) -> Any:
-    # YAML reads a plain `off` as false.
+    # YAML reads an unquoted `off` as false.
     return "off" if value is False else value
 
 
 def _no_bool(value: Any) -> Any:
-    # Python takes true for 1.
+    # Python accepts true as 1.
     if isinstance(value, bool):
         raise ValueError("must be a number")
     return value
@@ -43,13 +43,15 @@ def _start(value: Any) -> Any:
 
 def _is_relay_name(value: str) -> str:
     if not re.fullmatch(_NAME, value):
-        raise ValueError("must begin with a letter or digit and hold only letters, digits and . _ -, 100 at the most")
+        raise ValueError(
+            "must begin with a letter or digit and contain only letters, digits and . _ - (100 characters at most)"
+        )
     return value
 
 
 def _is_host_name(value: str) -> str:
     if not re.fullmatch(r"[\w.*?\[\]!-]+", value):
-        raise ValueError("must be a host name or a glob of them, without scheme and port, as in mess.example.com")
+        raise ValueError("must be a host name or a glob, without scheme or port, as in mess.example.com")
     return value
 
 

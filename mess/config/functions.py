@@ -1,4 +1,4 @@
-"""The user's own functions: found, imported and looked at before anything starts."""
+"""User functions: found, imported and checked before anything starts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from mess.config.messages import did_you_mean
 from mess.config.pipelines import scopes
 
 _folders: set[str] = set()
-"""The folders of config files that have been put on `sys.path`."""
+"""The folders of config files that were added to `sys.path`."""
 _MOST_FILES = 1000
 _STEP = ("input", "config", "context")
 _HOOK = ("item", "context")
 
 
 def load_functions(data: Mapping[str, Any], document: Document, directory: FilePath) -> dict[str, Callable[..., Any]]:
-    """Every function that the config names, by its reference. What cannot be had is reported.
+    """Load every function that the config names, by reference; report those that cannot be loaded.
 
-    The config file's folder stays at the end of `sys.path`, since functions may import when they run: a module in it
-    never takes the place of one that is installed.
+    The config file's folder stays at the end of `sys.path`, because functions may import modules when they run. A
+    module in it never shadows an installed one.
     """
     functions: dict[str, Callable[..., Any]] = {}
     if named := {reference.partition(":")[0].partition(".")[0] for _, reference, _ in _references(data)}:
@@ -38,7 +38,7 @@ def load_functions(data: Mapping[str, Any], document: Document, directory: FileP
         if not all(part.isidentifier() for part in [*module.split("."), *name.split(".")]) or document.is_unusable(
             path
         ):
-            continue  # which the model reports
+            continue  # the model reports it
         try:
             function = _function(module, name, directory)
             _accepts(function, parameters)
@@ -79,9 +79,9 @@ def _module(name: str, directory: FilePath) -> ModuleType:
     top = name.partition(".")[0]
     beside = _beside(top, directory)
     if beside is not None and (others := _whose(top, directory)) is not None:
-        raise _Unusable(f"{beside} has the name of {others}; give it another")
+        raise _Unusable(f"{beside} has the same name as {others}; rename it")
     if beside is not None and not _is_from(sys.modules.get(top), directory):
-        # One of the same name, from beside another config file.
+        # A module of the same name, imported from beside another config file.
         for loaded in [loaded for loaded in sys.modules if loaded.partition(".")[0] == top]:
             del sys.modules[loaded]
     _append(directory)
@@ -91,20 +91,20 @@ def _module(name: str, directory: FilePath) -> ModuleType:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise _failed(name, error, directory) from error
         raise _Unusable(
-            f"there is no module {error.name}: neither {top}.py beside the config file, nor a package that is installed"
+            f"there is no module {error.name}: neither {top}.py beside the config file, nor an installed package"
         ) from error
-    except (Exception, SystemExit) as error:  # a user's module may fail in any way at all
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
         raise _failed(name, error, directory) from error
 
 
 def _beside(top: str, directory: FilePath) -> str | None:
-    """The module's file beside the config file, relative to it."""
-    # Path.is_file raises for names that are too long.
+    """The module's file beside the config file, as a relative path."""
+    # Path.is_file raises if the name is too long.
     return next((file for file in (f"{top}.py", f"{top}/__init__.py") if os.path.isfile(directory / file)), None)
 
 
 def _whose(top: str, directory: FilePath) -> str | None:
-    """Who else has a module of this name, in words: Python, or a package that is installed."""
+    """What else provides a module of this name, in words: Python, or an installed package."""
     if top in sys.stdlib_module_names:
         return "one of Python's own modules"
     path = [entry for entry in sys.path if entry not in _folders]
@@ -112,12 +112,12 @@ def _whose(top: str, directory: FilePath) -> str | None:
         spec = finder.find_spec(top, path if finder is PathFinder else None)
         origin = None if spec is None else spec.origin
         if origin is not None and not FilePath(origin).resolve().is_relative_to(directory):
-            return "a package that is installed"
+            return "an installed package"
     return None
 
 
 def _append(directory: FilePath) -> None:
-    """Put the folder behind all else, and before those of other config files."""
+    """Put the folder after everything else on `sys.path`, but before the folders of other config files."""
     folder = str(directory)
     _folders.add(folder)
     sys.path[:] = [entry for entry in sys.path if entry not in _folders] + [
@@ -128,10 +128,12 @@ def _append(directory: FilePath) -> None:
 
 
 def _warn_of_namesakes(named: set[str], directory: FilePath, document: Document) -> None:
-    """Warn of files, other than those that the config names, that an import cannot reach."""
+    """Warn of files that are not named in the config and that an import cannot reach."""
     for file in sorted(directory.glob("*.py"))[:_MOST_FILES]:
         if file.stem not in named and (others := _whose(file.stem, directory)) is not None:
-            document.warn(f"{file.name} beside it has the name of {others}, which `import {file.stem}` finds first")
+            document.warn(
+                f"{file.name} beside it has the same name as {others}, which `import {file.stem}` finds first"
+            )
 
 
 def _is_from(module: ModuleType | None, directory: FilePath) -> bool:
@@ -140,7 +142,7 @@ def _is_from(module: ModuleType | None, directory: FilePath) -> bool:
 
 
 def _failed(name: str, error: BaseException, directory: FilePath) -> _Unusable:
-    """Says what went wrong and, of all lines that led there, the last one of the user's own."""
+    """What went wrong, with the last line of the user's own code in the traceback."""
     place = ""
     if isinstance(error, SyntaxError) and error.filename:
         place = f"{FilePath(error.filename).name}:{error.lineno}: "
@@ -157,7 +159,7 @@ def _accepts(function: Callable[..., Any], parameters: tuple[str, ...]) -> None:
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
-        return  # written in C, it does not tell
+        return  # functions written in C may have no signature
     try:
         signature.bind(*parameters)
     except TypeError as error:

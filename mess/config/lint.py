@@ -1,4 +1,4 @@
-"""Warnings: what is legal in a config, and likely not what was meant."""
+"""Warnings about configs that are legal but probably not what was meant."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from mess.options import insecure
 
 _LOCAL_STEPS = frozenset({"log", "field-map"})
 _OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
-"""Fields of a change event whose values are chosen by whoever writes to the collection."""
-_AGAIN = "since deliveries are tried again without end"
+"""Change event fields whose values are chosen by whoever writes to the collection."""
+_AGAIN = "since deliveries are retried without end"
 
 
 def advise(config: Config, data: dict[str, Any], document: Document) -> None:
-    """Warn of what is likely wrong in a config that holds no mistakes. Nothing is said twice of one place."""
+    """Warn of what is probably wrong in a valid config, at most once for each place."""
     warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
     for chain in chains(config):
         warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
@@ -34,7 +34,7 @@ def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
     path, operations = innermost(chain, "operations", ())
     for index, operation in enumerate(operations):
         if operation not in OPERATIONS and operation not in EXPANDED:
-            message = f"{operation} is no operation that MESS knows of; it is relayed if your MongoDB sends it"
+            message = f"{operation} is not an operation that MESS knows; it is relayed if your MongoDB sends it"
             yield (*path, "operations", index), message
 
 
@@ -46,7 +46,8 @@ def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
     if "delete" in operations:
         yield (
             (*path, "match"),
-            "no delete is ever relayed, since deletes have no fullDocument; leave delete out of operations to say so",
+            "no delete is ever relayed, since deletes have no fullDocument; leave delete out of operations to make "
+            "this explicit",
         )
     if "update" in operations and innermost(chain, "full_document")[1] == "off":
         yield (
@@ -63,11 +64,11 @@ def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
     path, order = innermost(chain, "order")
     if order == "collection":
         message = f"one event that cannot be delivered holds up all later ones of its collection, {_AGAIN}"
-        yield (*path, "order"), f"{message}; order: document holds up no other documents"
+        yield (*path, "order"), f"{message}; with order: document, other documents are not held up"
     path, concurrency = innermost(chain, "concurrency")
     if concurrency == 1:
         message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
-        yield (*path, "concurrency"), f"{message}; more lanes keep each document's order too"
+        yield (*path, "concurrency"), f"{message}; with more lanes, each document still keeps its order"
 
 
 def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
@@ -77,8 +78,11 @@ def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:
         if step.name == "field-map" and step.config.get("keep") != "all":
             anew = "operationType" not in step.config.get("fields", ())
         if anew and step.config.get("format") == "debezium":
-            message = "every event is refused, since the field-map step before it leaves no change event to tell of"
-            yield (*path, "pipeline", index, "config", "format"), f"{message}; put that behind, or give it keep: all"
+            message = "every event is refused, since the field-map step before it removes the change event"
+            yield (
+                (*path, "pipeline", index, "config", "format"),
+                f"{message}; move it after this step, or set keep: all",
+            )
 
 
 def _chosen(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
@@ -110,7 +114,7 @@ def _hooks(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
             hook_path, hook = innermost(chain[index:], "change_hook")
             if scope.pipeline is not None and hook is not None:
                 where = "here" if hook_path == path else "further out"
-                yield (*path, "pipeline"), f"is never run: the changeHook {where} takes its place"
+                yield (*path, "pipeline"), f"never runs: the changeHook {where} takes its place"
 
 
 def _unverified(config: Config) -> Iterator[tuple[Path, str]]:
@@ -125,4 +129,4 @@ def _plugins(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]
         if name not in used:
             yield ("plugins", name), "is not used in any pipeline"
         if name in steps.names():
-            yield ("plugins", name), f"takes the place of the {name} step that comes with MESS"
+            yield ("plugins", name), f"replaces MESS's own {name} step"

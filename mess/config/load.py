@@ -1,4 +1,4 @@
-"""From a config file, the environment and the command line to a config that works, or to all that is wrong with it."""
+"""Turns a config file, the environment and the command line into a valid config, or into a list of all mistakes."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from mess.options.secret import SHORTEST
 from mess.telemetry.redact import learn
 
 _TOO_SHORT = (
-    f"holds a secret of fewer than {SHORTEST} characters, which is not hidden where a server repeats it in an error; "
+    f"contains a secret of fewer than {SHORTEST} characters, which is not redacted if a server repeats it in an error; "
     "use a longer one"
 )
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A config that works.
+    """A valid config.
 
-    `path` is its file and `directory` that file's folder; `tree` is the whole config as the user wrote it, with
-    variables expanded, and `functions` the user's own functions by their reference (`module:function`). `warnings` are
-    what is legal but likely wrong. `problem` makes a mistake that shows only later, of its message and its path.
+    `path` is its file and `directory` that file's folder. `tree` is the whole config as the user wrote it, with
+    variables expanded. `functions` holds the user's functions by reference (`module:function`). `warnings` lists what
+    is legal but probably wrong. `problem` makes a mistake that only shows later, from its message and path.
     """
 
     config: Config
@@ -56,11 +56,12 @@ def load(
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Loaded:
-    """Read the config file, with what goes before it: the environment (and `.env`), and above all `overrides`, which
-    are the command line's options by dotted name (`{"log.level": "debug"}`; None stands for one not given).
+    """Read the config file and apply overrides: the environment (and `.env`), then `overrides`.
 
-    Without `path`, the file is the one that MESS_CONFIG names, or `config/config.yml`. Raises ConfigError with every
-    mistake at once.
+    `overrides` holds the command line's options by dotted name (`{"log.level": "debug"}`); None means that an option
+    was not given.
+
+    Without `path`, the file is the one in MESS_CONFIG, or `config/config.yml`. Raises ConfigError with all mistakes.
     """
     variables = environment(os.environ if environ is None else environ)
     file = find(path, variables)
@@ -88,14 +89,14 @@ def load(
 
 
 def _with_default_pipeline(config: Config, document: Document) -> Config:
-    """The config with `log` for whatever has no pipeline, as in the Node.js tool."""
+    """The config with `log` wherever there is no pipeline, as in the Node.js tool."""
     bare = [
         chain[0][0]
         for chain in chains(config)
         if innermost(chain, "pipeline")[1] is None and innermost(chain, "change_hook")[1] is None
     ]
     for path in bare:
-        document.warn("has no pipeline, so its changes are only logged; write pipeline: [log] if that is meant", path)
+        document.warn("has no pipeline, so its changes are only logged; write pipeline: [log] if intended", path)
     if bare and config.pipeline is None:
         return config.model_copy(update={"pipeline": (StepSpec(name="log"),)})
     return config

@@ -1,4 +1,4 @@
-"""What users are told of a value that does not fit, in their words instead of pydantic's."""
+"""Messages for invalid values, in the users' terms instead of pydantic's."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ _BOUNDS = {"greater_than_equal": ("at least", "ge"), "less_than_equal": ("at mos
 _BOUNDS |= {"greater_than": ("more than", "gt"), "less_than": ("less than", "lt")}
 _PLAIN = re.compile(r"[\w .,:*+$-]{1,40}")
 
-# Comparing takes time that grows with both: who has so many names, or such long ones, gets no suggestion.
+# Comparison time grows with the number and length of names, so with too many or too long ones there is no suggestion.
 _LONG, _MANY = 100, 200
 
 
 def message_for(error: Any, *, secret: bool) -> str:
-    """The message for one of pydantic's errors (its `ErrorDetails`). A secret value, and whatever may be one, is not
-    shown."""
+    """The message for one of pydantic's errors (its `ErrorDetails`). Never shows a value that is or may be secret."""
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
         return "is missing"
@@ -67,14 +66,16 @@ def _choice(given: Any, expected: str, secret: bool) -> str:
 
 
 def did_you_mean(given: Any, known: Iterable[str]) -> str:
-    """`; did you mean "endpoint"?`, or nothing when no known name is like the given one."""
+    """`; did you mean "endpoint"?`, or nothing if no known name is similar to the given one."""
     match = closest_name(given, known)
     return f'; did you mean "{match}"?' if match else ""
 
 
 def closest_name(given: Any, known: Iterable[str], cutoff: float = 0.7) -> str | None:
-    """The known name that is most like a given one, if any is; `fullDocument` is like `full_document`. `cutoff` is how
-    much like it must be, 1 being the same."""
+    """The known name that is most similar to a given one, if any; `fullDocument` is similar to `full_document`.
+
+    `cutoff` is the similarity required, from 0 to 1 (identical).
+    """
     names = list(islice(known, _MANY + 1))
     if not isinstance(given, str) or len(given) > _LONG or len(names) > _MANY:
         return None
@@ -88,7 +89,7 @@ def _form(name: str) -> str:
 
 
 def plain(value: Any) -> bool:
-    """Whether a value is so short and plain that it may be shown."""
+    """Whether a value is short and plain enough to be shown."""
     return _PLAIN.fullmatch(value) is not None if isinstance(value, str) else isinstance(value, (int, float))
 
 

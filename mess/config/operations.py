@@ -1,4 +1,4 @@
-"""The kinds of change that MongoDB has, by their `operationType`."""
+"""The kinds of change in MongoDB, by their `operationType`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mess.config.messages import closest_name
 OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 OF_A_DATABASE = "dropDatabase"
 OPERATIONS = (*OF_DOCUMENTS, "drop", "rename", OF_A_DATABASE)
-"""What every server sends."""
+"""The operations that every server sends."""
 EXPANDED = (
     "create",
     "createIndexes",
@@ -22,14 +22,14 @@ EXPANDED = (
     "refineCollectionShardKey",
     "reshardCollection",
 )
-"""What servers from 6.0 on send with `showExpandedEvents`; they always belong to a collection."""
+"""The operations that servers from 6.0 on send with `showExpandedEvents`; they always belong to a collection."""
 
 
 def _checked(value: str) -> str:
     if value in OPERATIONS or value in EXPANDED:
         return value
     if value == "invalidate":
-        raise ValueError("invalidate is about the change stream, not about data, and is never delivered; leave it out")
+        raise ValueError("invalidate concerns the change stream, not data, and is never delivered; leave it out")
     if meant := closest_name(value, [*OPERATIONS, *EXPANDED]):
         raise ValueError(f'is not an operation; did you mean "{meant}"?')
     if not re.fullmatch(r"[A-Za-z]{1,64}", value):
@@ -39,4 +39,4 @@ def _checked(value: str) -> str:
 
 _SCHEMA = {"anyOf": [{"enum": [*OPERATIONS, *EXPANDED]}, {"pattern": "^[A-Za-z]{1,64}$"}]}
 Operation = Annotated[str, AfterValidator(_checked), Field(json_schema_extra=_SCHEMA)]
-"""An operation; also one that a newer MongoDB may have."""
+"""An operation, possibly one that only a newer MongoDB has."""

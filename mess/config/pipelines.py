@@ -1,4 +1,4 @@
-"""The pipelines' steps: names that must be known, and each step's own options."""
+"""Checks the steps of pipelines: their names, and each step's own options."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from mess.errors import ConfigError
 from mess.steps import packages
 from mess.steps.base import StepConfig
 
-_LISTED = 50  # names that a message lists
-_COMPARED = 1000  # names of plugins among which a misspelt one is looked for
+_LISTED = 50  # how many names a message lists
+_COMPARED = 1000  # how many plugin names are compared with a misspelled one
 
 
 def scopes(data: Any) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Every scope of a config's data with its path: the top level, databases, collections. What is no mapping is left
+    """Every scope of a config's data with its path: the top level, databases, collections. Non-mappings are left
     out."""
     yield (), data
     for db, database in _mapping(data, "databases").items():
@@ -42,13 +42,13 @@ def entries(data: Any) -> Iterator[tuple[Path, Any]]:
 
 
 def step_name(entry: Any) -> Any:
-    """The name of a pipeline's entry, which may be nothing but that name."""
+    """The name of a pipeline's entry, which may consist of the name alone."""
     return entry.get("name") if isinstance(entry, dict) else entry
 
 
 def check_steps(data: dict[str, Any], document: Document) -> None:
-    """Report steps that nobody knows, steps of packages that are broken, options that do not fit, and values that no
-    event has; take out options that a step passes over."""
+    """Report unknown steps, steps of broken packages, invalid options, and values that no event has. Remove options
+    that a step ignores."""
     plugins = _mapping(data, "plugins")
     _warn_of_packages(plugins, document)
     for path, scope in scopes(data):
@@ -60,7 +60,7 @@ def check_steps(data: dict[str, Any], document: Document) -> None:
 
 
 def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document) -> StepConfig | None:
-    """The options of a pipeline's entry; None for a user's function, and where a mistake has been reported."""
+    """The options of a pipeline's entry; None for a user's function, and if a mistake has been reported."""
     name = step_name(entry)
     if not isinstance(name, str) or name in plugins:
         return None
@@ -77,7 +77,7 @@ def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document
     if config is None:
         config = {}
     if not isinstance(config, dict):
-        return None  # which the model reports
+        return None  # the model reports it
     if model.ignores_unknown and isinstance(entry, dict):
         config = entry["config"] = _known(model, config, document, (*path, "config"))
     made = validate(model, config, document, (*path, "config"))
@@ -87,17 +87,17 @@ def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document
 
 
 def shadowed(data: dict[str, Any]) -> Iterator[str]:
-    """Tells of the steps that come with MESS, are used, and have a namesake in an installed package."""
+    """Describe which steps win where a name in use belongs to both a step of MESS and one of an installed package."""
     used = {name for _, entry in entries(data) if isinstance(name := step_name(entry), str)}
     for name in sorted(used & set(steps.names()) & set(packages.names()) - _mapping(data, "plugins").keys()):
-        yield f"the {name} step is the one that comes with MESS, never that of the package {packages.origin(name)}"
+        yield f"the {name} step is MESS's own, not the one of the package {packages.origin(name)}"
 
 
 def _warn_of_packages(plugins: dict[str, Any], document: Document) -> None:
     for name in plugins:
         if name not in steps.names() and name in packages.names():
             whose = f"the {name} step of the package {packages.origin(name)}"
-            document.warn(f"takes the place of {whose}", ("plugins", name))
+            document.warn(f"replaces {whose}", ("plugins", name))
 
 
 def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
@@ -106,19 +106,19 @@ def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
         return f"unknown step; known are {', '.join(known)}"
     hint = (
         did_you_mean(name, [*known, *islice(plugins, _COMPARED)])
-        or f"; known are {', '.join(known)}, and what you name under plugins"
+        or f"; known are {', '.join(known)}, and your own plugins"
     )
     return f'unknown step "{name}"{hint}'
 
 
 def _known(model: type[StepConfig], config: dict[str, Any], document: Document, path: Path) -> dict[str, Any]:
-    """The options without those that the step passes over; a likely misspelling stays in, to be reported."""
+    """The options without those that the step ignores. A likely misspelling stays in, so that it is reported."""
     kept: dict[str, Any] = {}
     for key, value in config.items():
         if key in model.model_fields or closest_name(key, model.model_fields):
             kept[key] = value
         else:
-            document.warn(f"the {model.name} step has no such option and passes it over", (*path, key))
+            document.warn(f"the {model.name} step has no such option; ignored", (*path, key))
     return kept
 
 

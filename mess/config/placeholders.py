@@ -1,4 +1,4 @@
-"""The values of events that a pipeline's steps name in their options: those that no event can ever have."""
+"""Checks event values that steps refer to in their options: finds those that no event can ever have."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mess.formats.template import OWN
 from mess.steps.base import Reading, StepConfig
 
 _MEANT = {"database": "db", "coll": "collection", "id": "$id", "op": "operation"}
-"""What users write who mean one of `OWN`."""
+"""What users write when they mean one of `OWN`."""
 _NEAR = 0.85
 
 
 def check_placeholders(steps: Iterable[tuple[Path, StepConfig | None]], document: Document) -> None:
-    """Report what a pipeline's steps name and no event has, given each step's place and its options.
+    """Report values that a pipeline's steps refer to and no event has, given each step's path and options.
 
-    None stands for a step of which nothing is known: a user's function, or one that has been reported already.
+    None stands for a step about which nothing is known: a user's function, or one that has already been reported.
     """
     body: Shape | None = CHANGE
     for path, config in steps:
@@ -36,13 +36,13 @@ def check_placeholders(steps: Iterable[tuple[Path, StepConfig | None]], document
 
 
 def is_own(reading: Reading) -> bool:
-    """Whether a name is one of the event's own and not a path in its body."""
+    """Whether a name is one of the event's own values rather than a path in its body."""
     return reading.name == "$id" or (reading.name in OWN and reading.need in ("refused", "empty"))
 
 
 def _report(reading: Reading, message: str, place: Path, document: Document) -> None:
     if document.is_secret(place) or not plain(reading.name):
-        message = "names a value that no event has at this step; check its placeholders"
+        message = "refers to a value that no event has at this step; check its placeholders"
     if reading.need == "none":
         document.warn(message, place)
     else:
@@ -50,7 +50,7 @@ def _report(reading: Reading, message: str, place: Path, document: Document) -> 
 
 
 def _mistake(reading: Reading, body: Shape) -> str | None:
-    """What is wrong with a name where the body is known; None when nothing is."""
+    """What is wrong with a name, given a known body; None if nothing is."""
     if is_own(reading):
         return None
     found = body.find(parse_path(reading.name))
@@ -63,9 +63,9 @@ def _mistake(reading: Reading, body: Shape) -> str | None:
         meant = closest_name(given, [*known, *OWN, *_MEANT])
         hint = f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else ""
     elif not found.within and given in OWN:
-        hint = f'; write {{template: "{{{given}}}"}} for the event\'s own'
+        hint = f'; write {{template: "{{{given}}}"}} for the event\'s own value'
     if reading.default and not hint:
-        return None  # somebody who gives a default expects that it may be missing
+        return None  # with a default, the value is expected to be missing sometimes
     holder = ".".join(found.within) or ("a change event" if body is CHANGE else "the body")
     fields = f"; it has {', '.join(found.known)}" if found.known and body is not CHANGE and not hint else ""
     shown = f"{{{reading.name}}}" if reading.need in ("refused", "empty") else reading.name
@@ -73,11 +73,13 @@ def _mistake(reading: Reading, body: Shape) -> str | None:
 
 
 def _check_guess(reading: Reading, place: Path, document: Document) -> None:
-    """Warn of a name that is nearly one of a change event's, where the body is not known."""
+    """Warn of a name that is nearly one of a change event's, if the body is not known."""
     name = parse_path(reading.name)[0]
     own = OWN if reading.need in ("refused", "empty") else ()
     known = {*(CHANGE.fields or ()), *own}
     if is_own(reading) or name in known or reading.need == "none" or document.is_secret(place):
         return
     if meant := closest_name(name, known, _NEAR):
-        document.warn(f'{reading.name}: did you mean "{meant}"? What the body holds here is not known', place)
+        document.warn(
+            f'{reading.name}: did you mean "{meant}"? The fields of the body are not known at this step', place
+        )

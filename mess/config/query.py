@@ -1,4 +1,4 @@
-"""What MongoDB would refuse in a query: operators that it does not know, or does not know at their place."""
+"""Finds what MongoDB would refuse in a query: unknown operators, or operators in the wrong place."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mess.config.messages import closest_name, plain
 from mess.formats.body import CHANGE, Unknown
 
 Finding = tuple[Path, str]
-"""Where in a query something is wrong, and what."""
+"""The place in a query where something is wrong, and what is wrong."""
 
 _LOGICAL = ("$and", "$or", "$nor")
 _TOP = (
@@ -32,7 +32,7 @@ _OF_FIELDS = (
     "$geoIntersects", "$within",
 )  # fmt: skip
 _NEVER = ("$where", "$text", "$near", "$nearSphere", "$geoNear")
-"""What no change stream takes."""
+"""Operators that change streams never accept."""
 _LISTS = ("$in", "$nin", "$all")
 _MEANT = {
     "$greater": "$gt", "$greaterThan": "$gt", "$greaterOrEqual": "$gte", "$less": "$lt", "$lessThan": "$lt",
@@ -42,9 +42,9 @@ _MEANT = {
 
 
 def mistakes(query: Any, path: Path = ()) -> Iterator[Finding]:
-    """What MongoDB would refuse in a query. It may refuse more, as in the expressions of `$expr`."""
+    """What MongoDB would refuse in a query. It may refuse more, for example in the expressions of `$expr`."""
     if not isinstance(query, dict):
-        return  # which the model reports
+        return  # the model reports it
     for key, value in query.items():
         if key in _LOGICAL:
             yield from _combined(key, value, (*path, key))
@@ -56,7 +56,7 @@ def mistakes(query: Any, path: Path = ()) -> Iterator[Finding]:
 
 
 def doubts(query: Any, path: Path = ()) -> Iterator[Finding]:
-    """The fields that a query asks for and no change event has."""
+    """The fields in a query that no change event has."""
     if not isinstance(query, dict):
         return
     for key, value in query.items():
@@ -78,7 +78,7 @@ def _combined(key: str, value: Any, path: Path) -> Iterator[Finding]:
 
 
 def _condition(value: Any, path: Path) -> Iterator[Finding]:
-    """A field's condition: a value, or a mapping of operators."""
+    """Check a field's condition: a value, or a mapping of operators."""
     if not isinstance(value, dict) or not str(next(iter(value), "")).startswith("$") or not TYPES.isdisjoint(value):
         return
     for key, operand in value.items():
@@ -94,7 +94,7 @@ def _condition(value: Any, path: Path) -> Iterator[Finding]:
                 if isinstance(part, dict) and "$elemMatch" in part:
                     yield from _condition(part, (*place, index))
         elif key not in _OF_FIELDS and not key.startswith("$_internal"):
-            yield place, _unknown(key, _OF_FIELDS, _TOP, "stands outside of fields, as in %s: …")
+            yield place, _unknown(key, _OF_FIELDS, _TOP, "belongs outside of fields, as in %s: …")
 
 
 def _element(operand: Any, path: Path) -> Iterator[Finding]:
@@ -107,12 +107,12 @@ def _element(operand: Any, path: Path) -> Iterator[Finding]:
 
 def _unknown(key: str, known: tuple[str, ...], elsewhere: tuple[str, ...], where: str) -> str:
     if not plain(key):
-        return "is no operator that MongoDB knows here"
+        return "is not an operator that MongoDB knows here"
     if key in _NEVER:
         return f"MongoDB does not allow {key} in a change stream"
     if key in elsewhere:
         return f"{key} {where % key}"
     if not key.startswith("$"):
-        return f"{key} stands among operators, and is none; write field paths with dots, as in fullDocument.{key}"
+        return f"{key} is among operators, but is not one; write field paths with dots, as in fullDocument.{key}"
     meant = closest_name(key, [*known, *_MEANT])
-    return f"MongoDB knows no operator {key} here" + (f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else "")
+    return f"MongoDB has no operator {key} here" + (f'; did you mean "{_MEANT.get(meant, meant)}"?' if meant else "")

@@ -1,4 +1,4 @@
-"""Finding the config file and reading it."""
+"""Finds and reads the config file."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from mess.errors import ConfigError, Problem
 from mess.files import read_bounded
 
 DEFAULT = FilePath("config/config.yml")
-"""The config file when nobody names one, relative to the working directory."""
+"""The default config file, relative to the working directory."""
 _ELSE = tuple(DEFAULT.with_suffix(suffix) for suffix in (".yaml", ".json", ".js"))
 MAX_BYTES = 4 * 1024 * 1024
 """The largest config file."""
 _JS = frozenset({".js", ".cjs", ".mjs", ".json", ".json5", ".jsonc"})
-_MAKE_ONE = "`mess init` writes one to begin with"
+_MAKE_ONE = "run `mess init` to create one"
 
 
 def find(path: FilePath | str | None, environ: Mapping[str, str]) -> FilePath:
-    """The config file: the one that is given, else the one that MESS_CONFIG names, else the default one.
+    """Find the config file: the one given, else the one in MESS_CONFIG, else the default.
 
-    Raises ConfigError when there is none of the default ones.
+    Raises ConfigError if it falls back to the default and there is no such file.
     """
     named = path or environ.get("MESS_CONFIG")
     if named:
@@ -30,14 +30,14 @@ def find(path: FilePath | str | None, environ: Mapping[str, str]) -> FilePath:
         if candidate.is_file():
             return candidate
     looked = ", ".join(candidate.name for candidate in _ELSE)
-    message = f"there is no {DEFAULT}, nor {looked} beside it; {_MAKE_ONE}, and MESS_CONFIG names another place"
+    message = f"there is no {DEFAULT}, nor {looked} beside it; {_MAKE_ONE}, or set MESS_CONFIG to another path"
     raise ConfigError([Problem(message)])
 
 
 def read(path: FilePath) -> Document:
-    """What a config file says; its mistakes are in the document. JSON and JS-style by their suffix, else YAML.
+    """Read a config file; its mistakes are in the document. The suffix selects JSON or JS style, else YAML.
 
-    Raises ConfigError when there is nothing in it to go on with.
+    Raises ConfigError if there is nothing usable in it.
     """
     document = Document(str(path))
     text = _text(path, document)
@@ -53,7 +53,7 @@ def read(path: FilePath) -> Document:
         if document.data is None and not document.problems:
             document.report(f"is empty; {_MAKE_ONE}")
         elif document.data is not None and not isinstance(document.data, dict):
-            document.report("must be a mapping at its top, as in databases: {shop: {}}")
+            document.report("must be a mapping at the top level, as in databases: {shop: {}}")
             document.data = None
     if document.data is None:
         raise ConfigError(sorted(document.problems, key=by_place))
@@ -67,7 +67,7 @@ def _text(path: FilePath, document: Document) -> str | None:
         document.report(f"there is no such file; {_MAKE_ONE}")
         return None
     except IsADirectoryError:
-        document.report("is a folder; name the config file in it")
+        document.report("is a folder; give the path of the config file in it")
         return None
     except (OSError, ValueError) as error:
         document.report(f"cannot be read: {getattr(error, 'strerror', None) or error}")

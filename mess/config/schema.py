@@ -1,4 +1,4 @@
-"""The config file's JSON Schema (2020-12), by which editors complete and check it."""
+"""The config file's JSON Schema (2020-12), for completion and checks in editors."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _NULL = {"type": "null"}
 
 
 def json_schema(*, installed: bool = False) -> dict[str, Any]:
-    """The schema of the config file, with each step's own options where its name stands.
+    """The schema of the config file, with the options of each step next to its name.
 
-    With `installed` it also knows the steps of installed packages, but for those that are broken. It knows no plugins:
-    a step of another name may have any options.
+    With `installed`, it includes the steps of installed packages, except broken ones. It knows no plugins: a step of
+    another name may have any options.
     """
     schema = _tidy(Config.model_json_schema(), nullable=True)
     definitions: dict[str, Any] = schema.pop("$defs")
@@ -43,11 +43,11 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
 
 
 def _options(name: str, model: type[StepConfig]) -> dict[str, Any]:
-    """A step's options and the definitions that they refer to, all under the step's name."""
+    """A step's options and the definitions that they reference, all under the step's name."""
     try:
         options = model.model_json_schema(ref_template=f"#/$defs/{name}.{{model}}")
     except PydanticInvalidForJsonSchema:
-        return {name: {"type": "object"}}  # a package's options may be of a kind that no schema can tell
+        return {name: {"type": "object"}}  # a package's options may be of a kind that no schema can express
     if model.ignores_unknown:
         options["additionalProperties"] = True
     inner = {f"{name}.{key}": _tidy(one) for key, one in options.pop("$defs", {}).items()}
@@ -55,7 +55,7 @@ def _options(name: str, model: type[StepConfig]) -> dict[str, Any]:
 
 
 def _step(spec: dict[str, Any], models: Mapping[str, type[StepConfig]]) -> dict[str, Any]:
-    """A pipeline's entry: a name, or an object whose `config` is that of the step that it names."""
+    """A pipeline's entry: a name, or an object whose `config` fits the step that it names."""
     name = {"anyOf": [{"enum": list(models)}, {"type": "string"}]}
     spec["properties"]["name"] = {"description": spec["properties"]["name"]["description"], **name}
     spec["allOf"] = [
@@ -73,8 +73,8 @@ def _config_of(step: str, model: type[StepConfig]) -> dict[str, Any]:
 
 
 def _tidy(node: Any, *, nullable: bool = False) -> Any:
-    """A schema without what only says its name again; with `nullable`, a mapping may have no value, which means that it
-    is empty."""
+    """Remove titles that only repeat a name. With `nullable`, a mapping may have no value, which means that it is
+    empty."""
     if not isinstance(node, dict):
         return node
     node = {key: value for key, value in node.items() if key != "title"}
@@ -94,7 +94,7 @@ def _tidy(node: Any, *, nullable: bool = False) -> Any:
 
 
 def _value(node: Any, nullable: bool) -> Any:
-    """The schema of a value: what is not text may come from a variable."""
+    """The schema of a value. Values that are not text may come from a variable."""
     node = _tidy(node, nullable=nullable)
     if not isinstance(node, dict):
         return node

@@ -1,4 +1,4 @@
-"""Which options hold for a namespace: the collection's own, else its database's, else the top level's."""
+"""Resolves options for a namespace. Collection options override database options, which override top-level options."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Sco
 from mess.config.operations import EXPANDED, OF_A_DATABASE, OPERATIONS
 
 HOOK = "changeHook "
-"""Begins the step's name where a hook stands in for a pipeline; the function's reference follows."""
+"""Prefix of a step's name where a hook replaces a pipeline; the function's reference follows."""
 
 TOP_LEVEL = "top level"
-"""What the top level's pipeline is called; no database's name holds a space."""
+"""The name of the top-level pipeline; no database name can contain a space."""
 
 T = TypeVar("T")
 
 
 @lru_cache(maxsize=10_000)
 def is_glob(name: str) -> bool:
-    """Whether a database's or collection's name in the config stands for many."""
+    """Whether a database or collection name in the config is a glob."""
     return any(character in name for character in "*?[")
 
 
 @dataclass(frozen=True, slots=True)
 class PipelineSpec:
-    """A pipeline as the config asks for it.
+    """A pipeline as configured.
 
-    `name` is the scope that it was written in (`top level`, `shop`, `shop.orders`). A `changeHook` is
-    a pipeline of one step, whose name begins with `HOOK`.
+    `name` is the scope where it is written (`top level`, `shop`, `shop.orders`). A `changeHook` is a pipeline of one
+    step whose name begins with `HOOK`.
     """
 
     name: str
@@ -39,7 +39,7 @@ class PipelineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """Every scoped option as it holds for one namespace; `operations` are None where all are wanted."""
+    """The effective value of every scoped option for one namespace. `operations` is None if all are wanted."""
 
     pipeline: PipelineSpec
     operations: tuple[str, ...] | None
@@ -51,19 +51,19 @@ class Resolved:
 
 
 def database_scope(config: Config, db: str) -> tuple[str, DatabaseScope] | None:
-    """The entry of `databases` that a database falls under: its own name, else the first glob that fits."""
+    """The entry of `databases` that applies to a database: its exact name, else the first glob that matches."""
     return _entry(config.databases, db)
 
 
 def collection_scope(database: DatabaseScope, coll: str) -> tuple[str, CollectionScope] | None:
-    """The entry of `collections` that a collection falls under; an empty `collections` takes them all."""
+    """The entry of `collections` that applies to a collection; an empty `collections` includes all of them."""
     if not database.collections:
         return "*", CollectionScope()
     return _entry(database.collections, coll)
 
 
 def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
-    """The options for a namespace, or None when the config does not select it.
+    """The options for a namespace, or None if the config does not select it.
 
     Without `coll`, the options for events of the whole database (dropDatabase).
     """
@@ -80,11 +80,11 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
 
 
 def pipelines(config: Config) -> list[PipelineSpec]:
-    """Every pipeline that some event may take, each once; one without steps is none."""
+    """All pipelines that events may take, without duplicates and without pipelines that have no steps."""
     found: dict[str, PipelineSpec] = {}
     for db, database in config.databases.items():
         for coll in ("", *(database.collections or ("*",))):
-            # An entry's own name stands for all that falls under it, globs included.
+            # An entry's key represents every name that it applies to, globs included.
             options = resolve(config, db, coll)
             if options is not None and options.pipeline.steps and (coll or _wants_database_events(options)):
                 found.setdefault(options.pipeline.name, options.pipeline)
@@ -92,7 +92,7 @@ def pipelines(config: Config) -> list[PipelineSpec]:
 
 
 def _wants_database_events(options: Resolved) -> bool:
-    """Whether events of a whole database are wanted: of a type that may be one."""
+    """Whether events of a whole database are wanted, going by the operations."""
     of_collections = {*OPERATIONS, *EXPANDED} - {OF_A_DATABASE}
     return options.operations is None or not of_collections.issuperset(options.operations)
 
@@ -113,7 +113,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         value = inherited(option)[1]
         return default if value is None else value
 
-    # As in the Node.js tool, a hook found at any scope takes the place of every pipeline.
+    # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
         pipeline = PipelineSpec(name, (StepSpec(name=HOOK + hook),))

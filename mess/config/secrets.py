@@ -1,4 +1,4 @@
-"""The secrets of a config: the values of options that are declared secret, and what comes from files."""
+"""The secrets of a config: values of options that are declared secret, and contents of files."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 
 
 class Secrets:
-    """All secrets of a config, whether or not it is valid: what its options declare, and what comes from files.
+    """All secrets of a config, valid or not: the options declared secret, and contents of files.
 
-    What comes from the environment is secret in headers and in the options of the user's own functions, of which
-    nobody else knows what they are.
+    Values from the environment are secret in headers and in the options of user functions, whose meaning MESS does not
+    know.
     """
 
     def __init__(self, document: Document) -> None:
@@ -43,12 +43,12 @@ class Secrets:
 
     @property
     def texts(self) -> list[str]:
-        """What no message may hold."""
+        """The texts that no message may contain."""
         return [part.text for part, _ in self._parts]
 
     @property
     def too_short(self) -> list[Path]:
-        """The options whose secrets are too short to be searched for."""
+        """The options whose secrets are too short to search for."""
         return [path for part, path in self._parts if part.own and 0 < len(part.text) < SHORTEST]
 
     def _is_secret(self, source: Source, functions: set[Path]) -> bool:
@@ -56,14 +56,16 @@ class Secrets:
         if any(path[:length] in functions for length in range(len(path))):
             return True
         if source.is_file:
-            # What is a file's content as a whole, and declares what in it is secret, needs no more.
+            # A value that is a whole file, and that declares which parts are secret, needs no more.
             return not (source.is_whole and path in self._declared)
         return len(path) > 1 and path[-2] == "headers" and str(path[-1]).lower() not in _PUBLIC_HEADERS
 
 
 def declared(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Part, Path]]:
-    """The secrets in a value, as the user wrote it, of options of this type, and the options that hold them; for each
-    such option at least an empty one."""
+    """The secrets in a value as the user wrote it, for options of this type, with the options that contain them.
+
+    Yields at least an empty secret for each such option.
+    """
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
         marks = [mark for mark in arguments[1:] if isinstance(mark, Secret)]
@@ -91,12 +93,12 @@ def declared(kind: Any, value: Any, path: Path = ()) -> Iterator[tuple[Part, Pat
 
 
 def _options(entry: Any, data: Any) -> type[BaseModel] | None:
-    """The options that a pipeline's entry has; None for a function's, and for what is no step at all."""
+    """The options model of a pipeline's entry; None for a function, and for an entry that is not a step."""
     name = step_name(entry)
     plugins = data.get("plugins")
     if not isinstance(name, str) or (isinstance(plugins, dict) and name in plugins):
         return None
     try:
         return steps.config_class(name)
-    except (KeyError, ConfigError):  # which is reported where the step is named
+    except (KeyError, ConfigError):  # reported where the step is named
         return None

@@ -6,5 +6,5 @@ from pathlib import Path
 
 
 def template() -> str:
-    """A commented config file, which works as it is."""
+    """A commented config file that works as it is."""
     return Path(__file__).with_name("template.yml").read_text(encoding="utf-8")

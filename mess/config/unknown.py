@@ -1,4 +1,4 @@
-"""What to say of a key that nobody knows: the one that was meant, or where it belongs."""
+"""Messages for unknown keys: which key was probably meant, or where it belongs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BESIDE_CONFIG = StepSpec.model_fields.keys() - {"name", "config"}
 
 
 def unknown_key(model: type[BaseModel], data: Any, path: Path) -> str:
-    """The message for a key that stands at a path of a model's data."""
+    """The message for an unknown key at a path in a model's data."""
     key = str(path[-1])
     for part in path[:-1]:
         data = data[part]
@@ -50,7 +50,7 @@ def _step_hint(key: str, entry: Any) -> str:
 def _options(name: str) -> Collection[str]:
     try:
         return steps.config_class(name).model_fields
-    except (KeyError, ConfigError):  # which is reported where the step is named
+    except (KeyError, ConfigError):  # reported where the step is named
         return ()
 
 

@@ -1,4 +1,4 @@
-"""Data against a model: every mistake at its place in the document."""
+"""Validates data against a model and reports each mistake at its place in the document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MISMATCHES = ("_type", "_attributes_type")
 
 
 def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> M | None:
-    """The model's object for data that stands at `base` in a document; None, with problems reported, when it does not
+    """The model's instance for data located at `base` in a document; None, with problems reported, if it does not
     fit."""
     try:
         return model.model_validate(data)
@@ -26,7 +26,7 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
             found.setdefault(_path(detail, data), []).append(detail)
     above = {path[:length] for path in found for length in range(len(path))}
     for path, details in found.items():
-        # Of a union's branches, the one that got further is the one that was meant.
+        # Of a union's branches, the one that validated furthest is probably the one that was meant.
         deeper = path in above
         meant = [detail for detail in details if not detail["type"].endswith(_MISMATCHES)]
         if deeper and not meant:
@@ -45,7 +45,7 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
 
 
 def _path(detail: Any, data: Any) -> Path:
-    """Where an error lies in the data: pydantic's place, without the names of a union's branches."""
+    """The path of an error in the data: pydantic's location, without the names of union branches."""
     path: list[str | int] = []
     for index, part in enumerate(detail["loc"]):
         if isinstance(data, dict):

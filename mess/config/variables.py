@@ -1,4 +1,4 @@
-"""`${NAME}`, `${NAME:-default}` and `${file:/path}` in the config's texts."""
+"""Expands `${NAME}`, `${NAME:-default}` and `${file:/path}` in the config's texts."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ _UNCLOSED = f"${{… is not closed with }}; {_FORMS}"
 
 
 def expand(document: Document, environ: Mapping[str, str], directory: FilePath) -> None:
-    """Put the variables' values into a document's texts (not into keys); each that cannot be had is a problem.
+    """Expand variables in a document's texts (not in keys); report each one that is unavailable.
 
-    Texts that came from the environment or the command line are taken as they are. A relative file starts at
-    `directory`; the line breaks at its end are left out, since editors and `echo` put one there.
+    Texts that came from the environment or the command line are not expanded. A relative file path starts at
+    `directory`. Trailing line breaks of a file are removed, since editors and `echo` add one.
     """
     document.data = _Expansion(document, environ, directory).value(document.data, ())
 
 
 @dataclass(frozen=True, slots=True)
 class _Wrong:
-    """Why a text cannot be expanded."""
+    """The reason why a text cannot be expanded."""
 
     reason: str
 
 
 class _Expansion:
-    """Reads each text once from its beginning to its end, whatever is wrong with it."""
+    """Reads each text once from beginning to end, even if it contains mistakes."""
 
     def __init__(self, document: Document, environ: Mapping[str, str], directory: FilePath) -> None:
         self._document = document
@@ -73,8 +73,10 @@ class _Expansion:
         return text
 
     def _text(self, text: str, start: int, *, inner: bool) -> tuple[str | _Wrong, int]:
-        """The text from `start`, expanded, or the first thing wrong with it; and where it ends. A default (`inner`)
-        ends before its closing brace."""
+        """Expand the text from `start`; return the result, or the first mistake in it, and where it ends.
+
+        A default (`inner`) ends before its closing brace.
+        """
         parts: list[str] = []
         wrong: _Wrong | None = None
         while (special := _SPECIAL.search(text, start)) is not None:
@@ -96,7 +98,7 @@ class _Expansion:
         return wrong or "".join(parts), len(text)
 
     def _variable(self, text: str, start: int) -> tuple[str | _Wrong, int]:
-        """What stands behind a `${`, or what is wrong with it; and where its closing brace ends."""
+        """Expand what follows a `${`; return the result, or what is wrong with it, and where its closing brace ends."""
         if text.startswith("file:", start):
             end = text.find("}", start)
             if end < 0:
@@ -106,21 +108,21 @@ class _Expansion:
         value = None if found is None else self._environ.get(found[1])
         default, end = self._text(text, start if found is None else found.end(), inner=True)
         if found is not None and found[2]:
-            # Also for an empty one, as in a shell: compose files often hand on variables that nobody has set.
+            # As in a shell, this includes an empty one: compose files often pass on variables that nobody set.
             if not value and isinstance(default, _Wrong):
                 return default, end + 1
             value = value or str(default)
         elif found is None or end != found.end():
-            return _Wrong(f"${{…}} is not understood here; {_FORMS}" if end < len(text) else _UNCLOSED), end + 1
+            return _Wrong(f"${{…}} is not valid here; {_FORMS}" if end < len(text) else _UNCLOSED), end + 1
         if end >= len(text):
-            # What follows is not told: it need not be a name, but may be the rest of a password with ${ in it.
+            # Do not quote what follows. It may be the rest of a password that contains ${, not a name.
             return _Wrong(_UNCLOSED), end
         if value is None:
             wrong = f"the variable {found[1]} is not set; set it in the environment or in .env"
             return _Wrong(f"{wrong}, or write ${{{found[1]}:-default}}"), end + 1
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            # Bytes of the environment that are no UTF-8: nothing could be sent that holds them.
-            return _Wrong(f"the variable {found[1]} does not hold text in UTF-8"), end + 1
+            # Bytes of the environment that are not UTF-8 could not be sent.
+            return _Wrong(f"the variable {found[1]} is not UTF-8 text"), end + 1
         return self._noted(value), end + 1
 
     def _noted(self, value: str | _Wrong, *, is_file: bool = False) -> str | _Wrong:
@@ -134,4 +136,4 @@ class _Expansion:
         except OSError as error:
             return _Wrong(f"the file {name} cannot be read: {error.strerror}")
         except ValueError:
-            return _Wrong(f"the file {name} does not hold text in UTF-8")
+            return _Wrong(f"the file {name} is not UTF-8 text")

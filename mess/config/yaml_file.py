@@ -1,4 +1,4 @@
-"""YAML, with the line of every key and value."""
+"""YAML, with the line number of every key and value."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _YAML_TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_YAML_TAG}merge"
 _NUMBERS = frozenset({f"{_YAML_TAG}int", f"{_YAML_TAG}float"})
-_LONGEST_NUMBER = 1000  # characters; numbers like 1:59:59, which YAML 1.1 knows, take PyYAML long
+_LONGEST_NUMBER = 1000  # characters; PyYAML is slow with long YAML 1.1 numbers like 1:59:59
 _TOO_DEEP = f"nested more than {MAX_DEPTH} levels deep"
-_READ_AHEAD = 4096  # characters; a key, for whose colon libyaml looks, has at most 1024
+_READ_AHEAD = 4096  # characters; libyaml looks for a key's colon within 1024
 
 _Entries = dict[str, tuple[yaml.ScalarNode, yaml.Node]]
 
 
 def read_yaml(text: str, document: Document) -> None:
-    """Fill a document from YAML. Mistakes become the document's problems; without a tree its data stays None."""
+    """Fill a document from YAML. Mistakes become the document's problems. If no tree can be built, its data stays
+    None."""
     try:
         line = _too_deep(text)
         root = None if line else yaml.compose(text, Loader=_Loader)
@@ -29,10 +30,10 @@ def read_yaml(text: str, document: Document) -> None:
     except yaml.MarkedYAMLError as error:
         document.report(*_syntax(error, text))
     except yaml.YAMLError as error:
-        # An unprintable character has an offset and no line.
+        # The error for an unprintable character has an offset and no line.
         place = getattr(error, "position", None)
         line = None if place is None else text.count("\n", 0, place) + 1
-        document.report("not valid YAML: it holds a character that cannot be printed", line=line)
+        document.report("not valid YAML: it contains a character that cannot be printed", line=line)
     else:
         if line:
             document.report(_TOO_DEEP, line=line)
@@ -41,9 +42,9 @@ def read_yaml(text: str, document: Document) -> None:
 
 
 def _too_deep(text: str) -> int | None:
-    """The line on which a text is nested too deeply, if it is: libyaml's composer would end the process there.
+    """The line on which the nesting is too deep, or None. Deeper nesting would crash the process in libyaml's composer.
 
-    Raises _TooMuch for a text that holds too many values, which would take the composer long.
+    Raises _TooMuch if the text contains too many values, which would take the composer too long.
     """
     depth = end = count = 0
     try:
@@ -56,7 +57,8 @@ def _too_deep(text: str) -> int | None:
             if depth > MAX_DEPTH:
                 return int(event.start_mark.line) + 1 if event.start_mark else 1
     except yaml.MarkedYAMLError:
-        # libyaml reads ahead, and newer versions have a limit of their own, which they may reach before the events do.
+        # libyaml reads ahead, and newer versions have a limit of their own, which may apply before the events reach
+        # ours.
         line = _too_deep_ahead(text[end : end + _READ_AHEAD], depth)
         if line is None:
             raise
@@ -65,7 +67,8 @@ def _too_deep(text: str) -> int | None:
 
 
 def _too_deep_ahead(text: str, depth: int) -> int | None:
-    """The line of a text that begins at a depth, on which brackets exceed the limit. PyYAML's own scanner has none."""
+    """The line on which brackets exceed the depth limit, in a text that starts at `depth`. PyYAML's own scanner has no
+    limit."""
     try:
         for token in yaml.scan(text, Loader=yaml.SafeLoader):
             depth += isinstance(token, (yaml.FlowSequenceStartToken, yaml.FlowMappingStartToken))
@@ -114,7 +117,7 @@ class _Reader:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
         if id(node) in self._open:
-            self._document.reject("contains itself; an alias (*name) must not stand inside its own anchor", path)
+            self._document.reject("contains itself; an alias (*name) must not be inside its own anchor", path)
             return None
         self._open.add(id(node))
         try:
@@ -126,13 +129,13 @@ class _Reader:
 
     def _scalar(self, node: yaml.ScalarNode, path: Path) -> Any:
         if node.tag in _NUMBERS and len(node.value) > _LONGEST_NUMBER:
-            self._document.reject("is too large a number", path)
+            self._document.reject("is too large", path)
             return None
         try:
             value = self._constructor.construct_object(node)
         except (yaml.YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
-            # PyYAML's constructors fail in as many ways as there are tags.
-            # A tag of one's own may be text that begins with an exclamation mark, a password say.
+            # PyYAML's constructors raise a different error for each tag. A custom tag is not quoted: it may be text
+            # that begins with an exclamation mark, for example a password.
             known = node.tag.startswith(_YAML_TAG)
             kind = f"YAML's {node.tag.removeprefix(_YAML_TAG)}" if known else "a tag"
             self._document.reject(f"cannot be read as {kind}; put text in quotes", path)
@@ -140,8 +143,8 @@ class _Reader:
         if isinstance(value, bytes):
             self._document.reject("is binary; write it as text", path)
         if isinstance(value, int) and value.bit_length() > 1024:
-            # Python refuses to print very long ones.
-            self._document.reject("is too large a number", path)
+            # Python refuses to print very long integers.
+            self._document.reject("is too large", path)
             return None
         return value
 
@@ -169,10 +172,12 @@ class _Reader:
         return found
 
     def _entries(self, node: yaml.Node) -> _Entries:
-        """A mapping's keys and values, with those that `<<` brings in: each mapping is worked out once, since PyYAML's
-        own way doubles with every level that names another twice.
+        """A mapping's keys and values, including those merged with `<<`.
 
-        Keys are as written: YAML would turn a database called `on` into true, and `123` into a number.
+        Each mapping is flattened once; PyYAML's own approach doubles the work with every level that names another
+        mapping twice.
+
+        Keys stay as written: YAML would turn a database called `on` into true, and `123` into a number.
         """
         if not isinstance(node, yaml.MappingNode) or id(node) in self._merging:
             raise _BadMerge

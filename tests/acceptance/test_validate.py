@@ -158,7 +158,7 @@ def test_files_beside_the_config_do_not_take_the_place_of_what_mess_imports(tmp_
     )
     done = validate(config)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "redis.py beside it has the name of a package that is installed" in done.stdout
+    assert "redis.py beside it has the same name as an installed package" in done.stdout
 
 
 @pytest.mark.parametrize("command_", ["validate", "run", "check"])

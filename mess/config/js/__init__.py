@@ -1,1 +1,1 @@
-"""JS-style config files: the data in them, without running JavaScript. Start reading at `file`."""
+"""JS-style config files, read as data without running any JavaScript. Start reading at `file`."""

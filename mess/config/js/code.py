@@ -1,4 +1,4 @@
-"""What to say of JavaScript code in a config file: the Python way."""
+"""Suggests the Python equivalent of JavaScript code in a config file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _HOOKS = ("changeHook", "change_hook")
 
 
 def suggestion(tokens: Sequence[Token], path: Path = ()) -> str:
-    """What some code at a path is, and how to write it instead. No text of the code itself: it may hold a secret."""
+    """Describe the code at a path and how to replace it. Never quotes the code, which may contain a secret."""
     code = " ".join(token.text for token in tokens if token.kind not in ("string", "regex"))
     if is_function(tokens):
         return f"JavaScript functions do not run here; write it in Python: {_python_way(path)}"
@@ -29,7 +29,7 @@ def suggestion(tokens: Sequence[Token], path: Path = ()) -> str:
         return f'process.env is not known here; write "${{{name}{default}}}"{around}'
     if _REQUIRE.search(code):
         return (
-            "JavaScript packages cannot be loaded here; name a function of a Python package that is installed (the "
+            "JavaScript packages cannot be loaded here; name a function of an installed Python package (the "
             f"container installs those in MESS_PLUGINS), or write one: {_python_way(path)}"
         )
     if any(token.kind == "code" for token in tokens):
@@ -42,7 +42,7 @@ def suggestion(tokens: Sequence[Token], path: Path = ()) -> str:
 
 
 def is_function(tokens: Sequence[Token]) -> bool:
-    """Whether some code is a function of whatever style, or holds an arrow function."""
+    """Whether the code is a function in any style, or contains an arrow function."""
     code = " ".join(token.text for token in tokens if token.kind not in ("regex", "template", "code"))
     quoted = re.sub(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'", '""', code, flags=re.DOTALL)
     return bool(_FUNCTION.search(quoted) or _METHOD.match(quoted))

@@ -1,4 +1,4 @@
-"""The data in a JS-style file, told apart from the JavaScript around and within it."""
+"""Separates the data in a JS-style file from the JavaScript around and inside it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNFINISHED = frozenset("=+-*/%&|?:,.<>!~^") | {"=>"}
 
 
 class Scanner:
-    """Goes over a file's tokens once. Raises Unreadable where it cannot go on."""
+    """Scans a file's tokens once. Raises Unreadable where it cannot continue."""
 
     def __init__(self, tokens: list[Token]) -> None:
         self.scan = Scan()
@@ -25,13 +25,13 @@ class Scanner:
         self._brackets: list[Token] = []
 
     def run(self) -> None:
-        """Fill `scan`, as far as the text can be read."""
+        """Fill `scan` with as much of the text as can be read."""
         if any(token.kind == "open" for token in self._tokens):
             last = self._tokens[-1]
             what = (
-                "comment that begins with /*" if last.text.startswith("/*") else f"text that begins with {last.text[0]}"
+                "comment that begins with /*" if last.text.startswith("/*") else f"text that starts with {last.text[0]}"
             )
-            raise Unreadable(f"the {what} on this line has no end", last.line)
+            raise Unreadable(f"the {what} on this line is not closed", last.line)
         if self._statements(first=True):
             self._object()
             self._statements(first=False)
@@ -41,7 +41,7 @@ class Scanner:
         return self._tokens[at].text if at < len(self._tokens) else ""
 
     def _statements(self, *, first: bool) -> bool:
-        """Pass over what stands before or behind the object; tells whether there is an object."""
+        """Skip what stands before or after the object; return whether there is an object."""
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
             wrapper = next((words for words in _WRAPPERS if self._follows(words)), None)
@@ -88,7 +88,7 @@ class Scanner:
         while state != "end":
             if self._at >= len(self._tokens):
                 if self._brackets:
-                    message = f"the {self._brackets[-1].text} of this line is not closed"
+                    message = f"the {self._brackets[-1].text} on this line is not closed"
                     raise Unreadable(message, self._brackets[-1].line)
                 return
             state = self._key() if state == "key" else self._value() if state == "value" else self._after()
@@ -102,7 +102,7 @@ class Scanner:
             self._emit(self._tokens[self._at + 1])
             self._at += 2
             return "value"
-        # A method, a spread, a computed key or a variable's name: a member that only JavaScript has.
+        # A method, a spread, a computed key or a variable name: members that exist only in JavaScript.
         code = self._code()
         method = is_function(code)
         alone = token.kind == "name" and len(code) == 1
@@ -127,7 +127,7 @@ class Scanner:
             raise unexpected(token)
         following = self._tokens[self._at + 1 : self._at + 2]
         if following and begins_value(following[0]) and (value := literal(token)) is not NO_LITERAL:
-            # Two values side by side: the comma between them is missing.
+            # Two values in a row: the comma between them is missing.
             self._at += 1
             self._emit(token, value)
             return "after"
@@ -158,7 +158,7 @@ class Scanner:
         return "key" if inside == "{" else "value"
 
     def _code(self) -> tuple[Token, ...]:
-        """The tokens up to the comma or bracket that ends a member; goes behind them."""
+        """Consume and return the tokens up to the comma or bracket that ends a member."""
         depth, start = 0, self._at
         while self._at < len(self._tokens):
             token = self._tokens[self._at]
@@ -178,4 +178,4 @@ class Scanner:
 def _behind(code: list[Token]) -> str:
     if code and code[0].text in CLOSING.values():
         return f"{code[0].text} closes nothing"
-    return suggestion(code) if is_function(code) else "only one object is read; put everything into it"
+    return suggestion(code) if is_function(code) else "there can be only one object; put everything into it"

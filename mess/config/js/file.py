@@ -1,4 +1,4 @@
-"""JSON, and JS-style files made of data: `module.exports = {…}`, unquoted keys, comments, trailing commas."""
+"""JSON and JS-style data files: `module.exports = {…}`, unquoted keys, comments, trailing commas."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ _MOST_TOKENS = 2 * MAX_NODES
 
 
 def read_js(text: str, document: Document) -> None:
-    """Fill a document from a JS-style file or JSON. Mistakes become the document's problems; without a tree its data
-    stays None."""
+    """Fill a document from a JS-style or JSON file.
+
+    Mistakes become the document's problems. If no tree can be built, its data stays None.
+    """
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         return
@@ -25,7 +27,7 @@ def read_js(text: str, document: Document) -> None:
         document.report("templates are nested too deeply")
         return
     except OverflowError:
-        document.report(f"too large to be a config file: more than {_MOST_TOKENS:,} words and signs")
+        document.report(f"too large to be a config file: more than {_MOST_TOKENS:,} tokens")
         return
     try:
         scanner.run()
@@ -33,7 +35,7 @@ def read_js(text: str, document: Document) -> None:
             document.data = _Builder(scanner.scan, document).value(())
     except Unreadable as error:
         document.report(str(error), line=error.line)
-        # The functions before that place are reported all the same.
+        # Still report the functions before that place.
         for token, word in scanner.scan.tokens:
             if isinstance(word, Code):
                 document.report(suggestion(word.tokens), line=token.line)
@@ -42,7 +44,7 @@ def read_js(text: str, document: Document) -> None:
 
 
 class _Builder:
-    """Makes a tree of a scan's words, which the scanner has brought into the order of an object's text."""
+    """Builds a tree from the words of a scan, which are in the order of the object's text."""
 
     def __init__(self, scan: Scan, document: Document) -> None:
         self._tokens = scan.tokens
@@ -50,7 +52,7 @@ class _Builder:
         self._at = 0
 
     def value(self, path: Path) -> Any:
-        """The value that comes next. Raises Unreadable."""
+        """Build the next value. Raises Unreadable."""
         token, word = self._next()
         if len(path) > MAX_DEPTH:
             raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", token.line)
@@ -74,7 +76,7 @@ class _Builder:
             self._expect(":")
             if isinstance(name, Code):
                 document.report(suggestion(name.tokens, path), path, key.line)
-                self._next()  # the code again, as the value
+                self._next()  # the same code again, this time as the value
             else:
                 if name in found:
                     first = document.keys[*path, name]

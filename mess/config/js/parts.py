@@ -1,4 +1,4 @@
-"""What a JS-style file is made of, once data and JavaScript are told apart."""
+"""The parts of a JS-style file, once data and JavaScript are separated."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import Any
 from mess.config.js.tokens import NO_LITERAL, Token, literal
 
 CLOSING = {"{": "}", "[": "]", "(": ")"}
-"""The bracket that closes each."""
+"""The bracket that closes each bracket."""
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """JavaScript in the place of a value."""
+    """JavaScript where a value is expected."""
 
     tokens: tuple[Token, ...]
 
 
 @dataclass(slots=True)
 class Scan:
-    """What a JS-style file holds.
+    """The contents of a JS-style file.
 
-    `tokens` are the object's brackets, colons and commas, and its words with what each stands for: a key, a plain value
-    or a `Code`. `mistakes` are messages with their lines.
+    `tokens` holds the object's brackets, colons, commas and words. Each word comes with its meaning: a key, a plain
+    value or a `Code`. `mistakes` holds messages and their lines.
     """
 
     tokens: list[tuple[Token, Any]] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Scan:
 
 
 class Unreadable(Exception):
-    """The text is not a JS-style object from here on."""
+    """From here on, the text is not a JS-style object."""
 
     def __init__(self, message: str, line: int | None) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class Unreadable(Exception):
 
 
 def plain_value(code: tuple[Token, ...]) -> Any:
-    """The value that a member's tokens stand for, with its sign; NO_LITERAL when they are code."""
+    """The value of a member's tokens, sign included, or NO_LITERAL if they are code."""
     if len(code) == 2 and code[0].text in ("-", "+"):
         value = literal(code[1])
         if isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -49,17 +49,19 @@ def plain_value(code: tuple[Token, ...]) -> Any:
 
 
 def begins_value(token: Token) -> bool:
-    """Whether a key or a value may begin with a token."""
+    """Whether a key or a value may begin with this token."""
     return token.text in ("{", "[") if token.kind == "mark" else token.kind in ("name", "string", "number")
 
 
 def shown(token: Token) -> str:
-    """A token as messages name it: never a string's text, which may be a secret."""
+    """A token as messages quote it: never the text of a string, which may be a secret."""
     return token.text if token.kind in ("name", "mark") else "this value"
 
 
 def unexpected(token: Token, bracket: Token | None = None) -> Unreadable:
-    """The error for a token that cannot stand where it does, inside of a bracket."""
+    """The error for a token that cannot appear here, inside a bracket."""
     if bracket is not None and token.text in CLOSING.values():
-        return Unreadable(f"{token.text} does not close the {bracket.text} of line {bracket.line}", token.line)
-    return Unreadable(f"cannot be read at {shown(token)}: a comma, quote or bracket is missing or too many", token.line)
+        return Unreadable(f"{token.text} does not close the {bracket.text} on line {bracket.line}", token.line)
+    return Unreadable(
+        f"cannot be read at {shown(token)}: a comma, quote or bracket is missing or superfluous", token.line
+    )

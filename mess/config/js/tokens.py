@@ -1,4 +1,4 @@
-"""JavaScript's tokens, as far as it takes to tell data from code."""
+"""A JavaScript tokenizer, just complete enough to separate data from code."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": float("nan"), "Infinity": float("inf")}
 
 NO_LITERAL: Final = object()
-"""What `literal` gives for a token that is no value by itself."""
+"""What `literal` returns for a token that is not a value by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`kind` is string, template, code (a template with `${}`), regex, number, name, mark, or open: a string or comment
-    without an end."""
+    """`kind` is string, template, code (a template with `${}`), regex, number, name, mark, or open (a string or comment
+    that is not closed)."""
 
     kind: str
     text: str
@@ -41,9 +41,9 @@ class Token:
 
 
 def tokenize(text: str, most: int) -> list[Token]:
-    """The tokens of a text whose lines end in newlines; spaces and comments are left out.
+    """Split a text whose lines end in newlines into tokens, without spaces and comments.
 
-    Raises OverflowError when there are more than `most`.
+    Raises OverflowError if there are more than `most`.
     """
     breaks = [index for index, character in enumerate(text) if character == "\n"]
     tokens: list[Token] = []
@@ -53,7 +53,8 @@ def tokenize(text: str, most: int) -> list[Token]:
         if text[index] == "/" and index >= no_regex_before and _value_may_follow(tokens):
             kind, end = _regex(text, index)
             if not kind:
-                # What cannot be one is looked at once for each line, or a line of slashes would take for ever.
+                # Check once for each line whether a regular expression is possible; otherwise a line of slashes takes
+                # quadratic time.
                 no_regex_before = (text.find("\n", index) + 1) or len(text)
         if not kind:
             kind, end = _next(text, index)
@@ -85,7 +86,7 @@ def _next(text: str, index: int) -> tuple[str, int]:
 
 
 def _value_may_follow(before: list[Token]) -> bool:
-    # Where a value may stand, a slash begins a regular expression; behind a value it divides.
+    # Where a value is expected, a slash starts a regular expression; after a value, it divides.
     if not before:
         return True
     last = before[-1]
@@ -109,13 +110,13 @@ def _template(text: str, start: int) -> tuple[str, int]:
         elif part == "`":
             if not braces:
                 return kind, index
-            # A template within the code of this one.
+            # A nested template.
             _, index = _template(text, index - 1)
     return "open", len(text)
 
 
 def literal(token: Token) -> Any:
-    """The value that a token stands for by itself, else NO_LITERAL."""
+    """The value of a single token, or NO_LITERAL."""
     if token.kind in ("string", "template"):
         return _unescape(token.text[1:-1])
     if token.kind == "name":
@@ -133,7 +134,7 @@ def _unescape(text: str) -> str:
         return text
     text = _ESCAPE.sub(_escaped, text)
     if _SURROGATES.search(text):
-        # JavaScript writes a character beyond U+FFFF as two escapes.
+        # JavaScript escapes a character beyond U+FFFF as two escapes (a surrogate pair).
         text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return text
 

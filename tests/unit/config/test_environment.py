@@ -72,11 +72,11 @@ def test_values_from_variables_may_be_numbers_and_truth_values(loads: Load) -> N
         ("${A", "${… is not closed with }; write ${NAME}"),
         ("${A:-x", "${… is not closed with }; write ${NAME}"),
         ("${file:none", "${file:… is not closed with }"),
-        ("${}", "${…} is not understood here; write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itself"),
-        ("${a.b}", "${…} is not understood here; write ${NAME}"),
+        ("${}", "${…} is not valid here; write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itself"),
+        ("${a.b}", "${…} is not valid here; write ${NAME}"),
         ("${file:none}", "the file none cannot be read: No such file or directory"),
         ("${file:.}", "the file . cannot be read: Is a directory"),
-        ("${file:latin}", "the file latin does not hold text in UTF-8"),
+        ("${file:latin}", "the file latin is not UTF-8 text"),
         ("${A:-" * 2000, "${…} is nested too deeply"),
     ],
 )
@@ -229,4 +229,4 @@ def test_a_config_that_loads_shows_no_secret_where_it_is_printed(loads: Load) ->
 def test_a_variable_that_is_no_text_is_told(problems: Problems) -> None:
     """As bytes of the environment are that are no UTF-8."""
     found = problems(BASE + "match: {x: '${BYTES}'}", environ={"BYTES": "caf\udce9"})
-    assert found == ["config.yml:3: match.x: the variable BYTES does not hold text in UTF-8"]
+    assert found == ["config.yml:3: match.x: the variable BYTES is not UTF-8 text"]

@@ -14,7 +14,7 @@ from tests.unit.config.conftest import Load
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / "config" / "config.yml"
 EXAMPLES = sorted(file for file in (ROOT / "config" / "examples").iterdir() if file.suffix in (".yml", ".js", ".json"))
-PASSED_OVER = "the log step has no such option and passes it over"
+PASSED_OVER = "the log step has no such option; ignored"
 
 
 @pytest.mark.parametrize("path", [CONFIG, *EXAMPLES], ids=lambda path: path.name)

@@ -54,8 +54,7 @@ def test_a_module_that_is_installed_works(loads: Load) -> None:
         (
             GOOD,
             "my_plugin:enrich",
-            "there is no module my_plugin: neither my_plugin.py beside the config file, nor a "
-            "package that is installed",
+            "there is no module my_plugin: neither my_plugin.py beside the config file, nor an installed package",
         ),
         (GOOD, f"{'a' * 300}:f", f"there is no module {'a' * 300}: neither"),
         (GOOD, "my_plugins:enrch", 'my_plugins has no function enrch; did you mean "enrich"?'),
@@ -107,7 +106,7 @@ def test_a_hook_takes_two_arguments(problems: Problems) -> None:
 def test_a_file_with_the_name_of_one_of_pythons_modules_is_refused(problems: Problems) -> None:
     Path("types.py").write_text(GOOD)
     found = problems(BASE + "types:enrich")
-    assert found == ["config.yml:4: plugins.p: types.py has the name of one of Python's own modules; give it another"]
+    assert found == ["config.yml:4: plugins.p: types.py has the same name as one of Python's own modules; rename it"]
     assert str(Path.cwd()) not in sys.path
 
 
@@ -116,7 +115,7 @@ def test_a_file_with_the_name_of_an_installed_package_is_refused(problems: Probl
     """Else it is not clear which of them is meant."""
     Path(f"{name}.py").write_text(GOOD)
     assert problems(f"{BASE}{name}:enrich") == [
-        f"config.yml:4: plugins.p: {name}.py has the name of a package that is installed; give it another"
+        f"config.yml:4: plugins.p: {name}.py has the same name as an installed package; rename it"
     ]
 
 
@@ -128,8 +127,8 @@ def test_a_file_beside_the_config_never_takes_the_place_of_a_package(loads: Load
     loaded = loads(BASE + "my_plugins:f")
     assert "site-packages" in loaded.functions["my_plugins:f"](0, 0, 0)
     assert [str(warning) for warning in loaded.warnings] == [
-        f"config.yml:1: {name}.py beside it has the name of a package that is installed, "
-        f"which `import {name}` finds first"
+        f"config.yml:1: {name}.py beside it has the same name as an installed package, which `import {name}` finds "
+        "first"
         for name in ("hypothesis", "redis")
     ]
 

@@ -86,16 +86,16 @@ def test_what_nobody_can_read_is_not_warned_of(loads: Load, config: str) -> None
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("mongodb://bob:hunter2", "names no host, or a port that is no number"),
-        ("mongodb://bob:hunter2/shop", "names no host, or a port that is no number"),
-        ("mongodb://a:1,bob:hunter2/?replicaSet=rs0", "names no host, or a port that is no number"),
-        ("mongodb://bob:hunter2@", "names no host"),
+        ("mongodb://bob:hunter2", "has no host, or a port that is not between 1 and 65535"),
+        ("mongodb://bob:hunter2/shop", "has no host, or a port that is not between 1 and 65535"),
+        ("mongodb://a:1,bob:hunter2/?replicaSet=rs0", "has no host, or a port that is not between 1 and 65535"),
+        ("mongodb://bob:hunter2@", "has no host"),
         ("mongodb://bob:hunter2@:27017", "has an empty host"),
         ("mongodb://bob:hunter2@a,,b", "has an empty host"),
-        ("mongodb://bob:hunter2@a:70000", "names no host, or a port that is no number"),
-        ("mongodb+srv://bob:hunter2@a.example:27017", "names one host without a port"),
-        ("mongodb+srv://bob:hunter2", "names no host, or a port that is no number"),
-        ("mongodb://", "names no host"),
+        ("mongodb://bob:hunter2@a:70000", "has no host, or a port that is not between 1 and 65535"),
+        ("mongodb+srv://bob:hunter2@a.example:27017", "must have a single host and no port"),
+        ("mongodb+srv://bob:hunter2", "has no host, or a port that is not between 1 and 65535"),
+        ("mongodb://", "has no host"),
     ],
 )
 @pytest.mark.parametrize("section", ["mongodb", "state"])

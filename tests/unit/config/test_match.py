@@ -10,24 +10,24 @@ from tests.unit.config.conftest import Load, Problems
 @pytest.mark.parametrize(
     ("match", "problem"),
     [
-        ("$foo: 1", "config.yml:4: databases.a.match.$foo: MongoDB knows no operator $foo here"),
+        ("$foo: 1", "config.yml:4: databases.a.match.$foo: MongoDB has no operator $foo here"),
         (
             "fullDocument.total: {$grater: 5}",
-            'databases.a.match["fullDocument.total"].$grater: MongoDB knows no operator $grater here; did '
+            'databases.a.match["fullDocument.total"].$grater: MongoDB has no operator $grater here; did '
             'you mean "$gt"?',
         ),
         ("fullDocument.total: {$gteq: 5}", 'did you mean "$gte"?'),
-        ("fullDocument.total: {$not: {$foo: 5}}", "$not.$foo: MongoDB knows no operator $foo here"),
+        ("fullDocument.total: {$not: {$foo: 5}}", "$not.$foo: MongoDB has no operator $foo here"),
         (
             "$or: [{operationType: insert}, {a: {$foo: 1}}]",
-            "databases.a.match.$or[1].a.$foo: MongoDB knows no operator",
+            "databases.a.match.$or[1].a.$foo: MongoDB has no operator",
         ),
-        ("fullDocument.x: {$elemMatch: {$foo: 1}}", "$elemMatch.$foo: MongoDB knows no operator $foo here"),
-        ("fullDocument.x: {$elemMatch: {y: {$foo: 1}}}", "$elemMatch.y.$foo: MongoDB knows no operator $foo here"),
-        ("fullDocument.x: {$all: [{$elemMatch: {y: {$foo: 1}}}]}", "$all[0].$elemMatch.y.$foo: MongoDB knows no"),
+        ("fullDocument.x: {$elemMatch: {$foo: 1}}", "$elemMatch.$foo: MongoDB has no operator $foo here"),
+        ("fullDocument.x: {$elemMatch: {y: {$foo: 1}}}", "$elemMatch.y.$foo: MongoDB has no operator $foo here"),
+        ("fullDocument.x: {$all: [{$elemMatch: {y: {$foo: 1}}}]}", "$all[0].$elemMatch.y.$foo: MongoDB has no"),
         ("$gte: 5", "databases.a.match.$gte: $gte belongs to a field, as in {field: {$gte: …}}"),
-        ("fullDocument.x: {$or: [{a: 1}]}", "$or: $or stands outside of fields, as in $or: …"),
-        ("fullDocument.x: {$gte: 1, y: 2}", "y stands among operators, and is none; write field paths with dots"),
+        ("fullDocument.x: {$or: [{a: 1}]}", "$or: $or belongs outside of fields, as in $or: …"),
+        ("fullDocument.x: {$gte: 1, y: 2}", "y is among operators, but is not one; write field paths with dots"),
         ("$where: 'true'", "MongoDB does not allow $where in a change stream"),
         ("fullDocument.x: {$near: [1, 2]}", "MongoDB does not allow $near in a change stream"),
         ("$and: []", "databases.a.match.$and: must be a list of queries"),

@@ -51,8 +51,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
             'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
-            "http, queue, and what you name under "
-            "plugins",
+            "http, queue, and your own plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),
         ("databases: {a: }\npipeline: [http]", "config.yml:2: pipeline[0].config.endpoint: is missing"),
@@ -78,7 +77,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\npipeline: []",
-            "config.yml:2: pipeline: has no steps; write at least - log, or leave pipeline out to take the one above",
+            "config.yml:2: pipeline: has no steps; write at least - log, or leave pipeline out to inherit the one "
+            "above",
         ),
         ("databases: {a: }\nconcurrency: many", "config.yml:2: concurrency: must be a whole number"),
         ("databases: {a: }\nconcurrency: yes", "config.yml:2: concurrency: must be a number"),
@@ -111,8 +111,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\nname: a b",
-            "config.yml:2: name: must begin with a letter or digit and hold only letters, "
-            "digits and . _ -, 100 at the most",
+            "config.yml:2: name: must begin with a letter or digit and contain only letters, digits and . _ - (100 "
+            "characters at most)",
         ),
         (
             "databases: {a: }\nmongodb: {url: localhost}",
@@ -120,11 +120,11 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\nmongodb: {url: 'mongodb:///x'}",
-            "config.yml:2: mongodb.url: names no host; write it like mongodb://localhost:27017",
+            "config.yml:2: mongodb.url: has no host; write it like mongodb://localhost:27017",
         ),
         (
             "databases: {a: }\nmongodb:\n  url: mongodb://u:p@ss@h/",
-            "config.yml:3: mongodb.url: @, : and / in a user's name or password are written %40, %3A and %2F",
+            "config.yml:3: mongodb.url: write @, : and / in a user name or password as %40, %3A and %2F",
         ),
         (
             "databases: {a: }\nstate: {url: redis://x}",
@@ -136,7 +136,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\nmatch: {x: {$oid: 12}}",
-            "config.yml:2: match: $oid here is not Extended JSON; look at its form in MongoDB's manual",
+            "config.yml:2: match: $oid here is not Extended JSON; see MongoDB's manual for its form",
         ),
         ("databases: {a: }\nmatch:\n  x: {$gt: 9223372036854775808}", "config.yml:2: match: cannot be sent to MongoDB"),
         ('databases: {a: }\nmatch: {x: {"a\\0b": 1}}', "config.yml:2: match: cannot be sent to MongoDB"),
@@ -160,13 +160,13 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases:\n  shop.orders: {}",
-            'config.yml:2: databases["shop.orders"]: a database\'s name has no dot; write shop: '
+            'config.yml:2: databases["shop.orders"]: a database name cannot contain a dot; write shop: '
             "{collections: {orders: {}}}",
         ),
-        ("databases:\n  'a b': {}", 'config.yml:2: databases["a b"]: is not a database\'s name'),
+        ("databases:\n  'a b': {}", 'config.yml:2: databases["a b"]: is not a valid database name'),
         (
             "databases: {a: {collections: {'': {}}}}",
-            'config.yml:1: databases.a.collections[""]: is not the name of a collection that can be watched',
+            'config.yml:1: databases.a.collections[""]: is not the name of a collection that MESS can watch',
         ),
         (
             "databases: [shop]",
@@ -187,7 +187,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("name: x", "config.yml: databases: is missing or empty; name what to watch"),
         (
             "databases: {a: }\nchangeHook: json:dumps\nchange_hook: json:dumps",
-            "config.yml:3: change_hook: is the same as changeHook; give one of them",
+            "config.yml:3: change_hook: is the same as changeHook; set only one of them",
         ),
         (
             "databases: {a: }\npipeline:\n- name: field-map\n  config:\n    fields:\n      a: {pth: x}",
@@ -218,10 +218,10 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "config.yml: is empty; `mess init` writes one to begin with"),
+        ("", "config.yml: is empty; run `mess init` to create one"),
         ("# nothing\n", "config.yml: is empty"),
-        ("- a", "config.yml:1: must be a mapping at its top, as in databases: {shop: {}}"),
-        ("just words", "config.yml:1: must be a mapping at its top"),
+        ("- a", "config.yml:1: must be a mapping at the top level, as in databases: {shop: {}}"),
+        ("just words", "config.yml:1: must be a mapping at the top level"),
         ("a: [1\nb: 2", "config.yml:2: not valid YAML: "),
         ("a:\n\tb: 1", "config.yml:2: not valid YAML: "),
         ("a:\n\tb: 1", "; indent with spaces, not tabs"),
@@ -235,7 +235,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems:
             "config.yml:2: start: cannot be read as YAML's timestamp; put text in quotes",
         ),
         ("databases: {a: }\nname: !!binary aGk=", "config.yml:2: name: is binary; write it as text"),
-        ("databases: {a: }\nshutdown_grace: [0x" + "f" * 5000 + "]", "shutdown_grace[0]: is too large a number"),
+        ("databases: {a: }\nshutdown_grace: [0x" + "f" * 5000 + "]", "shutdown_grace[0]: is too large"),
         ("databases: {a: }\nname: x\nname: y", "config.yml:3: name: is written twice, first on line 2"),
         ("databases: {a: }\n? {x: 1}\n: y", "config.yml:2: a key must be text"),
         ("databases:\n  <<: 3", "config.yml:1: databases: << takes a mapping"),
@@ -251,7 +251,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_their_lines(problems:
         ("databases: {a: }\nname: !pa55word", "config.yml:2: name: cannot be read as a tag; put text in quotes"),
         ("databases: &a\n  x: {<<: *a}", "contains itself"),
         ("databases: &a\n  <<: *a", "config.yml:1: databases: << takes a mapping"),
-        ("a: \x01", "config.yml:1: not valid YAML: it holds a character that cannot be printed"),
+        ("a: \x01", "config.yml:1: not valid YAML: it contains a character that cannot be printed"),
     ],
 )
 def test_what_is_not_yaml_is_one_problem_with_its_line(problems: Problems, text: str, problem: str) -> None:

@@ -14,7 +14,7 @@ from tests.unit.config.conftest import Load, Problems
         ("inserts", 'config.yml:2: operations[0]: is not an operation; did you mean "insert"?'),
         ("dropdatabase", 'did you mean "dropDatabase"?'),
         ("createIndex", 'did you mean "createIndexes"?'),
-        ("invalidate", "invalidate is about the change stream, not about data, and is never delivered"),
+        ("invalidate", "invalidate concerns the change stream, not data, and is never delivered"),
         ("'two words'", "is not an operation; write one such as insert, update"),
         ("5", "operations[0]: must be text"),
     ],
@@ -32,7 +32,7 @@ def test_every_operation_of_mongodb_can_be_named_and_one_that_mess_does_not_know
     assert known.warnings == ()
     loaded = loads("databases: {a: {operations: [insert, somethingNew]}}\npipeline: [log]")
     assert [str(warning) for warning in loaded.warnings] == [
-        "config.yml:1: databases.a.operations[1]: somethingNew is no operation that MESS knows of; it is relayed if "
+        "config.yml:1: databases.a.operations[1]: somethingNew is not an operation that MESS knows; it is relayed if "
         "your MongoDB sends it"
     ]
 

@@ -106,8 +106,8 @@ def test_behind_a_function_a_near_miss_warns_only(loads: Load) -> None:
     """What the function makes of the body is not known, and it may have such a field."""
     warnings = [str(warning) for warning in loads(HEAD + "  - mine\n" + queue("target: '{colection}'")).warnings]
     assert warnings == [
-        'config.yml:8: pipeline[1].config.target: colection: did you mean "collection"? What the body holds here is '
-        "not known"
+        'config.yml:8: pipeline[1].config.target: colection: did you mean "collection"? The fields of the body are '
+        "not known at this step"
     ]
 
 
@@ -123,7 +123,7 @@ def test_a_placeholder_that_came_from_a_variable_is_not_shown(problems: Problems
     found = problems(HEAD + http("${HOOK}"), environ={"HOOK": "http://h/{my-secret}"})
     assert len(found) == 1
     assert "my-secret" not in found[0]
-    assert "names a value that no event has at this step" in found[0]
+    assert "refers to a value that no event has at this step" in found[0]
 
 
 @pytest.mark.parametrize(

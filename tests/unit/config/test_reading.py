@@ -114,10 +114,11 @@ def test_the_environment_may_name_the_file(loads: Load) -> None:
     [
         (
             None,
-            "there is no config/config.yml, nor config.yaml, config.json, config.js beside it; `mess init` writes one",
+            "there is no config/config.yml, nor config.yaml, config.json, config.js beside it; run `mess init` to "
+            "create one",
         ),
-        ("none.yml", "none.yml: there is no such file; `mess init` writes one"),
-        (".", ".: is a folder; name the config file in it"),
+        ("none.yml", "none.yml: there is no such file; run `mess init` to create one"),
+        (".", ".: is a folder; give the path of the config file in it"),
         ("x\0y", "cannot be read"),
     ],
 )

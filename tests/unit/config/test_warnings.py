@@ -17,18 +17,17 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
     [
         (
             "databases: {a: }\npipeline:\n  - name: log\n    config:\n      myvar: myname",
-            "config.yml:5: pipeline[0].config.myvar: the log step has no such option and passes it over",
+            "config.yml:5: pipeline[0].config.myvar: the log step has no such option; ignored",
         ),
         (
             "databases:\n  a:\n  b: {pipeline: [log]}",
             "config.yml:2: databases.a: has no pipeline, so its changes are only logged; write "
-            "pipeline: [log] if that is meant",
+            "pipeline: [log] if intended",
         ),
         (
             "databases:\n  a:\n    match: {fullDocument.x: 1}\npipeline: [log]",
             "config.yml:3: databases.a.match: no delete is ever relayed, since deletes have no "
-            "fullDocument; leave delete out "
-            "of operations to say so",
+            "fullDocument; leave delete out of operations to make this explicit",
         ),
         (
             "databases: {a: }\nmatch: {$and: [{fullDocument.x: 1}]}\npipeline: [log]",
@@ -43,7 +42,7 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         (
             f"databases: {{a: }}\n{HTTP}\norder: collection",
             "config.yml:3: order: one event that cannot be delivered holds up all later ones of its collection, since "
-            "deliveries are tried again without end; order: document holds up no other documents",
+            "deliveries are retried without end; with order: document, other documents are not held up",
         ),
         (
             f"databases:\n  a:\n    concurrency: 1\n{HTTP}",
@@ -52,11 +51,11 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         ),
         (
             "databases:\n  a:\n    changeHook: hooks:hook\n    pipeline: [log]\n",
-            "config.yml:4: databases.a.pipeline: is never run: the changeHook here takes its place",
+            "config.yml:4: databases.a.pipeline: never runs: the changeHook here takes its place",
         ),
         (
             "databases:\n  a:\n    pipeline: [log]\nchangeHook: hooks:hook",
-            "config.yml:3: databases.a.pipeline: is never run: the changeHook further out takes its place",
+            "config.yml:3: databases.a.pipeline: never runs: the changeHook further out takes its place",
         ),
         (
             f"databases: {{a: }}\npipeline:\n- {{name: field-map, config: {{fields: {{a: ns}}}}}}\n- {DEBEZIUM}",
@@ -68,7 +67,7 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
         ),
         (
             "databases: {a: }\npipeline: [log]\nplugins: {log: 'hooks:step'}",
-            "config.yml:3: plugins.log: takes the place of the log step that comes with MESS",
+            "config.yml:3: plugins.log: replaces MESS's own log step",
         ),
     ],
 )

@@ -114,7 +114,7 @@ async def test_the_check_looks_for_the_topic(kafka: KafkaServer) -> None:
 
 async def test_a_topic_that_is_missing_is_refused_with_the_remedy(kafka: KafkaServer) -> None:
     async with opened(kafka.url, target="missing") as step:
-        with pytest.raises(Refused, match=r"topic missing: .*; create it, or name another"):
+        with pytest.raises(Refused, match=r"topic missing: .*; create it, or choose another"):
             await step.check()
         with pytest.raises(BatchError) as caught:
             await step.process(make_events(2))
@@ -174,7 +174,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "kafka://a:9092,"}, "names no host"),
+        ({"url": "kafka://a:9092,"}, "has no host"),
         ({"url": "kafka://host", "redis": {"maxlen": 5}}, "its own section is kafka"),
         ({"url": "kafka://host", "kafka": {"config": {"acks": 1}}}, "acks cannot be set"),
     ],

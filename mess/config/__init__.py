@@ -1,1 +1,1 @@
-"""The config file: reading, checking and resolving it. Start at `model` (its shape) and `load` (reading it)."""
+"""The config file: reading, checking and resolving it. Start reading at `model` (its shape) and `load` (reading it)."""

@@ -1,4 +1,4 @@
-"""The steps, found by the name that users write in a pipeline: built-in ones and those of installed packages.
+"""Finds steps by the name that users write in a pipeline: built-in ones and those of installed packages.
 
 Start reading at `base` (the extension point), then at any step.
 """
@@ -20,14 +20,14 @@ _HOMES = {
 
 
 def names() -> list[str]:
-    """The names of all steps that come with MESS."""
+    """The names of all built-in steps."""
     return list(_HOMES)
 
 
 def config_class(name: str) -> type[StepConfig]:
-    """The options of the step called `name`; its module is imported only now.
+    """The options class of the step called `name`; imports the step's module only now.
 
-    Raises KeyError for a name that no step has, ConfigError for one whose package is broken.
+    Raises KeyError if no step has this name, ConfigError if the package of the step is broken.
     """
     if name not in _HOMES:
         return packages.config_class(name)
@@ -37,12 +37,12 @@ def config_class(name: str) -> type[StepConfig]:
 
 
 def installed() -> dict[str, type[StepConfig]]:
-    """The steps of installed packages, by name, without those that are broken or have the name of one of MESS's own."""
+    """The steps of installed packages, by name, except broken ones and those named like a built-in step."""
     found: dict[str, type[StepConfig]] = {}
     for name in packages.names():
         if name not in _HOMES:
             try:
                 found[name] = packages.config_class(name)
             except ConfigError:
-                continue  # which is told where the step is used
+                continue  # reported where the step is used
     return found

@@ -1,4 +1,4 @@
-"""The extension point: write a step by deriving from `Transform` or `Sink` and giving it a `StepConfig`."""
+"""The extension point: to write a step, derive from `Transform` or `Sink` and give it a `StepConfig`."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from mess.formats.body import Shape
 from mess.formats.template import Template
 
 MINI_BATCH_EVENTS = 500
-"""How many events a step is handed at the most."""
+"""The maximum number of events in one call of a step."""
 MINI_BATCH_BYTES = 1024 * 1024
-"""How many bytes of BSON a step is handed at the most; a single larger event comes alone."""
+"""The maximum size of one call's events in bytes of BSON; a larger event comes alone."""
 DEFAULT_LANES = 16
-"""How many lanes a pipeline has when neither its steps nor the config say otherwise."""
+"""The number of lanes of a pipeline if neither its steps nor the config set it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a step may know of its surroundings when it is built.
+    """What a step is given when it is built.
 
-    `relay` is the relay's name, `directory` the folder of the config file (relative paths in a step's config start
-    there), `config` the whole config as the user wrote it, with variables expanded, and `functions` the user's own
+    `relay` is the relay's name. `directory` is the folder of the config file; relative paths in a step's config start
+    there. `config` is the whole config as the user wrote it, with variables expanded. `functions` holds the user's
     functions by name.
     """
 
@@ -41,61 +41,64 @@ class Context:
 class Step(ABC):
     """A stage of a pipeline.
 
-    It is opened and closed once and used by many lanes at a time. It never retries, counts, logs failures or
-    dead-letters: the pipeline does that for all steps alike. A step says what happened by what it raises, see
-    `mess.errors.DeliveryError`; any other exception counts as `unexpected`.
+    It is opened and closed once, and used by many lanes concurrently. It never retries, counts, logs failures or writes
+    dead letters: the pipeline does that for all steps. A step reports failures by raising a
+    `mess.errors.DeliveryError`; any other exception is interpreted as `unexpected`.
     """
 
     max_events: int = MINI_BATCH_EVENTS
-    """How many events `process` wants at a time, at the most."""
+    """The maximum number of events that `process` wants in one call."""
     lanes: int | None = None
-    """How many lanes serve the step best, unless the config says otherwise; None where it makes no difference."""
+    """The number of lanes that suits the step best, unless the config sets it; None if it makes no difference."""
     carries: Callable[[Event], bool] | None = None
-    """Tells which events the step has anything to do for; the others are led past it. None where it has for each."""
+    """Returns whether the step has work to do for an event; other events bypass the step. None if it handles every
+    event."""
     unexpected: type[Ambiguous] | type[Refused] = Refused
-    """What an exception that is no DeliveryError means. `Refused` for steps that only compute; `Ambiguous` for sinks,
-    where an unforeseen exception may well be the sink's fault, and an outage must not cost events."""
+    """How to interpret an exception that is not a DeliveryError. Use `Refused` for steps that only compute. Use
+    `Ambiguous` for sinks: an unforeseen exception may well be the sink's fault, and an outage must not cost events."""
     destination: Callable[[Event], str] | None = None
-    """Returns where the step sends an event, as text that identifies the place (a URL, a topic), so that one place that
-    is down does not stop deliveries to the others. None if all events go to the same place. Must not raise: where the
-    place of an event cannot be determined, it returns an empty text. The text may hold secrets."""
+    """Returns where the step sends an event, as a text that identifies the place (a URL, a topic), so that one place
+    that is down does not stop deliveries to the others. None if all events go to the same place.
+
+    Must not raise: if the place cannot be determined, it returns an empty text. The text may contain secrets.
+    """
 
     async def open(self) -> None:  # noqa: B027 - most steps need nothing
-        """Get ready to work; called once, before the first `process`."""
+        """Acquire resources; called once, before the first `process`."""
 
     def prepare(self, events: Sequence[Event]) -> None:  # noqa: B027 - most steps have nothing to get ready
-        """Get ready for events that are about to come in several calls of `process`; must not raise.
+        """Prepare events that are about to arrive in several calls of `process`; must not raise.
 
-        The same work done for many events at a time costs a fraction of what it does between two requests.
+        Doing the same work for many events at once costs a fraction of doing it between requests.
         """
 
     @abstractmethod
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
-        """Do the step's work on events in order, and return those that go on, in order.
+        """Process events in order, and return those that continue, in order.
 
-        Raises BatchError when some events failed, another DeliveryError when all did.
+        Raises BatchError if some events failed, another DeliveryError if all did.
         """
 
     async def check(self) -> str | None:
-        """Try whether the step could do its work now, without delivering anything; called after `open`, at any time.
+        """Check whether the step could work now, without delivering anything; may be called at any time after `open`.
 
-        Returns what was found in a few words (`http://orders.internal answers`), None where there is nothing to try.
-        Raises DeliveryError, with the remedy in its message, when it could not. Must not say a secret.
+        Returns the result in a few words (`http://orders.internal answers`), or None if there is nothing to check.
+        Raises DeliveryError, with the remedy in its message, if the step could not work. Must not reveal secrets.
         """
         return None
 
     async def close(self) -> None:  # noqa: B027 - most steps hold nothing
-        """Let go of what `open` took; called once, after the last `process`."""
+        """Release resources; called once, after the last `process`."""
 
 
 class Transform(Step):
-    """A step that looks at one event at a time, without waiting for anything."""
+    """A step that handles one event at a time and never waits."""
 
     @abstractmethod
     def apply(self, event: Event) -> Event | None:
-        """Return the event with its body replaced, or as it is; None drops it.
+        """Return the event, with or without a new body; None drops it.
 
-        Must leave the event untouched when it raises.
+        Must leave the event unchanged if it raises.
         """
 
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
@@ -120,16 +123,16 @@ class Transform(Step):
 
 
 class Sink(Step):
-    """A step that delivers events outside and hands on every event it delivered."""
+    """A step that delivers events to the outside and passes on every event it delivered."""
 
     unexpected = Ambiguous
 
     @abstractmethod
     async def deliver(self, events: Sequence[Event]) -> None:
-        """Deliver the events in order; return when the receiver has confirmed them all.
+        """Deliver the events in order; return when the receiver has confirmed all of them.
 
-        Two events of one key must never be on their way unconfirmed at the same time, unless the receiver itself
-        keeps their order: a retry would invert them.
+        Two events with the same key must never be unconfirmed at the same time, unless the receiver itself preserves
+        their order: a retry would reverse them.
         """
 
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
@@ -138,11 +141,11 @@ class Sink(Step):
 
 
 class Reading(NamedTuple):
-    """A value of the event that a step's options name.
+    """A value of the event that a step's options refer to.
 
-    `option` is where in the options: keys and indexes. `name` is a placeholder's name or a path in the body, and
-    `default` whether it has a default. `need` says what happens to an event that lacks the value: it is refused, the
-    value is written as nothing, the field is left out, or nothing worth mentioning.
+    `option` is the path within the options: keys and indexes. `name` is a placeholder's name or a path in the body, and
+    `default` whether it has a default. `need` is what happens if an event lacks the value: the event is refused, the
+    value is left empty, the field is omitted, or nothing worth mentioning.
     """
 
     option: tuple[str | int, ...]
@@ -152,39 +155,39 @@ class Reading(NamedTuple):
 
 
 def readings(option: tuple[str | int, ...], text: str, need: Literal["refused", "empty"]) -> Iterator[Reading]:
-    """What a template reads that is given as an option."""
+    """The values that a template in an option reads."""
     for name, default in Template(text).placeholders:
         yield Reading(option, name, need, default is not None)
 
 
 class StepConfig(BaseModel):
-    """Base of a step's options. Its docstring and its fields' descriptions are the step's documentation."""
+    """Base class of a step's options. Its docstring and its field descriptions are the step's documentation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: ClassVar[str]
-    """What users call the step in a pipeline."""
+    """The step's name in a pipeline."""
     ignores_unknown: ClassVar[bool] = False
-    """Whether options that it does not know are passed over with a warning, instead of being mistakes."""
+    """Whether unknown options are ignored with a warning instead of being mistakes."""
 
     def describe(self) -> str:
-        """What the step does, in the few words that the relay says at start; must not hold a secret."""
+        """Describe the step in a few words for the log at startup; must not reveal secrets."""
         return self.name
 
     def named_values(self) -> Iterator[Reading]:
-        """The values of an event that the options name, so that misspelt ones are found before any event flows."""
+        """The event values that the options refer to, so that misspelled ones are found before any event flows."""
         return iter(())
 
     def body_after(self, body: Shape | None) -> Shape | None:
-        """What the body can be after the step when it is `body` before; None where that is not known."""
+        """The possible shape of the body after the step, given its shape before; None if unknown."""
         return None
 
     def warnings(self) -> Iterable[tuple[str, str]]:
-        """What these options allow and the user may not want: the path of the option, such as `auth.token_url`, and
-        what to say of it, without secrets."""
+        """Warnings about options that are allowed but possibly unwanted: the option's path, such as `auth.token_url`,
+        and the message, without secrets."""
         return ()
 
     @abstractmethod
     def build(self, context: Context) -> Step:
-        """Make the step. Raises ConfigError when the surroundings do not fit, before anything is started."""
+        """Build the step. Raises ConfigError if the environment does not fit, before anything is started."""
         raise TypeError(f"{type(self).__name__} does not define build")

@@ -1,4 +1,4 @@
-"""The field-map step: a new body from the fields of the old one."""
+"""The field-map step: builds a new body from the fields of the old one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mess.steps.base import Context, Reading, StepConfig, Transform, readings
 
 
 class FieldSource(BaseModel):
-    """Where a field's value comes from, one of: a `path` in the body with an optional `default`, a `template`, or a
+    """The source of a field's value. Set one of: a `path` in the body with an optional `default`, a `template`, or a
     constant `value`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
@@ -24,41 +24,41 @@ class FieldSource(BaseModel):
     path: PathText | None = None
     """A path in the body."""
     default: Any = None
-    """What the field holds when the path leads nowhere. Without it, the field is left out."""
+    """The field's value if the path does not exist. Without it, the field is left out."""
     template: TemplateText | None = None
-    """A text with places for values, as in `order {documentKey._id}`: paths in the body, `{$id}`, `{db}`,
-    `{collection}` and `{operation}`. What is not there is left empty, unless it has a default:
-    `{fullDocument.region|eu}`. `{{` and `}}` are braces."""
+    """A text with placeholders, as in `order {documentKey._id}`: paths in the body, `{$id}`, `{db}`, `{collection}` and
+    `{operation}`. A missing value is left empty, unless the placeholder has a default: `{fullDocument.region|eu}`. `{{`
+    and `}}` are literal braces."""
     value: Any = None
     """A constant."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> FieldSource:
         given = self.model_fields_set
-        # A null is as good as none for a path or a template, and a constant like any other.
+        # null means "not set" for a path or a template, but is a constant like any other.
         sources = [self.path is not None, self.template is not None, "value" in given]
         if sum(sources) != 1:
-            raise ValueError("give one of path (and perhaps default), template or value")
+            raise ValueError("set exactly one of path (with an optional default), template or value")
         if "default" in given and self.path is None:
             raise ValueError("only a path has a default")
         return self
 
 
 class FieldMapConfig(StepConfig):
-    """Makes a new body from the fields of the old one: choose, rename, nest, add constants, leave out.
+    """Builds a new body from the fields of the old one: select, rename, nest, add constants, leave out.
 
-    A source that is not there leaves its target out, unless it has a default. `$id` is the event's id.
+    If a source does not exist, its target is left out, unless there is a default. `$id` is the event's id.
     """
 
     name: ClassVar[str] = "field-map"
 
     fields: dict[PathText, PathText | FieldSource] = Field(default_factory=dict)
-    """Target path: source path, `{path: …, default: …}`, `{template: "order {documentKey._id}"}` for a text made of
-    values, or `{value: …}` for a constant."""
+    """Target path: source path, `{path: …, default: …}`, `{template: "order {documentKey._id}"}` for a text with
+    placeholders, or `{value: …}` for a constant."""
     keep: Literal["none", "all"] = "none"
-    """What the new body begins with: nothing, or all of the old one."""
+    """What the new body starts with: nothing, or all of the old body."""
     drop: tuple[PathText, ...] = ()
-    """Paths to leave out of the new body, after the fields have been set."""
+    """Paths to remove from the new body after the fields have been set."""
 
     @model_validator(mode="after")
     def _does_something(self) -> FieldMapConfig:
@@ -82,7 +82,7 @@ class FieldMapConfig(StepConfig):
             yield Reading(("drop", index), path, "none")
 
     def body_after(self, body: Shape | None) -> Shape | None:
-        """The fields that are kept and set, without those that are dropped."""
+        """The fields that are kept and set, except those that are dropped."""
         if self.keep == "all" and body is None:
             return None
         before = body or ANYTHING
@@ -94,7 +94,7 @@ class FieldMapConfig(StepConfig):
         return after
 
     def build(self, context: Context) -> FieldMap:
-        """Make the step."""
+        """Build the step."""
         return FieldMap(self)
 
 
@@ -108,13 +108,13 @@ class FieldMap(Transform):
         self._nested: list[tuple[Path, Read]] = []
         for target, source in config.fields.items():
             path, read = parse_path(target), _reader(source)
-            # Order matters where one target lies within another, so all keep theirs as soon as one is nested.
+            # If one target lies within another, order matters, so as soon as one is nested, keep the order of all.
             if len(path) == 1 and not self._nested:
                 self._flat.append((target, read))
             else:
                 self._nested.append((path, read))
 
-        # A value that is shared with the old body must not be written into or dropped from.
+        # Copy a value that is shared with the old body before writing into it or dropping from it.
         self._shares = not (self._nested or self._drop)
 
     def apply(self, event: Event) -> Event:

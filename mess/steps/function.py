@@ -1,4 +1,4 @@
-"""The user's own functions as steps, and as the hook that takes a whole pipeline's place."""
+"""User functions as steps, and as the hook that replaces a whole pipeline."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from mess.event import Event
 from mess.steps.base import DEFAULT_LANES, Step
 
 DEFAULT_TIMEOUT = 30.0
-"""Seconds that one call of a user's function may take."""
+"""The maximum duration of one call of a user's function, in seconds."""
 
 
 class _Run:
-    """One mini-batch on its way through the function, watched from the event loop while it runs elsewhere."""
+    """One mini-batch being processed by the function in another thread or loop, watched from the event loop."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
@@ -31,7 +31,7 @@ class _Run:
         self.abandoned = False
 
     def note(self, result: Any) -> bool:
-        """Note one call's result or exception; tells whether to go on."""
+        """Record one call's result or exception; return whether to continue."""
         if not self.abandoned:
             self.results.append(result)
             self.began = time.monotonic()
@@ -39,13 +39,14 @@ class _Run:
 
 
 class FunctionStep(Step):
-    """Calls `function(input, config, context)` for each event; what it returns is the new body, None drops the event.
+    """Calls `function(input, config, context)` for each event. What it returns is the new body; None drops the event.
 
     The function may be sync or async. Neither runs in the relay's own event loop, which a blocking call would stop:
-    sync ones run in a bounded pool of threads, async ones in an event loop of their own, both with one hop per
-    mini-batch. An exception means that the event is refused, unless it is a DeliveryError of the function's choice. A
-    call that takes longer than `timeout` seconds is Ambiguous. With `hook`, the function is called with `(input,
-    context)` and what it returns is ignored.
+    sync functions run in a bounded thread pool, async ones in a separate event loop, both with one hop per mini-batch.
+    An exception means that the event is refused, unless the function raises a DeliveryError. A call that takes longer
+    than `timeout` seconds is Ambiguous.
+
+    With `hook`, the function is called with `(input, context)` and its result is ignored.
     """
 
     lanes = DEFAULT_LANES
@@ -68,7 +69,7 @@ class FunctionStep(Step):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def open(self) -> None:
-        """Start the threads' pool or the functions' loop."""
+        """Start the thread pool or the functions' event loop."""
         if self._async:
             self._loop = asyncio.new_event_loop()
             threading.Thread(target=_turn, args=(self._loop,), name="mess-function", daemon=True).start()
@@ -76,7 +77,7 @@ class FunctionStep(Step):
             self._pool = ThreadPoolExecutor(self.lanes, thread_name_prefix="mess-function")
 
     async def close(self) -> None:
-        """Let the threads end; a call that hangs is not waited for."""
+        """Shut down the threads, without waiting for a call that hangs."""
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
         if self._loop is not None:
@@ -102,7 +103,7 @@ class FunctionStep(Step):
                 result = self._function(_input(event.body), *self._arguments)
                 if inspect.iscoroutine(result):
                     result = asyncio.run(_awaited(result))
-            except BaseException as error:  # a user's sys.exit() must not end a worker unseen
+            except BaseException as error:  # a user's sys.exit() must not silently end a worker
                 result = error
             if not run.note(result):
                 return
@@ -122,7 +123,7 @@ class FunctionStep(Step):
 
     async def _watch(self, run: _Run, future: asyncio.Future[None]) -> None:
         while not future.done():
-            # While it waits for a thread the function has not begun, and cannot be late.
+            # While it waits for a thread, the function has not started and cannot be late.
             left = self._timeout if run.began is None else run.began + self._timeout - time.monotonic()
             if left <= 0:
                 run.abandoned = True
@@ -155,7 +156,7 @@ class FunctionStep(Step):
 
 
 def _input(value: Any) -> Any:
-    """What a function is given: containers of its own, for it may write into them, and dates with their time zone."""
+    """The input of a function: copies of containers, since it may modify them, and dates with their time zone."""
     if isinstance(value, dict):
         return {key: _input(item) for key, item in value.items()}
     if isinstance(value, list):

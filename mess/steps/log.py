@@ -1,4 +1,4 @@
-"""The log step: events in the relay's own log."""
+"""The log step: writes events to the relay's own log."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from mess.telemetry.logging import Json, Verbatim
 
 
 class LogConfig(StepConfig):
-    """Writes each event to the relay's log and hands it on unchanged: one structured line per event, as JSON or for the
-    console, like everything else the relay logs.
+    """Writes each event to the relay's log and passes it on unchanged: one structured line per event, as JSON or for
+    the console, like everything else that the relay logs.
 
-    Options that it does not know are passed over with a warning, since existing configs of the Node.js tool carry some.
+    Unknown options are ignored with a warning, since existing configs of the Node.js tool contain some.
     """
 
     name: ClassVar[str] = "log"
@@ -33,8 +33,8 @@ class LogConfig(StepConfig):
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The level to log at."""
     max_bytes: Size = 64 * 1024
-    """How many bytes of an event's body are written, as JSON. A longer one is cut and becomes a text, which ends in a
-    note of how long it was. With `fields`, the bound holds for each of them."""
+    """How many bytes of an event's body are written, as JSON. A longer body is cut and becomes a text that ends with
+    the original length. With `fields`, the limit applies to each field."""
 
     def named_values(self) -> Iterator[Reading]:
         """See `StepConfig`."""
@@ -42,7 +42,7 @@ class LogConfig(StepConfig):
             yield Reading(("fields", index), path, "none")
 
     def body_after(self, body: Shape | None) -> Shape | None:
-        """Events go on as they came."""
+        """Events pass through unchanged."""
         return body
 
     def build(self, context: Context) -> LogStep:

@@ -1,4 +1,4 @@
-"""Steps of installed packages, which name them in the entry point group `mess.steps`."""
+"""Steps of installed packages, registered in the entry point group `mess.steps`."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from mess.errors import ConfigError
 from mess.steps.base import StepConfig
 
 GROUP = "mess.steps"
-"""An entry point's name in this group is the step's, its value is `package.module:ConfigClass`."""
+"""The name of an entry point in this group is the step's name, its value is `package.module:ConfigClass`."""
 
 
 def names() -> list[str]:
-    """The names of all steps that installed packages say they have."""
+    """The names of all steps that installed packages register."""
     return sorted(_found())
 
 
 def origin(name: str) -> str:
-    """Which packages have a step called `name`, with their versions. Raises KeyError when none has."""
+    """The packages that have a step called `name`, with their versions. Raises KeyError if there are none."""
     return " and ".join(sorted(map(_distribution, _found()[name])))
 
 
 @cache
 def config_class(name: str) -> type[StepConfig]:
-    """The options of the step called `name`; its package is imported only now.
+    """The options class of the step called `name`; imports its package only now.
 
-    Raises KeyError for a name that no package's step has; ConfigError, with the package's name, when it cannot be
-    imported, is no step, or is not the only one of its name.
+    Raises KeyError if no package has a step of this name. Raises ConfigError, with the package's name, if the step
+    cannot be imported, is not a step, or exists in several packages.
     """
     first, *others = _found()[name]
     if others:
@@ -37,7 +37,7 @@ def config_class(name: str) -> type[StepConfig]:
     where = f'the step "{name}" of the package {_distribution(first)} cannot be used'
     try:
         found = first.load()
-    except (Exception, SystemExit) as error:  # a package may fail in any way at all
+    except (Exception, SystemExit) as error:  # a package may raise anything
         raise ConfigError(f"{where}: {first.value} cannot be imported: {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, StepConfig)):
         raise ConfigError(f"{where}: {first.value} is not a class that derives from mess.StepConfig")

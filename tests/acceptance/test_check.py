@@ -118,11 +118,11 @@ async def test_a_template_that_is_none_is_told_in_its_place(tmp_path: Path) -> N
     done = await run("validate", tmp_path, [step])
     assert done.returncode == 2
     assert "pipeline[0].config.fields.title.template: " in done.stderr
-    assert "has a brace without its other half" in done.stderr
+    assert "has an unmatched brace" in done.stderr
 
 
 async def test_validate_tells_of_a_namesake(tmp_path: Path) -> None:
     install(tmp_path / "site", "acme-log", {"log": "acme_probe:ProbeConfig"})
     done = await run("validate", tmp_path, ["log"])
     assert done.returncode == 0
-    assert "warning: the log step is the one that comes with MESS, never that of the package acme-log" in done.stdout
+    assert "warning: the log step is MESS's own, not the one of the package acme-log" in done.stdout

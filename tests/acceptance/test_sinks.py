@@ -81,7 +81,7 @@ async def test_a_topic_that_is_missing(
     tmp_path: Path, replica_set: ReplicaSet, database: str, kafka: KafkaServer
 ) -> None:
     step = queue(kafka.url, target="no-such-topic")
-    await told(tmp_path, config(replica_set, database, step), "create it, or name another")
+    await told(tmp_path, config(replica_set, database, step), "create it, or choose another")
 
 
 @pytest.mark.parametrize(
@@ -94,10 +94,12 @@ async def test_a_broker_that_is_not_there(
     """The line names the broker, what is wrong, the remedy, and, in a container, what localhost means there."""
     port = free_port()
     step = queue(f"{scheme}://user:s3cret@127.0.0.1:{port}")
-    words = f"{name} at 127.0.0.1:{port}: the connection is refused; see that it is running, and check host and port"
+    words = (
+        f"{name} at 127.0.0.1:{port}: the connection is refused; make sure that it is running, and check host and port"
+    )
     words += " in the url"
     if scheme == "kafka":  # its client gives reasons of its own
-        words = "; see that it is running, and check the url"
+        words = "; make sure that it is running, and check the url"
     hint = ". MESS runs in a container, where localhost is the container itself" if in_container() else ""
     await told(tmp_path, config(replica_set, database, step), words + hint)
 
@@ -129,7 +131,7 @@ async def test_a_subject_that_no_stream_takes(
     tmp_path: Path, replica_set: ReplicaSet, database: str, nats_server: NatsServer
 ) -> None:
     step = queue(nats_server.url, target="shop.orders")
-    await told(tmp_path, config(replica_set, database, step), "no stream that takes the subject shop.orders; make one")
+    await told(tmp_path, config(replica_set, database, step), "no stream with the subject shop.orders; create one")
 
 
 async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, database: str) -> None:
@@ -138,20 +140,20 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
     expired = authority.issue_cert("127.0.0.1", not_after=datetime.now(timezone.utc) - timedelta(days=1))
     async with Receiver(tls=server_tls(expired)) as receiver:
         step = {"name": "http", "config": {"endpoint": f"{receiver.url}?token=s3cret", "ca": "ca.pem"}}
-        await told(tmp_path, config(replica_set, database, step), "has expired; it must be renewed")
+        await told(tmp_path, config(replica_set, database, step), "has expired; renew it there")
 
 
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (queue("kafk://host"), "no broker has urls that begin with kafk://; known are kafka://, kafkas://"),
-        (queue("redis://host", target="{db"), "brace without its other half"),
+        (queue("kafk://host"), "no broker uses urls that begin with kafk://; known are kafka://, kafkas://"),
+        (queue("redis://host", target="{db"), "an unmatched brace"),
         (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
         (queue("redis://host", maxlen=5), "unknown key"),
         (queue("redis://host:6379/shop"), "the path is the number of a database; write it like redis://host:6379/0"),
         (queue("amqp://host", rabbitmq={"declare": "lazy"}), "quorum"),
-        (queue("nats://host", headers={"a b": "c"}), "NATS has no header"),
-        (queue("mqtt://one,two"), "names one host"),
+        (queue("nats://host", headers={"a b": "c"}), "NATS cannot have a header"),
+        (queue("mqtt://one,two"), "has a single host"),
         (queue("mqtt://host", headers={"a": "b"}, mqtt={"version": "3.1.1"}), "MQTT 3.1.1 has no headers"),
         (queue("rediss://host", ca="none.pem"), "no certificates can be read"),
     ],

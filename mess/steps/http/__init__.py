@@ -1,1 +1,1 @@
-"""The http step: events as webhooks. Start reading at `step`."""
+"""The http step: sends events as webhooks. Start reading at `step`."""

@@ -1,4 +1,4 @@
-"""What aiohttp's client does not guard against. Uses its internals, which is why pyproject.toml bounds its version."""
+"""Guards that aiohttp's client lacks. Uses its internals, which is why pyproject.toml bounds its version."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
 
 _MOST_INTERIM = 16
-"""How many interim answers (1xx) may come before the answer."""
+"""The maximum number of interim answers (1xx) before the final answer."""
 
 
 class GuardedRequest(aiohttp.ClientRequest):
-    """A request that does not go over a connection on which an answer lies already, which nobody asked for: it would be
-    taken for this one's."""
+    """A request that refuses a connection with an unsolicited answer waiting on it, which would be taken for the answer
+    to this request."""
 
     def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         """See `aiohttp.ClientRequest.send`. Raises ServerDisconnectedError."""
         if conn.protocol is not None and conn.protocol.should_close:
-            raise aiohttp.ServerDisconnectedError("the endpoint sends answers that nobody asked for")
+            raise aiohttp.ServerDisconnectedError("the endpoint sends unsolicited answers")
         return super().send(conn)
 
 
 class GuardedConnector(aiohttp.TCPConnector):
-    """Connections that an endpoint cannot fill with interim answers, which aiohttp reads without end, into memory."""
+    """Connections with a limit on interim answers, which aiohttp would otherwise read into memory without end."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -45,12 +45,12 @@ class _GuardedHandler(ResponseHandler):
             self._interim += 1
             if self._interim > _MOST_INTERIM:
                 if self._interim == _MOST_INTERIM + 1 and self.transport is not None:
-                    self.set_exception(HttpProcessingError(message="interim answers (1xx) without end"))
+                    self.set_exception(HttpProcessingError(message="too many interim answers (1xx)"))
                     self.transport.abort()
                 return
         super().feed_data(data, size)
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
-        # That the connection is gone then is not what went wrong.
+        # The lost connection is only a consequence, not the cause.
         if self._interim <= _MOST_INTERIM or self._exception is None:
             super().set_exception(exc, *cause)

@@ -1,4 +1,4 @@
-"""What an HTTP endpoint's answer means: is it down, does it refuse the event, or may it be either?"""
+"""Interprets an HTTP endpoint's answer: the endpoint is down, it refuses the event, or it may be either."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Meaning = Literal["done", "down", "ambiguous", "refused"]
 _DOWN = frozenset({401, 403, 404, 407, 410, 429, 502, 503, 504})
 _AMBIGUOUS = frozenset({408, 425})
 _EVENT_MAY_BE_CAUSE = frozenset({403, 404, 410, 502, 504})
-"""Statuses that mean *down*, but that a single event may provoke too: a firewall's 403, a handler that crashes."""
-_SHOWN = 300  # characters of an answer that a message holds
-_KEPT = 1024  # characters of an answer that are kept with a dead letter
+"""Statuses that mean *down*, but that a single event may also cause: a firewall's 403, a handler that crashes."""
+_SHOWN = 300  # characters of an answer shown in a message
+_KEPT = 1024  # characters of an answer stored with a dead letter
 _SECONDS = re.compile(r"[0-9]+")
 _LONGEST_DATE = 64  # characters; a date takes 29
 _STATUS = re.compile(r"[1-5](\d\d|xx)")
 
 
 def parse_status(value: Any) -> str:
-    """`503` from 503 or "503"; `5xx` as it is."""
+    """Normalize a status: `503` from 503 or "503"; `5xx` as it is."""
     text = str(value).strip().lower()
     if isinstance(value, (bool, float)) or not _STATUS.fullmatch(text):
         raise ValueError("must be a status such as 503, or a class of them such as 5xx")
@@ -50,8 +50,8 @@ Status = Annotated[
 
 
 class Answers(BaseModel):
-    """What the endpoint's answers mean, where it is not the usual: statuses (`503`) and classes of them (`5xx`). A
-    status weighs more than its class; what is not listed keeps its usual meaning."""
+    """What the endpoint's answers mean if they differ from the usual: statuses (`503`) and classes of them (`5xx`). A
+    status takes precedence over its class; statuses that are not listed keep their usual meaning."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -59,12 +59,12 @@ class Answers(BaseModel):
     """The event is delivered. Default: 2xx."""
     down: tuple[Status, ...] = ()
     """The endpoint is down: its events wait until it is back. Default: 3xx, 401, 403, 404, 407, 410, 429, 502, 503,
-    504. Of these, 403, 404, 410, 502 and 504 may also be an event's own fault, so an event that alone keeps getting
-    them is given up. A status that is listed here never is the event's fault."""
+    504. Of these, 403, 404, 410, 502 and 504 may also be caused by an event, so if only one event keeps getting them,
+    it is given up. A status that is listed here is never considered the event's fault."""
     ambiguous: tuple[Status, ...] = ()
-    """It may be either: the event is tried again. Default: 408, 425, and all other 5xx."""
+    """It may be either: the event is retried. Default: 408, 425, and all other 5xx."""
     refused: tuple[Status, ...] = ()
-    """The event is the trouble: `on_failure` decides. Default: all other 4xx."""
+    """The event is at fault: `on_failure` decides. Default: all other 4xx."""
 
     @model_validator(mode="after")
     def _each_once(self) -> Answers:
@@ -73,18 +73,20 @@ class Answers(BaseModel):
             for status in statuses:
                 if places.setdefault(status, meaning) != meaning:
                     raise ValueError(
-                        f"{status} stands under {places[status]} and under {meaning}; it can mean one only"
+                        f"{status} is listed under {places[status]} and under {meaning}; list it only once"
                     )
         return self
 
     def event_may_be_cause(self, status: int) -> bool:
-        """Whether an answer with this status, which means *down*, may be the fault of the event that got it. Never if
-        the config lists it as *down*: then the user has said whose fault it is."""
+        """Whether an answer with this status, which means *down*, may have been caused by the event.
+
+        Never if the config lists the status as *down*, which settles the question.
+        """
         listed = str(status) in self.down or f"{status // 100}xx" in self.down
         return status in _EVENT_MAY_BE_CAUSE and not listed
 
     def meaning(self) -> Callable[[int], Meaning]:
-        """What tells the meaning of a status."""
+        """A function that returns the meaning of a status."""
         listed = {status: meaning for meaning, statuses in self._listed().items() for status in statuses}
 
         def of(status: int) -> Meaning:
@@ -97,7 +99,7 @@ class Answers(BaseModel):
 
 
 def usual(status: int) -> Meaning:
-    """What a status means unless the config says otherwise."""
+    """The meaning of a status, unless the config overrides it."""
     if 200 <= status < 300:
         return "done"
     if 300 <= status < 400 or status in _DOWN:
@@ -110,9 +112,9 @@ def usual(status: int) -> Meaning:
 def failure(
     meaning: Meaning, status: int, headers: Mapping[str, str], body: bytes, *, event_may_be_cause: bool = False
 ) -> DeliveryError:
-    """The error for an answer that does not mean `done`; `body` is the answer's beginning.
+    """The error for an answer that does not mean `done`; `body` is the beginning of the answer.
 
-    An answer with `Retry-After`, even a malformed one, is never the event's fault: it speaks of time.
+    An answer with `Retry-After`, even a malformed one, is never the event's fault, since it refers to time.
     """
     answer = beginning(body.decode("utf-8", "replace"), _KEPT)
     text = answer[:_SHOWN].strip()
@@ -133,7 +135,7 @@ def failure(
 def _host(location: str) -> str:
     try:
         return URL(location).host or "another path"
-    except Exception:  # it comes from outside, and a failure here must not become the event's
+    except Exception:  # it comes from outside, and a failure here must not count against the event
         return "somewhere unreadable"
 
 
@@ -149,5 +151,5 @@ def retry_after(value: str | None) -> float | None:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=timezone.utc)
         return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
-    except Exception:  # the standard library's parser raises more than ValueError on what is no date
+    except Exception:  # for invalid dates, the standard library's parser raises more than ValueError
         return None

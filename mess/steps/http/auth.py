@@ -14,18 +14,18 @@ from mess.telemetry.redact import learn
 
 
 class Basic(BaseModel):
-    """Name and password."""
+    """User name and password."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     username: str
-    """The name."""
+    """The user name."""
     password: SecretStr
     """The password."""
 
 
 class Auth(BaseModel):
-    """Credentials, one kind of them."""
+    """Credentials of exactly one kind."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -34,32 +34,34 @@ class Auth(BaseModel):
     bearer: SecretStr | None = None
     """A token, sent as `Authorization: Bearer …`."""
     oauth2: OAuth2 | None = None
-    """Tokens that expire, from a token endpoint."""
+    """Expiring tokens from a token endpoint."""
 
     @field_validator("bearer")
     @classmethod
     def _in_a_header(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not re.fullmatch(r"[\x20-\x7e]+", value.get_secret_value()):
-            raise ValueError("must be one line of ASCII characters, as a header holds it")
+            raise ValueError("must be a single line of ASCII characters, since it goes into a header")
         return value
 
     @model_validator(mode="after")
     def _one(self) -> Auth:
         if [self.basic, self.bearer, self.oauth2].count(None) != 2:
-            raise ValueError("give one of basic, bearer and oauth2")
+            raise ValueError("set exactly one of basic, bearer and oauth2")
         return self
 
     def tokens(self, tls: ssl.SSLContext, timeout: float) -> Tokens | None:
-        """What gets tokens, within `timeout` seconds each; None where the credentials stay the same.
+        """The source of tokens, with `timeout` seconds for each request; None if the credentials never change.
 
-        Raises ConfigError when what it needs is not installed.
+        Raises ConfigError if a required package is not installed.
         """
         return None if self.oauth2 is None else Tokens(self.oauth2, tls, timeout)
 
 
 def authorization(auth: Auth | None, url: URL) -> str | None:
-    """The value of the header `Authorization`: from `auth`, else from the URL's user and password; None where neither
-    is given, or where it is a token's that expires. It is secret from now on."""
+    """The value of the `Authorization` header: from `auth`, else from the URL's user and password.
+
+    None if neither is set, or if it is an expiring token. The value is redacted from now on.
+    """
     if auth is not None and auth.oauth2 is not None:
         return None
     if auth is not None and auth.bearer is not None:

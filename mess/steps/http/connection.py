@@ -1,4 +1,4 @@
-"""Connections to an endpoint: whether one can be made, and why it cannot, in words that says how to fix it."""
+"""Connections to an endpoint: whether one can be made, and if not, why, and how to fix it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from mess.container import localhost_hint
 from mess.errors import EndpointDown
 
 _ALERT = 0.5
-"""Seconds that an endpoint has to say that it does not like our certificate: with TLS 1.3 it looks at it only after the
-handshake is over for us."""
+"""Seconds that an endpoint has to reject our certificate. With TLS 1.3 it only checks the certificate after the
+handshake is complete on our side."""
 
 # OpenSSL's codes of X509_verify_cert (x509_vfy.h).
 _NOT_YET, _EXPIRED, _HOSTNAME, _ADDRESS = 9, 10, 62, 64
 _UNKNOWN = frozenset({2, 18, 19, 20, 21})
 
-# What the other side says, by what OpenSSL calls it.
+# The peer's TLS alerts, by OpenSSL's names.
 _ALERTS = {
-    "CERTIFICATE_REQUIRED": "it asks for a client certificate; give it one with client_certificate",
-    "ALERT_UNKNOWN_CA": "it does not trust the client certificate's authority; give client_certificate another one",
+    "CERTIFICATE_REQUIRED": "it asks for a client certificate; set client_certificate",
+    "ALERT_UNKNOWN_CA": "it does not trust the client certificate's authority; set another client_certificate",
     "ALERT_CERTIFICATE_EXPIRED": "it says that the client certificate has expired; renew it",
-    "ALERT_BAD_CERTIFICATE": "it does not accept the client certificate; give client_certificate another one",
-    "ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate; give client_certificate another one",
-    "HANDSHAKE_FAILURE": "it breaks off the TLS handshake; it may ask for a client certificate (client_certificate), "
+    "ALERT_BAD_CERTIFICATE": "it does not accept the client certificate; set another client_certificate",
+    "ALERT_CERTIFICATE_UNKNOWN": "it does not accept the client certificate; set another client_certificate",
+    "HANDSHAKE_FAILURE": "it aborts the TLS handshake; it may require a client certificate (client_certificate), "
     "or for another version of TLS",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS at this port; is it http:// that is meant, or another port?",
-    "ALERT_PROTOCOL_VERSION": "it speaks no version of TLS that is still safe; it needs TLS 1.2 or newer",
+    "WRONG_VERSION_NUMBER": "it does not use TLS on this port; did you mean http://, or another port?",
+    "ALERT_PROTOCOL_VERSION": "it supports no secure version of TLS; it needs TLS 1.2 or newer",
 }
 
 
 async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
-    """Make a connection to a URL's host, with TLS where it is https, and close it again; nothing is sent.
+    """Connect to a URL's host, with TLS for https, and disconnect again; nothing is sent.
 
-    Returns what was found in a few words. Raises EndpointDown when none can be made within `timeout` seconds.
+    Returns the result in a few words. Raises EndpointDown if no connection can be made within `timeout` seconds.
     """
     secure = url.scheme == "https"
     host, port = url.raw_host or "", url.port or 0
@@ -65,16 +65,16 @@ async def attempt(url: URL, tls: ssl.SSLContext, timeout: float) -> str:
 
 
 async def _hung_up(reader: asyncio.StreamReader) -> bool:
-    """Whether the other side ends the connection, though it has not been asked anything yet."""
+    """Whether the other side closes the connection before it has been asked anything."""
     with suppress(TimeoutError):
         return not await asyncio.wait_for(reader.read(1), _ALERT)
     return False
 
 
 def failure(error: aiohttp.ClientError, url: URL) -> EndpointDown:
-    """What it means that a request got no answer because of its connection.
+    """The error for a request that got no answer because of its connection.
 
-    Only a connection that was made and then ended under the request may be the event's fault. One that could not be
+    Only a connection that was made and then broke during the request may be the event's fault. One that could not be
     made concerns the host, and so every URL there.
     """
     made = not isinstance(error, aiohttp.ClientConnectorError) and not isinstance(_inner(error), ssl.SSLError)
@@ -83,10 +83,10 @@ def failure(error: aiohttp.ClientError, url: URL) -> EndpointDown:
 
 
 def trouble(error: Exception, url: URL) -> str:
-    """Why no connection to a URL's host can be made, or why it broke, and what to do about it."""
+    """Why a connection to a URL's host cannot be made or broke, and how to fix it."""
     host = url.host
     if isinstance(error, aiohttp.ClientResponseError):
-        # Its text holds the whole URL, whose path often is a secret.
+        # Its text contains the whole URL, whose path is often a secret.
         return f"what {host}:{url.port} answers is not HTTP: {error.message.partition(chr(10))[0].rstrip(':')}"
     inner = _inner(error)
     if isinstance(inner, ssl.SSLCertVerificationError):
@@ -96,17 +96,17 @@ def trouble(error: Exception, url: URL) -> str:
         if name in text.replace(" ", "_").upper():
             return f"{host}: {words}"
     if isinstance(inner, (socket.gaierror, aiohttp.ClientConnectorDNSError)):
-        return f"no address is known for {host}; is the endpoint's host right?"
+        return f"no address found for {host}; is the endpoint's host correct?"
     if isinstance(inner, ConnectionRefusedError):
         hint = localhost_hint([host or ""])
-        return f"nothing listens at {host}:{url.port}; is the endpoint running?" + (f" {hint}" if hint else "")
+        return f"nothing is listening at {host}:{url.port}; is the endpoint running?" + (f" {hint}" if hint else "")
     if isinstance(inner, ssl.SSLError):
         return f"no TLS connection to {host}: {inner.reason or inner}"
     return f"{type(inner).__name__}: {text}" if text else type(inner).__name__
 
 
 def _inner(error: BaseException) -> BaseException:
-    """The error of the system or of OpenSSL behind aiohttp's."""
+    """The system's or OpenSSL's error behind aiohttp's."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return error.certificate_error
     if isinstance(error, aiohttp.ClientConnectorError):
@@ -119,25 +119,25 @@ def _inner(error: BaseException) -> BaseException:
 def _untrusted(error: ssl.SSLCertVerificationError, host: str) -> str:
     code = error.verify_code
     if code == _EXPIRED:
-        return f"the certificate of {host} has expired; it must be renewed there"
+        return f"the certificate of {host} has expired; renew it there"
     if code == _NOT_YET:
-        return f"the certificate of {host} is not valid yet; is the clock right, here and there?"
+        return f"the certificate of {host} is not valid yet; check the clocks on both sides"
     if code in (_HOSTNAME, _ADDRESS):
-        return f"the certificate of {host} is for another host; name in the endpoint the host that it was issued for"
+        return f"the certificate of {host} is for another host; in endpoint, use the host that it was issued for"
     if code in _UNKNOWN:
-        return f"the certificate of {host} is from an unknown authority; name that authority's certificate with ca"
+        return f"the certificate of {host} is from an unknown authority; set ca to that authority's certificate"
     return f"the certificate of {host} cannot be trusted: {error.verify_message}"
 
 
 async def beginning(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """An answer's body, of a longer one at least the first `limit` bytes. What breaks off is taken as it is: it is the
-    status that counts."""
+    """An answer's body, or at least the first `limit` bytes if it is longer. A truncated body is accepted as it is,
+    since only the status matters."""
     answer = b""
     try:
         while chunk := await response.content.readany():
             answer += chunk
             if len(answer) > limit:
-                response.close()  # a connection with so much left to read is of no further use
+                response.close()  # a connection with this much left to read is not worth keeping
                 break
     except (aiohttp.ClientError, TimeoutError):
         response.close()

@@ -1,4 +1,4 @@
-"""Tokens by which an endpoint knows this relay: OAuth 2.0's client credentials (RFC 6749, 4.4), by oauthlib."""
+"""OAuth 2.0 client credentials (RFC 6749, 4.4): tokens that authenticate the relay, with oauthlib."""
 
 from __future__ import annotations
 
@@ -25,26 +25,27 @@ from mess.steps.http.url import HttpUrl
 from mess.telemetry.redact import beginning, learn, redact
 
 _UNSAID = 300.0
-"""Seconds that a token is used for when the token endpoint does not say how long it lasts."""
+"""Seconds for which a token is used if the token endpoint does not say how long it lasts."""
 _EARLY = 30.0
-"""How many seconds before its end a token is replaced at the most, since a request takes a while to arrive."""
+"""How early a token is replaced before it expires, in seconds, since a request takes a while to arrive."""
 _ANSWER = 64 * 1024
 _REMEMBERED = 1000
-"""How many tokens are kept secret, and for how long after their end: answers may still repeat an older one."""
+"""How many tokens stay secret, and for how long after they expire: answers may still repeat an older one."""
 _REMEMBERED_FOR = 3600.0
 _LONGEST = 86400.0
-"""Seconds after which a token is replaced however long it lasts."""
-_SHOWN = 300  # characters of an answer that a message holds
-_PUBLIC = frozenset({"audience", "resource"})  # names of what a token is for (RFC 8707); all others may be secrets
+"""Seconds after which a token is replaced, however long it lasts."""
+_SHOWN = 300  # characters of an answer shown in a message
+# parameters that say what a token is for (RFC 8707); all others may be secret
+_PUBLIC = frozenset({"audience", "resource"})
 _TAKEN = frozenset({"grant_type", "client_id", "client_secret", "scope"})
 
 # RFC 6749, 5.2
 _REMEDIES = {
     "invalid_client": "it does not accept client_id and client_secret, or not in this way (client_auth)",
-    "unauthorized_client": "it does not let this client have a token by its credentials alone; allow it there",
-    "invalid_scope": "it does not give this client this scope; are scope and parameters right?",
-    "invalid_target": "it does not give this client a token for this audience; is what parameters says right?",
-    "invalid_request": "something is missing from the request, or too much: look at scope, parameters, client_auth",
+    "unauthorized_client": "it does not allow this client the client_credentials grant; enable it there",
+    "invalid_scope": "it does not grant this client this scope; check scope and parameters",
+    "invalid_target": "it does not give this client a token for this audience; check parameters",
+    "invalid_request": "the request lacks something or contains too much; check scope, parameters and client_auth",
 }
 
 
@@ -56,9 +57,9 @@ def _of_parameters(value: Any) -> Iterator[Part]:
 
 
 class OAuth2(BaseModel):
-    """OAuth 2.0 client credentials: tokens from a token endpoint, each used until shortly before its end, and replaced
-    once when the endpoint answers 401. `ca`, `client_certificate` and `verify` hold for the token endpoint too. Needs
-    `pip install 'mess[oauth2]'`."""
+    """OAuth 2.0 client credentials: tokens from a token endpoint. Each is used until shortly before it expires, and
+    replaced once if the endpoint answers 401. `ca`, `client_certificate` and `verify` also apply to the token endpoint.
+    Needs `pip install 'mess[oauth2]'`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -69,19 +70,19 @@ class OAuth2(BaseModel):
     client_secret: SecretStr = Field(min_length=1)
     """The client's secret."""
     scope: str | None = None
-    """The scope to ask for; several with spaces between."""
+    """The scope to request; separate several with spaces."""
     parameters: Annotated[dict[str, str | tuple[str, ...]], Secret(_of_parameters)] = Field(
         default_factory=dict, repr=False
     )
-    """Further parameters of the request for a token, such as `audience` or `resource`."""
+    """More parameters of the token request, such as `audience` or `resource`."""
     client_auth: Literal["basic", "body"] = "basic"
-    """How the client says who it is: by HTTP basic authentication, or in the request's body."""
+    """How the client authenticates: with HTTP basic authentication, or in the request's body."""
 
     @field_validator("token_url")
     @classmethod
     def _no_user(cls, value: str) -> str:
         if URL(value).raw_user is not None or URL(value).raw_password is not None:
-            raise ValueError("takes no user and password; they are client_id and client_secret")
+            raise ValueError("cannot contain a user and password; use client_id and client_secret")
         return value
 
     @field_validator("parameters")
@@ -89,15 +90,15 @@ class OAuth2(BaseModel):
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_TAKEN & set(value)):
             remedy = "there are options for them, and grant_type is always client_credentials"
-            raise ValueError(f"{', '.join(taken)} cannot stand here: {remedy}")
+            raise ValueError(f"{', '.join(taken)} cannot be set here: {remedy}")
         return value
 
 
 class Tokens:
-    """Gets tokens, keeps the one that holds, and asks for one at a time however many requests wait for it.
+    """Requests tokens, caches the valid one, and makes only one request at a time, however many callers wait.
 
-    `timeout` is how many seconds the token endpoint may take, `clock` tells the seconds by which a token's life is
-    measured. Raises ConfigError when oauthlib is not installed.
+    `timeout` is the number of seconds that the token endpoint may take; `clock` returns seconds and measures the age of
+    tokens. Raises ConfigError if oauthlib is not installed.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Tokens:
         try:
             from oauthlib.oauth2 import BackendApplicationClient
         except ImportError as error:
-            raise ConfigError([Problem("it needs: pip install 'mess[oauth2]'", "auth.oauth2")]) from error
+            raise ConfigError([Problem("this requires: pip install 'mess[oauth2]'", "auth.oauth2")]) from error
         self._client = BackendApplicationClient(options.client_id)
         self._url = URL(options.token_url)
         self._tls = tls
@@ -127,26 +128,27 @@ class Tokens:
 
     @property
     def origin(self) -> str:
-        """Where the tokens come from, without secrets."""
+        """The source of the tokens, without secrets."""
         return str(self._url.origin())
 
     async def authorization(self) -> str:
-        """The value of the header `Authorization`. Raises EndpointDown when no token can be had."""
+        """The value of the `Authorization` header. Raises EndpointDown if no token is available."""
         if self._token is not None and self._clock() < self._until:
             return self._token
         if self._flight is None:
             self._flight = asyncio.create_task(self._fetch())
             self._flight.add_done_callback(self._landed)
-        # Whoever stops waiting leaves the others their token.
+        # A caller that stops waiting does not cancel the request for the others.
         return await asyncio.shield(self._flight)
 
     def forget(self, authorization: str) -> None:
-        """Use this no longer: the endpoint has refused it. What has taken its place meanwhile stays."""
+        """Stop using this token, which the endpoint has rejected. A token that has replaced it in the meantime
+        stays."""
         if self._token == authorization:
             self._token = None
 
     async def close(self) -> None:
-        """Ask for no further token."""
+        """Stop requesting tokens."""
         if self._flight is not None:
             self._flight.cancel()
             await asyncio.wait([self._flight])
@@ -154,7 +156,7 @@ class Tokens:
     def _landed(self, flight: asyncio.Task[str]) -> None:
         self._flight = None
         if not flight.cancelled():
-            flight.exception()  # has been seen, though nobody may wait for it any more
+            flight.exception()  # mark as retrieved, even if nobody is waiting any more
 
     async def _fetch(self) -> str:
         began = self._clock()
@@ -177,7 +179,7 @@ class Tokens:
 
     async def _ask(self) -> tuple[int, Mapping[str, str], str]:
         """The token endpoint's answer: status, headers, and the beginning of its body."""
-        # A session of its own: the endpoint's headers are none of the token endpoint's business.
+        # Use a separate session: the endpoint's headers must not reach the token endpoint.
         try:
             async with (
                 aiohttp.ClientSession(
@@ -198,29 +200,29 @@ class Tokens:
         """The token in an answer, and how many seconds it lasts."""
         from oauthlib.oauth2 import MissingTokenError, OAuth2Error
 
-        strange = f"what it answers ({status}) holds no token; is token_url right?"
-        # Neither what is wrong with an answer nor the answer itself goes on as a cause: both may hold secrets.
+        strange = f"its answer ({status}) contains no token; is token_url correct?"
+        # Do not chain the cause: both the answer and the error about it may contain secrets.
         try:
             found = self._client.parse_request_body_response(body)
         except MissingTokenError:
             raise self._down(strange) from None
         except OAuth2Error as error:
-            # Where the answer says nothing, oauthlib guesses, and not always well.
+            # If the answer gives no lifetime, oauthlib guesses, and not always well.
             description = error.description if error.description != type(error).description else None
             raise self._down(self._said(error.error, description)) from None
-        except Exception:  # oauthlib takes for granted that JSON is an object, and more
+        except Exception:  # oauthlib assumes, among other things, that JSON is an object
             raise self._down(strange) from None
         token, kind, lifetime = found["access_token"], found.get("token_type"), found.get("expires_in")
         if not 200 <= status < 300 or not isinstance(token, str) or not re.fullmatch(r"[\x21-\x7e]+", token):
             raise self._down(strange)
         if kind is not None and str(kind).lower() != "bearer":
-            raise self._down("its tokens are of another type than Bearer, and no other can be used")
+            raise self._down("its tokens are not of type Bearer, the only type that is supported")
         if not isinstance(lifetime, (int, float)) or not lifetime > 0:
             return token, _UNSAID
         return token, min(lifetime, _LONGEST)
 
     def _said(self, code: str | None, description: str | None) -> str:
-        """Why there is no token, in the token endpoint's words, and what to do about it."""
+        """Why there is no token, in the token endpoint's words, and how to fix it."""
         text = f"it answers {code}" + (f" ({description})" if description else "")
         text = re.sub(r"[^ -~]", "?", beginning(text, _SHOWN))
         remedy = _REMEDIES.get(str(code))
@@ -231,7 +233,7 @@ class Tokens:
 
 
 def _basic(client_id: str, secret: str) -> str:
-    """HTTP basic authentication with both escaped first (RFC 6749, 2.3.1). It is secret from now on."""
+    """HTTP basic authentication, with both parts escaped first (RFC 6749, 2.3.1). The value is redacted from now on."""
     pair = f"{quote_plus(client_id)}:{quote_plus(secret)}"
     encoded = base64.b64encode(pair.encode()).decode()
     learn(pair, encoded)

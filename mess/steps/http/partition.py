@@ -1,4 +1,4 @@
-"""From events to the requests that carry them: each endpoint's own, in an order that no document's events leave."""
+"""Groups events into requests, one endpoint per request, and preserves the order of each document's events."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mess.event import Encoder, Event
 
 @dataclass(slots=True, eq=False)
 class Part:
-    """A request to make: its URL, and its events' indexes and bodies."""
+    """A request to make: its URL, and the indexes and bodies of its events."""
 
     url: URL
     bodies: dict[int, bytes] = field(default_factory=dict)
     size: int = 0
 
     def add(self, index: int, body: bytes) -> None:
-        """Put one more event in."""
+        """Add an event."""
         self.bodies[index] = body
         self.size += len(body)
 
@@ -30,8 +30,8 @@ class Part:
 class Partition:
     """The requests for some events.
 
-    `parts` are to be made in their order. `errors` says, by index, of which events none can be made, and `untried` are
-    the events behind these that have the same ordering key.
+    Make `parts` in order. `errors` holds, by index, the events for which no request can be made; `untried` holds the
+    later events with the same ordering keys.
     """
 
     parts: list[Part] = field(default_factory=list)
@@ -42,13 +42,13 @@ class Partition:
 def partition(
     events: Sequence[Event], url: URL | Callable[[Event], URL], encode: Encoder, max_events: int, max_bytes: int
 ) -> Partition:
-    """Put events into as few requests as possible, each to one URL, of at most `max_events` and `max_bytes` (a larger
-    event goes alone).
+    """Put events into as few requests as possible, each to one URL and with at most `max_events` and `max_bytes` (a
+    larger event goes alone).
 
-    Requests to one URL follow the order of their events, and so do those with events of one ordering key.
+    Requests to one URL, and requests with events of the same ordering key, follow the order of their events.
     """
     if isinstance(url, URL):
-        # By far the most frequent case, and this is the hot path.
+        # By far the most frequent case, and on the hot path.
         with suppress(Exception):
             return Partition(_in_order(url, [event.encode(encode) for event in events], max_events, max_bytes))
         only = url

@@ -1,4 +1,4 @@
-"""The http step: events as webhooks."""
+"""The http step: sends events as webhooks."""
 
 from __future__ import annotations
 
@@ -34,47 +34,47 @@ from mess.steps.http.partition import partition
 from mess.steps.http.signing import Sign
 from mess.steps.http.url_template import HttpUrlTemplate, UrlTemplate
 
-# Names that aiohttp need not fold again for every request.
+# Header names that aiohttp need not convert again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
 _REPLAY, _AUTHORIZATION = istr("mess-replay"), istr("Authorization")
 _BODY_READ = 64 * 1024
-_WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends what is larger from a file, in pieces, so that others get their turn
+_WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends larger bodies from a file, in pieces, so that other tasks get their turn
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
 
 
 def _headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):  # RFC 9110, 5.6.2
-            raise ValueError("a header's name holds only letters, digits and - _ . and the like, and no spaces")
+            raise ValueError("a header name may contain letters, digits, - _ . and similar characters, but no spaces")
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
-            raise ValueError(f"the value of {name} holds a line break or another control character; take it out")
+            raise ValueError(f"the value of {name} contains a line break or another control character; remove it")
     return headers
 
 
 Answer = tuple[int, Mapping[str, str], bytes]
-"""An answer's status, headers, and the beginning of its body."""
+"""An answer's status, its headers, and the beginning of its body."""
 Request = Callable[[URL, str, bytes, bool], Awaitable[Answer]]
-"""Sends a request to a URL, with this id and body, and whether it is a replay."""
+"""Sends a request to a URL, given its id, its body, and whether it is a replay."""
 
 
 class Batch(BaseModel):
-    """Several events in one request: `{"id": …, "events": [{"id": …, "body": …}, …]}`. Events are never held back to
-    fill a batch: it takes what waits."""
+    """Several events in one request: `{"id": …, "events": [{"id": …, "body": …}, …]}`. Events are never delayed to fill
+    a batch; it contains whatever is waiting."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_events: int = Field(MINI_BATCH_EVENTS, ge=1, le=MINI_BATCH_EVENTS)
-    """How many events a request carries at the most."""
+    """The maximum number of events in a request."""
     max_bytes: Size = 1024 * 1024
-    """How many bytes the events of a request have together at the most; a larger event goes alone."""
+    """The maximum total size of the events in a request, in bytes; a larger event goes alone."""
 
 
 class HttpConfig(StepConfig, Format):
-    """Sends each event to an endpoint as JSON, and hands it on unchanged when the endpoint has taken it (any 2xx).
+    """Sends each event to an endpoint as JSON, and passes it on unchanged when the endpoint has accepted it (any 2xx).
 
-    Every request carries the headers of Standard Webhooks: `webhook-id`, the same on every attempt, and
-    `webhook-timestamp`; with `sign` also `webhook-signature`. An endpoint that is down holds the events back until it
-    returns; one that refuses an event (400, 413, 422 and other 4xx) leaves it to `on_failure`.
+    Every request carries the headers of Standard Webhooks: `webhook-id`, the same for every attempt, and
+    `webhook-timestamp`; with `sign` also `webhook-signature`. If the endpoint is down, events wait until it is back. If
+    it refuses an event (400, 413, 422 and other 4xx), `on_failure` decides.
     """
 
     name: ClassVar[str] = "http"
@@ -82,33 +82,35 @@ class HttpConfig(StepConfig, Format):
     endpoint: HttpUrlTemplate
     """The URL to send to, as a template: in its path and query, `{…}` stands for a value of the event, percent-encoded,
     as in `https://example.com/hooks/{db}/{collection}`. An event that lacks the value is refused, unless the
-    placeholder has a default: `{fullDocument.region|eu}`. So is one whose URL is longer than 8,000 characters."""
+    placeholder has a default: `{fullDocument.region|eu}`. An event whose URL is longer than 8,000 characters is refused
+    too."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
     headers: Annotated[dict[str, str], AfterValidator(_headers), Secret(of_headers)] = Field(
         default_factory=dict, repr=False
     )
-    """More headers. The values of those that carry credentials (`Authorization`, `Cookie`, `X-Api-Key` and the like),
-    and those that come from a variable or a file, are never shown."""
+    """Additional headers. Values that come from a variable or a file, and values of headers that carry credentials
+    (`Authorization`, `Cookie`, `X-Api-Key` and the like), are never shown."""
     timeout: Duration = Field(30.0, gt=0)
-    """How long a request may take, from connecting to the answer's last byte."""
+    """How long a request may take, from connecting to the last byte of the answer."""
     batch: Batch | None = None
-    """Several events in one request. Default: a request for each event."""
+    """Several events in one request. Default: one request for each event."""
     sign: Sign | None = None
-    """Signatures of Standard Webhooks. Default: none."""
+    """Standard Webhooks signatures. Default: none."""
     answers: Answers = Answers()
     """What the endpoint's answers mean."""
     auth: Auth | None = None
     """Credentials."""
     ca: str | None = None
-    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
+    folder."""
     client_certificate: ClientCertificate | None = None
-    """A certificate that the endpoint knows this relay by."""
+    """Client certificate (mTLS)."""
     verify: bool = True
-    """Whether the endpoint's certificate is checked. Turn it off for tests only."""
+    """Whether to verify the endpoint's certificate. Turn it off for tests only."""
 
     def describe(self) -> str:
-        """The step and the endpoint's host; paths and queries of webhooks often are secrets."""
+        """The step and the endpoint's host, without path and query, which are often secret in webhooks."""
         endpoint = UrlTemplate(self.endpoint)
         more = not endpoint.constant or endpoint.constant_segments or endpoint.constant_query
         return f"http {endpoint.origin.origin()}{'/…' if more else ''}"
@@ -118,7 +120,7 @@ class HttpConfig(StepConfig, Format):
         return readings(("endpoint",), self.endpoint, "refused")
 
     def body_after(self, body: Shape | None) -> Shape | None:
-        """Events go on as they came."""
+        """Events pass through unchanged."""
         return body
 
     def warnings(self) -> Iterator[tuple[str, str]]:
@@ -133,8 +135,8 @@ class HttpConfig(StepConfig, Format):
             yield "auth.oauth2.token_url", warning
 
     def build(self, context: Context) -> Http:
-        """Make the step. Raises ConfigError when `ca` or `client_certificate` cannot be used, or what `auth` needs is
-        not installed."""
+        """Build the step. Raises ConfigError if `ca` or `client_certificate` cannot be used, or if a package that
+        `auth` needs is not installed."""
         made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
         tokens = self.auth.tokens(made, self.timeout) if self.auth else None
         return Http(self, self.envelope(context.relay), made, tokens)
@@ -148,7 +150,7 @@ class Http(Sink):
     ) -> None:
         self.carries = envelope.carries
         self.max_events = config.batch.max_events if config.batch else 1
-        # Fewer lanes fill batches better, and four of 500 events are plenty on their way.
+        # Fewer lanes fill batches better, and four batches of 500 events in flight are plenty.
         self.lanes = 4 if config.batch else DEFAULT_LANES
         self._config = config
         self._batch = config.batch
@@ -164,14 +166,14 @@ class Http(Sink):
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
-        """Make the session; connections are made when they are needed."""
+        """Create the session; connections are made on demand."""
         config, envelope = self._config, self._envelope
         content_type = envelope.batch_content_type if self._batch else envelope.content_type
         headers = CIMultiDict({"Content-Type": content_type, "User-Agent": f"mess/{mess.__version__}"})
         headers.update(config.headers)
         if credentials := authorization(config.auth, self._endpoint.origin):
             headers["Authorization"] = credentials
-        # Lanes bound how many requests run at a time; the pool need not.
+        # The lanes limit how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
             connector=GuardedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
             request_class=GuardedRequest,
@@ -187,7 +189,7 @@ class Http(Sink):
         )
 
     async def check(self) -> str:
-        """Connect to the endpoint, and send nothing; get a token, where it takes one."""
+        """Connect to the endpoint without sending anything, and get a token if it needs one."""
         found = await connection.attempt(self._endpoint.origin, self._tls, self._config.timeout)
         if self._tokens is None:
             return found
@@ -202,19 +204,19 @@ class Http(Sink):
             await self._session.close()
 
     def prepare(self, events: Sequence[Event]) -> None:
-        """Work out the bodies."""
+        """Encode the bodies in advance."""
         encode = self._envelope.encode
         for event in events:
             try:
                 event.encode(encode)
-            except Exception:  # `deliver` refuses what cannot be written, and tells why
+            except Exception:  # `deliver` refuses what cannot be encoded, and gives the reason
                 continue
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.
 
-        Behind a request that failed, neither the same endpoint is tried again nor another one with an event of the same
-        ordering key: a retry would invert the order.
+        After a failed request, no more is sent to the same endpoint, nor to another endpoint with an event of the same
+        ordering key: a retry would reverse the order.
         """
         max_bytes = self._batch.max_bytes if self._batch else 0
         url = self._endpoint.url or self._endpoint
@@ -249,7 +251,7 @@ class Http(Sink):
             return ""
 
     async def _send(self, url: URL, events: Sequence[Event], bodies: Sequence[bytes]) -> None:
-        """Send events, which share a request when there are several."""
+        """Send events, in one request if there are several."""
         first = events[0]
         if self._batch:
             identity, body = self._envelope.join([event.id for event in events], bodies)
@@ -269,7 +271,7 @@ class Http(Sink):
             raise failure(meaning, status, headers, answer, event_may_be_cause=may_be_cause)
 
     async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, replay: bool) -> Answer:
-        """What the endpoint answers to a request with a token; where that is 401, to one more with a new token."""
+        """Send a request with a token; after a 401, once more with a new token. Returns the answer."""
         authorization = await tokens.authorization()
         found = await self._plainly(url, identity, body, replay, authorization)
         if found[0] == 401:
@@ -280,13 +282,13 @@ class Http(Sink):
     async def _plainly(
         self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None = None
     ) -> Answer:
-        """What the endpoint answers to a request."""
+        """Send a request and return the answer."""
         try:
             return await self._once(url, identity, body, replay, authorization)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
-            # The endpoint closed a kept-alive connection just as it was used again.
+            # The endpoint closed a kept-alive connection just as it was reused.
             return await self._once(url, identity, body, replay, authorization)
 
     async def _once(self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
@@ -304,7 +306,7 @@ class Http(Sink):
         response = await self._session.request(
             self._config.method, url, data=data, headers=headers, allow_redirects=False
         )
-        # Without a body, which is the rule, the connection has gone back to the pool by itself.
+        # If there was no body, which is usual, the connection is already back in the pool.
         if response.content.at_eof():
             return response.status, response.headers, b""
         async with response:

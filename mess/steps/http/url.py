@@ -1,4 +1,4 @@
-"""URLs of endpoints in a config."""
+"""Endpoint URLs in a config."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def http_url(value: str) -> str:
     """The value, if it is an http or https URL. Raises ValueError."""
     try:
         url = URL(value)
-        host = (url.host or "").encode("idna")  # or it could never be looked up
+        host = (url.host or "").encode("idna")  # otherwise it could never be resolved
     except ValueError as error:
         raise ValueError("not a URL; write it like https://example.com/hook") from error
     if url.scheme not in ("http", "https") or not host:
@@ -23,4 +23,4 @@ def http_url(value: str) -> str:
 
 
 HttpUrl = Annotated[str, AfterValidator(http_url), Field(repr=False), Secret(of_http_url)]
-"""An http or https URL, which may hold a secret."""
+"""An http or https URL, which may contain a secret."""

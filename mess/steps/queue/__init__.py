@@ -1,1 +1,2 @@
-"""The queue step: events as messages, one file per broker. Start reading at `step` and `broker` (the port)."""
+"""The queue step: sends events as messages, with one file per broker. Start reading at `step` and `broker` (the
+port)."""

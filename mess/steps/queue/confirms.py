@@ -1,4 +1,4 @@
-"""What a broker says of messages one by one, gathered for all that were published together."""
+"""Collects a broker's confirmations of individual messages for a batch that was published together."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from mess.steps.queue.broker import Message
 
 
 def resolve(future: asyncio.Future[Any], value: Any = None) -> None:
-    """Give a future its result, unless nobody waits for it any more."""
+    """Set a future's result, unless it is already done or cancelled."""
     if not future.done():
         future.set_result(value)
 
 
 class Confirms:
-    """The `messages` of one call of `Broker.publish`, by their index. For use in the event loop's own thread."""
+    """The confirmations of one call of `Broker.publish`, by message index. Use it only in the event loop's thread."""
 
     __slots__ = ("_failures", "_finished", "_open", "messages")
 
@@ -28,7 +28,7 @@ class Confirms:
         self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def resolve(self, index: int, failure: DeliveryError | None = None) -> None:
-        """The broker has confirmed a message, or it has failed."""
+        """Record that a message was confirmed, or that it failed."""
         if failure is not None:
             self._failures[index] = failure
         self._open.discard(index)
@@ -36,7 +36,7 @@ class Confirms:
             resolve(self._finished)
 
     def fail(self, failure: DeliveryError) -> None:
-        """No more will be heard of those that are not settled: the connection is lost, whatever their target."""
+        """Fail all messages that are not settled, whatever their target: the connection is lost."""
         if isinstance(failure, EndpointDown):
             failure.shared = True
         self._failures.update(dict.fromkeys(self._open, failure))
@@ -44,6 +44,6 @@ class Confirms:
         resolve(self._finished)
 
     async def all(self) -> Mapping[int, DeliveryError]:
-        """Wait until all are settled; returns the failures."""
+        """Wait until all are settled; return the failures."""
         await self._finished
         return self._failures

@@ -1,4 +1,4 @@
-"""Kafka, by confluent-kafka (librdkafka; https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md)."""
+"""Kafka, with confluent-kafka (librdkafka; https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md)."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from mess.options.tls import Tls
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.unreachable import unreachable
 
-_CHECK_SECONDS = 8.0  # less than a step has for its check, which would say less
+_CHECK_SECONDS = 8.0  # less than the step's own check timeout, whose message would be less specific
 _CHECK_TURN = 0.5
 _POLL_SECONDS = 0.1
 _PATIENCE = 2.0
-# With the other names that librdkafka has for them.
+# Includes librdkafka's aliases.
 _OURS = (
     "acks",
     "bootstrap.servers",
@@ -41,16 +41,16 @@ _REFUSALS = (
     "TOPIC_AUTHORIZATION_FAILED",
     "TOPIC_EXCEPTION",
     "UNKNOWN_TOPIC_OR_PART",
-    "_INVALID_ARG",  # of a topic whose name is empty, or longer than any can be
+    "_INVALID_ARG",  # for a topic whose name is empty or too long
     "_UNKNOWN_TOPIC",
 )
 _log = logging.getLogger("mess.kafka")
-_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.addHandler(logging.NullHandler())  # the client's messages also come with its errors
 _log.propagate = False
 
 
 class KafkaOptions(BrokerOptions):
-    """Kafka. Always with `acks=all` and the idempotent producer, which keeps the order within a partition.
+    """Kafka. Always with `acks=all` and the idempotent producer, which preserves the order within a partition.
 
     The record's key is the document's `_id`; the header `mess-id` is the event's id.
     """
@@ -58,21 +58,21 @@ class KafkaOptions(BrokerOptions):
     compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
     """How record batches are compressed."""
     tombstones: bool = False
-    """Whether a deletion is a record without a value, by which a compacted topic forgets the key."""
+    """Whether a deletion is sent as a record without a value, which makes a compacted topic forget the key."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
-    """How the url's user and password are given to the broker."""
+    """How the url's user and password are sent to the broker."""
     message_max_bytes: int = Field(20_000_000, ge=1000)
-    """The largest record to send. The broker has a limit of its own (`message.max.bytes`, 1 MB by default)."""
+    """The largest record to send. The broker has its own limit (`message.max.bytes`, 1 MB by default)."""
     config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
         default_factory=dict, repr=False
     )
-    """Further settings of librdkafka, by its own names."""
+    """More librdkafka settings, by their librdkafka names."""
 
     @field_validator("config")
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(set(value) & set(_OURS)):
-            raise ValueError(f"{', '.join(taken)} cannot be set: nothing would keep records from being lost")
+            raise ValueError(f"{', '.join(taken)} cannot be set: records could be lost")
         return value
 
     def unverified(self) -> list[str]:
@@ -83,10 +83,10 @@ class KafkaOptions(BrokerOptions):
 
 
 class _Batch:
-    """Messages on their way, whose delivery reports come in the polling thread.
+    """Messages in flight, whose delivery reports arrive in the polling thread.
 
-    `expected` is how many there will be, None while that is not known yet. `reason` is why no further ones are waited
-    for. Each is written by one thread only.
+    `expected` is how many there will be, None while that is unknown. `reason` is why it no longer waits for reports.
+    Each attribute is written by one thread only.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ class _Batch:
         self.reason: str | None = None
 
     def report(self, index: int, error: Any, _message: Any) -> None:
-        """A message has been confirmed, or has failed."""
+        """Record that a message was confirmed or has failed."""
         if error is not None:
             self.errors[index] = error
         self.reported += 1
@@ -105,7 +105,7 @@ class _Batch:
             self._finish()
 
     def abandon(self, reason: str) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self.reason = reason
         self._finish()
 
@@ -120,14 +120,14 @@ class _Batch:
 class KafkaBroker(Broker):
     """See `KafkaOptions`.
 
-    librdkafka never gives a message up by itself here, since others of its partition might then be delivered before it
-    is tried again. What must end (no broker is there, a fatal error, the caller cancels) ends for all that is on its
-    way: everything is purged, and a new producer begins.
+    librdkafka never gives up a message on its own here, since later messages of the partition might then be delivered
+    before the retry. When something must end (no broker is reachable, a fatal error, the caller cancels), it ends for
+    everything in flight: all messages are purged, and a new producer starts.
     """
 
     schemes = ("kafka", "kafkas")
     options = KafkaOptions
-    lanes = 2  # its client pipelines by itself
+    lanes = 2  # its client pipelines on its own
     keeps_order = True
 
     def __init__(self, url: str, options: KafkaOptions, around: Surroundings) -> None:
@@ -148,7 +148,7 @@ class KafkaBroker(Broker):
         self._trouble: str | None = None
         self._open = False
         try:
-            # A producer connects as soon as it is made, unless it knows no broker.
+            # A producer connects as soon as it is created, unless it knows no broker.
             confluent_kafka.Producer(_offline(self._config), logger=_log)
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
             raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
@@ -161,7 +161,7 @@ class KafkaBroker(Broker):
             "acks": "all",
             "message.timeout.ms": 0,
             "linger.ms": 2,
-            "partitioner": "murmur2_random",  # as Java's producers do
+            "partitioner": "murmur2_random",  # the default of Java producers
             "compression.type": self._options.compression,
             "message.max.bytes": self._options.message_max_bytes,
             "topic.metadata.propagation.max.ms": 10_000,
@@ -182,7 +182,7 @@ class KafkaBroker(Broker):
         self._producer = self._client.Producer({**self._config, "error_cb": self._on_error}, logger=_log)
 
     async def open(self) -> None:
-        """Make the producer, which connects in the background."""
+        """Create the producer, which connects in the background."""
         self._begin()
         self._open = True
         threading.Thread(target=self._poll, name="mess-kafka", daemon=True).start()
@@ -192,7 +192,7 @@ class KafkaBroker(Broker):
             self._producer.poll(_POLL_SECONDS)
 
     def _on_error(self, error: Any) -> None:
-        """Called in the polling thread, for what is no single message's trouble."""
+        """Called in the polling thread for errors that do not concern a single message."""
         if error.code() in self._down or error.fatal():
             if self._trouble is None or error.code() != self._client.KafkaError._ALL_BROKERS_DOWN:
                 self._trouble = error.str()
@@ -210,13 +210,13 @@ class KafkaBroker(Broker):
                     self._produce(producer, message, partial(batch.report, index))
                 except self._client.KafkaException as error:
                     failures[index] = self._failure(error.args[0])
-                except ValueError as error:  # of a topic with a null character
+                except ValueError as error:  # a topic with a null character
                     failures[index] = Refused(f"kafka at {self._hosts}: the client cannot send it: {error}", local=True)
                 except BufferError:
                     raise EndpointDown(f"kafka at {self._hosts}: too many messages wait to be confirmed") from None
             batch.expected = len(messages) - len(failures)
             if batch.reported < batch.expected:
-                # That all brokers are down is told once, and it may have been while nothing was on its way.
+                # The client reports only once that all brokers are down, perhaps while nothing was in flight.
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(_PATIENCE if self._trouble else None):
                         await batch.finished
@@ -238,14 +238,14 @@ class KafkaBroker(Broker):
         producer.produce(message.target, value, message.key, headers=headers, on_delivery=report)
 
     def _start_anew(self, producer: Any) -> None:
-        """Throw away all that is on its way: what a retry sends again must not come behind what followed it."""
+        """Discard everything in flight: a retry must not send messages again after the ones that followed them."""
         if self._producer is not producer:
             return
         self._begin()
         producer.purge(in_queue=True, in_flight=True, blocking=False)
         producer.poll(0)
-        for batch in self._batches:  # those of other lanes, too, whose reports nobody would hear
-            batch.abandon("what was on its way has been thrown away, after another failure")
+        for batch in self._batches:  # including other lanes' batches, whose reports would be lost
+            batch.abandon("messages in flight were discarded after another failure")
 
     def _failure(self, error: Any) -> DeliveryError:
         text = f"kafka at {self._hosts}: {error.str()}"
@@ -264,8 +264,9 @@ class KafkaBroker(Broker):
         deadline = time.monotonic() + _CHECK_SECONDS
         while True:
             try:
-                # For one topic this is the question that a producer asks too: it makes the topic where the broker does
-                # so. In short turns, since the client would not end it for what `_on_error` hears.
+                # For a single topic, this request is the one that a producer makes too: it creates the topic if the
+                # broker allows that. Use short timeouts, since the client would not stop early for errors that
+                # `_on_error` receives.
                 found = self._producer.list_topics(target, timeout=_CHECK_TURN)
                 break
             except self._client.KafkaException as error:
@@ -275,7 +276,7 @@ class KafkaBroker(Broker):
         for topic in found.topics.values() if target else ():
             if topic.error is not None and topic.error.code() != kinds.LEADER_NOT_AVAILABLE:
                 raise Refused(
-                    f"kafka at {self._hosts}, topic {target}: {topic.error.str()}; create it, or name another"
+                    f"kafka at {self._hosts}, topic {target}: {topic.error.str()}; create it, or choose another"
                 )
 
     async def close(self) -> None:
@@ -288,7 +289,7 @@ class KafkaBroker(Broker):
 
 
 def _offline(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that make a producer connect, to brokers or to the issuer of tokens."""
+    """The settings without those that make a producer connect to brokers or to a token issuer."""
     found = {name: value for name, value in config.items() if name != "bootstrap.servers"}
     if "OAUTHBEARER" in map(str, found.values()):
         found = {name: value for name, value in found.items() if not name.startswith("sasl.")}

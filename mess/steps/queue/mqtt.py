@@ -1,4 +1,4 @@
-"""MQTT 5 and 3.1.1, by paho (https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html)."""
+"""MQTT 5 and 3.1.1, with paho (https://docs.oasis-open.org/mqtt/mqtt/v5.0/mqtt-v5.0.html)."""
 
 from __future__ import annotations
 
@@ -28,51 +28,50 @@ _AT_LEAST_ONCE = 1
 _ROOM = 1000
 _MOST_BYTES = 65_535  # of a string
 _LONG = _MOST_BYTES // 3
-_OVERHEAD = 1000  # bytes of a packet besides topic and body, more than our headers take
+_OVERHEAD = 1000  # bytes of a packet besides topic and body; more than our headers take
 # Reason codes of PUBACK (MQTT 5, 3.4.2.1).
 _NOT_AUTHORIZED, _BAD_TOPIC, _TOO_LARGE, _QUOTA, _BAD_PAYLOAD = 0x87, 0x90, 0x95, 0x97, 0x99
-# Characters for which brokers may hang up (MQTT 5, 1.5.4): control characters, and those that are none.
+# Characters for which brokers may disconnect (MQTT 5, 1.5.4): control characters and noncharacters.
 _UNFIT = re.compile(
     r"[\0-\x1f\x7f-\x9f\ufdd0-\ufdef"
     + "".join(chr(plane * 0x10000 + n) for plane in range(17) for n in (0xFFFE, 0xFFFF))
     + "]"
 )
 _log = logging.getLogger("mess.mqtt")
-_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.addHandler(logging.NullHandler())  # the client's messages also come with its errors
 _log.propagate = False
 
 
 class MqttOptions(BrokerOptions):
-    """MQTT. `target` is the topic, as in `shop/{collection}`. Always with QoS 1: each message is acknowledged by the
-    broker.
+    """MQTT. `target` is the topic, as in `shop/{collection}`. Always with QoS 1: the broker acknowledges each message.
 
-    With MQTT 5, the user property `mess-id` is the event's id, `mess-key` its key; 3.1.1 has no place for them.
+    With MQTT 5, the user property `mess-id` is the event's id and `mess-key` its key; 3.1.1 has no place for them.
     """
 
     version: Literal["5", "3.1.1"] = "5"
-    """The protocol's version."""
+    """The protocol version."""
     client_id: str = Field("", max_length=23)
-    """What the broker is to know this relay by, for brokers that ask for it. Default: the broker gives it one."""
+    """The client id, for brokers that require one. Default: assigned by the broker."""
     retain: bool = False
-    """Whether the broker keeps a topic's last message for those who subscribe later."""
+    """Whether the broker keeps a topic's last message for later subscribers."""
     keepalive: int = Field(30, ge=1, le=65535)
-    """After how many seconds of silence the connection is tried."""
+    """How many seconds of silence pass before the connection is checked."""
     max_inflight: int = Field(_ROOM, ge=1, le=65535)
-    """How many messages wait for their acknowledgement at a time. MQTT 5 brokers say themselves how many they take."""
+    """How many messages may be unacknowledged at the same time. MQTT 5 brokers announce their own limit."""
 
     def unfit_header(self, name: str) -> str | None:
         """See `BrokerOptions`."""
         if self.version != "5":
-            return "MQTT 3.1.1 has no headers; leave them out, or take version 5"
+            return "MQTT 3.1.1 has no headers; leave them out, or use version 5"
         if _UNFIT.search(name):
-            return f"MQTT has no header {name!r}: a name holds no control characters"
+            return f"MQTT cannot have a header {name!r}: a name cannot contain control characters"
         return super().unfit_header(name)
 
 
 class MqttBroker(Broker):
     """See `MqttOptions`.
 
-    A connection that is lost ends with its client, which would send again what was on its way behind what came later.
+    When a connection is lost, its client is discarded: it would resend messages in flight after later ones.
     """
 
     schemes = ("mqtt", "mqtts")
@@ -87,7 +86,9 @@ class MqttBroker(Broker):
         del client
         parts = urlsplit(url)
         if "," in parts.netloc.rpartition("@")[2]:
-            raise ConfigError([Problem("an mqtt:// url names one host; put a balancer before several", "url")])
+            raise ConfigError(
+                [Problem("an mqtt:// url has a single host; put a load balancer in front of several", "url")]
+            )
         self._options = options
         self._host, self._port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         self._user = unquote(parts.username or "")
@@ -102,7 +103,7 @@ class MqttBroker(Broker):
         self._waiting: dict[int, tuple[Confirms, int]] = {}
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Does nothing: connections are made on demand."""
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
@@ -116,8 +117,8 @@ class MqttBroker(Broker):
                         raise ValueError(unfit)
                     properties = self._properties(message)
                     sent = client.publish(message.target, message.body, _AT_LEAST_ONCE, retain, properties)
-                except ValueError as error:  # nothing of it has been sent
-                    confirms.resolve(index, Refused(f"{self._about} cannot be sent it: {error}", local=True))
+                except ValueError as error:  # nothing was sent
+                    confirms.resolve(index, Refused(f"{self._about}: the message cannot be sent: {error}", local=True))
                 else:
                     numbers.append(sent.mid)
                     self._waiting[sent.mid] = (confirms, index)
@@ -125,7 +126,7 @@ class MqttBroker(Broker):
                 confirms.fail(EndpointDown(f"{self._about}: the connection is lost"))
             return await confirms.all()
         except asyncio.CancelledError:
-            self._hang_up("it was given up, after no answer in time")  # what hangs is not used again
+            self._hang_up("given up, because there was no answer in time")  # a connection that hangs is not reused
             raise
         finally:
             for number in numbers:
@@ -153,7 +154,7 @@ class MqttBroker(Broker):
 
     async def _connect(self) -> Client:
         client, greeting = await self._log_in()
-        # How many messages may be on their way must be known before the client connects.
+        # The number of messages in flight must be known before the client connects.
         if (room := getattr(greeting, "ReceiveMaximum", self._room)) < self._room:
             self._room = room
             _end(client)
@@ -162,7 +163,7 @@ class MqttBroker(Broker):
         return client
 
     async def _log_in(self) -> tuple[Client, Any]:
-        """A client that the broker has greeted, and the properties of the greeting."""
+        """Returns a client that the broker has accepted, and the properties of its CONNACK."""
         loop: Any = asyncio.get_running_loop()
         greeting: asyncio.Future[tuple[Any, Any]] = loop.create_future()
         client = self._make(greeting)
@@ -188,7 +189,7 @@ class MqttBroker(Broker):
             raise unreachable(self._about, f"{self._host}:{self._port}", error) from error
         if reason.is_failure:
             _end(client)
-            raise EndpointDown(f"{self._about} does not let us in: {reason}; fix the user and password in the url")
+            raise EndpointDown(f"{self._about} rejects the login: {reason}; fix the user and password in the url")
         return client, properties
 
     def _make(self, greeting: asyncio.Future[tuple[Any, Any]]) -> Client:
@@ -208,7 +209,7 @@ class MqttBroker(Broker):
             client.username_pw_set(self._user, self._password)
         if self._tls is not None:
             client.tls_set_context(self._tls)
-            client.tls_insecure_set(not self._tls.check_hostname)  # else it would check by itself
+            client.tls_insecure_set(not self._tls.check_hostname)  # otherwise it would check by itself
         client.on_connect = lambda client, data, flags, reason, properties: resolve(greeting, (reason, properties))
         client.on_disconnect = lambda client, data, flags, reason, properties: self._on_disconnect(
             client, reason, greeting
@@ -240,11 +241,11 @@ class MqttBroker(Broker):
         return Refused(text) if reason.value in refused else Ambiguous(text)
 
     def _unfit(self, message: Message) -> str | None:
-        """Why the broker will never take a message."""
+        """Why the broker will never accept a message."""
         if not message.target or _UNFIT.search(message.target):
-            return f"{message.target[:100]!r} is no topic: it is not empty, and holds no control characters"
+            return f"{message.target[:100]!r} is not a topic: a topic is not empty and contains no control characters"
         if self._most is not None and (size := len(message.body) + len(message.target) + _OVERHEAD) > self._most:
-            return f"with its {size} bytes it is larger than the broker's limit, {self._most}; raise that"
+            return f"its {size} bytes exceed the broker's limit of {self._most}; raise the limit"
         return None
 
     def _properties(self, message: Message) -> Any:
@@ -286,7 +287,7 @@ def _fit(value: bytes) -> str:
 
 def _read(client: Client, sock: Any) -> None:
     client.loop_read()
-    # What TLS has taken from the socket already is not told of by the event loop.
+    # The event loop does not report data that TLS has already read from the socket.
     while isinstance(sock, ssl.SSLSocket) and client.socket() is not None and sock.pending():
         client.loop_read()
 
@@ -295,7 +296,7 @@ def _end(client: Client) -> None:
     client.disconnect()
     client.loop_write()
     sock: Any = client.socket()
-    if sock is not None:  # the broker reads no more
+    if sock is not None:  # the broker does not read any more
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
         client.loop_read()

@@ -1,4 +1,4 @@
-"""NATS JetStream, by nats-py (https://docs.nats.io/nats-concepts/jetstream)."""
+"""NATS JetStream, with nats-py (https://docs.nats.io/nats-concepts/jetstream)."""
 
 from __future__ import annotations
 
@@ -30,65 +30,65 @@ _CLOSE_SECONDS = 1.0
 _MAX_CREDENTIALS = 64 * 1024
 _PING_SECONDS = 20
 _NO_RESPONDERS = "503"
-_LONGEST_SUBJECT = 4000  # bytes: a server reads lines of 4096, and hangs up over a longer one; lengths stand on it too
+_LONGEST_SUBJECT = 4000  # bytes: a server reads lines of 4096, including lengths, and disconnects over a longer one
 _SUBJECT = re.compile(r"[^\s.*>\0]+(\.[^\s.*>\0]+)*")
 _VIOLATION = re.compile(r"permissions violation for (publish|subscription) to \"([^\"]*)\"", re.IGNORECASE)
-# What stands around all headers, and around each: a colon, a space, the end of the line.
+# The bytes around all headers, and around each header: a colon, a space, the line end.
 _FRAME, _LINE = 16, 4
-_OVERHEAD, _MOST_BYTES = 300, 4  # of a header besides its value, and of a character of it, at most
+_OVERHEAD, _MOST_BYTES = 300, 4  # maximum bytes of a header besides its value, and of one character of it
 _log = logging.getLogger("nats")
-_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.addHandler(logging.NullHandler())  # the client's messages also come with its errors
 _log.propagate = False
 
 
 class NatsStream(BaseModel):
-    """A stream that is made where it is missing, by `mess check` too; one that is there already stays as it is."""
+    """A stream to create if it does not exist, also by `mess check`; an existing one is not changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[^\s.*>/\\\x00]+$")
-    """Its name."""
+    """The stream's name."""
     subjects: tuple[str, ...] = Field(min_length=1)
-    """The subjects that it takes, as in `shop.>`: they must cover the step's `target`."""
+    """The subjects of the stream, as in `shop.>`: they must include the step's `target`."""
     replicas: int = Field(1, ge=1, le=5)
-    """On how many servers it is kept."""
+    """The number of servers that store it."""
     storage: Literal["file", "memory"] = "file"
-    """Where it is kept."""
+    """Where it is stored."""
     max_age: Duration | None = None
-    """How long it keeps a message. Default: for ever."""
+    """How long it keeps a message. Default: forever."""
     max_bytes: Size | None = None
-    """How large it may grow; then the oldest messages go. Default: unbounded."""
+    """Its maximum size; beyond it, the oldest messages are removed. Default: unlimited."""
     duplicate_window: Duration = 120.0
-    """How long it remembers ids, to drop what comes a second time."""
+    """How long it remembers ids, to drop duplicates."""
 
 
 class NatsOptions(BrokerOptions):
-    """NATS JetStream. `target` is the subject; a stream must take it. Each message is acknowledged by the stream.
+    """NATS JetStream. `target` is the subject; a stream must include it. The stream acknowledges each message.
 
-    The header `Nats-Msg-Id` is the event's id, by which the stream drops what comes twice within its duplicate window;
+    The header `Nats-Msg-Id` is the event's id, which the stream uses to drop duplicates within its duplicate window;
     `mess-key` is its key.
     """
 
     stream: NatsStream | None = None
-    """A stream to make where it is missing. Default: streams are yours to make."""
+    """A stream to create if it does not exist. Default: you create streams yourself."""
     credentials: str | None = None
     """A file with a JWT and its seed (`.creds`), or with a seed alone (`.nk`), instead of user and password or a token
-    in the url; a relative path starts at the config file."""
+    in the url; a relative path starts at the config file's folder."""
     tls_first: bool = False
-    """Whether the server expects TLS before it says anything (its `handshake_first`)."""
+    """Whether the server expects TLS before it sends anything (its `handshake_first`)."""
 
     def unfit_header(self, name: str) -> str | None:
         """See `BrokerOptions`; the rule is HTTP's (RFC 9110, 5.6.2)."""
         if re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
             return None
-        return f"NATS has no header {name!r}: a name holds only letters, digits and - _ . and the like"
+        return f"NATS cannot have a header {name!r}: use only letters, digits, - _ . and similar characters"
 
 
 class NatsBroker(Broker):
     """See `NatsOptions`.
 
-    Acknowledgements come to one inbox, by the number that stands at the end of a message's reply subject. That takes
-    half of the time of the client's own `publish_async`, which makes a future for each.
+    Acknowledgements arrive at one inbox, identified by the number at the end of a message's reply subject. That takes
+    half the time of the client's own `publish_async`, which creates a future for each.
     """
 
     schemes = ("nats", "tls")
@@ -101,7 +101,7 @@ class NatsBroker(Broker):
             import nkeys
         except ImportError as error:
             raise ConfigError([Problem("a nats:// url needs: pip install 'mess[nats]'", "url")]) from error
-        del nkeys  # the client imports it by itself when there are credentials
+        del nkeys  # the client imports it by itself if there are credentials
         self._make = nats.aio.client.Client
         self._options = options
         parts = urlsplit(url)
@@ -112,7 +112,7 @@ class NatsBroker(Broker):
         self._timeout = min(around.timeout, _CONNECT_SECONDS)
         self._credentials = None if options.credentials is None else around.directory / options.credentials
         if self._credentials is not None and not self._credentials.is_file():
-            text = f"there is no file {self._credentials}; name one with a JWT and its seed, as `nsc` writes it"
+            text = f"there is no file {self._credentials}; use one with a JWT and its seed, as written by `nsc`"
             raise ConfigError([Problem(text, "nats.credentials")])
         self._client: Client | None = None
         self._connecting = asyncio.Lock()
@@ -121,7 +121,7 @@ class NatsBroker(Broker):
         self._waiting: dict[int, tuple[Confirms, int]] = {}
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Does nothing: connections are made on demand."""
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
@@ -143,11 +143,11 @@ class NatsBroker(Broker):
                 confirms.fail(EndpointDown(f"{self._about}: the connection is lost"))
             return await confirms.all()
         except asyncio.CancelledError:
-            await self._hang_up()  # what hangs is not used again
+            await self._hang_up()  # a connection that hangs is not reused
             raise
         except DeliveryError:
             raise
-        except Exception as error:  # the client raises its own for every state that a connection may be in
+        except Exception as error:  # the client has different errors for every state of a connection
             raise EndpointDown(f"{self._about}: {error}") from error
         finally:
             for number in numbers:
@@ -165,12 +165,14 @@ class NatsBroker(Broker):
                 await jetstream.find_stream_name_by_subject(target)
         except NotFoundError as error:
             raise Refused(
-                f"{self._about} has no stream that takes the subject {target}; make one, or see nats: {{stream: …}}"
+                f"{self._about} has no stream with the subject {target}; create one, or see nats: {{stream: …}}"
             ) from error
         except (errors.NoRespondersError, ServiceUnavailableError) as error:
-            raise EndpointDown(f"{self._about} has no JetStream; turn it on (-js), or for this account") from error
+            raise EndpointDown(
+                f"{self._about} has no JetStream; enable it (-js), or enable it for this account"
+            ) from error
         except errors.TimeoutError:
-            pass  # who may publish need not be allowed to ask
+            pass  # permission to publish does not imply permission to ask
         return f"nats at {self._hosts} answers"
 
     async def close(self) -> None:
@@ -217,13 +219,13 @@ class NatsBroker(Broker):
 
         async def on_error(error: Exception) -> None:
             if logging_in:
-                raise error  # or it would try again and again
+                raise error  # otherwise it would retry forever
             self._on_error(error)
 
         def secret() -> str:
-            # Asked for just before it is sent: the client goes on without TLS where the server does not ask for it.
+            # Check just before sending: the client continues without TLS if the server does not ask for it.
             if self._secure and not client._server_info.get("tls_required"):
-                raise EndpointDown(f"{self._about} does not ask for TLS, as its url says that it does")
+                raise EndpointDown(f"{self._about} does not ask for TLS, although its url says so")
             return self._password or self._user
 
         logging_in = True
@@ -277,8 +279,8 @@ class NatsBroker(Broker):
                     )
                 )
         except APIError as error:
-            text = f"{self._about}: the stream {wanted.name} cannot be made: {error.description}"
-            raise EndpointDown(f"{text}; fix nats: {{stream: …}}, or make it yourself") from error
+            text = f"{self._about}: the stream {wanted.name} cannot be created: {error.description}"
+            raise EndpointDown(f"{text}; fix nats: {{stream: …}}, or create it yourself") from error
 
     async def _on_answer(self, answer: Any) -> None:
         number = answer.subject.rpartition(".")[2]
@@ -286,16 +288,17 @@ class NatsBroker(Broker):
         if confirms is None:
             return
         if answer.headers and answer.headers.get("Status") == _NO_RESPONDERS:
-            # So it is too while a stream's leader is being elected: only what happens to others tells.
+            # This also happens while a stream's leader is being elected; only the outcome of other messages shows which
+            # it is.
             subject = confirms.messages[index].target
             confirms.resolve(
-                index, Ambiguous(f"{self._about} has no stream at present that takes the subject {subject}; make one")
+                index, Ambiguous(f"{self._about} currently has no stream with the subject {subject}; create one")
             )
             return
         confirms.resolve(index, self._outcome(answer.data))
 
     def _outcome(self, answer: bytes) -> DeliveryError | None:
-        """What JetStream's answer to a publication means; None when the message is stored."""
+        """Interpret JetStream's answer to a publication; None if the message is stored."""
         try:
             found = orjson.loads(answer)
             if "error" not in found:
@@ -303,14 +306,14 @@ class NatsBroker(Broker):
             error = found["error"]
             text = f"{self._about}: {error.get('description')} ({error.get('err_code')})"
             return EndpointDown(text) if error.get("code", 500) >= 500 else Refused(text)
-        except Exception as error:  # whatever comes from outside must not be lost in a callback
+        except Exception as error:  # an exception caused by outside data must not get lost in a callback
             return Ambiguous(f"{self._about} sends an acknowledgement that cannot be read: {type(error).__name__}")
 
     def _on_error(self, error: Exception) -> None:
-        """Told of what is no single message's answer."""
+        """Called for errors that do not answer a single message."""
         found = _VIOLATION.search(str(error))
         if found is None:
-            return  # the connection is lost, and that is told by itself
+            return  # the connection is lost, which is reported separately
         what, subject = found.groups()
         if what.lower() == "subscription":
             self._fail(EndpointDown(f"{self._about} does not let the user subscribe to {subject}: allow _INBOX.>"))
@@ -330,12 +333,12 @@ class NatsBroker(Broker):
     async def _hang_up(self) -> None:
         client, self._client = self._client, None
         if client is not None:
-            self._fail(EndpointDown(f"{self._about}: the connection was given up, after no answer in time"))
+            self._fail(EndpointDown(f"{self._about}: the connection was given up, because there was no answer in time"))
             await _close(client)
 
 
 async def _close(client: Client) -> None:
-    with suppress(Exception):  # what a broken connection says at its end is of no interest
+    with suppress(Exception):  # errors of a broken connection while closing don't matter
         async with asyncio.timeout(_CLOSE_SECONDS):
             await client.close()
 
@@ -350,8 +353,8 @@ def _headers(message: Message) -> dict[str, str]:
 
 
 def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | None:
-    """Why NATS will never take a message."""
-    # The server counts the headers too, and ends the connection over it.
+    """Why NATS will never accept a message."""
+    # The server counts the headers too, and disconnects over a message that is too large.
     size = len(message.body) + _OVERHEAD * len(headers) + _MOST_BYTES * sum(map(len, headers.values()))
     if size > most:
         size = len(message.body) + _FRAME
@@ -359,9 +362,9 @@ def _unfit(message: Message, headers: Mapping[str, str], most: int) -> str | Non
     if size > most:
         return f"the message is larger than its max_payload, {most} bytes; raise that (to 64MB at the most)"
     if _SUBJECT.fullmatch(message.target) is None:
-        return f"{message.target!r} is no subject: it is made of tokens with dots between, without spaces, * and >"
+        return f"{message.target!r} is not a subject: it must be tokens separated by dots, without spaces, * or >"
     if len(message.target.encode()) > _LONGEST_SUBJECT:
-        return f"the subject {message.target[:100]}… is longer than a server reads, {_LONGEST_SUBJECT} bytes"
+        return f"the subject {message.target[:100]}… is longer than the {_LONGEST_SUBJECT} bytes that a server reads"
     return None
 
 

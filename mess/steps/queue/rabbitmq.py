@@ -1,4 +1,4 @@
-"""RabbitMQ, by pika (AMQP 0-9-1; https://www.rabbitmq.com/docs/confirms)."""
+"""RabbitMQ, with pika (AMQP 0-9-1; https://www.rabbitmq.com/docs/confirms)."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 2.0
 _PERSISTENT = 2
 _SHORT_STRING = 255
-_PROPERTIES = 1000  # bytes of a frame besides key and headers, at most
+_PROPERTIES = 1000  # maximum bytes of a frame besides key and headers
 # https://www.rabbitmq.com/amqp-0-9-1-reference, Constants
 _ACCESS_REFUSED, _NOT_FOUND, _PRECONDITION_FAILED = 403, 404, 406
 _log = logging.getLogger("pika")
-_log.addHandler(logging.NullHandler())  # what the client has to say comes with its errors too
+_log.addHandler(logging.NullHandler())  # the client's messages also come with its errors
 _log.propagate = False
 
 
@@ -42,28 +42,28 @@ class RabbitOptions(BrokerOptions):
     """
 
     exchange: str = Field("", max_length=255)
-    """The exchange to publish to, which must exist. Default: the default exchange, which leads to the queue that
-    `target` names."""
+    """The exchange to publish to, which must exist. Default: the default exchange, which routes to the queue named by
+    `target`."""
     persistent: bool = True
-    """Whether messages survive a restart of the server, in queues that do."""
+    """Whether messages survive a restart of the server, in durable queues."""
     mandatory: bool = True
     """Whether an event that no queue takes is refused. Without it, RabbitMQ drops such events and confirms them."""
     declare: Literal["quorum", "classic", "stream"] | None = None
-    """Declares a durable queue of this type for each `target`, by its name, before anything is published to it, and
-    binds it to the exchange with `target` as the routing key. Default: queues are yours to make."""
+    """Declares a durable queue of this type for each `target`, with the same name, before anything is published to it,
+    and binds it to the exchange with `target` as the routing key. Default: you create queues yourself."""
 
     def unfit_header(self, name: str) -> str | None:
         """See `BrokerOptions`; the limit is that of AMQP's short strings."""
         if len(name.encode()) > _SHORT_STRING:
-            return f"RabbitMQ has no header {name[:20]!r}…: a name has 255 bytes at the most"
+            return f"RabbitMQ cannot have a header {name[:20]!r}…: a name has at most 255 bytes"
         return super().unfit_header(name)
 
 
 class RabbitBroker(Broker):
     """See `RabbitOptions`.
 
-    Messages that are published together have a channel of their own meanwhile: RabbitMQ closes a channel for what it
-    does not like, and with it goes all that is on its way there.
+    Messages that are published together use a channel of their own: RabbitMQ reports many errors by closing the
+    channel, which loses everything in flight on it.
     """
 
     schemes = ("amqp", "amqps")
@@ -82,7 +82,7 @@ class RabbitBroker(Broker):
         self._parameters = []
         for host in self._hosts.split(","):
             try:
-                # A path that is only a slash would be the name of an empty virtual host, which nobody has.
+                # A path that is only a slash would select a virtual host with an empty name, which does not exist.
                 path = parts.path if parts.path != "/" else ""
                 one = pika.URLParameters(parts._replace(netloc=at + host, path=path).geturl())
             except (ValueError, TypeError) as error:
@@ -100,7 +100,7 @@ class RabbitBroker(Broker):
         self._declared: set[str] = set()
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Does nothing: connections are made on demand."""
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
@@ -139,13 +139,14 @@ class RabbitBroker(Broker):
 
     @asynccontextmanager
     async def _using_a_channel(self) -> AsyncIterator[_Channel]:
-        """A channel, which is closed when what it is used for fails."""
+        """A channel that is closed if its user fails."""
         channel = None
         try:
             channel = await self._channel()
             yield channel
         except BaseException as error:
-            # What hangs is not used again. But who is told to wait must stay, to hear when it may go on.
+            # A channel that hangs is not reused. But a connection that was told to wait must stay open, to hear when it
+            # may continue.
             if isinstance(error, asyncio.CancelledError) and self._blocked is None:
                 self._hang_up()
             if channel is not None:
@@ -154,7 +155,7 @@ class RabbitBroker(Broker):
 
     async def _channel(self) -> _Channel:
         if self._blocked is not None:
-            raise EndpointDown(f"{self._about} takes nothing at present: {self._blocked}; see to its alarms")
+            raise EndpointDown(f"{self._about} accepts nothing at present: {self._blocked}; check its alarms")
         while self._free:
             if (channel := self._free.pop()).is_open:
                 return channel
@@ -182,7 +183,7 @@ class RabbitBroker(Broker):
         return made
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
-        self._blocked = frame.method.reason or "it gives no reason"
+        self._blocked = frame.method.reason or "no reason given"
 
     def _on_unblocked(self, _connection: Any, _frame: Any) -> None:
         self._blocked = None
@@ -199,12 +200,12 @@ class RabbitBroker(Broker):
 
 
 def _declarable(queue: str) -> bool:
-    # Other names are the trouble of the events that they came from, which are refused when they are published.
+    # Other names concern only the events that they came from, which are refused when they are published.
     return 0 < len(queue.encode()) <= _SHORT_STRING and not queue.startswith("amq.")
 
 
 class _Channel:
-    """A channel with confirms; used for one thing at a time."""
+    """A channel with confirms, for one use at a time."""
 
     def __init__(self, options: RabbitOptions, about: str) -> None:
         self._options = options
@@ -218,7 +219,7 @@ class _Channel:
 
     @classmethod
     async def open(cls, connection: AsyncioConnection, options: RabbitOptions, about: str) -> _Channel:
-        """Open a channel of a connection."""
+        """Open a channel on a connection."""
         made = cls(options, about)
 
         def ask(answer: Callable[[Any], None]) -> None:
@@ -232,24 +233,24 @@ class _Channel:
 
     @property
     def is_open(self) -> bool:
-        """Whether it can be used."""
+        """Whether it can still be used."""
         return bool(self._pika.is_open)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._pika.is_open:
             self._pika.close()
 
     async def find_exchange(self, name: str) -> None:
-        """Raises EndpointDown when there is no such exchange."""
+        """Raises EndpointDown if the exchange does not exist."""
         await self._ask(lambda answer: self._pika.exchange_declare(name, passive=True, callback=answer))
 
     async def find_queue(self, name: str) -> None:
-        """Raises EndpointDown when there is no such queue."""
+        """Raises EndpointDown if the queue does not exist."""
         await self._ask(lambda answer: self._pika.queue_declare(name, passive=True, callback=answer))
 
     async def declare(self, name: str) -> None:
-        """Make sure that there is a queue, and that the exchange leads to it."""
+        """Make sure that a queue exists and is bound to the exchange."""
         arguments = {"x-queue-type": self._options.declare}
         await self._ask(
             lambda answer: self._pika.queue_declare(name, durable=True, arguments=arguments, callback=answer)
@@ -270,8 +271,8 @@ class _Channel:
             try:
                 self._measure(message)
                 publish(exchange, message.target, message.body, self._properties(message), mandatory)
-            except (AMQPError, ValueError) as error:  # nothing of it has been sent
-                reason = f"{self._about} cannot be sent it: {type(error).__name__}: {error}"
+            except (AMQPError, ValueError) as error:  # nothing was sent
+                reason = f"{self._about}: the message cannot be sent: {type(error).__name__}: {error}"
                 confirms.resolve(index, Refused(reason, local=True))
             else:
                 self._sent += 1
@@ -284,7 +285,7 @@ class _Channel:
             self._confirms = None
 
     def _measure(self, message: Message) -> None:
-        """Raises ValueError when a message's properties do not fit into a frame, over which RabbitMQ would hang up."""
+        """Raises ValueError if a message's properties do not fit into a frame, over which RabbitMQ would disconnect."""
         most = self._pika.connection.params.frame_max
         size = _PROPERTIES + len(message.key or b"") + sum(len(value) for _, value in message.headers)
         if size + _SHORT_STRING * len(message.headers) > most:
@@ -328,11 +329,11 @@ class _Channel:
                 confirms.resolve(index, failure or self._returned.get(index))
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, _body: Any) -> None:
-        """Told before the message's confirmation."""
+        """Called before the message's confirmation."""
         where = f"exchange {method.exchange!r}, routing key {method.routing_key!r}" if method.exchange else ""
         where = where or f"queue {method.routing_key!r}"
         failure = Refused(
-            f"{self._about} has nobody to give it to ({method.reply_text}: {where}); make the queue, or bind one"
+            f"{self._about} cannot route it ({method.reply_text}: {where}); create the queue, or bind one"
         )
         if self._confirms is not None:
             for index, message in enumerate(self._confirms.messages):
@@ -354,15 +355,15 @@ class _Channel:
         if one_topic or (publishing and code == _PRECONDITION_FAILED):
             return Refused(told)
         remedies = {
-            _NOT_FOUND: "make it, or fix the name" if publishing else "make it, or fix the name; or see `declare`",
-            _ACCESS_REFUSED: "let the url's user do that",
-            _PRECONDITION_FAILED: "it is there already, and another one: delete it, or leave out `declare`",
+            _NOT_FOUND: "create it, or fix the name" if publishing else "create it, or fix the name; or see `declare`",
+            _ACCESS_REFUSED: "allow the url's user to do that",
+            _PRECONDITION_FAILED: "it already exists with other properties: delete it, or leave out `declare`",
         }
         return EndpointDown(f"{told}; {remedies[code]}" if code in remedies else told)
 
 
 def _failed(about: str, hosts: str, failure: Any) -> EndpointDown:
-    """The error for a connection that could not be made, from what pika's connection workflow gathered."""
+    """The error for a connection that could not be made, from what pika's connection workflow collected."""
     while inner := (getattr(failure, "exceptions", None) or [getattr(failure, "exception", None)])[-1]:
         failure = inner
     from pika import exceptions
@@ -370,5 +371,7 @@ def _failed(about: str, hosts: str, failure: Any) -> EndpointDown:
     if isinstance(failure, (exceptions.ProbableAuthenticationError, exceptions.AuthenticationError)):
         return EndpointDown(f"{about}: it does not accept the user or password; check the url")
     if isinstance(failure, exceptions.ProbableAccessDeniedError) or getattr(failure, "reply_code", 0) == 530:
-        return EndpointDown(f"{about}: {failure}; check the virtual host at the end of the url, or let the user use it")
+        return EndpointDown(
+            f"{about}: {failure}; check the virtual host at the end of the url, or give the user access to it"
+        )
     return unreachable(about, hosts, failure)

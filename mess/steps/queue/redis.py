@@ -1,4 +1,4 @@
-"""Redis Streams, by redis-py (https://redis.io/docs/latest/develop/data-types/streams/)."""
+"""Redis Streams, with redis-py (https://redis.io/docs/latest/develop/data-types/streams/)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _CONNECT_SECONDS = 10.0
-# What the first word of an error reply says of the server rather than of the command
+# Error codes that concern the server rather than the command
 # (https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors).
 _DOWN = frozenset(
     {
@@ -48,24 +48,24 @@ _WORDS = {
     "ReadOnlyError": "READONLY",
     "TryAgainError": "TRYAGAIN",
 }
-_CLUSTER = "it is a node of a Redis Cluster, over which one transaction cannot spread: name a server that is none"
+_CLUSTER = "it is a node of a Redis Cluster, which one transaction cannot span: use a server without cluster mode"
 _REMEDIES = {
     "ASK": _CLUSTER,
     "CROSSSLOT": _CLUSTER,
     "MOVED": _CLUSTER,
-    "OOM": "its memory is full: give it more (maxmemory), or bound the streams (redis: {maxlen: …})",
-    "READONLY": "it is a replica: name the primary",
-    "unknown": "it is too old, or the command has been taken from it; without HELLO: ?protocol=2 at the end of the url",
-    "NOAUTH": "it asks for a password: redis://user:password@host",
+    "OOM": "its memory is full: give it more (maxmemory), or limit the streams (redis: {maxlen: …})",
+    "READONLY": "it is a replica: use the primary",
+    "unknown": "it is too old, or the command is disabled; if HELLO is missing, add ?protocol=2 to the end of the url",
+    "NOAUTH": "it requires a password: redis://user:password@host",
 }
 
 
 class RedisOptions(BrokerOptions):
-    """Redis Streams. Each event is an entry with the fields `id`, `key` (where there is one), `body`, and one for each
+    """Redis Streams. Each event is an entry with the fields `id`, `key` (if there is one), `body`, and one for each
     header. A mini-batch is published as one transaction."""
 
     maxlen: int | None = Field(None, ge=1)
-    """How many entries a stream keeps; older ones are removed as new ones come. Default: all."""
+    """How many entries a stream keeps; older ones are removed as new ones arrive. Default: all."""
     approximate: bool = True
     """Whether `maxlen` may be exceeded a little, which is much cheaper for the server."""
 
@@ -87,12 +87,12 @@ class RedisBroker(Broker):
         except ImportError as error:
             raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
         database = unquote(urlsplit(url).path).strip("/")
-        if database and not (database.isascii() and database.isdecimal()):  # which the client takes for database 0
+        if database and not (database.isascii() and database.isdecimal()):  # which the client treats as database 0
             text = "the path is the number of a database; write it like redis://host:6379/0"
             raise ConfigError([Problem(text, "url")])
         tls = _tls(around.tls) if url.startswith("rediss:") else {}
         try:
-            # The pipeline of steps retries, and the step has one timeout for all: a client that does so too would wait
+            # The pipeline retries, and the step has one timeout for everything: a client that did so too would wait
             # twice, and it sets a timer for every reply.
             retry = Retry(NoBackoff(), 0)
             self._redis: Redis = client.Redis.from_url(
@@ -106,9 +106,9 @@ class RedisBroker(Broker):
             raise ConfigError([Problem(f"{error}; write it like redis://host:6379/0", "url")]) from error
         pool = self._redis.connection_pool
         try:
-            pool.connection_class(**pool.connection_kwargs)  # the url's parameters are looked at only here
+            pool.connection_class(**pool.connection_kwargs)  # only this checks the url's parameters
         except TypeError as error:
-            text = "Redis's client does not know a parameter of the url; leave it out"
+            text = "Redis's client does not know a parameter of the url; remove it"
             raise ConfigError([Problem(text, "url")]) from error
         pool.connection_class = _packing(pool.connection_class, pack_command)
         parts = urlsplit(url)
@@ -118,18 +118,18 @@ class RedisBroker(Broker):
             self._bound = ("MAXLEN", "~" if options.approximate else "=", options.maxlen)
 
     async def open(self) -> None:
-        """Connections are made when they are needed."""
+        """Does nothing: connections are made on demand."""
 
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`.
 
-        One transaction, so that either all entries are added, in order, or none is: a server that runs out of memory
-        half-way refuses the whole. Only a key that holds no stream fails by itself, and it does for every event.
+        Uses one transaction, so that either all entries are added, in order, or none: a server that runs out of memory
+        half-way refuses them all. Only a key that is not a stream fails separately, and it does so for every event.
         """
         pipeline = self._redis.pipeline(transaction=True)
         bound = self._bound
         for message in messages:
-            # Not by `xadd`, which takes as long to put the words in order as all else takes.
+            # Not with `xadd`: building its command takes as long as everything else.
             words: list[Any] = ["XADD", message.target, *bound, "*", "id", message.id, "body", message.body]
             if message.key is not None:
                 words += ("key", message.key)
@@ -185,8 +185,8 @@ def _tls(tls: Tls) -> dict[str, Any]:
 
 
 def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) -> type[Any]:
-    """A kind of connection that writes commands by hiredis, in a third of the time that redis-py's asyncio connections
-    take (its others do so by themselves)."""
+    """A connection class that encodes commands with hiredis, in a third of the time of redis-py's asyncio connections
+    (its other connections use hiredis anyway)."""
 
     class Packing(connection):  # type: ignore[misc]
         def pack_commands(self, commands: Iterable[Sequence[Any]]) -> list[bytes]:
@@ -196,8 +196,10 @@ def _packing(connection: type[Any], pack: Callable[[tuple[Any, ...]], bytes]) ->
 
 
 def _code(error: Exception) -> str:
-    """The first word of an error reply, which redis-py takes away where it has a class for it; before others it puts a
-    text of its own."""
+    """The error code: the first word of an error reply.
+
+    redis-py removes it for errors that have their own class, and puts a text before others.
+    """
     if (word := _WORDS.get(type(error).__name__)) is not None:
         return word
     text = str(error).partition("caused error: ")

@@ -1,4 +1,4 @@
-"""The queue step: events as messages of a broker."""
+"""The queue step: publishes events as messages to a broker."""
 
 from __future__ import annotations
 
@@ -35,81 +35,82 @@ _BROKERS: dict[str, type[Broker]] = {
     "rabbitmq": RabbitBroker,
     "redis": RedisBroker,
 }
-"""By the name of the broker's own section of options."""
+"""The broker classes, by the name of their options section."""
 _SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
 _BY_NAMESPACE = "{db}.{collection}"
-# Three of them, so that keys that differ only in these stay different.
+# Use three different replacements, so that keys that differ only in these characters stay different.
 _PICTURES = str.maketrans(
     {"\0": "\N{SYMBOL FOR NULL}", "\n": "\N{SYMBOL FOR LINE FEED}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}"}
 )
 _REPLAY = ("mess-replay", b"true")
-_ESCAPED = "In a user's name or password @, :, /, ? and # are written %40, %3A, %2F, %3F and %23"
+_ESCAPED = "In a user name or password, write @, :, /, ? and # as %40, %3A, %2F, %3F and %23"
 
 
 def _broker_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         scheme = parts.scheme
-        # Clusters have several hosts, with commas between.
+        # Clusters have several hosts, separated by commas.
         hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",")]
-        # A name that IDNA cannot write could never be looked up.
+        # A name that IDNA cannot encode could never be resolved.
         named = all((host.hostname or "").encode("idna") for host in hosts) and all(host.port != 0 for host in hosts)
     except ValueError as error:
         scheme = value.partition("://")[0] if "://" in value else "redis"
         raise ValueError(f"not a URL; write it like {scheme}://host:port. {_ESCAPED}") from error
     if scheme not in _SECTIONS:
         known = ", ".join(f"{name}://" for name in _SECTIONS)
-        raise ValueError(f"no broker has urls that begin with {scheme or 'nothing'}://; known are {known}")
+        raise ValueError(f"no broker uses urls that begin with {scheme or 'nothing'}://; known are {known}")
     if value.count("://") > 1:
-        raise ValueError(f"several URLs; write one, with commas between its hosts: {scheme}://host,host2")
+        raise ValueError(f"several URLs; write one, with its hosts separated by commas: {scheme}://host,host2")
     if "@" in value.partition("://")[2].removeprefix(parts.netloc):
-        raise ValueError(f"a @ stands where none can be. {_ESCAPED}")
+        raise ValueError(f"there is an @ in the wrong place. {_ESCAPED}")
     if not named:
-        raise ValueError(f"names no host; write it like {scheme}://host. {_ESCAPED}")
+        raise ValueError(f"has no host; write it like {scheme}://host. {_ESCAPED}")
     return value
 
 
 class QueueConfig(StepConfig, Format):
-    """Publishes each event to a broker, and hands it on unchanged when the broker has confirmed it.
+    """Publishes each event to a broker, and passes it on unchanged when the broker has confirmed it.
 
-    The url's scheme picks the broker. A broker that is not there holds the events back until it returns; what it will
-    never take (too large, denied, no such topic) is refused, and `on_failure` decides. `target`, `key` and `headers`
-    are templates: `{…}` stands for a value of the event.
+    The url's scheme selects the broker. If the broker is down, events wait until it is back. What it will never accept
+    (too large, denied, no such topic) is refused, and `on_failure` decides. `target`, `key` and `headers` are
+    templates: `{…}` stands for a value of the event.
     """
 
     name: ClassVar[str] = "queue"
 
     url: Annotated[str, AfterValidator(_broker_url), Field(repr=False), Secret(of_broker_url)]
-    """Where the broker is: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
+    """The broker's address: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
     `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
-    `mqtts://…`. User and password may stand in it; they are never shown."""
+    `mqtts://…`. It may contain user and password, which are never shown."""
     target: TemplateText = _BY_NAMESPACE
     """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject. An event
     that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`. `{collection}` is
     `_database` for events of a whole database (`dropDatabase`)."""
     key: TemplateText | None = None
-    """What the broker is to partition and order by, as a template. Default: the document's `_id`, as the format has
-    it."""
+    """The key that the broker partitions and orders by, as a template. Default: the document's `_id`, encoded by the
+    format."""
     headers: dict[str, TemplateText] = Field(default_factory=dict)
-    """Further headers, their values as templates."""
+    """Additional headers, whose values are templates."""
     timeout: Duration = Field(30.0, gt=0)
-    """How long the broker may take to confirm what it is given at a time."""
+    """How long the broker may take to confirm the messages of one publication."""
     ca: str | None = None
-    """A file of certificates (PEM) to trust instead of the system's; a relative path starts at the config file."""
+    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
+    folder."""
     client_certificate: ClientCertificate | None = None
-    """A certificate that the broker knows this relay by."""
+    """Client certificate (mTLS)."""
     verify: bool = True
-    """Whether the broker's certificate is checked. Turn it off for tests only."""
+    """Whether to verify the broker's certificate. Turn it off for tests only."""
     kafka: KafkaOptions | None = None
-    """What only Kafka has."""
+    """Options for Kafka only."""
     mqtt: MqttOptions | None = None
-    """What only MQTT has."""
+    """Options for MQTT only."""
     nats: NatsOptions | None = None
-    """What only NATS has."""
+    """Options for NATS only."""
     rabbitmq: RabbitOptions | None = None
-    """What only RabbitMQ has."""
+    """Options for RabbitMQ only."""
     redis: RedisOptions | None = None
-    """What only Redis has."""
+    """Options for Redis only."""
 
     @model_validator(mode="after")
     def _fits_the_broker(self) -> Self:
@@ -140,7 +141,7 @@ class QueueConfig(StepConfig, Format):
             yield from readings(("headers", name), text, "empty")
 
     def body_after(self, body: Shape | None) -> Shape | None:
-        """Events go on as they came."""
+        """Events pass through unchanged."""
         return body
 
     def warnings(self) -> Iterator[tuple[str, str]]:
@@ -154,7 +155,7 @@ class QueueConfig(StepConfig, Format):
             yield f"{self._section}.{name}", insecure.UNVERIFIED
 
     def build(self, context: Context) -> Queue:
-        """Make the step. Raises ConfigError when the broker's client is not installed, or a file cannot be used."""
+        """Build the step. Raises ConfigError if the broker's client is not installed, or if a file cannot be used."""
         made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
         kind = _BROKERS[self._section]
         options = getattr(self, self._section) or kind.options()
@@ -172,7 +173,7 @@ class Queue(Sink):
         self._timeout = config.timeout
         self._encode = envelope.encode
         self._target = Template(config.target, required="target")
-        # Most targets depend on the namespace alone, and there are few of those.
+        # Most targets depend only on the namespace, and there are few namespaces.
         self._by_namespace = config.target == _BY_NAMESPACE
         self.destination = None if self._target.constant else self._destination
         self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
@@ -184,7 +185,7 @@ class Queue(Sink):
         await self._broker.open()
 
     async def check(self) -> str:
-        """Connect and log in, publish nothing."""
+        """Connect and log in, without publishing anything."""
         targets = [self._target.text] if self._target.constant else []
         try:
             async with asyncio.timeout(self._timeout):
@@ -193,7 +194,7 @@ class Queue(Sink):
             raise EndpointDown(f"no answer within {self._timeout:g} s") from error
 
     async def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         await self._broker.close()
 
     async def deliver(self, events: Sequence[Event]) -> None:
@@ -206,7 +207,9 @@ class Queue(Sink):
             except Refused as error:
                 errors[index] = error
             except Exception as error:
-                errors[index] = Refused(f"no message can be made of it: {type(error).__name__}: {error}", local=True)
+                errors[index] = Refused(
+                    f"it cannot be encoded as a message: {type(error).__name__}: {error}", local=True
+                )
         untried: list[int] = []
         if self._broker.keeps_order:
             errors |= await self._publish(messages)
@@ -221,7 +224,7 @@ class Queue(Sink):
     async def _in_turns(
         self, events: Sequence[Event], messages: Mapping[int, Message], errors: dict[int, Exception]
     ) -> list[int]:
-        """Publish, of each line, one message at a time; returns those not tried, since they come behind a failed one.
+        """Publish one message per ordering key at a time; return the events not tried because an earlier one failed.
 
         Adds to `errors`.
         """
@@ -238,7 +241,7 @@ class Queue(Sink):
         return untried
 
     async def _publish(self, messages: Mapping[int, Message]) -> Mapping[int, DeliveryError]:
-        """What became of messages: the failures, by the messages' numbers."""
+        """Publish messages and return the failures, by message number."""
         if not messages:
             return {}
         places = list(messages)
@@ -249,7 +252,7 @@ class Queue(Sink):
             return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s", shared=True))
         except DeliveryError as error:
             if isinstance(error, EndpointDown):
-                error.shared = True  # it was raised for all targets alike
+                error.shared = True  # it was raised for all targets
             return dict.fromkeys(places, error)
         return {places[index]: failure for index, failure in failures.items()}
 
@@ -280,19 +283,19 @@ class Queue(Sink):
 
 
 def _one_line(text: str) -> str:
-    """The text without what ends a header in some protocols, and so could begin another one."""
+    """The text without line breaks, which end a header in some protocols and could start another one."""
     return text if text.isprintable() else text.translate(_PICTURES)
 
 
 @lru_cache(maxsize=10_000)
 def _target_of(namespace: Namespace) -> str:
-    """What `_BY_NAMESPACE` gives."""
+    """The result of `_BY_NAMESPACE`."""
     return f"{namespace.db}.{namespace.coll or WHOLE_DATABASE}"
 
 
 def _turns(events: Sequence[Event], indexes: Collection[int]) -> list[list[int]]:
-    """Events, by index, in turns that hold none twice that must keep their order: the first of each line, the second of
-    each, and so on."""
+    """Events, by index, in rounds that never contain two events that must keep their order: the first of each ordering
+    key, then the second of each, and so on."""
     lines = [events[index].ordering_key for index in indexes]
     if len(set(lines)) == len(lines):
         return [list(indexes)]

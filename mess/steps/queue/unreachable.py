@@ -1,4 +1,4 @@
-"""What to do about a broker that cannot be connected to: the same words for all brokers."""
+"""Messages about unreachable brokers, the same for all brokers."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def unreachable(about: str, hosts: str, error: BaseException | str) -> EndpointD
     client raised, or the reason in words.
     """
     if _is(error, ConnectionRefusedError, _REFUSED):
-        text = "the connection is refused; see that it is running, and check host and port in the url"
+        text = "the connection is refused; make sure that it is running, and check host and port in the url"
     elif _is(error, socket.gaierror, _UNKNOWN):
         text = "the host name is unknown; check the host in the url"
     else:
         reason = str(error) or type(error).__name__
-        text = f"{reason.rstrip('.')}; see that it is running, and check the url"
+        text = f"{reason.rstrip('.')}; make sure that it is running, and check the url"
     hint = localhost_hint(host_names(hosts))
     return EndpointDown(f"{about}: {text}" + (f". {hint}" if hint else ""))
 
 
 def is_connection_failure(error: BaseException) -> bool:
-    """Whether an error means that no connection could be made, and not that one was lost or a login refused."""
+    """Whether an error means that no connection could be made, rather than that one was lost or a login refused."""
     if _is(error, ConnectionRefusedError, _REFUSED) or _is(error, socket.gaierror, _UNKNOWN):
         return True
     unreachable_numbers = (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN)
@@ -41,7 +41,7 @@ def is_connection_failure(error: BaseException) -> bool:
 def _is(error: BaseException | str, kind: type[BaseException], words: tuple[str, ...]) -> bool:
     if isinstance(error, str):
         return any(word in error.lower() for word in words)
-    # A client that tries several addresses joins their errors to one text.
+    # A client that tries several addresses joins their errors into one text.
     return any(isinstance(each, kind) for each in _chain(error)) or _is(str(error), kind, words)
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.config.conftest import Load, Problems
 
-CERTIFICATE = "the certificate of the other side is not checked, so anyone on the way can read and change what is sent"
-PLAIN = "sent over plain http, where anyone on the way can read them; use https"
+CERTIFICATE = "the other side's certificate is not verified, so anyone on the network path can read and change what is sent"
+PLAIN = "sent over plain http, where anyone on the network path can read them; use https"
 
 
 def warnings(loads: Load, step: str = "log", rest: str = "") -> list[str]:

@@ -128,7 +128,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ),
         (
             "databases: {a: }\nstate: {url: redis://x}",
-            "config.yml:2: state.url: not a place for state; it is mongodb://… or sqlite:///path/to/file",
+            "config.yml:2: state.url: not a valid state URL; write mongodb://… or sqlite:///path/to/file",
         ),
         (
             "databases: {a: }\nmatch: [x]",

@@ -148,9 +148,7 @@ def test_two_packages_with_one_name(site: Path) -> None:
 def test_a_step_that_comes_with_mess_goes_before_a_packages(site: Path) -> None:
     good(site, name="log")
     loaded = loads({"name": "log", "config": {}})
-    assert list(shadowed(loaded.tree)) == [
-        "the log step is the one that comes with MESS, never that of the package acme-steps 1.0"
-    ]
+    assert list(shadowed(loaded.tree)) == ["the log step is MESS's own, not the one of the package acme-steps 1.0"]
 
 
 def test_a_plugin_of_the_config_goes_before_a_packages_step(site: Path) -> None:
@@ -158,7 +156,7 @@ def test_a_plugin_of_the_config_goes_before_a_packages_step(site: Path) -> None:
     Path("my_plugins.py").write_text("def tag(input, config, context): return input\n")
     loaded = loads({"name": "tag", "config": {"anything": 1}}, plugins={"tag": "my_plugins:tag"})
     assert [str(warning) for warning in loaded.warnings] == [
-        "config.yml:1: plugins.tag: takes the place of the tag step of the package acme-steps 1.0"
+        "config.yml:1: plugins.tag: replaces the tag step of the package acme-steps 1.0"
     ]
 
 

@@ -292,9 +292,9 @@ NOW = datetime.now(timezone.utc)
 @pytest.mark.parametrize(
     ("issue", "options", "message"),
     [
-        ({"not_after": NOW - timedelta(days=1)}, {"ca": "ca.pem"}, "has expired; it must be renewed"),
-        ({"not_before": NOW + timedelta(days=1)}, {"ca": "ca.pem"}, "not valid yet; is the clock right"),
-        ({}, {}, "unknown authority; name that authority's certificate with ca"),
+        ({"not_after": NOW - timedelta(days=1)}, {"ca": "ca.pem"}, "has expired; renew it there"),
+        ({"not_before": NOW + timedelta(days=1)}, {"ca": "ca.pem"}, "not valid yet; check the clocks"),
+        ({}, {}, "unknown authority; set ca to that authority's certificate"),
         ({"host": "elsewhere.example"}, {"ca": "ca.pem"}, "is for another host"),
     ],
     ids=["expired", "not yet valid", "unknown authority", "another host"],
@@ -352,7 +352,7 @@ async def test_what_the_endpoint_says_of_a_missing_client_certificate_is_told(
     with socket.create_server(("127.0.0.1", 0)) as listener:
         served = asyncio.create_task(asyncio.to_thread(serve, listener))
         async with opened(f"https://127.0.0.1:{listener.getsockname()[1]}", folder, ca="ca.pem") as step:
-            with pytest.raises(EndpointDown, match="it asks for a client certificate; give it one"):
+            with pytest.raises(EndpointDown, match="it asks for a client certificate; set client_certificate"):
                 await step.check()
         await served
 
@@ -373,12 +373,12 @@ async def test_what_the_endpoint_says_of_a_missing_client_certificate_is_told(
         (
             {"client_certificate": {"certificate": "ca.pem", "key": "client.key"}},
             "client_certificate.key",
-            "is not that of the certificate",
+            "does not belong to the certificate",
         ),
         (
             {"client_certificate": {"certificate": "client.pem", "key": "locked.key", "password": "wrong"}},
             "client_certificate.password",
-            "is not what the key is encrypted with",
+            "is wrong",
         ),
         (
             {"client_certificate": {"certificate": "client.pem", "key": "locked.key"}},
@@ -451,7 +451,7 @@ async def test_plain_http_at_an_https_url_is_told() -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with opened(f"https://127.0.0.1:{port}") as step:
-            with pytest.raises(EndpointDown, match="does not speak TLS"):
+            with pytest.raises(EndpointDown, match="does not use TLS on this port"):
                 await step.check()
 
 
@@ -461,7 +461,7 @@ async def test_nothing_that_listens_and_no_such_host_are_told(receiver: Receiver
         with pytest.raises(EndpointDown, match="is the endpoint running"):
             await step.check()
     async with opened("http://no-such-host.invalid/") as step:
-        with pytest.raises(EndpointDown, match=r"no address is known for no-such-host\.invalid"):
+        with pytest.raises(EndpointDown, match=r"no address found for no-such-host\.invalid"):
             await step.check()
 
 

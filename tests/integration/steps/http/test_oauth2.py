@@ -270,14 +270,14 @@ def said(*, status: int = 400, **body: Any) -> Answers:
     return lambda _: web.json_response(body, status=status)
 
 
-STRANGE = r"what it answers \(\d+\) holds no token; is token_url right\?"
+STRANGE = r"its answer \(\d+\) contains no token; is token_url correct\?"
 
 
 @pytest.mark.parametrize(
     ("answer", "message"),
     [
         (said(error="invalid_scope", error_description="no such scope"), r"invalid_scope \(no such scope\): .*scope"),
-        (said(error="unauthorized_client"), "answers unauthorized_client: .*allow it there"),
+        (said(error="unauthorized_client"), "answers unauthorized_client: .*enable it there"),
         (said(error="odd_one", error_description="\x00 ☃"), r"answers odd_one \(\? \?\)"),
         (said(error={"code": 5}), r"answers \{'code': 5\}"),
         (said(status=200, error="invalid_request"), "answers invalid_request: "),
@@ -292,7 +292,7 @@ STRANGE = r"what it answers \(\d+\) holds no token; is token_url right\?"
         (said(status=200, access_token="a\r\nX-Evil: 1"), STRANGE),
         (said(status=200, access_token="a", expires_in="soon"), STRANGE),
         (said(status=400, access_token="a"), STRANGE),
-        (said(status=200, access_token="a", token_type="DPoP"), "another type than Bearer"),
+        (said(status=200, access_token="a", token_type="DPoP"), "not of type Bearer"),
         (lambda _: web.Response(status=302, headers={"Location": "/x"}), "a redirect; name the final URL in token_url"),
         (lambda _: web.Response(status=500, text="oops"), "it answers 500"),
     ],
@@ -403,7 +403,7 @@ OPTIONS = {"token_url": "https://example.com/token", "client_id": "a", "client_s
         ({"bearer": "x", "oauth2": OPTIONS}, "one of basic, bearer and oauth2"),
         ({}, "one of basic, bearer and oauth2"),
         ({"oauth2": {**OPTIONS, "token_url": "example.com"}}, "not an http or https URL"),
-        ({"oauth2": {**OPTIONS, "token_url": "https://a:b@example.com"}}, "they are client_id and client_secret"),
+        ({"oauth2": {**OPTIONS, "token_url": "https://a:b@example.com"}}, "use client_id and client_secret"),
         ({"oauth2": {**OPTIONS, "client_secret": ""}}, r"oauth2\.client_secret"),
         ({"oauth2": {**OPTIONS, "parameters": {"scope": "x"}}}, "scope cannot stand here"),
     ],

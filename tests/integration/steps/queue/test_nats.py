@@ -107,7 +107,7 @@ async def test_a_stream_is_made_on_request_and_stays_as_it_is(nats_server: NatsS
 async def test_a_stream_that_cannot_be_made_is_told(nats_server: NatsServer) -> None:
     await made(nats_server)
     async with opened(nats_server.url, nats={"stream": {"name": "other", "subjects": ["shop.orders"]}}) as step:
-        with pytest.raises(EndpointDown, match="stream other cannot be made: subjects overlap"):
+        with pytest.raises(EndpointDown, match="stream other cannot be created: subjects overlap"):
             await step.process(make_events(1))
 
 
@@ -118,7 +118,7 @@ async def test_only_the_events_that_no_stream_takes_fail(nats_server: NatsServer
         with pytest.raises(BatchError) as caught:
             await step.process(make_events(3))
     assert {index: type(error) for index, error in caught.value.errors.items()} == {1: Ambiguous}
-    assert "no stream at present that takes the subject t.1; make one" in str(caught.value.errors[1])
+    assert "no stream with the subject t.1; create one" in str(caught.value.errors[1])
     assert [number(message.data) for message in await read(nats_server, "taken")] == [0, 2]
 
 
@@ -342,7 +342,7 @@ async def test_several_hosts_are_tried_in_turn(nats_server: NatsServer) -> None:
 
 async def test_a_check_looks_for_the_stream(nats_server: NatsServer) -> None:
     async with opened(nats_server.url, target="shop.orders") as step:
-        with pytest.raises(Refused, match=r"no stream that takes the subject shop.orders; make one"):
+        with pytest.raises(Refused, match=r"no stream with the subject shop.orders; create one"):
             await step.check()
         await made(nats_server)
         assert await step.check() == f"nats at 127.0.0.1:{nats_server.port} answers"
@@ -387,8 +387,8 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch, mo
         ({"nats": {"stream": {"name": "a", "subjects": []}}}, r"stream\.subjects"),
         ({"nats": {"credentials": "none.creds"}}, r"there is no file .*none.creds"),
         ({"redis": {}}, "its own section is nats"),
-        ({"headers": {"odd ☃": "x"}}, "NATS has no header"),
-        ({"headers": {"": "x"}}, "NATS has no header"),
+        ({"headers": {"odd ☃": "x"}}, "NATS cannot have a header"),
+        ({"headers": {"": "x"}}, "NATS cannot have a header"),
     ],
 )
 def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:

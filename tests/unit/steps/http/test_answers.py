@@ -40,7 +40,7 @@ def test_what_is_no_status_is_told(status: Any) -> None:
 
 
 def test_a_status_can_mean_one_thing_only() -> None:
-    with pytest.raises(ValueError, match="404 stands under down and under refused"):
+    with pytest.raises(ValueError, match="404 is listed under down and under refused"):
         Answers.model_validate({"down": [404], "refused": ["404"]})
 
 

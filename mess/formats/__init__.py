@@ -1,1 +1,1 @@
-"""What a body looks like: BSON as JSON, envelopes, templates and paths. Start reading at `envelope`."""
+"""The representation of bodies: BSON as JSON, envelopes, templates and paths. Start reading at `envelope`."""

@@ -1,4 +1,4 @@
-"""What is known of an event's body before any event flows: which fields it can have."""
+"""Static knowledge about an event's body: which fields it can have, before any event flows."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from mess.formats.paths import Path
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a value can be: an object with these `fields` and no others, or, with None, anything.
+    """The possible values of something: an object with exactly these `fields`, or anything if None.
 
-    `origin` is the path in the change event that the value comes from, None when it comes from nowhere there.
+    `origin` is the path in the change event that the value comes from, or None if it does not come from there.
     """
 
     fields: Mapping[str, Shape] | None = None
     origin: Path | None = None
 
     def find(self, path: Path) -> Shape | Unknown:
-        """The shape of what lies at a path; Unknown when nothing ever can."""
+        """The shape at a path; Unknown if nothing can ever be there."""
         at = self
         for index, part in enumerate(path):
             if at.fields is None:
@@ -31,7 +31,7 @@ class Shape:
         return at
 
     def put(self, path: Path, value: Shape) -> Shape:
-        """The shape with a value set at a path, as `mess.formats.paths.put` does."""
+        """The shape after setting a value at a path, as `mess.formats.paths.put` does."""
         first, *rest = path
         if self.fields is None:
             return self
@@ -39,7 +39,7 @@ class Shape:
         return Shape({**self.fields, first: inner})
 
     def remove(self, path: Path) -> Shape:
-        """The shape without what lies at a path."""
+        """The shape after removing a path."""
         first, *rest = path
         if self.fields is None or first not in self.fields:
             return self
@@ -49,7 +49,7 @@ class Shape:
 
 
 class Unknown(NamedTuple):
-    """`name` is no field of what lies at the path `within`; `known` are its fields."""
+    """`name` is not a field of the object at the path `within`; `known` are that object's fields."""
 
     within: Path
     name: str
@@ -57,9 +57,9 @@ class Unknown(NamedTuple):
 
 
 ANYTHING = Shape()
-"""A value of which nothing is known."""
+"""A value about which nothing is known."""
 EMPTY = Shape({})
-"""A value in which nothing lies."""
+"""An empty object."""
 
 
 def _change(path: Path, fields: Iterable[str] | None) -> Shape:
@@ -68,7 +68,7 @@ def _change(path: Path, fields: Iterable[str] | None) -> Shape:
     return Shape({name: Shape(None, (*path, name)) for name in fields}, path)
 
 
-# https://www.mongodb.com/docs/manual/reference/change-events/ with those of newer servers.
+# https://www.mongodb.com/docs/manual/reference/change-events/, including fields of newer servers.
 _FIELDS: dict[str, tuple[str, ...] | None] = {
     "_id": None,
     "operationType": (),
@@ -90,4 +90,4 @@ _FIELDS: dict[str, tuple[str, ...] | None] = {
     "fromMigrate": (),
 }
 CHANGE = Shape({name: _change((name,), fields) for name, fields in _FIELDS.items()}, ())
-"""A change event."""
+"""The shape of a change event."""

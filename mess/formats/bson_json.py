@@ -1,10 +1,10 @@
-"""BSON values to JSON and back to plain containers.
+"""Converts BSON values to JSON, and copies containers.
 
-`plain` is what a reader of the Node.js tool's webhooks expects: ObjectId as hex, dates as ISO 8601 with milliseconds
-and Z, binary as base64, 64-bit integers as numbers, all as `JSON.stringify` gives them; decimals as strings. The
-types that are rare in documents are described in docs/formats.md.
+`plain` is what readers of the Node.js tool's webhooks expect: ObjectId as hex, dates as ISO 8601 with milliseconds and
+Z, binary as base64, and 64-bit integers as numbers, all as in `JSON.stringify`; decimals as strings. docs/formats.md
+describes the rarer types.
 
-`relaxed` and `canonical` are MongoDB Extended JSON v2, written by PyMongo's own `bson.json_util`.
+`relaxed` and `canonical` are MongoDB Extended JSON v2, written by PyMongo's `bson.json_util`.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _GREGORIAN_CYCLE_MS = 146_097 * 86_400_000  # the calendar repeats every 400 yea
 def _iso(value: datetime) -> str:
     if value.tzinfo is not None:
         value = value.astimezone(timezone.utc).replace(tzinfo=None)
-    return value.isoformat("T", "milliseconds") + "Z"  # by position: a fifth faster than by name
+    return value.isoformat("T", "milliseconds") + "Z"  # positional arguments are a fifth faster than keywords
 
 
 def _iso_ms(value: DatetimeMS) -> str:
-    """A date that Python's datetime cannot hold, with JavaScript's signed six-digit year."""
+    """A date outside the range of Python's datetime, with JavaScript's signed six-digit year."""
     cycles, rest = divmod(int(value), _GREGORIAN_CYCLE_MS)
     near = datetime(1970, 1, 1) + timedelta(milliseconds=rest)
     year = near.year + 400 * cycles
@@ -43,7 +43,7 @@ def _iso_ms(value: DatetimeMS) -> str:
 
 
 def regex_parts(value: Regex[Any]) -> tuple[str, str]:
-    """A regular expression's pattern and its options, in MongoDB's letters and their order."""
+    """A regular expression's pattern and its options, as MongoDB's letters in MongoDB's order."""
     pattern = value.pattern if isinstance(value.pattern, str) else value.pattern.decode("utf-8", "replace")
     return pattern, "".join([letter for flag, letter in _REGEX_FLAGS.items() if value.flags & flag])
 
@@ -68,7 +68,7 @@ _BASES: dict[type, Callable[[Any], Any]] = {
 
 
 def _subclass(value: Any) -> Any:
-    """A value whose class derives from one that JSON knows, as that class; TypeError for all else."""
+    """Convert an instance of a subclass to the base class that JSON supports. Raises TypeError for all other values."""
     for base, convert in _BASES.items():
         if isinstance(value, base):
             return convert(value)
@@ -106,14 +106,14 @@ def plain(value: Any) -> bytes:
     return orjson.dumps(value, default=_plain, option=_PLAIN_OPTIONS)
 
 
-# A Python UUID can only come from a user's function; MongoDB's are Binary.
+# A Python UUID can only come from a user's function; MongoDB's UUIDs are Binary.
 _UUID = {"uuid_representation": UuidRepresentation.STANDARD}
 _RELAXED = json_util.RELAXED_JSON_OPTIONS.with_options(**_UUID)
 _CANONICAL = json_util.CANONICAL_JSON_OPTIONS.with_options(**_UUID)
 
 
 def relaxed(value: Any) -> bytes:
-    """`value` as relaxed Extended JSON; dates without a time zone are taken to be UTC.
+    """`value` as relaxed Extended JSON. Dates without a time zone are taken as UTC.
 
     Raises TypeError or ValueError for a value that is neither BSON's nor JSON's.
     """
@@ -121,7 +121,7 @@ def relaxed(value: Any) -> bytes:
 
 
 def canonical(value: Any) -> bytes:
-    """`value` as canonical Extended JSON; the same otherwise as `relaxed`."""
+    """`value` as canonical Extended JSON; otherwise like `relaxed`."""
     return _extended(value, _CANONICAL)
 
 
@@ -130,7 +130,7 @@ def _extended(value: Any, options: json_util.JSONOptions) -> bytes:
 
 
 def copy(value: Any) -> Any:
-    """`value` with every dict and list in it made anew; what they hold is shared (BSON values are immutable)."""
+    """Copy every dict and list in `value`. Other values are shared, since BSON values are immutable."""
     if isinstance(value, dict):
         return {key: copy(item) if isinstance(item, (dict, list)) else item for key, item in value.items()}
     if isinstance(value, list):

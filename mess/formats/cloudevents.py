@@ -1,4 +1,4 @@
-"""CloudEvents 1.0.2 in structured mode: an event's context and its body in one JSON object."""
+"""CloudEvents 1.0.2 in structured mode: an event's attributes and its body in one JSON object."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
 
 
 def encoder(write: Callable[[Any], bytes], source: str, type_prefix: str) -> Callable[[Event], bytes]:
-    """What writes an event as a CloudEvent, its body by `write`.
+    """Return a function that encodes an event as a CloudEvent, with its body encoded by `write`.
 
-    `source` is a URI reference, in which `{db}` and `{collection}` stand for the event's; `type_prefix` goes before
+    `source` is a URI reference in which `{db}` and `{collection}` stand for the event's; `type_prefix` is put before
     `mongodb.insert`.
     """
     prefix = f"{type_prefix.rstrip('.')}.mongodb." if type_prefix else "mongodb."
@@ -51,18 +51,18 @@ def encoder(write: Callable[[Any], bytes], source: str, type_prefix: str) -> Cal
 
 
 def join(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
-    """Several CloudEvents as one batch: a JSON array, and the batch's id, the same for the same members in the same
-    order."""
+    """Join CloudEvents into one batch, a JSON array. Returns the batch's id, which depends only on the members and
+    their order, and its body."""
     return hashed_id("\n".join(ids)), b"[%b]" % b",".join(bodies)
 
 
 def _subject(event: Event) -> str:
-    """The document's `_id` as text; empty for an event of no document."""
+    """The document's `_id` as text; empty for an event that concerns no document."""
     return "" if event.key is None else written(event.key.get("_id"))
 
 
 def _time(event: Event) -> str:
-    """When the change was made, by MongoDB's clock; empty where that is not known."""
+    """The time of the change by MongoDB's clock; empty if unknown."""
     moment = event.change.get("wallTime")
     if not isinstance(moment, datetime):
         logical = event.change.get("clusterTime")

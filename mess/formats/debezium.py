@@ -1,5 +1,5 @@
-"""Events as Debezium's connector for MongoDB writes them, without schemas (`schemas.enable: false`), so that what reads
-its topics reads ours."""
+"""Events in the format of Debezium's MongoDB connector, without schemas (`schemas.enable: false`), so that its
+consumers can read them."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from mess.event import Encoder, Event
 from mess.formats.java_json import milliseconds, relaxed, relaxed_spaced, strict
 
 VERSION = "3.6.1.Final"
-"""The version of Debezium whose form this is."""
+"""The version of Debezium whose format this is."""
 
 _OPERATIONS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
 
 
 def carries(event: Event) -> bool:
-    """Whether Debezium has a form for the event: it has none for those of whole collections and databases."""
+    """Whether Debezium has a format for the event; it has none for events of whole collections and databases."""
     return event.operation in _OPERATIONS
 
 
 def key(event: Event) -> str | None:
-    """The key of the event's record, `{"id": …}` with the document's `_id` as Extended JSON; None for no document."""
+    """The key of the event's record: `{"id": …}` with the document's `_id` as Extended JSON. None without a
+    document."""
     if event.key is None:
         return None
     return orjson.dumps({"id": relaxed(event.key.get("_id"))}).decode()
 
 
 def encoder(name: str) -> Encoder:
-    """What writes an event that Debezium has a form for; `name` is the source's, Debezium's `topic.prefix`.
+    """Return a function that encodes events for which Debezium has a format; `name` is Debezium's `topic.prefix`.
 
-    Documents and what was updated are taken from the body, all else from the change itself. Raises ValueError for a
-    body that a step has made anew, which says nothing of either.
+    Documents and updated fields are taken from the body, everything else from the change event. The encoder raises
+    ValueError for a new body built by a step, which contains neither.
     """
 
     def encode(event: Event) -> bytes:
         body = event.body
         if "operationType" not in body:
-            raise ValueError("format: debezium needs a change event, and a step before has made another body")
+            raise ValueError("format: debezium needs a change event, but an earlier step has replaced the body")
         return orjson.dumps(
             {
                 "before": _document(body.get("fullDocumentBeforeChange")),
@@ -98,7 +99,7 @@ def _source(event: Event, name: str) -> dict[str, Any]:
 
 
 def _finer(milliseconds: int | None, parts: int) -> int | None:
-    """A time in so many parts of a millisecond; None for one that 64 bits do not hold."""
+    """A time in units of which `parts` make a millisecond; None if it does not fit into 64 bits."""
     if milliseconds is None or not -(2**63) <= milliseconds * parts < 2**63:
         return None
     return milliseconds * parts

@@ -1,4 +1,4 @@
-"""What a sink's body looks like, and the options by which users choose it."""
+"""The form of a sink's messages, and the options that select it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mess.formats.template import document_key
 from mess.ids import hashed_id
 
 Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
-"""Makes one body of several events' ids and bodies; returns the batch's id and its body."""
+"""Joins the ids and bodies of several events; returns the batch's id and body."""
 
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """How events become bodies.
+    """Turns events into message bodies.
 
-    `encode` writes one event, `join` several into one body. The two media types are of what they give. `key` is what a
-    broker is to partition by, None for an event of no document. `carries` tells which events there is a body for; None
-    where there is one for each.
+    `encode` encodes one event; `join` combines several bodies into one. The two media types belong to their results.
+    `key` is what a broker partitions by, None for an event that concerns no document. `carries` returns whether an
+    event has a body in this format; None if every event has.
     """
 
     encode: Encoder
@@ -39,8 +39,8 @@ class Envelope:
 def _source(value: str) -> str:
     text = value.replace("{db}", "").replace("{collection}", "")
     if re.search(r"\{[^{}]*\}", text):
-        raise ValueError("only {db} and {collection} stand for values here; take other placeholders out")
-    # The characters of a URI reference (RFC 3986, 2).
+        raise ValueError("only {db} and {collection} are allowed here; remove other placeholders")
+    # The characters allowed in a URI reference (RFC 3986, 2).
     if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
         raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")
     return value
@@ -48,24 +48,24 @@ def _source(value: str) -> str:
 
 def _type_prefix(value: str) -> str:
     if not re.fullmatch(r"[\w.-]*", value, re.ASCII):
-        raise ValueError("must hold only letters, digits and . _ -, as in com.example")
+        raise ValueError("must contain only letters, digits and . _ -, as in com.example")
     return value
 
 
 class CloudEvents(BaseModel):
-    """What CloudEvents say of where they come from."""
+    """CloudEvents source and type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     source: Annotated[str, AfterValidator(_source)] = "/mongodb/{db}/{collection}"
     """The attribute `source`, a URI reference; `{db}` and `{collection}` stand for the event's, percent-encoded."""
     type_prefix: Annotated[str, AfterValidator(_type_prefix)] = ""
-    """What the attribute `type` begins with, often a domain of yours in reverse: `com.example` makes `mongodb.insert`
+    """A prefix for the attribute `type`, often your domain in reverse: `com.example` turns `mongodb.insert` into
     `com.example.mongodb.insert`."""
 
 
 class Debezium(BaseModel):
-    """What Debezium's events say of where they come from."""
+    """Debezium source."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
@@ -74,39 +74,39 @@ class Debezium(BaseModel):
 
 
 class Format(BaseModel):
-    """The options that choose what a sink sends; a base of the sinks' options."""
+    """The options that select what a sink sends; a base class of the sinks' options."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     format: Literal["event", "cloudevents", "debezium"] = "event"
-    """What a body holds: `event` is the event's body as the steps before have left it, `cloudevents` that body as the
-    data of a CloudEvent (1.0, structured), `debezium` what Debezium's connector for MongoDB writes."""
+    """The content of a message: `event` is the event's body as left by the previous steps, `cloudevents` is that body
+    as the data of a CloudEvent (1.0, structured), `debezium` is what Debezium's MongoDB connector writes."""
     json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
     """How BSON is written: `plain` as receivers in any language expect it, `relaxed` and `canonical` as MongoDB
-    Extended JSON v2, from which the types can be told again."""
+    Extended JSON v2, which preserves the types."""
     cloudevents: CloudEvents | None = None
-    """What CloudEvents say of where they come from."""
+    """CloudEvents source and type."""
 
     debezium: Debezium | None = None
-    """What Debezium's events say of where they come from."""
+    """Debezium source."""
 
     @field_validator("json_")
     @classmethod
     def _not_for_debezium(cls, value: str, info: ValidationInfo) -> str:
         if info.data.get("format") == "debezium":
-            raise ValueError("format: debezium has an Extended JSON of its own; leave this out")
+            raise ValueError("format: debezium has its own Extended JSON; remove this option")
         return value
 
     @field_validator("cloudevents", "debezium")
     @classmethod
     def _only_for_its_format(cls, value: BaseModel | None, info: ValidationInfo) -> BaseModel | None:
         if value is not None and info.data.get("format") not in (info.field_name, None):
-            raise ValueError(f"is of no use without format: {info.field_name}; add that, or leave this out")
+            raise ValueError(f"has no effect without format: {info.field_name}; set that, or remove this")
         return value
 
     def envelope(self, relay: str) -> Envelope:
-        """The envelope that the options ask for, in the relay of that name; the same object for the same options, so
-        that an event that goes to several sinks is written once."""
+        """The envelope for these options, in the relay with this name. Equal options give the same object, so that an
+        event that goes to several sinks is encoded once."""
         if self.format == "cloudevents":
             return _cloudevents(self.json_, self.cloudevents or CloudEvents())
         if self.format == "debezium":
@@ -120,9 +120,10 @@ def event(event: Event) -> bytes:
 
 
 def batch(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
-    """Several events as one JSON body, `{"id": …, "events": [{"id": …, "body": …}, …]}`, and its id.
+    """Join events into one JSON body, `{"id": …, "events": [{"id": …, "body": …}, …]}`. Returns the batch's id and the
+    body.
 
-    A batch's id is the same for the same members in the same order.
+    The id depends only on the members and their order.
     """
     identity = hashed_id("\n".join(ids))
     members = b",".join([b'{"id":"%b","body":%b}' % pair for pair in zip(map(str.encode, ids), bodies, strict=True)])

@@ -1,7 +1,7 @@
-"""Extended JSON letter by letter as MongoDB's Java driver writes it, in the three manners that Debezium mixes.
+"""Extended JSON exactly as MongoDB's Java driver writes it, in the three variants that Debezium mixes.
 
-`strict` is the driver's old form, by which Debezium writes documents; `relaxed` is Extended JSON v2, by which it writes
-keys; `relaxed_spaced`, the same with a space behind each comma, is what its updated fields are in.
+`strict` is the driver's old form, used for documents. `relaxed` is Extended JSON v2, used for keys. `relaxed_spaced` is
+the same with a space after each comma, used for updated fields.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from bson.code import Code
 from mess.formats import bson_json
 
 Write = Callable[[Any], str]
-"""Writes a value of BSON. Raises TypeError for one that is neither BSON's nor JSON's."""
+"""Writes a BSON value. Raises TypeError for one that is neither BSON's nor JSON's."""
 
 _EPOCH = datetime(1970, 1, 1)
 _MILLISECOND = timedelta(milliseconds=1)
 _YEAR_10000 = 253_402_300_800_000  # milliseconds
 _INT32 = range(-(2**31), 2**31)
-# By Unicode's categories, which are Java's.
+# By Unicode categories, as in Java.
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Lm", "Mn", "Mc", "Me"})
 
 
 class _Escapes(dict[int, str]):
-    """What stands for a character in a text, by its code; worked out when it is first met."""
+    """Escape sequences by character code, computed when first needed."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -63,7 +63,7 @@ def _name(key: str) -> str:
 
 
 def _finite(value: float) -> str:
-    """A number as Java's Double.toString writes it."""
+    """A finite number in the form of Java's Double.toString."""
     if 1e-3 <= abs(value) < 1e7 or not value:
         return repr(value)
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
@@ -72,12 +72,12 @@ def _finite(value: float) -> str:
 
 
 def _beyond(value: float) -> str:
-    """NaN or an infinity, by Java's names."""
+    """NaN or an infinity, by its Java name."""
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def _strict_double(value: float) -> str:
-    if 1e-3 <= value < 1e7:  # nearly all numbers are
+    if 1e-3 <= value < 1e7:  # the usual case
         return repr(value)
     return _finite(value) if math.isfinite(value) else _beyond(value)
 
@@ -87,7 +87,7 @@ def _relaxed_double(value: float) -> str:
 
 
 def milliseconds(value: datetime) -> int:
-    """Since 1970, by UTC, which a date without a time zone is taken to be."""
+    """Milliseconds since 1970. A date without a time zone is taken as UTC."""
     if value.tzinfo is not None:
         value = value.astimezone(timezone.utc).replace(tzinfo=None)
     return (value - _EPOCH) // _MILLISECOND
@@ -132,7 +132,7 @@ def _relaxed_regex(value: Regex[Any]) -> dict[str, Any]:
 
 
 class _Forms(dict[type, Write]):
-    """How a value of each type is written; what holds for a derived class is worked out when one is first met."""
+    """The writer for each type. For a derived class, it is determined when first needed."""
 
     def __missing__(self, kind: type) -> Write:
         for base, known in (
@@ -151,8 +151,8 @@ class _Forms(dict[type, Write]):
 
 
 def _writer(comma: str, as_text: Mapping[type, Write], as_document: Mapping[type, Callable[[Any], Any]]) -> Write:
-    """What writes `comma` between parts, the types of `as_text` and `as_document` as those say, and all others in the
-    form that all manners share."""
+    """Return a writer that puts `comma` between parts. It writes the types in `as_text` and `as_document` with their
+    functions, and all others in the form common to all variants."""
 
     def write(value: Any) -> str:
         return forms[value.__class__](value)
@@ -187,7 +187,7 @@ def _writer(comma: str, as_text: Mapping[type, Write], as_document: Mapping[type
 
 
 def _uuid(write: Callable[[Binary], Any]) -> Callable[[uuid.UUID], Any]:
-    return lambda value: write(Binary(value.bytes, UUID_SUBTYPE))  # from a user's function; MongoDB's are Binary
+    return lambda value: write(Binary(value.bytes, UUID_SUBTYPE))  # from a user's function; MongoDB's UUIDs are Binary
 
 
 _STRICT_TEXT: dict[type, Write] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 MISSING: Final = object()
-"""What `get` gives where a path leads nowhere; None is a value."""
+"""Returned by `get` if a path does not exist; None is a value."""
 
 Path = tuple[str, ...]
 
@@ -18,12 +18,12 @@ def parse_path(text: str) -> Path:
     """
     parts = tuple(text.split("."))
     if not all(parts):
-        raise ValueError(f"{text!r} is not a path; write keys and array indexes with dots between, as in items.0.sku")
+        raise ValueError(f"{text!r} is not a path; write keys and array indexes separated by dots, as in items.0.sku")
     return parts
 
 
 def get(value: Any, path: Path) -> Any:
-    """What lies at a path: a number is an array's index where there is an array. MISSING when there is nothing."""
+    """The value at a path, or MISSING. In an array, a number is an index."""
     for part in path:
         if isinstance(value, Mapping):
             if part not in value:
@@ -37,7 +37,7 @@ def get(value: Any, path: Path) -> Any:
 
 
 def put(target: dict[str, Any], path: Path, value: Any) -> None:
-    """Set what lies at a path, making the objects on the way; whatever else stands there gives way."""
+    """Set the value at a path, creating objects on the way and replacing anything else."""
     for part in path[:-1]:
         inner = target.get(part)
         if not isinstance(inner, dict):
@@ -47,7 +47,7 @@ def put(target: dict[str, Any], path: Path, value: Any) -> None:
 
 
 def remove(target: Any, path: Path) -> None:
-    """Take out what lies at a path, if anything does; an array's element leaves its array."""
+    """Remove the value at a path, if there is one; an array element is deleted from its array."""
     holder = get(target, path[:-1])
     last = path[-1]
     if isinstance(holder, dict):
@@ -57,5 +57,5 @@ def remove(target: Any, path: Path) -> None:
 
 
 def _within(part: str, array: list[Any]) -> bool:
-    # `isdigit` holds for ², which is no number, and Python refuses to read one of thousands of digits.
+    # `isdigit` also accepts ², which is not a number, and Python refuses to parse thousands of digits.
     return part.isdecimal() and len(part) < 10 and int(part) < len(array)

@@ -1,4 +1,4 @@
-"""Texts with placeholders for an event's values: `order {documentKey._id}`, `{db}.{collection}`."""
+"""Texts with placeholders for values of an event: `order {documentKey._id}`, `{db}.{collection}`."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mess.formats import bson_json
 from mess.formats.paths import MISSING, get, parse_path
 
 Read = Callable[[Event], Any]
-"""Gives a value of an event."""
+"""Reads a value of an event."""
 
 WHOLE_DATABASE: Final = "_database"
-"""What `{collection}` stands for where a text is required and the event has no collection (`dropDatabase`)."""
+"""The value of `{collection}` in required texts if the event has no collection (`dropDatabase`)."""
 
 OWN: Final[dict[str, Callable[[Event], str]]] = {
     "$id": lambda event: event.id,
@@ -28,13 +28,13 @@ OWN: Final[dict[str, Callable[[Event], str]]] = {
     "operation": lambda event: event.operation,
 }
 """The placeholders that do not depend on the body."""
-# What is written as Python writes it; a shortcut for the most frequent types.
+# Types that are written as Python writes them; a shortcut for the most frequent ones.
 _STRAIGHT = frozenset({str, int, Int64, ObjectId})
 _INNER = re.compile(r"((?:[^|]|\|\|)*)(?:\|(.*))?", re.DOTALL)
 
 
 class Placeholder(NamedTuple):
-    """`{name}` or `{name|default}`: one of `OWN`, or a path in the body; `default` is None where there is none."""
+    """`{name}` or `{name|default}`: one of `OWN`, or a path in the body. `default` is None if there is none."""
 
     name: str
     default: str | None = None
@@ -46,37 +46,34 @@ class Placeholder(NamedTuple):
 class Template:
     """A text in which `{…}` stands for a value of the event.
 
-    `{db}`, `{collection}`, `{operation}` and `{$id}` are the event's own, whatever its body has become; any other name
-    is a path in the body (`{fullDocument.customer.name}`). `{name|default}` gives the default where the value is
-    missing, null or an empty text. The first `|` ends the name, and `||` stands for one in a name; a default holds no
-    braces. Outside placeholders, `{{` and `}}` stand for braces. Values are written as in plain JSON, texts without
-    quotes.
+    `{db}`, `{collection}`, `{operation}` and `{$id}` are the event's own, regardless of its body. Any other name is a
+    path in the body (`{fullDocument.customer.name}`). `{name|default}` uses the default if the value is missing, null
+    or an empty text. The first `|` ends the name, and `||` is a literal `|` in a name; a default cannot contain braces.
+    Outside placeholders, `{{` and `}}` are literal braces. Values are written as in plain JSON, texts without quotes.
 
-    A value that is missing, null or empty and has no default is written as nothing; with `required` (the option's
-    name) the event is refused instead, and `{collection}` is `WHOLE_DATABASE` for an event of a whole database.
+    A value that is missing, null or empty and has no default becomes an empty text. With `required` (the option's
+    name), the event is refused instead, and `{collection}` is `WHOLE_DATABASE` for an event of a whole database.
 
-    `texts` holds the constant parts, one more than there are `placeholders`. Raises ValueError for a text that is no
-    template.
+    `texts` holds the constant parts, one more than there are `placeholders`. Raises ValueError for an invalid template.
     """
 
     def __init__(self, text: str, *, required: str | None = None) -> None:
         self.text = text
         self.texts, self.placeholders = _parse(text)
         self.constant = not self.placeholders
-        """Whether it gives the same text for every event."""
+        """Whether the text is the same for every event."""
         self._reads = [_text_of(placeholder, required) for placeholder in self.placeholders]
         self._form = "%s".join(part.replace("%", "%%") for part in self.texts)
 
     def __call__(self, event: Event) -> str:
         """The text for an event.
 
-        Raises TypeError where the body holds at such a place what no JSON can hold, and Refused where a required value
-        is not there.
+        Raises TypeError if a value cannot be represented in JSON, and Refused if a required value is missing.
         """
         return self._form % tuple([read(event) for read in self._reads])
 
     def values(self, event: Event) -> list[str]:
-        """The placeholders' texts for an event. Raises what `__call__` raises."""
+        """The placeholders' texts for an event. Raises the same errors as `__call__`."""
         return [read(event) for read in self._reads]
 
 
@@ -91,9 +88,9 @@ def _path(text: str) -> str:
 
 
 TemplateText = Annotated[str, AfterValidator(_checked)]
-"""An option whose text is a template."""
+"""A template option."""
 PathText = Annotated[str, AfterValidator(_path)]
-"""An option whose text is a path in the body."""
+"""An option that is a path in the body."""
 
 
 def _parse(text: str) -> tuple[tuple[str, ...], tuple[Placeholder, ...]]:
@@ -114,9 +111,7 @@ def _parse(text: str) -> tuple[tuple[str, ...], tuple[Placeholder, ...]]:
             end = text.find("}", at)
             inner = text[at + 1 : end]
             if character == "}" or end < 0 or "{" in inner:
-                raise ValueError(
-                    f"{text!r} has a brace without its other half; write {{{{ and }}}} for braces themselves"
-                )
+                raise ValueError(f"{text!r} has an unmatched brace; write {{{{ and }}}} for literal braces")
             placeholders.append(_placeholder(inner))
             texts.append("".join(part))
             part = []
@@ -126,7 +121,7 @@ def _parse(text: str) -> tuple[tuple[str, ...], tuple[Placeholder, ...]]:
 
 def _placeholder(inner: str) -> Placeholder:
     found = _INNER.fullmatch(inner)
-    assert found is not None  # it matches every text
+    assert found is not None  # the pattern matches every text
     name = found[1].replace("||", "|")
     if name not in OWN:
         parse_path(name)
@@ -134,7 +129,7 @@ def _placeholder(inner: str) -> Placeholder:
 
 
 def _text_of(placeholder: Placeholder, required: str | None) -> Callable[[Event], str]:
-    """What gives a placeholder's text."""
+    """Return a function that gives a placeholder's text."""
     name, default = placeholder
     if required is not None and name == "collection" and default is None:
         default = WHOLE_DATABASE
@@ -162,9 +157,10 @@ def _text_of(placeholder: Placeholder, required: str | None) -> Callable[[Event]
 
 
 def reader(text: str, default: Any = MISSING) -> Read:
-    """What reads a path in an event's body, `default` where it leads nowhere; `$id` stands for the event's id.
+    """Return a function that reads a path in an event's body, or `default` if it does not exist; `$id` is the event's
+    id.
 
-    Raises ValueError for a text that is no path.
+    Raises ValueError for an invalid path.
     """
     if text == "$id":
         return OWN["$id"]
@@ -173,7 +169,7 @@ def reader(text: str, default: Any = MISSING) -> Read:
         first = path[0]
         return lambda event: event.body.get(first, default)
     if len(path) == 2:
-        # By far the most frequent shape (fullDocument.x, documentKey._id), and this is the hot path.
+        # By far the most frequent shape (fullDocument.x, documentKey._id), and on the hot path.
         first, second = path
 
         def read(event: Event) -> Any:
@@ -193,7 +189,7 @@ def reader(text: str, default: Any = MISSING) -> Read:
 
 
 def written(value: Any) -> str:
-    """A value as a template writes it. Raises TypeError for one that no JSON can hold."""
+    """A value as a template writes it. Raises TypeError if it cannot be represented in JSON."""
     if value.__class__ in _STRAIGHT:
         return str(value)
     if value is None or value is MISSING:
@@ -201,11 +197,11 @@ def written(value: Any) -> str:
     data = bson_json.plain(value)
     if data[:1] == b'"':
         return str(orjson.loads(data))
-    return "" if data == b"null" else data.decode()  # null is what JSON has for NaN and infinity
+    return "" if data == b"null" else data.decode()  # JSON writes NaN and infinity as null
 
 
 def document_key(event: Event) -> str | None:
-    """The document's `_id` as a template writes it; None for an event of no document."""
+    """The document's `_id` as a template writes it; None for an event that concerns no document."""
     if event.key is None:
         return None
     value = event.key.get("_id")

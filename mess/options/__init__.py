@@ -1,1 +1,1 @@
-"""What the options of many components share: durations and sizes, TLS, secrets, backoff. Start reading at `values`."""
+"""Options shared by many components: durations and sizes, TLS, secrets, backoff. Start reading at `values`."""

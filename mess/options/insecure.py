@@ -1,4 +1,4 @@
-"""What weakens the security of a connection: texts that steps and the config's checks share."""
+"""Warnings about insecure connections, shared by steps and the config's checks."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 UNVERIFIED = (
-    "the certificate of the other side is not checked, so anyone on the way can read and change what is sent; name the "
+    "the other side's certificate is not verified, so anyone on the network path can read and change what is sent; "
+    "name the "
     "authority to trust instead"
 )
-"""What to say where TLS goes without verification."""
+"""The warning for TLS without verification."""
 
 _UNVERIFIED_PARAMETERS = {
     "tlsinsecure": ("true",),
@@ -22,15 +23,15 @@ _UNVERIFIED_PARAMETERS = {
 
 
 def plain_http(url: str, what: str) -> str | None:
-    """What to say of `what` that is sent to a url; None where it is encrypted, or stays on this machine."""
+    """The warning for sending `what` to a url; None if the connection is encrypted or stays on this machine."""
     parts = urlsplit(url)
     if parts.scheme != "http" or is_loopback(parts.hostname or ""):
         return None
-    return f"{what} sent over plain http, where anyone on the way can read them; use https"
+    return f"{what} sent over plain http, where anyone on the network path can read them; use https"
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine itself."""
+    """Whether a host is this machine."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -40,13 +41,13 @@ def is_loopback(host: str) -> bool:
 
 
 def unverified(url: str) -> Iterator[str]:
-    """The parameters of a url, MongoDB's or a broker's, that turn the verification of certificates off."""
+    """The parameters of a MongoDB or broker url that turn certificate verification off."""
     for name, value in parse_qsl(url.partition("?")[2]):
         if value.lower() in _UNVERIFIED_PARAMETERS.get(name.lower(), ()):
             yield name
 
 
 def hold_credentials(headers: Mapping[str, str]) -> bool:
-    """Whether a header among these is named like those that carry credentials."""
+    """Whether any of these headers is named like one that carries credentials."""
     words = ("auth", "token", "secret", "api-key", "apikey", "cookie", "password", "credential")
     return any(word in name.lower() for name in headers for word in words)

@@ -1,5 +1,4 @@
-"""The options of MongoDB's connection strings, which its driver passes over with a warning when it does not accept
-them."""
+"""Options of MongoDB connection strings. The driver ignores those that it does not accept, with a warning."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from mess.options.secret import names_a_secret
 
-# https://www.mongodb.com/docs/manual/reference/connection-string-options/, as far as the driver knows them.
+# https://www.mongodb.com/docs/manual/reference/connection-string-options/, as far as the driver supports them.
 KNOWN = (  # noqa: SIM905 - a hundred lines otherwise, here and below
     "appName authMechanism authMechanismProperties authSource compressors connectTimeoutMS directConnection "
     "heartbeatFrequencyMS journal loadBalanced localThresholdMS maxConnecting maxIdleTimeMS maxPoolSize "
@@ -20,7 +19,7 @@ KNOWN = (  # noqa: SIM905 - a hundred lines otherwise, here and below
     "tlsCertificateKeyFilePassword tlsCRLFile tlsDisableOCSPEndpointCheck tlsInsecure uuidRepresentation w "
     "waitQueueTimeoutMS wtimeoutMS zlibCompressionLevel"
 ).split()
-# Those of other drivers, with which a url may be shared.
+# Options of other drivers, which may use the same url.
 _ELSEWHERE = frozenset(
     (  # noqa: SIM905
         "autoreconnect connecttimeout family forceserverobjectid fsync gssapiservicename guids heartbeatfrequency "
@@ -39,8 +38,8 @@ _LOOKED_AT = 100
 class Refusal(NamedTuple):
     """An option that the driver does not accept.
 
-    `reason` is the driver's, without a secret that the value holds. It is empty where the driver does not know the
-    option; `is_foreign` says whether another driver does. `is_fatal` says whether the driver refuses the value.
+    `reason` is the driver's, without any secret in the value; it is empty if the driver does not know the option.
+    `is_foreign` is whether another driver knows it. `is_fatal` is whether the driver refuses the value.
     """
 
     name: str
@@ -56,7 +55,7 @@ def refusals(url: str) -> Iterator[Refusal]:
     for option in islice(query.replace(";", "&").split("&"), _LOOKED_AT if query else 0):
         name, equals, value = option.partition("=")
         if not name or not equals:
-            continue  # which the driver reports when it connects
+            continue  # the driver reports it when it connects
         found = _refused(option)
         if found is None:
             continue
@@ -78,7 +77,7 @@ def _refused(option: str) -> tuple[str, bool] | None:
         try:
             split_options(option)
         except OSError:
-            return None  # a file that is not there here, which connecting reports
+            return None  # a missing file, which connecting reports
         except Exception as error:
             return str(error), True
     return (str(caught[0].message), False) if caught else None

@@ -1,7 +1,7 @@
-"""Which options are secret, and what of them no message may hold.
+"""Which options are secret, and which parts of them no message may contain.
 
-An option whose type is pydantic's `SecretStr` is secret as a whole. One that only holds a secret, as a URL does, has
-the type `Annotated[str, Secret(parts)]`, where `parts` gives the secret parts of a value.
+An option of pydantic's type `SecretStr` is secret as a whole. An option that contains a secret, such as a URL, has the
+type `Annotated[str, Secret(parts)]`, where `parts` returns the secret parts of a value.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 SHORTEST = 6
-"""Shorter values are not searched for: they would be found in texts that have nothing to do with them."""
+"""Shorter values are not searched for: they would occur in unrelated texts."""
 LONG = 16
-"""A path's constant segment of so many characters is taken for a secret by itself."""
+"""A constant path segment with at least this many characters is treated as a secret."""
 
 _PLACE = re.compile(r"\{[^{}]*\}")
 _TELLING = ["apikey", "authorization", "cookie", "credential", "passphrase", "passwd", "password", "secret"]
@@ -28,14 +28,15 @@ _SCHEMES = frozenset({"basic", "bearer", "digest", "apikey", "api-key", "token",
 
 
 class Part(NamedTuple):
-    """A text that no message may hold. `own` says whether it is a password or the like, and not only may be one."""
+    """A text that no message may contain. `own` is whether it certainly is a password or the like, rather than
+    possibly."""
 
     text: str
     own: bool = True
 
 
 Parts = Callable[[Any], Iterable[Part]]
-"""Gives the secret parts of a value as the user wrote it, which may be of any type."""
+"""Returns the secret parts of a value as the user wrote it, which may have any type."""
 
 
 def whole(value: Any) -> Iterator[Part]:
@@ -46,13 +47,13 @@ def whole(value: Any) -> Iterator[Part]:
 
 @dataclass(frozen=True)
 class Secret:
-    """Marks an option as secret, or as holding secrets: `Annotated[str, Secret()]`."""
+    """Marks an option as secret, or as containing secrets: `Annotated[str, Secret()]`."""
 
     parts: Parts = whole
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether what has this name is secret by custom: `X-Api-Key`, `Cookie`, `sasl.password`, `access_token`."""
+    """Whether something with this name is usually secret: `X-Api-Key`, `Cookie`, `sasl.password`, `access_token`."""
     name = name.lower()
     if name.endswith(_NOT_TELLING):
         return False
@@ -60,7 +61,8 @@ def names_a_secret(name: str) -> bool:
 
 
 def of_mongodb_url(value: Any) -> Iterator[Part]:
-    """Of MongoDB's connection string: user and password, an AWS session token, and the key file's password."""
+    """The secrets in a MongoDB connection string: user and password, an AWS session token, and the key file's
+    password."""
     if not isinstance(value, str):
         return
     rest = value.partition("://")[2]
@@ -74,7 +76,8 @@ def of_mongodb_url(value: Any) -> Iterator[Part]:
 
 
 def of_broker_url(value: Any) -> Iterator[Part]:
-    """Of a broker's url: user and password, or a token in the user's place, and parameters that are named like one."""
+    """The secrets in a broker's url: user and password, or a token in place of the user, and parameters that are named
+    like secrets."""
     if not isinstance(value, str):
         return
     rest = value.partition("://")[2]
@@ -83,7 +86,7 @@ def of_broker_url(value: Any) -> Iterator[Part]:
 
 
 def of_http_url(value: Any) -> Iterator[Part]:
-    """Of an endpoint's URL, which may be a template: user and password, the path as a whole and its long segments, and
+    """The secrets in an endpoint's URL or URL template: user and password, the whole path and its long segments, and
     the values of all parameters."""
     if not isinstance(value, str):
         return
@@ -106,8 +109,8 @@ def of_http_url(value: Any) -> Iterator[Part]:
 
 
 def of_headers(value: Any) -> Iterator[Part]:
-    """Of headers by name: the values of those that carry credentials (Authorization, Cookie, X-Api-Key and the like),
-    and their parts."""
+    """The secrets in headers, given by name: the values of those that carry credentials (Authorization, Cookie,
+    X-Api-Key and the like), and parts of these values."""
     if isinstance(value, Mapping):
         for name, text in value.items():
             if isinstance(text, str) and names_a_secret(str(name)):
@@ -115,7 +118,7 @@ def of_headers(value: Any) -> Iterator[Part]:
 
 
 def of_credentials(value: str) -> Iterator[Part]:
-    """A header's value, and its parts: what follows the scheme, what a name like `session=` stands before."""
+    """A header's value and its parts: what follows the scheme, and what follows a name like `session=`."""
     first, _, rest = value.partition(" ")
     if first.lower() in _SCHEMES:
         value = rest.strip()
@@ -128,7 +131,7 @@ def of_credentials(value: str) -> Iterator[Part]:
 
 
 def of_basic(value: str) -> Iterator[Part]:
-    """What stands in basic authentication's base64."""
+    """The contents of basic authentication's base64."""
     try:
         yield from _of_user(base64.b64decode(value, validate=True).decode())
     except (binascii.Error, ValueError):
@@ -136,14 +139,14 @@ def of_basic(value: str) -> Iterator[Part]:
 
 
 def of_signing_secret(value: Any) -> Iterator[Part]:
-    """Of a secret of Standard Webhooks: with and without its prefix."""
+    """A Standard Webhooks secret, with and without its prefix."""
     if isinstance(value, str):
         yield Part(value)
         yield Part(value.removeprefix("whsec_"))
 
 
 def of_settings(value: Any) -> Iterator[Part]:
-    """Of settings by name: those that are named like secrets."""
+    """The values of settings whose names suggest a secret."""
     if isinstance(value, Mapping):
         for name, text in value.items():
             if isinstance(text, str) and names_a_secret(str(name)):
@@ -155,14 +158,14 @@ def _authority(rest: str) -> str:
 
 
 def _of_login(rest: str, *, token: bool = False) -> Iterator[Part]:
-    """Of the user and password at the beginning of what follows a url's `://`."""
+    """The user and password at the beginning of what follows `://` in a url."""
     yield from _of_user(_authority(rest).rpartition("@")[0], token=token)
-    # They may hold what should have been escaped: then the last @ is the one behind them.
+    # Both may contain unescaped delimiters, so the last @ is the one that ends them.
     yield from (part._replace(own=False) for part in _of_user(rest.rpartition("@")[0], token=token))
 
 
 def _of_user(info: str, *, token: bool = False) -> Iterator[Part]:
-    """Of `user:password`, as it is and unescaped; of a user alone, where that is a token."""
+    """The parts of `user:password`, escaped and unescaped; of a user alone if it is a token."""
     user, colon, password = info.partition(":")
     if not colon and not token:
         return
@@ -171,5 +174,5 @@ def _of_user(info: str, *, token: bool = False) -> Iterator[Part]:
     if len(secret) < SHORTEST:
         yield Part(info, own=False)
     yield Part(unquote(secret), own=False)
-    # Whoever reads a url in which they are not escaped takes these for its delimiters.
+    # If these are not escaped, a reader of the url takes them for delimiters.
     yield from (Part(piece, own=False) for piece in re.split(r"[@/?#]", secret))

@@ -1,4 +1,4 @@
-"""What is needed to trust an endpoint or a broker, and to be trusted by it."""
+"""TLS settings: which certificates to trust, and which to present."""
 
 from __future__ import annotations
 
@@ -15,23 +15,22 @@ _MAX_BYTES = 4 * 1024 * 1024
 
 
 class ClientCertificate(BaseModel):
-    """A certificate that the other side knows this relay by. Paths start at the config file."""
+    """The client certificate that this relay presents (mTLS). Paths start at the config file's folder."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     certificate: str
-    """A file (PEM) with the certificate, and those of the authorities between it and the one that the other side
-    trusts."""
+    """A PEM file with the certificate, and any intermediate certificates."""
     key: str | None = None
-    """A file (PEM) with the certificate's private key. Default: it stands in the certificate's file."""
+    """A PEM file with the certificate's private key. Default: the key is in the certificate's file."""
     password: SecretStr | None = None
-    """What the key is encrypted with, when it is."""
+    """The password of the key, if it is encrypted."""
 
 
 class Tls(NamedTuple):
-    """The same settings twice: as Python takes them, and as files for clients that read those by themselves.
+    """The same settings in two forms: for Python, and as files for clients that load them themselves.
 
-    `ca` is the file of certificates to trust, None for the system's; `certificate` and `key` are files too, None
+    `ca` is the file of certificates to trust, None for the system's. `certificate` and `key` are files too, None
     without a client certificate.
     """
 
@@ -44,7 +43,7 @@ class Tls(NamedTuple):
 
 
 def settings(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> Tls:
-    """The TLS settings for a broker. Raises what `context` raises."""
+    """The TLS settings for a broker. Raises the same errors as `context`."""
     made = Tls(
         context(directory, ca=ca, verify=verify, client=client), None if ca is None else str(directory / ca), verify
     )
@@ -60,7 +59,7 @@ def settings(directory: Path, *, ca: str | None, verify: bool, client: ClientCer
 def context(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> ssl.SSLContext:
     """The TLS settings for an endpoint; relative paths start at `directory`.
 
-    Raises ConfigError, with the option at fault, for files that cannot be used.
+    Raises ConfigError, with the option at fault, if a file cannot be used.
     """
     made = _trusting(directory, ca)
     if not verify:
@@ -78,10 +77,10 @@ def _trusting(directory: Path, ca: str | None) -> ssl.SSLContext:
     try:
         check_bounded(path, _MAX_BYTES)
         return ssl.create_default_context(cafile=path)
-    except OSError as error:  # ssl.SSLError is one of them
+    except OSError as error:  # includes ssl.SSLError
         raise _mistake(
-            f"no certificates can be read from {path}: {error.strerror or error}; name a PEM file with the certificate "
-            "of the authority to trust",
+            f"no certificates can be read from {path}: {error.strerror or error}; use a PEM file with the "
+            f"certificate of the authority to trust",
             "ca",
         ) from error
 
@@ -90,14 +89,14 @@ def _identify(made: ssl.SSLContext, directory: Path, client: ClientCertificate) 
     certificate = directory / client.certificate
     key, option = (directory / client.key, "key") if client.key else (certificate, "certificate")
     if b"-----BEGIN CERTIFICATE-----" not in _read(certificate, "certificate"):
-        raise _mistake(f"{certificate} holds no certificate; name a PEM file", "client_certificate.certificate")
+        raise _mistake(f"{certificate} contains no certificate; use a PEM file", "client_certificate.certificate")
     if b"PRIVATE KEY-----" not in _read(key, option):
-        remedy = "name a PEM file" if client.key else "name the file that does under key"
-        raise _mistake(f"{key} holds no private key; {remedy}", f"client_certificate.{option}")
+        remedy = "name a PEM file" if client.key else "set key to the file that contains it"
+        raise _mistake(f"{key} contains no private key; {remedy}", f"client_certificate.{option}")
     asked = False
 
     def password() -> str:
-        # Given always: without it, OpenSSL would ask at the terminal.
+        # Always set it: without it, OpenSSL would prompt on the terminal.
         nonlocal asked
         asked = True
         return client.password.get_secret_value() if client.password else ""
@@ -108,14 +107,15 @@ def _identify(made: ssl.SSLContext, directory: Path, client: ClientCertificate) 
         reason = getattr(error, "reason", None) or ""
         if "MISMATCH" in reason:
             raise _mistake(
-                f"the key in {key} is not that of the certificate in {certificate}; name its own",
+                f"the key in {key} does not belong to the certificate in {certificate}; use the matching one",
                 f"client_certificate.{option}",
             ) from error
         if asked:
-            what = "is not what the key is encrypted with" if client.password else "is missing: the key is encrypted"
+            what = "is wrong" if client.password else "is missing: the key is encrypted"
             raise _mistake(f"the password {what}", "client_certificate.password") from error
         raise _mistake(
-            f"certificate and key cannot be used: {reason or error}; both must be PEM, and whole", "client_certificate"
+            f"certificate and key cannot be used: {reason or error}; both must be complete PEM files",
+            "client_certificate",
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Values with a notation of their own: durations, sizes, urls, references to functions."""
+"""Values with their own notation: durations, sizes, urls, function references."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 from mess.options.secret import Secret, of_mongodb_url
 
 _DURATION_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_LONGEST = 1000 * 365 * 86400.0  # seconds; what is longer is a slip, and dates cannot reckon with it
+_LONGEST = 1000 * 365 * 86400.0  # seconds; a longer value is a slip, and overflows date arithmetic
 _SIZE_UNITS = {"B": 1, "KB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|KB|MB|GB|KiB|MiB|GiB)?")
 
 
 def parse_duration(value: Any) -> float:
-    """Seconds from `250ms`, `10s`, `5m`, `2h`, `30d`, or a number of seconds."""
+    """Seconds from `250ms`, `10s`, `5m`, `2h`, `30d`, or a number of seconds. Raises ValueError."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _LONGEST:
         return float(value)
     found = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
@@ -29,12 +29,12 @@ def parse_duration(value: Any) -> float:
 
 
 def written_time(time: datetime) -> str:
-    """A time in ISO 8601, UTC, to the second: `2026-11-23T10:00:00Z`, which users may give back."""
+    """A time as ISO 8601 in UTC, to the second: `2026-11-23T10:00:00Z`. Users may pass it back."""
     return f"{time.astimezone(timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def spoken(seconds: float) -> str:
-    """A duration for people to read: `90 s`, `3 min`, `2.5 h`, `3.0 days`."""
+    """A human-readable duration: `90 s`, `3 min`, `2.5 h`, `3.0 days`."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -64,7 +64,7 @@ def _state_url(value: str) -> str:
         return value
     if value.startswith(("mongodb://", "mongodb+srv://")):
         return value
-    raise ValueError("not a place for state; it is mongodb://… or sqlite:///path/to/file")
+    raise ValueError("not a valid state URL; write mongodb://… or sqlite:///path/to/file")
 
 
 def _function_reference(value: str) -> str:

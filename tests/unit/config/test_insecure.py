@@ -6,7 +6,9 @@ import pytest
 
 from tests.unit.config.conftest import Load, Problems
 
-CERTIFICATE = "the other side's certificate is not verified, so anyone on the network path can read and change what is sent"
+CERTIFICATE = (
+    "the other side's certificate is not verified, so anyone on the network path can read and change what is sent"
+)
 PLAIN = "sent over plain http, where anyone on the network path can read them; use https"
 
 

@@ -14,6 +14,7 @@ from pymongo.server_type import SERVER_TYPE
 from mess.cancellation import within
 from mess.capture.place import Place
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
+from mess.options.extras import required
 
 _CLOSE_SECONDS = 1.0
 _LONGEST = 1_000
@@ -67,16 +68,14 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
     if sticky:
         preference = url.lower().partition("readpreference=")[2].partition("&")[0]
         options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
+    with required(driver, f"the driver {driver!r}", "mongodb.driver"):
+        client_class = _client_class(driver)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the config's own warnings say the same of the url
-            client = _client_class(driver)(url, **options)
+            client = client_class(url, **options)
         vars(client)[_PLACE] = Place(url, option)
         return client
-    except ImportError as error:
-        raise ConfigError(
-            [Problem(f"the driver {driver!r} is not installed: pip install 'mess[{driver}]'", "mongodb.driver")]
-        ) from error
     except (PyMongoError, ValueError, OSError) as error:
         raise ConfigError([Problem(f"not a usable connection string: {error}", option)]) from error
 

@@ -16,7 +16,8 @@ import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 from yarl import URL
 
-from mess.errors import ConfigError, EndpointDown, Problem
+from mess.errors import EndpointDown
+from mess.options.extras import required
 from mess.options.secret import Part, Secret
 from mess.steps.http import connection
 from mess.steps.http.aiohttp_client import GuardedConnector
@@ -104,10 +105,8 @@ class Tokens:
     def __init__(
         self, options: OAuth2, tls: ssl.SSLContext, timeout: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        try:
+        with required("oauth2", "OAuth 2.0", "auth.oauth2"):
             from oauthlib.oauth2 import BackendApplicationClient
-        except ImportError as error:
-            raise ConfigError([Problem("this requires: pip install 'mess[oauth2]'", "auth.oauth2")]) from error
         self._client = BackendApplicationClient(options.client_id)
         self._url = URL(options.token_url)
         self._tls = tls

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field, field_validator
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.extras import required
 from mess.options.secret import Secret, of_settings
 from mess.options.tls import Tls
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
@@ -132,10 +133,8 @@ class KafkaBroker(Broker):
 
     def __init__(self, url: str, options: KafkaOptions, around: Surroundings) -> None:
         """See `Broker`."""
-        try:
+        with required("kafka", "a kafka:// URL", "url"):
             import confluent_kafka
-        except ImportError as error:
-            raise ConfigError([Problem("a kafka:// url needs: pip install 'mess[kafka]'", "url")]) from error
         self._client = confluent_kafka
         self._options = options
         credentials, _, self._hosts = urlsplit(url).netloc.rpartition("@")

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.extras import required
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.confirms import Confirms, resolve
 from mess.steps.queue.unreachable import unreachable
@@ -79,10 +80,8 @@ class MqttBroker(Broker):
 
     def __init__(self, url: str, options: MqttOptions, around: Surroundings) -> None:
         """See `Broker`."""
-        try:
+        with required("mqtt", "an mqtt:// URL", "url"):
             from paho.mqtt import client
-        except ImportError as error:
-            raise ConfigError([Problem("an mqtt:// url needs: pip install 'mess[mqtt]'", "url")]) from error
         del client
         parts = urlsplit(url)
         if "," in parts.netloc.rpartition("@")[2]:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.files import read_bounded
+from mess.options.extras import required
 from mess.options.values import Duration, Size
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.confirms import Confirms
@@ -96,11 +97,9 @@ class NatsBroker(Broker):
 
     def __init__(self, url: str, options: NatsOptions, around: Surroundings) -> None:
         """See `Broker`."""
-        try:
+        with required("nats", "a nats:// URL", "url"):
             import nats.aio.client
             import nkeys
-        except ImportError as error:
-            raise ConfigError([Problem("a nats:// url needs: pip install 'mess[nats]'", "url")]) from error
         del nkeys  # the client imports it by itself if there are credentials
         self._make = nats.aio.client.Client
         self._options = options

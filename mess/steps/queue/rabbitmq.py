@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.extras import required
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.confirms import Confirms, resolve
 from mess.steps.queue.unreachable import unreachable
@@ -71,10 +72,8 @@ class RabbitBroker(Broker):
 
     def __init__(self, url: str, options: RabbitOptions, around: Surroundings) -> None:
         """See `Broker`."""
-        try:
+        with required("rabbitmq", "an amqp:// URL", "url"):
             import pika
-        except ImportError as error:
-            raise ConfigError([Problem("an amqp:// url needs: pip install 'mess[rabbitmq]'", "url")]) from error
         parts = urlsplit(url)
         credentials, _, self._hosts = parts.netloc.rpartition("@")
         at = f"{credentials}@" if credentials else ""

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.options.extras import required
 from mess.options.tls import Tls
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.unreachable import is_connection_failure, unreachable
@@ -79,13 +80,11 @@ class RedisBroker(Broker):
 
     def __init__(self, url: str, options: RedisOptions, around: Surroundings) -> None:
         """See `Broker`."""
-        try:
+        with required("redis", "a redis:// URL", "url"):
             import redis.asyncio as client
             from hiredis import pack_command
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
-        except ImportError as error:
-            raise ConfigError([Problem("a redis:// url needs: pip install 'mess[redis]'", "url")]) from error
         database = unquote(urlsplit(url).path).strip("/")
         if database and not (database.isascii() and database.isdecimal()):  # which the client treats as database 0
             text = "the path is the number of a database; write it like redis://host:6379/0"

@@ -111,7 +111,7 @@ def _identify(made: ssl.SSLContext, directory: Path, client: ClientCertificate) 
                 f"client_certificate.{option}",
             ) from error
         if asked:
-            what = "is wrong" if client.password else "is missing: the key is encrypted"
+            what = "does not fit the key" if client.password else "is missing: the key is encrypted"
             raise _mistake(f"the password {what}", "client_certificate.password") from error
         raise _mistake(
             f"certificate and key cannot be used: {reason or error}; both must be complete PEM files",

@@ -327,7 +327,7 @@ async def test_a_token_endpoint_that_is_away_is_told_and_asked_again_when_it_is_
 ) -> None:
     await endpoint.stop()
     async with opened(receiver, endpoint.url) as step:
-        with pytest.raises(EndpointDown, match=r"no token from .*: nothing listens at 127"):
+        with pytest.raises(EndpointDown, match=r"no token from .*: nothing is listening at 127"):
             await step.process([make_event()])
         await endpoint.start()
         await step.process([make_event()])
@@ -405,7 +405,7 @@ OPTIONS = {"token_url": "https://example.com/token", "client_id": "a", "client_s
         ({"oauth2": {**OPTIONS, "token_url": "example.com"}}, "not an http or https URL"),
         ({"oauth2": {**OPTIONS, "token_url": "https://a:b@example.com"}}, "use client_id and client_secret"),
         ({"oauth2": {**OPTIONS, "client_secret": ""}}, r"oauth2\.client_secret"),
-        ({"oauth2": {**OPTIONS, "parameters": {"scope": "x"}}}, "scope cannot stand here"),
+        ({"oauth2": {**OPTIONS, "parameters": {"scope": "x"}}}, "scope cannot be set here"),
     ],
 )
 def test_mistakes_of_the_config(auth: dict[str, Any], message: str) -> None:

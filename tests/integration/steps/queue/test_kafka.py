@@ -16,7 +16,7 @@ from mess.errors import BatchError, ConfigError, EndpointDown, Refused
 from mess.steps.base import Context
 from mess.steps.queue.step import QueueConfig
 from tests.conftest import servers_needed
-from tests.integration.queues import step as queue_step
+from tests.integration.steps.queue import step as queue_step
 from tests.integration.steps.queue.step import insisted, number
 from tests.servers.certificates import Certificates
 from tests.servers.kafka import KafkaServer
@@ -133,7 +133,7 @@ async def test_a_broker_that_is_away_is_down_and_found_again_with_nothing_invert
         kafka_server.kill()
         with pytest.raises(EndpointDown, match=kafka_server.address):
             await step.process(events[10:])
-        with pytest.raises(EndpointDown, match="see that it is running"):
+        with pytest.raises(EndpointDown, match="make sure that it is running"):
             await step.check()
         kafka_server.start()
         await insisted(step, events[10:])

@@ -138,7 +138,7 @@ async def test_a_full_queue_holds_its_events_and_inverts_none(rabbit: RabbitServ
 async def test_an_exchange_that_is_missing_holds_all_events(rabbit: RabbitServer) -> None:
     async with opened(rabbit.url, rabbitmq={"exchange": "none"}) as step:
         for work in (step.check, lambda: step.process(make_events(2))):
-            with pytest.raises(EndpointDown, match=r"no exchange 'none'.*; make it"):
+            with pytest.raises(EndpointDown, match=r"no exchange 'none'.*; create it"):
                 await work()
         with rabbit.channel() as channel:
             channel.exchange_declare("none", "fanout")

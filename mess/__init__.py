@@ -1,4 +1,4 @@
-"""MESS turns every change in a MongoDB deployment into events for other systems."""
+"""MESS relays every change in a MongoDB deployment as events to other systems."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["__version__", *_HOMES]
 
 
 def __getattr__(name: str) -> Any:
-    # Names are imported when first used: a plugin that needs only Refused must not load the whole relay.
+    # Import names when they are first used: a plugin that needs only Refused must not load the whole relay.
     if name not in _HOMES:
         raise AttributeError(f"module 'mess' has no attribute {name!r}")
     from importlib import import_module

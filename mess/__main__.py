@@ -4,9 +4,9 @@ import contextlib
 import os
 import sys
 
-# Python puts the working directory first, and a file there must not stand in front of what MESS itself imports.
+# Python puts the working directory first on the path; a file there must not shadow what MESS imports.
 if not sys.flags.safe_path:
-    with contextlib.suppress(OSError):  # a working directory that has been deleted
+    with contextlib.suppress(OSError):  # the working directory was deleted
         if sys.path[0] in ("", os.getcwd()):
             del sys.path[0]
 

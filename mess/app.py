@@ -1,4 +1,4 @@
-"""The composition root: from a config to a running relay. The only place that wires."""
+"""The composition root: turns a config into a running relay. Components are wired together only here."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ log = get_logger("mess.relay")
 T = TypeVar("T")
 
 WAIT_SECONDS = 30.0
-"""How long `Relay.run` waits for another process of its name."""
+"""How long `Relay.run` waits for another process with its name, in seconds."""
 _PORT_SECONDS, _PORT_PAUSE = 10.0, 0.5
 
 
 class Relay:
-    """Watches what a config names and delivers every change, until it is stopped.
+    """Watches what a config selects and delivers every change until it is stopped.
 
-    `await Relay.from_config("config.yml").run()` is all that a program of your own needs.
+    `await Relay.from_config("config.yml").run()` is all that your own program needs.
     """
 
     def __init__(self, loaded: Loaded) -> None:
@@ -85,12 +85,12 @@ class Relay:
         environ: Mapping[str, str] | None = None,
         overrides: Mapping[str, Any] | None = None,
     ) -> Relay:
-        """A relay for a config file. Raises ConfigError with all of its mistakes."""
+        """A relay for a config file. Raises ConfigError with all its mistakes."""
         return cls(load(path, environ=environ, overrides=overrides))
 
     @classmethod
     def from_env(cls) -> Relay:
-        """A relay for the config file that `MESS_CONFIG` names, or the default one. Raises ConfigError."""
+        """A relay for the config file in `MESS_CONFIG`, or the default one. Raises ConfigError."""
         return cls.from_config()
 
     @property
@@ -100,48 +100,49 @@ class Relay:
 
     @property
     def stopping(self) -> bool:
-        """Whether `stop` has been called, or the relay stops by itself."""
+        """Whether `stop` was called, or the relay is stopping by itself."""
         return self._stopping.is_set()
 
     @property
     def sources(self) -> Sequence[Connection]:
-        """What its streams read from, in the order of `progress`."""
+        """The change streams that it reads from, in the order of `progress`."""
         return [] if self._streams is None else self._streams.sources
 
     @property
     def runners(self) -> list[StreamRunner]:
-        """What reads its streams."""
+        """The runners of its streams."""
         return [] if self._streams is None else self._streams.runners
 
     @property
     def progress(self) -> list[Progress]:
-        """How far its streams are."""
+        """How far each stream has been processed."""
         return [] if self._streams is None else self._streams.progress
 
     def describe_pipelines(self) -> dict[str, list[str]]:
-        """Each pipeline's steps in a few words, without secrets."""
+        """The steps of each pipeline in a few words, without secrets."""
         return {
             spec.name: [describe_step(step, self.config.plugins) for step in spec.steps]
             for spec in pipelines(self.config)
         }
 
     def stop(self) -> None:
-        """Ask the relay to stop in order: `run` returns when it has. May be called again, and before `run`."""
+        """Stop the relay gracefully; `run` returns when it has stopped. May be called repeatedly, and before `run`."""
         if not self.stopping:
-            log.info("stopping: deliveries in flight may finish", grace=f"{self.config.shutdown_grace:g}s")
+            log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
 
     async def ready(self) -> None:
-        """Return when every stream is connected for the first time."""
+        """Return when every stream has connected for the first time."""
         await self._running.wait()
         if self._streams is not None:
             await self._streams.connected()
 
     async def run(self, *, wait: float = WAIT_SECONDS, take_over: bool = False) -> None:
-        """Relay until `stop` is called. Raises the MessError that it cannot go on with.
+        """Relay changes until `stop` is called. Raises the MessError that ends the relay otherwise.
 
-        Another process that runs under this relay's name is waited for, `wait` seconds at most (then NameInUse is
-        raised), or stopped by `take_over`. A process that is known to have ended, or is this one, is replaced at once.
+        If another process runs under this relay's name, waits for it for up to `wait` seconds (then raises NameInUse),
+        or stops it with `take_over`. A process that is known to have ended, or that is this one, is replaced
+        immediately.
         """
         config = self.config
         steps = build_pipelines(self.loaded)
@@ -163,15 +164,15 @@ class Relay:
                         await self._serve_after(holder, port_taken)
                     await self._relay(client, store, steps, await store.take_over())
         except Halted:
-            log.info("stopped before it was connected")
+            log.info("stopped before connecting")
         finally:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
 
     async def _serve(self) -> PortInUse | None:
-        """Start the admin server. Returns what keeps it from serving at present: it may be the process that this one is
-        going to replace."""
+        """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
+        this one will replace."""
         try:
             if self.admin is not None:
                 await self.admin.start()
@@ -180,7 +181,7 @@ class Relay:
         return None
 
     async def _serve_after(self, holder: NameHolder, error: PortInUse) -> None:
-        """Start the admin server as soon as the process that was replaced has ended."""
+        """Start the admin server as soon as the replaced process has ended."""
         deadline = time.monotonic() + _PORT_SECONDS
         while holder.replaced is not None and time.monotonic() < deadline:
             if await self._serve() is None:
@@ -203,7 +204,7 @@ class Relay:
         )
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-        """What MongoDB answers, however long it takes until it does. Raises Halted when the relay stops meanwhile."""
+        """Ask MongoDB until it answers, however long that takes. Raises Halted if the relay stops meanwhile."""
 
         def say(reason: str) -> None:
             self.starting = reason
@@ -251,7 +252,8 @@ class Relay:
             await cancel(*aside)
 
     async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
-        """The streams and where they begin, stored before any event is delivered. Raises DamagedState."""
+        """Determine the streams and where they begin, and store that before any event is delivered. Raises
+        DamagedState."""
         found = await outlook(self.config, self.plans, store, client, self._reach)
         arrangement = found.arrangement
         for start in arrangement.starts:
@@ -267,10 +269,12 @@ class Relay:
 async def store_for(
     config: Config, connect: Connect = reach, *, lasting: bool = True, retry_for: float = RETRY_FOR
 ) -> AsyncIterator[StateStore]:
-    """The relay's state, opened; closed in the end. `connect` waits for the MongoDB that keeps it. For `lasting` see
-    `StateStore.open`; `retry_for` is for how many seconds what fails is tried again.
+    """Open the relay's state, and close it at the end.
 
-    Raises StateError; SourceUnavailable when that MongoDB is not reached, NotPermitted when it refuses the user.
+    `connect` waits for the MongoDB that keeps the state. For `lasting` see `StateStore.open`. `retry_for` is how many
+    seconds a failing operation is retried.
+
+    Raises StateError, SourceUnavailable if that MongoDB cannot be reached, NotPermitted if it refuses the user.
     """
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
@@ -288,11 +292,11 @@ async def store_for(
 
 
 async def _aside(work: Coroutine[Any, Any, None]) -> None:
-    """Do what delivery does not depend on: should it fail, the log says so, and the relay goes on."""
+    """Run a task that delivery does not depend on. If it fails, log that and let the relay continue."""
     try:
         await work
     except Exception:
-        log.exception("a task beside the delivery has failed; delivery goes on. Please report this")
+        log.exception("a background task has failed; delivery continues. Please report this")
 
 
 async def _prune(store: StateStore, retention: Any) -> None:
@@ -300,5 +304,5 @@ async def _prune(store: StateStore, retention: Any) -> None:
         try:
             await store.prune(retention.max_age, retention.max_count)
         except StateError as error:
-            log.warning("old dead letters are not removed at present", error=str(error))
+            log.warning("old dead letters cannot be removed at present", error=str(error))
         await asyncio.sleep(3600)

@@ -1,4 +1,4 @@
-"""Cancellation that gets lost on its way through a library."""
+"""Works around cancellations that libraries swallow."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 def raise_if_cancelled() -> None:
-    """Raise CancelledError if the current task has been asked to end.
+    """Raise CancelledError if the current task has been cancelled.
 
-    PyMongo may answer a cancellation that reaches it while it connects with an error, as if the server had failed. Who
-    tries again what failed calls this first, or would go on for as long as it has patience.
+    If a cancellation arrives while PyMongo connects, PyMongo may raise an error as if the server had failed. Code that
+    retries must call this first, or it would keep retrying until it gives up.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -23,7 +23,7 @@ def raise_if_cancelled() -> None:
 
 
 async def cancel(*tasks: asyncio.Future[Any]) -> None:
-    """Cancel tasks and return when all have ended; whatever they raise is dropped.
+    """Cancel tasks and return when all have ended; their exceptions are dropped.
 
     A task that does not end is cancelled again every second: before Python 3.12, `asyncio.wait_for`, with which PyMongo
     waits for a server, loses a cancellation that arrives just as its own wait ends (python/cpython#86296).
@@ -37,8 +37,10 @@ async def cancel(*tasks: asyncio.Future[Any]) -> None:
 
 
 async def within(seconds: float, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`. Raises TimeoutError, with the work cancelled, if it takes longer; unlike `asyncio.timeout`
-    even when the first cancellation is lost (see `cancel`)."""
+    """The result of `work`. Raises TimeoutError, with the work cancelled, if it takes longer.
+
+    Unlike `asyncio.timeout`, it works even if the first cancellation is lost (see `cancel`).
+    """
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait({task}, timeout=seconds)

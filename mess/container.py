@@ -1,4 +1,4 @@
-"""Whether this process runs in a container, where `localhost` is not the machine that the user may think of."""
+"""Detects containers, where `localhost` is not the machine that the user may think of."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ _RUNTIMES = ("docker", "containerd", "kubepods", "libpod", "lxc", "crio")
 
 @cache
 def in_container(root: Path = Path("/")) -> bool:
-    """Whether this process runs in a container: by the marker files of Docker and Podman, by what Kubernetes puts into
-    the environment, or by the first process's cgroup. `root` is the root of the file system."""
+    """Whether this process runs in a container.
+
+    Checks the marker files of Docker and Podman, the environment variables of Kubernetes, and the first process's
+    cgroup. `root` is the root of the file system.
+    """
     if "KUBERNETES_SERVICE_HOST" in os.environ or any((root / marker).exists() for marker in _MARKERS):
         return True
     try:
@@ -26,23 +29,23 @@ def in_container(root: Path = Path("/")) -> bool:
 
 
 def localhost_hint(hosts: Iterable[str]) -> str:
-    """A sentence to add when one of `hosts` (names or addresses, without ports) is localhost, and this is a container;
-    otherwise the empty string."""
+    """A hint to append if one of `hosts` (names or addresses, without ports) is localhost and this is a container;
+    otherwise an empty text."""
     if not in_container() or not any(map(_is_localhost, hosts)):
         return ""
     return (
-        "MESS runs in a container, where localhost is the container itself: name the other container's service, or "
-        "host.docker.internal for the host"
+        "MESS runs in a container, where localhost is the container itself: use the other container's service name, "
+        "or host.docker.internal for the host"
     )
 
 
 def host_names(netloc: str) -> list[str]:
-    """The hosts of a url's `host:port,host:port`, without ports and without the brackets of IPv6 addresses."""
+    """The hosts in a url's `host:port,host:port`, without ports and without the brackets of IPv6 addresses."""
     return [host_of(each) for each in netloc.split(",") if each]
 
 
 def host_of(address: str) -> str:
-    """The host of `host:port`, `host`, `[::1]:port` or `[::1]`."""
+    """The host in `host:port`, `host`, `[::1]:port` or `[::1]`."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.partition(":")[0] if address.count(":") == 1 else address

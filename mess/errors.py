@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class MessError(Exception):
-    """Base of every error that MESS raises on purpose. The class's docstring is its default message."""
+    """Base class of every error that MESS raises on purpose. The class's docstring is its default message."""
 
     exit_code: ClassVar[int] = 1
 
@@ -42,9 +42,9 @@ class MessError(Exception):
 class Problem:
     """One mistake in a config file.
 
-    `file` and `line` (counted from 1; None when there is no place, as for a missing file) say where,
-    `path` names the key (`databases.shop.pipeline[1].config.endpoint`; empty for the whole file) and
-    `message` says what is wrong and how to fix it.
+    `file` and `line` (counted from 1; None if there is no line, as for a missing file) are its place. `path` is the key
+    (`databases.shop.pipeline[1].config.endpoint`; empty for the whole file). `message` says what is wrong and how to
+    fix it.
     """
 
     message: str
@@ -95,18 +95,18 @@ class HistoryLost(SourceError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What a sink answered: its status (an HTTP status; None where the protocol has no numbers) and the first KiB of
-    its answer."""
+    """A sink's answer: its status (an HTTP status; None if the protocol has no numbers) and the first KiB of the
+    answer."""
 
     status: int | None = None
     body: str = ""
 
 
 class DeliveryError(MessError):
-    """A step could not do its work on an event.
+    """A step could not process an event.
 
-    `response` is what the sink answered, when it answered at all; it is kept with the dead letter. `redacted` tells
-    that secrets have been taken out of both texts, which the pipeline does for every step.
+    `response` is the sink's answer, if there was one; it is stored with the dead letter. `redacted` is whether secrets
+    have been removed from both texts, which the pipeline does for every step.
     """
 
     redacted: bool = False
@@ -119,10 +119,10 @@ class DeliveryError(MessError):
 class EndpointDown(DeliveryError):
     """The sink is not able to take any event at present.
 
-    `retry_after` is how many seconds the sink asked to be left alone, when it said so. `event_may_be_cause` is true
-    where the event itself may provoke the failure, as a 403 from a web application firewall: only then can such
-    failures use up the event's attempts. `shared` is true where the failure concerns every destination of the step, as
-    a lost connection to a broker does; it makes no difference for steps with a single destination.
+    `retry_after` is how many seconds the sink asked to wait, if it did. `event_may_be_cause` is true if the event
+    itself may cause the failure, as with a 403 from a web application firewall: only then can such failures use up the
+    event's attempts. `shared` is true if the failure concerns every destination of the step, such as a lost connection
+    to a broker; it makes no difference for steps with a single destination.
     """
 
     def __init__(
@@ -147,9 +147,9 @@ class Ambiguous(DeliveryError):
 class Refused(DeliveryError):
     """The sink will never take this event.
 
-    Raised by itself for several events, and not in a BatchError, it says that they were refused as one, as a batch in
-    one request: the pipeline halves them until those that are to blame are found. `local` is true where the event
-    cannot even be sent, as when it lacks a value that its target needs: then it says nothing about the sink.
+    If raised for several events, not inside a BatchError, they were refused together, for example as a batch in one
+    request: the pipeline halves the batch until it finds the events at fault. `local` is true if the event cannot even
+    be sent, for example because it lacks a value that its target needs: then it says nothing about the sink.
     """
 
     def __init__(self, message: str | None = None, *, response: Response | None = None, local: bool = False) -> None:
@@ -160,10 +160,10 @@ class Refused(DeliveryError):
 class BatchError(DeliveryError):
     """Some events of a mini-batch failed; all others are done.
 
-    `errors` maps the index of each failed event, in the sequence that the step was given, to its error; events with
-    one and the same error object failed together, as a batch in one request. `untried` holds the events at the end that
-    the step did not get to: it is given them again. `passed` holds the events that go on to the next step; None means
-    all the others.
+    `errors` maps the index of each failed event, in the sequence that the step was given, to its error. Events with the
+    same error object failed together, for example as a batch in one request. `untried` holds the events at the end that
+    the step did not process: it is given them again. `passed` holds the events that continue to the next step; None
+    means all the others.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What flows through a pipeline: an event, whose identity never changes and whose body steps may replace."""
+"""Events: the identity of an event never changes; its body may be replaced by steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bson import Timestamp
 from mess.ids import hashed_ids
 
 Encoder = Callable[["Event"], bytes]
-"""Turns an event into the bytes that a sink sends."""
+"""Encodes an event into the bytes that a sink sends."""
 
 
 class Namespace(NamedTuple):
@@ -25,18 +25,18 @@ class Namespace(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where to go on reading: MongoDB's resume token, and the cluster time for when the token is of no use."""
+    """Where to resume reading: MongoDB's resume token, and a cluster time in case the token cannot be used."""
 
     token: Mapping[str, Any] | None
     time: Timestamp | None
 
     @classmethod
     def of(cls, token: Mapping[str, Any], time: Timestamp | None = None) -> Position:
-        """The position that a resume token stands for.
+        """The position of a resume token.
 
         A token's `_data` is a hex key string that begins with 0x82 and the cluster time as two big-endian 32-bit
-        numbers (MongoDB's `ResumeToken`). Where it is not, as on servers that only speak MongoDB's protocol, `time`
-        is taken, if it is one.
+        numbers (MongoDB's `ResumeToken`). If it is not, as on servers that only emulate MongoDB's protocol, `time` is
+        used if it is a cluster time.
         """
         if not isinstance(time, Timestamp):
             time = None
@@ -47,10 +47,10 @@ class Position(NamedTuple):
         return cls(token, time)
 
     def has_passed(self, other: Position) -> bool:
-        """Whether whoever has read up to this position has read every change up to `other` too.
+        """Whether every change up to `other` has been read by anyone who has read up to this position.
 
-        Resume tokens sort like the changes. Of cluster times only a strictly later one proves it, since several changes
-        may have the same.
+        Resume tokens sort like the changes. Of cluster times, only a strictly later one proves it, since several
+        changes may share one.
         """
         own, others = (None if each.token is None else each.token.get("_data") for each in (self, other))
         if isinstance(own, str) and isinstance(others, str) and own[:2] == others[:2] == "82":
@@ -59,12 +59,13 @@ class Position(NamedTuple):
 
 
 def event_id(token: Mapping[str, Any]) -> str:
-    """The id of the change that a resume token stands for: the same for ever."""
+    """The id of the change with this resume token; it never changes."""
     return event_ids([token])[0]
 
 
 def event_ids(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The ids of changes by their resume tokens: made of a token's `_data` alone. Many at a time are much cheaper."""
+    """The ids of changes, given their resume tokens; derived from a token's `_data` alone. Much cheaper for many at
+    once."""
     data = [token.get("_data", token) for token in tokens]
     return hashed_ids([text if isinstance(text, str) else repr(text) for text in data])
 
@@ -118,11 +119,11 @@ class Event:
 
     @property
     def position(self) -> Position:
-        """Where to go on reading after this event."""
+        """Where to resume reading after this event."""
         return Position.of(self.change["_id"], self.change.get("clusterTime"))
 
     def encode(self, encoder: Encoder) -> bytes:
-        """The body as `encoder` writes it; worked out once and kept until the body is replaced."""
+        """The body as encoded by `encoder`; cached until the body is replaced."""
         kept = self._encoded
         if kept is not None and kept[0] is encoder and kept[1] is self.body:
             return kept[2]

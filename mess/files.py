@@ -1,4 +1,5 @@
-"""Files: reading those that users name without being held up or filled, and writing those that hold documents."""
+"""Files: safe reads of user-named files, limited in time and size, and private writes of files that contain
+documents."""
 
 from __future__ import annotations
 
@@ -12,16 +13,16 @@ from pathlib import Path
 
 _KIB, _MIB = 1024, 1024 * 1024
 PRIVATE = 0o600
-"""The mode of files that hold documents: only their owner can read and write them."""
+"""The mode of files that contain documents: only their owner can read and write them."""
 _PIPE_SECONDS = 5.0
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The content of a file of at most `limit` bytes, or of a pipe that ends within 5 seconds.
+    """Read a file of at most `limit` bytes, or a pipe that ends within 5 seconds.
 
-    Raises OSError, with a `strerror` that says what is wrong, for all else.
+    Otherwise raises OSError, with a `strerror` that says what is wrong.
     """
-    # Opening a pipe, or some devices, would wait for the other side.
+    # Opening a pipe, or some devices, would block until the other side opens it.
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check(descriptor, limit, pipes=True)
@@ -31,7 +32,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 
 def check_bounded(path: Path, limit: int) -> None:
-    """Make sure that `path` is a file of at most `limit` bytes, for who reads it by itself. Raises OSError."""
+    """Make sure that `path` is a file of at most `limit` bytes, for a library that reads it itself. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         _check(descriptor, limit, pipes=False)
@@ -40,9 +41,9 @@ def check_bounded(path: Path, limit: int) -> None:
 
 
 def open_private(path: str) -> int:
-    """A descriptor of a file that is created, or emptied, for writing; only its owner can read it.
+    """Open a file for writing, created or emptied, that only its owner can read; return its descriptor.
 
-    A file of this user's that others may read is closed to them; what is no regular file is left as it is. Raises
+    A file of this user that others can read is made private; anything but a regular file is left as it is. Raises
     OSError.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, PRIVATE)
@@ -51,7 +52,7 @@ def open_private(path: str) -> int:
 
 
 def make_private(file: int | Path) -> None:
-    """Take from a regular file of this user's all rights that others have, where the file system knows any."""
+    """Remove all access rights of others from a regular file of this user, if the file system has rights."""
     with contextlib.suppress(OSError):
         found = os.stat(file)
         if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_mode & 0o077:
@@ -59,7 +60,7 @@ def make_private(file: int | Path) -> None:
 
 
 def _check(descriptor: int, limit: int, *, pipes: bool) -> None:
-    """Raises OSError unless an open descriptor is of a file of at most `limit` bytes or, with `pipes`, of a pipe."""
+    """Raises OSError unless an open descriptor is a file of at most `limit` bytes or, with `pipes`, a pipe."""
     found = os.fstat(descriptor)
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))

@@ -1,6 +1,6 @@
-"""Ids of events and of batches: `msg_` and the base32 (RFC 4648, without padding) of a text's SHA-256.
+"""Ids of events and batches: `msg_` and the base32 (RFC 4648, without padding) of a text's SHA-256.
 
-They have no dots, as Standard Webhooks 1.0.0 asks for.
+They contain no dots, as Standard Webhooks 1.0.0 requires.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ _LETTERS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".ljust(256)
 _LENGTH = 52  # letters for 256 bits, five bits each
 _MOST = 512  # ids at a time
 
-# A digest is put into a block of 512 bits, followed by zeros: its 320 last bits are 64 groups of five.
+# A digest is put into a block of 512 bits, followed by zeros; the block's last 320 bits are 64 groups of five.
 _BLOCK = 64
 _BEFORE, _BEHIND = bytes(24), bytes(8)
 
 
 def _halvings() -> Iterator[tuple[int, int, int]]:
-    """How the groups of every block are moved apart until each has a byte of its own.
+    """The steps that spread the groups of every block until each group has its own byte.
 
-    In each turn the upper half of the groups of a block moves to the upper half of the block, and the halves become
-    blocks themselves. A turn is how far they move, and the masks of the groups that do and of those that stay.
+    Each step moves the upper half of a block's groups to the upper half of the block; the halves then become blocks
+    themselves. A step consists of the distance, and the masks of the groups that move and of those that stay.
     """
     width = 8 * _BLOCK
     while width > 8:
@@ -35,15 +35,16 @@ _HALVINGS = tuple(_halvings())
 
 
 def hashed_id(text: str) -> str:
-    """The id that stands for `text`."""
+    """The id for `text`."""
     return hashed_ids([text])[0]
 
 
 def hashed_ids(texts: Sequence[str]) -> list[str]:
-    """The ids that stand for `texts`, in their order.
+    """The ids for `texts`, in the same order.
 
-    All at a time, since each operation on a large integer is one loop in C: a third of the work of one by one, which
-    was a tenth of the relay's whole work on an event (the standard library's base32 takes half as long again).
+    They are computed all at once, since each operation on a large integer is one loop in C. That takes a third of the
+    time of computing them one by one, which was a tenth of the relay's total work per event (the standard library's
+    base32 takes half as long again).
     """
     if len(texts) > _MOST:
         return hashed_ids(texts[:_MOST]) + hashed_ids(texts[_MOST:])

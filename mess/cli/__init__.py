@@ -42,7 +42,7 @@ def _root(version: bool = typer.Option(False, "--version", help="Print the versi
 
 
 def main() -> None:
-    """Run a command; errors that MESS raises on purpose are told in plain words, with the exit code of their kind."""
+    """Run a command. MESS's own errors are reported in plain words, with the exit code of their kind."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(RedactedFormatter())
     try:
@@ -50,6 +50,6 @@ def main() -> None:
     except MessError as error:
         report(error)
         sys.exit(error.exit_code)
-    except Exception:  # a fault of MESS's own, whose traceback may hold a secret like any other text
+    except Exception:  # a bug in MESS, whose traceback may contain a secret like any other text
         print(redact(traceback.format_exc()), file=sys.stderr, end="")  # noqa: T201 - the command line speaks
         sys.exit(1)

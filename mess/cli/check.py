@@ -1,4 +1,4 @@
-"""`mess check`: whether MongoDB, the state and the endpoints are ready for the config, and what a start would do."""
+"""`mess check`: are MongoDB, the state and the endpoints ready for the config, and what would a start do?"""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _RETRY_FOR = 5.0
 
 
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """Connect to MongoDB, to the relay's state and to every endpoint, and show on one screen whether they are ready for
-    the config, where each stream would begin, and how to fix what is missing.
+    """Connect to MongoDB, to the relay's state and to every endpoint. Show on one screen whether they are ready for the
+    config, where each stream would begin, and how to fix what is missing.
 
     Nothing is delivered, written or taken over; the relay may be running. Lines begin with `ok`, `no`, or `!!` for a
     warning.
 
-    Exit codes: 0 all is well, 2 config, 3 MongoDB cannot be reached or watched, 4 a position is no longer in the oplog,
-    5 the state cannot be used, 8 an endpoint does not answer; where several apply, the lowest.
+    Exit codes: 0 everything is ready, 2 config, 3 MongoDB cannot be reached or watched, 4 a position is no longer in
+    the oplog, 5 the state cannot be used, 8 an endpoint does not answer; if several apply, the lowest.
     """
     loaded = load_config(config, mongodb__url=url)
     codes = run_async(_check(loaded, connecting(timeout)))
@@ -37,20 +37,20 @@ def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
 
 
 async def _check(loaded: Loaded, connect: Connect) -> set[int]:
-    """Print every finding; the exit codes of what is not well."""
+    """Print every finding; return the exit codes of those that are not ok."""
     from mess.capture import client as mongodb
     from mess.relay.build import build_all
     from mess.relay.sink_check import endpoints, try_all
 
     config = loaded.config
     built, problems = build_all(loaded)
-    # MongoDB may keep us waiting meanwhile.
+    # Waiting for MongoDB may take a while.
     trials = asyncio.create_task(try_all(endpoints(built, config.plugins)))
     client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
     codes: set[int] = set()
     try:
         reached = await _print_all(_mongodb(loaded, client, connect), codes)
-        # Without MongoDB there is nothing more to say of a state that is kept there.
+        # Without MongoDB there is nothing to report about a state that is kept there.
         if reached or config.state.url:
             await _print_all(_state(loaded, client, connect, predicting=reached), codes)
     finally:
@@ -64,7 +64,7 @@ async def _check(loaded: Loaded, connect: Connect) -> set[int]:
 
 
 async def _print_all(findings: AsyncIterator[Finding], codes: set[int]) -> bool:
-    """Print findings as they come; False when an error ends them."""
+    """Print findings as they arrive; False if an error ends them."""
     from pymongo.errors import PyMongoError
 
     from mess.capture.client import explain

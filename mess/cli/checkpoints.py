@@ -28,12 +28,12 @@ T = TypeVar("T")
 app = typer.Typer(help="Show and change how far each stream has been processed.", no_args_is_help=True)
 
 StreamOption = Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)]
-ForceOption = Annotated[bool, typer.Option("--force", help="Even if the relay is running; it then stops.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Proceed even if the relay is running; this stops it.")]
 
 
 @app.command("list")
 def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """List every stream's position, and those of namespaces that are not watched any more."""
+    """List every stream's position, and the positions of namespaces that are no longer watched."""
 
     async def read(store: StateStore) -> list[Row]:
         from mess.relay.positions import rows
@@ -65,8 +65,8 @@ def set_(
     namespace: Annotated[
         list[str] | None,
         typer.Option(
-            help="Only these: DATABASE.COLLECTION, names or globs, watched or not. Moves them back, never forward. "
-            "May be given several times.",
+            help="Only these namespaces: DATABASE.COLLECTION, as names or globs, watched or not. Moves them back, "
+            "never forward. Can be repeated.",
             show_default=False,
         ),
     ] = None,
@@ -75,13 +75,13 @@ def set_(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Make streams resume from a time when the relay is next started, whether they have a position or not.
+    """Make streams resume from a given time at the relay's next start, whether they have a position or not.
 
-    Prints what was there before as commands that restore it. A time later than MongoDB's own is refused. A stream that
-    is stopped because its history was lost continues at that time in the running relay.
+    Prints the previous positions as commands that restore them. A time later than MongoDB's own is refused. A stream
+    that is stopped because its history was lost continues at that time in the running relay.
     """
     if stream is not None and namespace:
-        raise ConfigError("give either --stream or --namespace")
+        raise ConfigError("set either --stream or --namespace, not both")
     regions = _regions(namespace or [])
     loaded = load_config(config, mongodb__url=url)
 
@@ -122,7 +122,7 @@ def reset(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Forget how far streams have been processed: they begin at the config's `start`.
+    """Forget how far streams have been processed, so that they begin at the config's `start`.
 
     Prints what it removes as commands that restore it. A stream that is stopped because its history was lost continues
     from now in the running relay.
@@ -143,14 +143,14 @@ def reset(
 
     removed = run_async(with_store(loaded, forget, timeout))
     if not removed:
-        say("removed what was damaged")
+        say("removed the damaged record")
     for each in removed:
         say(f"{printable(each.stream)} ({printable(each.namespaces)}): forgotten. To restore it:")
         say(f"  {printable(_restoring(each.stream, each.time, each.regions))}")
 
 
 async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """What the MongoDB that is watched answers."""
+    """Ask the watched MongoDB, and return its answer."""
     from mess.capture import client as mongodb
 
     client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)

@@ -1,4 +1,4 @@
-"""What commands share: the options that name a config, and how errors are told."""
+"""What commands share: the options that select a config, and error reporting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UrlOption = Annotated[
 
 
 def load_config(path: Path | None, **overrides: Any) -> Loaded:
-    """The config, with what the command line says of it. Raises ConfigError."""
+    """Load the config with the command line's overrides. Raises ConfigError."""
     from mess.config.load import load
 
     set_given(path, url=overrides.get("mongodb__url") is not None)
@@ -47,12 +47,12 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print text, parts of which may come from outside, without control characters, which could command a terminal."""
+    """Print text that may come from outside, escaping control characters, which could control the terminal."""
     typer.echo(printable(text, lines=True), err=err)  # noqa: TID251 - the one place
 
 
 def report(error: MessError) -> None:
-    """Tell an error on standard error."""
+    """Print an error to standard error."""
     from mess.telemetry.logging import redact
 
     with contextlib.suppress(OSError, ValueError):  # nobody reads it; the exit code still counts
@@ -62,7 +62,7 @@ def report(error: MessError) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine, on uvloop where there is one."""
+    """Run a coroutine, on uvloop if it is available."""
     try:
         import uvloop
     except ImportError:
@@ -71,24 +71,24 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 
 def tune_process() -> None:
-    """Set the process up for moving many events: little garbage collection, prompt thread switches, and as many open
+    """Tune the process for moving many events: little garbage collection, prompt thread switches, and as many open
     files and connections as the system allows."""
-    # What start-up made lives as long as the process; the collector need not look at it again, nor so often at
-    # batches, which hold many objects and no cycles.
+    # Objects from startup live as long as the process, so the collector need not scan them again. It also need not run
+    # as often for batches, which contain many objects and no cycles.
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    # A user's function that computes in a thread is to give way soon, or health checks wait for it.
+    # A user's function that computes in a thread must yield soon, or health checks wait for it.
     sys.setswitchinterval(0.001)
     _raise_descriptor_limit()
 
 
 def _raise_descriptor_limit() -> None:
-    """Let the process open as many files and connections as the system allows its user (the hard limit)."""
+    """Raise the limit on open files and connections to the system's maximum for this user (the hard limit)."""
     try:
         import resource
     except ImportError:  # Windows has no such limit
         return
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it says
+    with contextlib.suppress(OSError, ValueError):  # macOS allows fewer than it reports
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""How commands wait for MongoDB: for a while, and not in silence."""
+"""How commands wait for MongoDB: for a limited time, and with a message."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ TimeoutOption = Annotated[
 
 
 def connecting(timeout: float | None) -> Connect:
-    """Waits for a client's MongoDB for `timeout` seconds (None: `serverSelectionTimeoutMS` of its url, else 10 s), and
-    says on standard error what it waits for. Raises SourceUnavailable."""
+    """Return a function that waits for a client's MongoDB for `timeout` seconds (None: `serverSelectionTimeoutMS` of
+    its url, else 10 s) and reports on standard error what it waits for. Raises SourceUnavailable."""
     import structlog
 
     from mess.capture.client import place_of

@@ -1,4 +1,4 @@
-"""How long-running commands end: in order at a signal, and at once when nothing else helps."""
+"""How long-running commands end: gracefully on a signal, immediately on a second one."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _KILLED_TWICE = 130
 
 
 class Stoppable(Protocol):
-    """Work that ends soon after it is asked to."""
+    """Work that ends soon after `stop`."""
 
     @property
     def stopping(self) -> bool:
-        """Whether it has been asked."""
+        """Whether `stop` was called."""
 
     def stop(self) -> None:
-        """Ask it to end in order."""
+        """Ask it to end gracefully."""
 
 
 def stop_on_signals(work: Stoppable) -> None:
-    """Have SIGTERM and Ctrl-C stop `work`; a second signal ends the process at once, with exit code 130.
+    """Make SIGTERM and Ctrl-C stop `work`; a second signal ends the process immediately, with exit code 130.
 
-    SIGHUP is ignored, and the log says so.
+    SIGHUP is ignored and logged.
     """
 
     def on_signal() -> None:
@@ -50,7 +50,7 @@ def _on_hangup() -> None:
 
 
 def leave(code: int) -> NoReturn:
-    """End the process with this exit code, even where a user's function hangs in a thread."""
+    """End the process with this exit code, even if a user's function hangs in a thread."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, or nobody reads it any more
             stream.flush()

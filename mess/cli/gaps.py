@@ -1,4 +1,4 @@
-"""`mess gaps`: changes that the relay has never seen."""
+"""`mess gaps`: changes that the relay never received."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
     from mess.state.store import Gap, StateStore
 
-app = typer.Typer(help="Show the changes that were lost to the relay.", no_args_is_help=True)
+app = typer.Typer(help="Show the changes that the relay missed.", no_args_is_help=True)
 
 
 @app.callback()
 def _group() -> None:
-    pass  # keeps `list` a command of its own while it is the only one
+    pass  # keeps `list` a subcommand while it is the only one
 
 
 @app.command("list")
 def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """List every gap: whose changes were lost, between which times, and whether their stream continues."""
+    """List every gap: which collections missed changes, between which times, and whether their stream continues."""
 
     async def read(store: StateStore) -> list[Gap]:
         return await store.gaps()

@@ -1,4 +1,4 @@
-"""`mess init`: a config file to begin with."""
+"""`mess init`: write a starter config file."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from mess.errors import ConfigError, Problem
 
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config/config.yml"),
-    force: Annotated[bool, typer.Option("--force", help="Overwrite a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
 ) -> None:
-    """Write a commented config file to begin with, and its JSON Schema beside it for editors."""
+    """Write a commented starter config file, with its JSON Schema beside it for editors."""
     import json
 
     from mess.config.schema import json_schema

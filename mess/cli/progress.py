@@ -1,4 +1,4 @@
-"""How far a long command has come."""
+"""Progress of long commands."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ if TYPE_CHECKING:
 
 
 class Bar:
-    """Moves while a command is at its work; without a terminal there is none to move."""
+    """A progress bar; without a terminal it does nothing."""
 
     def __init__(self, progress: Progress | None = None) -> None:
         self._progress = progress
 
     def advance(self, count: int) -> None:
-        """So many more are done."""
+        """Add to the number done."""
         if self._progress is not None:
             self._progress.advance(self._progress.task_ids[0], count)
 
 
 @contextmanager
 def progress(doing: str, what: str, total: int | None = None) -> Iterator[Bar]:
-    """A bar on standard error, or one plain line where that is no terminal: `replaying`, `3 dead letters`, 3.
+    """A progress bar on standard error, or one plain line if that is not a terminal: `replaying`, `3 dead letters`, 3.
 
-    None is for a total that nobody knows.
+    `total` is None if it is unknown.
     """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""`mess replay`: a stretch of MongoDB's oplog, delivered again."""
+"""`mess replay`: deliver a range of MongoDB's oplog again."""
 
 from __future__ import annotations
 
@@ -46,34 +46,36 @@ def replay(
     ] = None,
     database: Annotated[
         list[str] | None,
-        typer.Option(help="Only this database, or those of a glob. May be given several times.", show_default=False),
+        typer.Option(help="Only this database, or those matching a glob. Can be repeated.", show_default=False),
     ] = None,
     collection: Annotated[
         list[str] | None,
-        typer.Option(help="Only this collection: its name, or database.name; likewise.", show_default=False),
+        typer.Option(
+            help="Only this collection: its name, or database.name, or a glob. Can be repeated.", show_default=False
+        ),
     ] = None,
     step: Annotated[
         str | None,
-        typer.Option(help="Only this step's deliveries: no other http or queue step.", show_default=False),
+        typer.Option(help="Only the deliveries of this step, and of no other http or queue step.", show_default=False),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many events there are.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the events.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
     """Deliver the changes between two times again, read from MongoDB's oplog.
 
-    First it says how far back the oplog reaches, and how many events there are. They go through the pipelines as the
-    config is now, keep their ids, and say that they are replayed (a webhook: `mess-replay: true`). Checkpoints stay as
-    they are; the relay may run meanwhile.
+    First shows how far back the oplog reaches, and how many events there are. Events go through the pipelines of the
+    current config, keep their ids, and are marked as replayed (a webhook: `mess-replay: true`). Checkpoints do not
+    change; the relay may be running.
 
-    Exit codes: 0 all delivered, 1 some were given up on, or it was interrupted, 2 config, 3 MongoDB cannot be read, 4
-    the oplog does not reach back so far, 5 a dead letter cannot be recorded, 7 an event was refused and `on_failure` is
+    Exit codes: 0 all delivered, 1 some were given up, or it was interrupted, 2 config, 3 MongoDB cannot be read, 4 the
+    oplog does not reach back that far, 5 a dead letter cannot be recorded, 7 an event was refused and `on_failure` is
     `stop`.
     """
     now = datetime.now(timezone.utc)
     if from_ > now:
-        raise ConfigError(f"--from {_written(from_)} lies in the future")
+        raise ConfigError(f"--from {_written(from_)} is in the future")
     if to is not None and to < from_:
         raise ConfigError(f"--from {_written(from_)} is later than --to {_written(to)}")
     loaded = load_config(config, mongodb__url=url)
@@ -81,7 +83,7 @@ def replay(
     from mess.replay.oplog import Extent
     from mess.telemetry.logging import configure
 
-    # What a replay waits for, the log tells.
+    # The log shows what a replay waits for.
     level = loaded.config.log.level
     configure(
         "warning" if level == "error" else level,
@@ -129,7 +131,7 @@ async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connec
 
 
 async def _shown(work: OplogReplay, doing: Coroutine[None, None, T], bar: Bar) -> T:
-    """Do it, and move the bar meanwhile."""
+    """Await `doing`, and move the bar meanwhile."""
 
     async def move() -> None:
         shown = 0
@@ -148,7 +150,7 @@ async def _shown(work: OplogReplay, doing: Coroutine[None, None, T], bar: Bar) -
 
 def _foretell(survey: Survey, extent: Extent) -> None:
     if survey.oldest is None:
-        say("MongoDB does not tell how far back its oplog reaches")
+        say("MongoDB does not report how far back its oplog reaches")
     else:
         say(f"MongoDB's oplog reaches back to {_written(survey.oldest)}")
     say(f"{_events(survey.events.total())} from {_written(extent.since)} to {_written(extent.until)}")
@@ -172,13 +174,13 @@ def _tell(work: OplogReplay, total: int, seconds: float) -> None:
     rate = f"{seconds:.1f} s, {outcome.handled / seconds:,.0f} a second"
     say(f"{outcome.handled:,} of {_events(total)}: {told}; {rate}")
     if outcome.kept:
-        say(f"`{command('dead-letters list')}` shows what was given up on")
+        say(f"`{command('dead-letters list')}` shows the events that were given up")
 
 
 def _tell_how_to_go_on(work: OplogReplay, extent: Extent) -> None:
     ended = "interrupted" if work.stopping else "ended early"
     reached, until = _written(work.reached), _written(extent.until)
-    say(f"{ended}: every change before {reached} is done with; go on with --from {reached} --to {until}")
+    say(f"{ended}: every change before {reached} is done; continue with --from {reached} --to {until}")
 
 
 def _events(count: int) -> str:

@@ -27,22 +27,24 @@ def run(
     wait: Annotated[
         float | None,
         typer.Option(
-            help="How long to wait for another process of this name to stop: 5m, or 0 for not at all. Default: 30s.",
+            help="How long to wait for another process with this name to stop, such as 5m; 0 to not wait. Default: "
+            "30s.",
             parser=seconds,
             metavar="DURATION",
             show_default=False,
         ),
     ] = None,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Stop another process of this name instead of waiting for it.")
+        bool, typer.Option("--take-over", help="Stop another process with this name instead of waiting for it.")
     ] = False,
 ) -> None:
     """Relay changes until SIGTERM or Ctrl-C.
 
-    Exit codes: 0 stopped in order, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
-    recorded, 6 another process of this name runs or took over, 7 an event was refused and `on_failure` is `stop`.
+    Exit codes: 0 stopped gracefully, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
+    recorded, 6 another process with this name is running or took over, 7 an event was refused and `on_failure` is
+    `stop`.
     """
-    # Until the event loop takes the signals over, there is nothing to finish.
+    # Until the event loop handles the signals, there is nothing to finish.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

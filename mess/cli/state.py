@@ -1,4 +1,4 @@
-"""A relay's state, for commands that look at it or move it."""
+"""Access to a relay's state, for commands that read or change it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 async def with_store(loaded: Loaded, work: Callable[[StateStore], Awaitable[T]], timeout: float | None = None) -> T:
-    """Open the relay's state, do `work` with it, and close it. Its MongoDB is waited for as `connecting` says.
+    """Open the relay's state, run `work` with it, and close it. Waits for its MongoDB as described in `connecting`.
 
     Raises StateError, SourceUnavailable.
     """

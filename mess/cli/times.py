@@ -1,4 +1,4 @@
-"""Times as users write them."""
+"""Parses times as users write them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def cluster_time(text: str) -> Timestamp:
-    """A cluster time from `1766831212:17` (seconds since 1970 and an increment), or from what `moment` understands."""
+    """A cluster time from `1766831212:17` (seconds since 1970 and an increment), or from anything that `moment`
+    accepts."""
     from bson import Timestamp
 
     found = re.fullmatch(r"(\d{1,10}):(\d{1,10})", text.strip())
@@ -22,11 +23,11 @@ def cluster_time(text: str) -> Timestamp:
     try:
         return Timestamp(int(found[1]), int(found[2]))
     except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is no cluster time; its parts are below 2^32") from error
+        raise typer.BadParameter(f"{text!r} is not a cluster time; its parts must be below 2^32") from error
 
 
 def cluster_time_text(time: Timestamp) -> str:
-    """A cluster time as `cluster_time` reads it."""
+    """A cluster time in the format that `cluster_time` reads."""
     return f"{time.time}:{time.inc}"
 
 
@@ -41,7 +42,7 @@ def seconds(text: str) -> float:
 
 
 def moment(text: str) -> datetime:
-    """A time from ISO 8601 (UTC where it names no time zone), or from an age such as `2h`."""
+    """A time from ISO 8601 (UTC if it has no time zone), or from an age such as `2h`."""
     from mess.options.values import parse_duration
 
     try:
@@ -52,6 +53,6 @@ def moment(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise typer.BadParameter(
-            f"{text!r} is no time; write it like 2026-11-23T10:00:00 (UTC), or as an age like 30m, 2h or 7d"
+            f"{text!r} is not a time; write it like 2026-11-23T10:00:00 (UTC), or as an age like 30m, 2h or 7d"
         ) from error
     return time if time.tzinfo else time.replace(tzinfo=timezone.utc)

@@ -1,4 +1,4 @@
-"""`mess validate`: the config, without connecting to anything."""
+"""`mess validate`: check the config without connecting to anything."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from mess.errors import ConfigError
 
 def validate(config: ConfigOption = None) -> None:
     """Check the config file, and that its steps have what they need here (files, packages), without connecting to
-    anything; every mistake is told at once.
+    anything. All mistakes are reported together.
 
-    Exit codes: 0 valid (warnings are told), 2 mistakes.
+    Exit codes: 0 valid (warnings are shown), 2 mistakes.
     """
     loaded = load_config(config)
     from rich.console import Console

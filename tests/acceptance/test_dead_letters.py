@@ -181,7 +181,7 @@ async def test_dry_run_says_what_replay_would_do(config: Path, db: Db, receiver:
     assert (await letters(config, "replay")).returncode == 2
     done = await letters(config, "replay", "--all", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "2 dead letters: would go on in pipeline 'top level' at step 'http', with the stored body" in done.stdout
+    assert "2 dead letters: would continue in pipeline 'top level' at step 'http', with the stored body" in done.stdout
     assert all(each["id"] in done.stdout for each in (await listed(config))["letters"])
     none = await letters(config, "replay", "--dry-run", "--since", "0s")
     assert "no dead letter matches" in none.stdout

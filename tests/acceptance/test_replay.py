@@ -133,7 +133,7 @@ async def test_what_cannot_be_meant(config: Path, db: Db) -> None:
     for arguments, said in (
         ([], "--from"),
         (["--from", "yesterday"], "as an age like 30m, 2h or 7d"),
-        (["--from", "2999-01-01"], "--from 2999-01-01T00:00:00Z lies in the future"),
+        (["--from", "2999-01-01"], "--from 2999-01-01T00:00:00Z is in the future"),
         (["--from", "1h", "--to", "2h"], "is later than --to"),
         (["--from", "1h", "--database", "shop"], f"no database 'shop'; it watches: {db.name}.*"),
         (["--from", "1h", "--step", "https"], "no pipeline has a step 'https'; there are: 'http'"),

@@ -1,4 +1,4 @@
-"""Which dead letters a command is about: the options that all of them share."""
+"""Selects the dead letters for a command: the options that all these commands share."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Keys = Annotated[
     list[str] | None,
     typer.Option(
         "--key",
-        help="Only those of the document with this _id: as `list` shows it, or as JSON or Extended JSON.",
+        help="Only those of the document with this _id, as shown by `list`, or as JSON or Extended JSON.",
         metavar="ID",
         show_default=False,
     ),
@@ -42,20 +42,20 @@ OfNamespace = Annotated[
 ]
 Since = Annotated[
     datetime | None,
-    typer.Option(help="Only those given up on since: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
+    typer.Option(help="Only those given up since: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
 ]
 Until = Annotated[
     datetime | None,
-    typer.Option(help="Only those given up on until: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
+    typer.Option(help="Only those given up until: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
 ]
 Reason = Annotated[str | None, _option("--reason", help="Only those whose reason contains this text.")]
-All = Annotated[bool, typer.Option("--all", help="All dead letters, where nothing else says which.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters; not together with other filters.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which letters a command is about. `keys` are the texts that name documents; what they mean takes a look at the
+    """The letters selected for a command. `keys` are texts that name documents; resolving them takes a look at the
     letters, see `find`."""
 
     wanted: Wanted
@@ -63,29 +63,29 @@ class Choice:
 
     @property
     def everything(self) -> bool:
-        """Whether all dead letters are meant."""
+        """Whether all dead letters are selected."""
         return self.wanted.everything and not self.keys
 
     def demand(self, everything: bool) -> None:
-        """Make sure that a command is not about all letters by mistake. Raises ConfigError."""
+        """Make sure that a command does not select all letters by mistake. Raises ConfigError."""
         if self.everything and not everything:
             raise ConfigError(
-                "say which: ids, or --key, --pipeline, --step, --namespace, --since, --until, --reason; or --all"
+                "choose which: ids, or --key, --pipeline, --step, --namespace, --since, --until, --reason; or --all"
             )
         if everything and not self.everything:
-            raise ConfigError("--all contradicts the other options; leave it out, or them")
+            raise ConfigError("--all contradicts the other options; remove either")
 
     async def find(self, store: StateStore, config: Config) -> Wanted:
-        """What to ask the store for. Raises StateError, and ConfigError for a pipeline that neither the config nor a
-        letter has."""
+        """Build the query for the store. Raises StateError, and ConfigError for a pipeline that neither the config nor
+        a letter has."""
         from mess.state.keys import with_keys
 
         await self._know_pipeline(store, config)
         return await with_keys(store, self.wanted, self.keys) if self.keys else self.wanted
 
     def all_found(self, pointers: Iterable[Pointer]) -> None:
-        """Make sure that every id asked for is there, and something of the documents. Raises ConfigError that names the
-        others."""
+        """Make sure that every requested id was found, and something for the requested documents. Raises ConfigError
+        that names the missing ones."""
         found = {pointer.id for pointer in pointers}
         matching = f"`{command('dead-letters list')}` shows them"
         if missing := [each for each in self.wanted.ids or () if each not in found]:
@@ -117,7 +117,7 @@ def choose(
     until: datetime | None,
     reason: str | None,
 ) -> Choice:
-    """The letters that the options ask for."""
+    """The letters that the options select."""
     from mess.state.records import Wanted
 
     named = tuple(dict.fromkeys([*(ids or ()), *(more_ids or ())]))

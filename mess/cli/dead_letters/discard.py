@@ -1,4 +1,4 @@
-"""`mess dead-letters discard`: throw away."""
+"""`mess dead-letters discard`: delete dead letters."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def discard(
     until: Until = None,
     reason: Reason = None,
     all_: All = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     dry_run: DryRun = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Delete dead letters for good. Asks first."""
+    """Delete dead letters permanently. Asks for confirmation first."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
@@ -74,7 +74,7 @@ def discard(
         deleted = 0
         with progress("discarding", letters(len(pointers)), len(pointers)) as bar:
             for start in range(0, len(pointers), _AT_A_TIME):
-                # Those that were asked for, and none that came since.
+                # Only those that the user confirmed, and none that have been added since.
                 part = tuple(pointer.id for pointer in pointers[start : start + _AT_A_TIME])
                 deleted += await store.delete_dead_letters(replace(wanted, ids=part))
                 bar.advance(len(part))
@@ -85,5 +85,7 @@ def discard(
 
 def _ask(count: int) -> None:
     if not sys.stdin.isatty():
-        raise ConfigError(f"{letters(count)} would be deleted for good, and nobody can be asked here; say --yes")
-    typer.confirm(f"Delete {letters(count)} for good?", abort=True)
+        raise ConfigError(
+            f"{letters(count)} would be deleted permanently; without a terminal to confirm on, pass --yes"
+        )
+    typer.confirm(f"Delete {letters(count)} permanently?", abort=True)

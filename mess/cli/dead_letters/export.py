@@ -1,4 +1,4 @@
-"""`mess dead-letters export`: take them elsewhere."""
+"""`mess dead-letters export`: write dead letters to a file."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def export(
     reason: Reason = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A file, overwritten. Default: standard output.", show_default=False),
+        typer.Option(
+            "--output", "-o", help="The file to write; it is overwritten. Default: standard output.", show_default=False
+        ),
     ] = None,
     json: Annotated[
         Json,
@@ -64,7 +66,7 @@ def export(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Write dead letters whole as JSON lines, the oldest change first. They stay."""
+    """Write complete dead letters as JSON lines, the oldest change first. Nothing is deleted."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     loaded = load_config(config, mongodb__url=url)
 

@@ -44,13 +44,13 @@ def list_(
     since: Since = None,
     until: Until = None,
     reason: Reason = None,
-    limit: Annotated[int, typer.Option(help="How many at the most, the newest first.", min=0)] = 50,
+    limit: Annotated[int, typer.Option(help="The maximum number, newest first.", min=0)] = 50,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """List dead letters, the newest first."""
+    """List dead letters, newest first."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     loaded = load_config(config, mongodb__url=url)
 
@@ -83,8 +83,8 @@ def show(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Print dead letters as JSON, the oldest change first: the event as it came, the body as it was to be sent, the
-    reason, and the last attempts."""
+    """Print dead letters as JSON, the oldest change first: the original event, the body to be sent, the reason, and the
+    last attempts."""
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
@@ -103,7 +103,7 @@ def show(
 
 
 def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
-    """A letter as users see it; without event, body and attempts, unless `whole`."""
+    """A letter as users see it; event, body and attempts only if `whole`."""
     head = {
         "id": letter.id,
         "pipeline": letter.pipeline,
@@ -119,7 +119,7 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
     if not whole:
         return head
     history = [{name: getattr(attempt, name) for name in attempt.__slots__} for attempt in letter.history]
-    # Letters of an older version may hold what is known to be secret now.
+    # Letters of an older version may contain what is now known to be secret.
     for attempt in history:
         attempt["reason"], attempt["response"] = redact(attempt["reason"]), redact(attempt["response"] or "") or None
     return {**head, "history": history, "event": letter.event, "body": letter.body}
@@ -141,7 +141,7 @@ def _print(letters: list[DeadLetter]) -> None:
 
     from mess.state.keys import shown_key
 
-    # Ids are there to be copied: a narrow terminal wraps lines rather than cutting them.
+    # Ids are meant to be copied: on a narrow terminal, wrap lines rather than cutting them.
     table = Table("time (UTC)", "id", "namespace", "_id", "operation", "pipeline", "step", "reason", box=None)
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ignore"

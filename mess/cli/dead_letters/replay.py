@@ -1,4 +1,4 @@
-"""`mess dead-letters replay`: deliver again."""
+"""`mess dead-letters replay`: deliver dead letters again."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ def replay(
     all_: All = False,
     whole_pipeline: Annotated[
         bool,
-        typer.Option("--whole-pipeline", help="Begin at the first step with the change as it came."),
+        typer.Option("--whole-pipeline", help="Start at the first step, with the original change."),
     ] = False,
     through: Annotated[
         str | None,
         typer.Option(
-            help="Send letters of other pipelines through all steps of this one, with the change as it came.",
+            help="Send letters of other pipelines through all steps of this one, with the original change.",
             metavar="PIPELINE",
             show_default=False,
         ),
@@ -68,17 +68,17 @@ def replay(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Deliver dead letters again, the oldest change first, from the step on that failed.
+    """Deliver dead letters again, the oldest change first, starting at the step that failed.
 
-    Where a letter's pipeline or step is no longer in the config, the change goes through all steps of the pipeline that
+    If a letter's pipeline or step is no longer in the config, the change goes through all steps of the pipeline that
     its collection has now. With ids or --key, --pipeline chooses the pipeline instead of selecting letters.
 
-    An event keeps its id; a webhook says `mess-replay: true`. A letter is deleted once its event is delivered; one that
-    fails again stays, with the new reason. The relay may run meanwhile. Exit codes: 0 all delivered, 1 some were not,
-    2 config.
+    An event keeps its id; a webhook has the header `mess-replay: true`. A letter is deleted once its event is
+    delivered; one that fails again stays, with the new reason. The relay may be running. Exit codes: 0 all delivered, 1
+    some were not, 2 config.
     """
     if pipeline is not None and (ids or id_ or key):
-        # What is named one by one needs no filter.
+        # Letters that are named one by one need no filter.
         pipeline, through = None, through or pipeline
     choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
@@ -105,7 +105,7 @@ def replay(
 
 
 async def _foretell(replayer: Replayer, pointers: Iterable[Pointer]) -> None:
-    """Say which letters would go which way."""
+    """Report which letters would take which way."""
     from mess.replay.routes import Kept
     from mess.state.letters import DamagedLetter
 
@@ -128,9 +128,9 @@ async def _foretell(replayer: Replayer, pointers: Iterable[Pointer]) -> None:
 
 def _shown(way: Way, pointer: Pointer) -> str:
     if not way.whole:
-        return f"would go on in pipeline {way.pipeline!r} at step {pointer.step!r}, with the stored body"
+        return f"would continue in pipeline {way.pipeline!r} at step {pointer.step!r}, with the stored body"
     why = f" ({way.why})" if way.why else ""
-    return f"would go through all steps of pipeline {way.pipeline!r}, with the change as it came{why}"
+    return f"would go through all steps of pipeline {way.pipeline!r}, with the original change{why}"
 
 
 def _tell(report: Report, total: int) -> None:
@@ -139,10 +139,10 @@ def _tell(report: Report, total: int) -> None:
         first = redact(report.first_failure or "")
         say(f"{report.failed} failed again and stay, with the new reason; the first: {printable(first)}")
     for name, (reason, left) in report.down.items():
-        say(f"pipeline {name!r}: the sink is down ({printable(redact(reason))}); {left} left as they were")
+        say(f"pipeline {name!r}: the sink is down ({printable(redact(reason))}); {left} left unchanged")
     for reason, count in report.kept.items():
         say(f"{count} cannot be replayed: {printable(redact(reason))}")
     if report.changed:
         say(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
     if report.interrupted:
-        say(f"interrupted; {report.interrupted} left as they were")
+        say(f"interrupted; {report.interrupted} left unchanged")

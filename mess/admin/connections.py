@@ -1,4 +1,4 @@
-"""The admin port's open connections, bounded in number and in how long each may keep the server waiting."""
+"""The admin port's open connections, limited in number and in how long each may keep the server waiting."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ from aiohttp.http import RawRequestMessage
 from mess.telemetry.logging import get_logger
 
 MOST = 64
-"""How many connections are open at a time, at most."""
+"""The maximum number of open connections."""
 TIMEOUT = 10.0
-"""Seconds that a connection has to complete a request, and to take the answer to it."""
+"""Seconds that a connection has to send a complete request, and to receive the answer."""
 
-# Large enough for any browser or scraper; together with MOST they bound what clients can make the server hold.
+# Large enough for any browser or scraper; together with MOST they limit the memory that clients can use.
 PARSER_LIMITS: dict[str, Any] = {
     "max_line_size": 4096,
     "max_field_size": 4096,
     "max_headers": 64,
-    # A compressed body is never read, and must not be unpacked on its way into the bin.
+    # A compressed body is never read, and must not be decompressed just to be discarded.
     "auto_decompress": False,
-    # Seconds before a connection closes whose request had a body. Closed at once, it would be reset under a client that
-    # still sends and has not read the answer.
+    # Seconds before a connection closes whose request had a body. If it closed immediately, a client that is still
+    # sending would get a reset before it has read the answer.
     "lingering_time": 1.0,
 }
 
-# How many bytes are parsed at a time: an error repeats them several times over, and of a body no more is looked at.
+# The number of bytes parsed at a time: an error repeats them several times, and only this much of a body is read.
 _PIECE = 1024
 
-# Of few descriptors, most are for deliveries.
+# If descriptors are scarce, most are for deliveries.
 _SHARE, _FEWEST = 8, 4
 
 log = get_logger("mess.admin")
 
 
 def limit() -> int:
-    """How many connections to hold: MOST, or an eighth of the process's descriptors where that is fewer."""
+    """The connection limit: MOST, or an eighth of the process's descriptors if that is less."""
     if resource is None:
         return MOST
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -51,11 +51,11 @@ def limit() -> int:
 
 
 class Connections:
-    """Makes aiohttp's protocols and closes those that are in the way of others.
+    """Creates aiohttp's protocols, and closes connections that block others.
 
-    When `most` are open, a new connection closes the one that has waited longest without a complete request; if all are
-    being answered, the one whose answer has taken longest. Each closes after `timeout` seconds without a complete
-    request, counted from its start or its last answer, whatever it sends meanwhile.
+    When `most` are open, a new connection closes the one that has waited longest without a complete request. If all are
+    being answered, it closes the one whose answer has taken longest. Each closes after `timeout` seconds without a
+    complete request, counted from its start or its last answer, whatever it sends meanwhile.
     """
 
     def __init__(self, server: web.Server, most: int, timeout: float = TIMEOUT) -> None:
@@ -63,7 +63,7 @@ class Connections:
         self._most = most
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
-        # In the order in which they began to wait, or to be answered.
+        # In the order in which they started to wait, or to be answered.
         self._waiting: dict[Connection, asyncio.TimerHandle] = {}
         self._answering: dict[Connection, asyncio.TimerHandle] = {}
 
@@ -72,7 +72,7 @@ class Connections:
         return Connection(self, self._server, loop=self._loop, access_log=None, **PARSER_LIMITS)
 
     def opened(self, connection: Connection) -> None:
-        """A connection has been accepted; makes room for it."""
+        """A connection has been accepted; make room for it."""
         while len(self._waiting) + len(self._answering) >= self._most:
             self._close(next(iter(self._waiting or self._answering)))
         self._waiting[connection] = self._deadline(connection)
@@ -109,15 +109,15 @@ class Connections:
         transport = connection.transport
         connection.force_close()
         if transport is not None:
-            # An orderly close waits for a client that does not read.
+            # A graceful close would wait for a client that does not read.
             transport.abort()
 
 
 class Connection(web.RequestHandler):
-    """aiohttp's protocol, which reports to `Connections` and answers malformed requests in few words.
+    """aiohttp's protocol, which reports to `Connections` and answers malformed requests briefly.
 
-    Whatever is not a request without a body is the last that is read of a connection: it is answered, and the
-    connection closes.
+    Anything but a request without a body is the last that is read from a connection: it is answered, and the connection
+    closes.
     """
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
@@ -138,7 +138,8 @@ class Connection(web.RequestHandler):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """See `asyncio.Protocol`. The base class calls it without data to go on when requests have been answered."""
+        """See `asyncio.Protocol`. The base class calls it without data, to continue after requests have been
+        answered."""
         data, self._unparsed = self._unparsed + data, b""
         start = 0
         while not self._last_received:
@@ -155,23 +156,24 @@ class Connection(web.RequestHandler):
             self.transport.pause_reading()
 
     def _end_with_last(self, known: int) -> None:
-        """Stop reading if a request after the first `known` ones is to be the last."""
+        """Stop reading if one of the requests after the first `known` ones is to be the last."""
         for index in range(known, len(self._messages)):
             message, payload = self._messages[index]
             if not isinstance(message, RawRequestMessage):
-                # Its frames hold all that was read, and the error itself: only the garbage collector would free them.
+                # Its frames reference all that was read, and the error itself: only the garbage collector would free
+                # them.
                 message.exc.__traceback__ = None
             elif payload is EMPTY_PAYLOAD and not message.upgrade:
                 continue
             while len(self._messages) > index + 1:
                 self._messages.pop()
-            # What follows a declined upgrade would be parsed all at once.
+            # Data after a declined upgrade would be parsed all at once.
             self._upgraded, self._message_tail = False, b""
             self._last_received = True
             return
 
     def answering(self) -> None:
-        """A complete request has come."""
+        """A complete request has arrived."""
         self._connections.answering(self)
 
     async def finish_response(
@@ -195,7 +197,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """The answer to what is not HTTP. The base class would log a traceback and repeat what the client sent."""
+        """Answer data that is not HTTP. The base class would log a traceback and repeat what the client sent."""
         if status >= 500:
             _log_failure(exc)
             return _Bare(500, b"Internal Server Error", b"the admin server failed; the relay's log says why\n")
@@ -203,7 +205,7 @@ class Connection(web.RequestHandler):
         return _Bare(400, b"Bad Request", b"malformed request\n")
 
     def log_exception(self, *args: Any, **kwargs: Any) -> None:
-        """Called for what fails outside of a page. Behind a connection that has ended, that is no fault."""
+        """Called for failures outside of a page. After a connection has ended, they are not errors."""
         error = kwargs.get("exc_info")
         if self.transport is None or self.transport.is_closing():
             log.debug("connection ended early", reason=type(error).__name__)
@@ -216,7 +218,7 @@ def _log_failure(error: BaseException | None) -> None:
 
 
 class _Bare(web.Response):
-    """Written by hand, since aiohttp would add its name and version."""
+    """A minimal response, since aiohttp would add its name and version."""
 
     def __init__(self, status: int, reason: bytes, text: bytes) -> None:
         super().__init__(status=status)

@@ -1,7 +1,7 @@
-"""Which host names the admin server answers to.
+"""Which host names the admin server accepts.
 
-A page of another origin can have its own name resolve to this machine (DNS rebinding), and then read what this server
-says; its requests still carry that name.
+A page of another origin can make its own name resolve to this machine (DNS rebinding) and then read this server's
+answers, but its requests still carry that name.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
-# A network interface, as VLANs name them too (eth0.100); Python takes any text for one.
+# An interface name, including VLANs (eth0.100); Python accepts any text.
 _ZONE = re.compile(r"[a-z0-9_-]+(\.[0-9]+)?")
 
 
@@ -28,7 +28,7 @@ class Hosts:
 
 
 def without_port(header: str) -> str:
-    """The name or address in a Host header."""
+    """The name or address in a Host header, without the port."""
     name, colon, port = header.rpartition(":")
     return name if colon and not name.endswith(":") and (port.isdecimal() or not port) else header
 

@@ -1,4 +1,4 @@
-"""Accepting connections, at a pace that leaves everything else its turn."""
+"""Accepts connections at a pace that lets other tasks run."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ log = get_logger("mess.admin")
 
 
 async def bind(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets, one for each address of `host` that this machine has; port 0 picks a free one.
+    """Listening sockets, one for each local address of `host`; port 0 picks a free one.
 
-    Raises OSError (`socket.gaierror` for an unknown name), UnicodeError or OverflowError when there is none.
+    Raises OSError (`socket.gaierror` for an unknown name), UnicodeError or OverflowError if there is none.
     """
     found = await asyncio.get_running_loop().getaddrinfo(
         host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -36,7 +36,7 @@ async def bind(host: str, port: int) -> list[socket.socket]:
             if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 _close(sockets)
                 raise
-            trouble = error  # as ::1 of localhost, where there is no IPv6
+            trouble = error  # such as ::1 for localhost, without IPv6
         else:
             made.setblocking(False)
             sockets.append(made)
@@ -46,11 +46,11 @@ async def bind(host: str, port: int) -> list[socket.socket]:
 
 
 class Listener:
-    """Accepts connections of `sockets`, and hands them to protocols that `factory` makes.
+    """Accepts connections on `sockets` and passes them to protocols made by `factory`.
 
-    Event loops accept all that have queued up before anything else gets its turn, and uvloop's stop listening for good
-    when no descriptor is left. Here one connection is accepted in each turn of the loop, so that what it sent is read
-    before many others follow; without descriptors accepting pauses.
+    Event loops accept all queued connections before running anything else, and uvloop stops listening for good when no
+    descriptor is left. This class accepts one connection per iteration of the loop, so that its request is read before
+    many others follow; without descriptors, it pauses.
     """
 
     def __init__(self, sockets: list[socket.socket], factory: Callable[[], asyncio.Protocol]) -> None:
@@ -62,13 +62,13 @@ class Listener:
         self._listen()
 
     async def close(self) -> None:
-        """Stop listening. Connections already accepted stay: return when their protocols have them."""
+        """Stop listening. Accepted connections stay open: returns once their protocols have them."""
         if self._paused is not None:
             self._paused.cancel()
         for each in self.sockets:
             self._loop.remove_reader(each)
         _close(self.sockets)
-        # Cancelled, uvloop would close a transport whose protocol works with it, and not tell the protocol.
+        # On cancellation, uvloop would close a transport that its protocol is using, without telling the protocol.
         await asyncio.gather(*self._handing_over)
 
     def _listen(self) -> None:
@@ -85,7 +85,7 @@ class Listener:
                 for each in self.sockets:
                     self._loop.remove_reader(each)
                 self._paused = self._loop.call_later(_PAUSE, self._listen)
-            return  # any other error is the connection's own, which ended before it was accepted
+            return  # any other error concerns a connection that ended before it was accepted
         accepted.setblocking(False)
         task = self._loop.create_task(self._hand_over(accepted))
         self._handing_over.add(task)

@@ -1,4 +1,4 @@
-"""The admin server's pages."""
+"""The admin server's endpoints."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _SHOWN = 100
 
 _LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
 _NOT_KEPT = {"Cache-Control": "no-store"}
-# The Node.js tool let pages of any origin read its count.
+# The Node.js tool allowed pages of any origin to read its count.
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
-# Probes and scrapers use whatever name they know the relay by, and these pages hold nothing that others may not see.
+# Probes and scrapers use any name for the relay, and these pages contain nothing confidential.
 _ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def make_app(view: View, hosts: Hosts) -> web.Application:
-    """The pages, over what `view` tells, for requests whose Host header `hosts` accepts."""
+    """The application, which shows `view` to requests whose Host header is accepted by `hosts`."""
     pages = _Pages(view)
     app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)])
     app.on_response_prepare.append(_without_server)
@@ -62,7 +62,7 @@ class _Pages:
         return _json(self._view.status())
 
     async def healthz(self, request: web.Request) -> web.Response:
-        # That this is answered at all shows that the process lives and its loop turns.
+        # Any answer shows that the process is alive and its event loop runs.
         return _json({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
@@ -81,7 +81,7 @@ def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | 
     shown = redacted(content)
     try:
         text = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE).decode()
-    except TypeError:  # a text from outside may hold lone surrogates, which orjson refuses
+    except TypeError:  # text from outside may contain lone surrogates, which orjson refuses
         text = json.dumps(shown) + "\n"
     return web.Response(
         body=printable_json(text).encode(),
@@ -128,12 +128,14 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         return _json(
-            {"error": f"{request.path} takes no {request.method}"}, error.status, {"Allow": error.headers["Allow"]}
+            {"error": f"{request.path} doesn't support {request.method}"},
+            error.status,
+            {"Allow": error.headers["Allow"]},
         )
     except web.HTTPNotFound:
-        return _json({"error": f"there is no {request.path}", "links": ["/", *_LINKS]}, 404)
+        return _json({"error": f"{request.path} does not exist", "links": ["/", *_LINKS]}, 404)
     except web.HTTPException as error:
         return _json({"error": error.reason}, error.status)
     except Exception:
         log.exception("page failed", path=request.path)
-        return _json({"error": "this page failed; the relay's log says why"}, 500)
+        return _json({"error": "internal error; see the relay's log"}, 500)

@@ -19,13 +19,13 @@ _SHUTDOWN_SECONDS = 1.0
 
 
 class PortInUse(ConfigError):
-    """Another process listens at the admin server's address."""
+    """Another process is listening on the admin server's address."""
 
 
 class AdminServer:
-    """Serves what `view` tells on `host` and `port`; port 0 picks a free one.
+    """Serves `view` on `host` and `port`; port 0 picks a free one.
 
-    `hosts` are the names, or globs of them, that requests may be for, besides IP addresses, localhost and `host`.
+    `hosts` are the names, or globs, that requests may use besides IP addresses, localhost and `host`.
     """
 
     def __init__(self, host: str, port: int, view: View, hosts: Sequence[str] = ()) -> None:
@@ -36,7 +36,8 @@ class AdminServer:
         self._listener: Listener | None = None
 
     async def start(self) -> None:
-        """Begin to serve. Raises ConfigError when the address cannot be had; PortInUse when it may be had later."""
+        """Start serving. Raises ConfigError if the address is not available; PortInUse if it may become available
+        later."""
         try:
             sockets = await bind(self._host, self._port)
         except (OSError, OverflowError, UnicodeError) as error:
@@ -50,7 +51,7 @@ class AdminServer:
 
     @property
     def url(self) -> str:
-        """Where it serves, such as `http://127.0.0.1:3000`; usable on this machine. Only after `start`."""
+        """The server's URL, such as `http://127.0.0.1:3000`, for use on this machine. Only after `start`."""
         if self._listener is None:
             raise RuntimeError("the admin server has not been started")
         host, port = self._listener.sockets[0].getsockname()[:2]
@@ -58,7 +59,7 @@ class AdminServer:
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     async def stop(self) -> None:
-        """Stop serving; requests that are being answered get a second."""
+        """Stop serving; requests in progress get a second to finish."""
         if self._listener is not None:
             listener, self._listener = self._listener, None
             await listener.close()

@@ -1,4 +1,4 @@
-"""What the admin server shows; the relay fills it in."""
+"""What the admin server shows; implemented by the relay."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ from typing import Any, Protocol
 
 
 class View(Protocol):
-    """A relay as its operators see it. Every method is quick, asks nothing over the network and never raises."""
+    """A relay as its operators see it. Every method is fast, makes no network requests and never raises."""
 
     @property
     def changed(self) -> int:
-        """How many events are done with since the start."""
+        """How many events are done since the start."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """Everything there is to know, as JSON; `name` is the relay's name and `version` that of MESS."""
+        """The complete status, as JSON; `name` is the relay's name and `version` is MESS's."""
         ...
 
     def problems(self) -> list[str]:
-        """Why the relay is not ready, and how to fix it: its streams and its state. Empty when it is ready."""
+        """Why the relay is not ready, and how to fix it: problems of its streams and its state. Empty if it is
+        ready."""
         ...
 
     def sink_problems(self) -> list[str]:
-        """Which sinks cannot be delivered to at present, and why."""
+        """The sinks that are not available, and why."""
         ...
 
     def warnings(self) -> list[str]:
-        """What else needs attention although the relay is ready."""
+        """Other things that need attention although the relay is ready."""
         ...
 
     def metrics(self) -> bytes:

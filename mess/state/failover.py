@@ -1,4 +1,4 @@
-"""Going on through a failover of the MongoDB that keeps the state."""
+"""Retries during a failover of the MongoDB that keeps the state."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from mess.errors import StateError
 
 T = TypeVar("T")
 
-# telemetry is beside this layer, not below it; it writes warnings of the standard library's logging, too.
+# telemetry is beside this layer, not below it; it also handles warnings of the standard library's logging.
 _log = logging.getLogger("mess.state")
 
-# Names as in MongoDB's error_codes.yml: election, shutdown, stepping down, and a majority that is not there at present.
+# Names as in MongoDB's error_codes.yml: election, shutdown, step-down, and a missing majority.
 _PASSING = {6, 7, 50, 64, 89, 91, 112, 134, 189, 262, 9001, 10107, 11600, 11602, 13435, 13436}
 _AUTHENTICATION_FAILED = 18
 _REFUSED = {13, _AUTHENTICATION_FAILED, 8000}
@@ -36,15 +36,15 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
 class Unsettled(PyMongoError):
-    """A write that neither succeeded nor says why; it is tried again."""
+    """A write that neither succeeded nor says why; it is retried."""
 
 
 async def persist(what: str, operation: Callable[[], Awaitable[T]], retry_for: float) -> T:
-    """Await `operation()` again and again while MongoDB fails over, for up to `retry_for` seconds.
+    """Await `operation()` and retry it while MongoDB fails over, for up to `retry_for` seconds.
 
-    `operation` must be idempotent: an attempt that seemed to fail may have been carried out. `what` completes
-    "cannot …". The last attempt may take as long as the driver needs to notice that a server hangs (about 30 s).
-    Raises StateError from the driver's error; errors that are not the driver's pass through.
+    `operation` must be idempotent: an attempt that seemed to fail may have succeeded. `what` completes "cannot …". The
+    last attempt may take as long as the driver needs to notice that a server hangs (about 30 s). Raises StateError for
+    the driver's errors; other errors pass through.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + retry_for
@@ -52,7 +52,7 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], retry_for: f
     while True:
         try:
             return await operation()
-        except BSONError as error:  # DocumentTooLarge, for one, is not a PyMongoError
+        except BSONError as error:  # for example, DocumentTooLarge is not a PyMongoError
             raise StateError(f"cannot {what}: {error}") from error
         except PyMongoError as error:
             raise_if_cancelled()
@@ -67,7 +67,7 @@ async def persist(what: str, operation: Callable[[], Awaitable[T]], retry_for: f
 
 
 def is_refusal(error: BaseException | None) -> bool:
-    """Whether MongoDB refuses the user, not the write."""
+    """Whether MongoDB refuses the user rather than the write."""
     return bool(_REFUSED & _codes(error))
 
 
@@ -89,7 +89,7 @@ def hint(error: BaseException | None) -> str:
 
 
 def brief(error: Exception) -> str:
-    """An error's own words, without the command, the server's whole reply and the driver's topology behind them."""
+    """An error's message, without the command, the server's whole reply and the driver's topology that follow it."""
     return (
         _COMMAND.sub(r"\1 \2", str(error))
         .partition(", full error:")[0]

@@ -1,4 +1,4 @@
-"""A lock on a file that the kernel takes back when its process ends, however that ends."""
+"""A file lock that the kernel releases when its process ends, however that happens."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class _Open:
     holders: int = 1
 
 
-# POSIX locks belong to the process: a second descriptor would get the lock as well, and closing it would drop the
-# lock. Unlike those of flock, they are not inherited by processes that a user's function starts.
+# POSIX locks belong to the process: a second descriptor would get the lock as well, and closing it would drop the lock.
+# Unlike flock's, they are not inherited by processes that a user's function starts.
 _open: dict[str, _Open] = {}
 _guard = threading.Lock()
 
 
 class FileLock:
-    """A lock on the file `path`, which is created where it is missing, and never deleted.
+    """A lock on the file `path`, which is created if it does not exist, and never deleted.
 
-    In one process it may be acquired several times, and is released with the last holder. Without POSIX locks (on
-    Windows) it is always acquired and never seen as held.
+    Within one process it may be acquired several times, and is released with the last holder. Without POSIX locks (on
+    Windows), it can always be acquired and never appears as held.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,12 +39,12 @@ class FileLock:
         self._mine: _Open | None = None
 
     def acquire(self) -> bool:
-        """Get the lock; False when another process has it. Does nothing where it is held, unless the file has been
-        deleted: then the new one is locked. Raises OSError where the file system has no locks."""
+        """Acquire the lock; False if another process has it. Does nothing if it is already held, unless the file was
+        deleted: then the new file is locked. Raises OSError if the file system has no locks."""
         with _guard:
             current = _open.get(self._path)
             if current is not None and (current.process != os.getpid() or not self._is_in_place(current)):
-                del _open[self._path]  # inherited by a fork, without its locks; or of a file that is gone
+                del _open[self._path]  # inherited by a fork, without its locks; or of a deleted file
                 current = None
             if current is None:
                 descriptor = _lock(self._path)
@@ -64,7 +64,7 @@ class FileLock:
             self._let_go()
 
     def is_held(self) -> bool:
-        """Whether some process, this one included, has the lock."""
+        """Whether any process, including this one, has the lock."""
         with _guard:
             current = _open.get(self._path)
             if current is not None and current.process == os.getpid() and self._is_in_place(current):
@@ -93,7 +93,7 @@ class FileLock:
 
 
 def _lock(path: str) -> int | None:
-    """A descriptor of the file, locked; None when another process has the lock."""
+    """A descriptor of the file, locked; None if another process has the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
         try:
@@ -107,7 +107,7 @@ def _lock(path: str) -> int | None:
         except BaseException:
             os.close(descriptor)
             raise
-        os.close(descriptor)  # deleted meanwhile
+        os.close(descriptor)  # deleted in the meantime
 
 
 def _same(descriptor: int, path: str) -> bool:

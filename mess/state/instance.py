@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one can still be running."""
+"""The identity of this process, and whether another one may still be running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 
 _CGROUP = re.compile(r"[/-]([0-9a-f]{64})(?:\.scope)?(?=/|$)")
-# Docker, Podman and nerdctl mount these files from a directory that is named after the container.
+# Docker, Podman and nerdctl mount these files from a directory named after the container.
 _MOUNTED = re.compile(r"/[\w-]*containers/(?:[\w.-]+/)?([0-9a-f]{64})/")
 _MOUNT_POINTS = {"/etc/hostname", "/etc/hosts", "/etc/resolv.conf"}
 _UPPER = re.compile(r"\bupperdir=([^,\s]+)")
@@ -22,9 +22,9 @@ _UPPER = re.compile(r"\bupperdir=([^,\s]+)")
 class Instance:
     """One run of a relay, and the process that it is in.
 
-    `id` is random. `boot` is the kernel's boot id, the same in all containers of a host and never that of another host;
-    `namespace` names the pid namespace, `started` is when the process started, in clock ticks since the boot, and
-    `container` names the container and stays the same when that is restarted. Each is empty (0) where it is not known.
+    `id` is random. `boot` is the kernel's boot id, the same in all containers of a host and different on every other
+    host. `namespace` names the pid namespace. `started` is when the process started, in clock ticks since boot.
+    `container` names the container and survives its restart. Each is empty (0) if unknown.
     """
 
     id: str
@@ -45,18 +45,18 @@ class Instance:
         return self._sees(process) and (self.pid, self.started) == (process.pid, process.started)
 
     def has_ended(self, here: Instance) -> bool:
-        """Whether its process is known not to run any more, as seen from an instance in this process.
+        """Whether its process is known to have ended, as seen from an instance in this process.
 
-        False also means that nobody can tell from here: on another host, for example.
+        False also means that this cannot be known from here, for example because it is on another host.
         """
         if self._sees(here):
             return not _runs(self.pid, self.started)
-        # The container was restarted, with another pid namespace, or together with its host.
+        # The container was restarted, with a new pid namespace, or together with its host.
         restarted = self.boot != here.boot or bool(self.namespace and here.namespace)
         return bool(self.container) and self.container == here.container and restarted
 
     def _sees(self, other: Instance) -> bool:
-        """Whether the pids of both mean the same processes."""
+        """Whether the pids of both refer to the same processes."""
         return bool(self.boot and self.namespace) and (self.boot, self.namespace) == (other.boot, other.namespace)
 
     def __str__(self) -> str:
@@ -65,27 +65,27 @@ class Instance:
 
 
 def container_id(cgroup: str, mountinfo: str) -> str:
-    """The container's id from `/proc/self/cgroup` and `/proc/self/mountinfo`; empty outside of one, or where it is not
-    told.
+    """The container's id from `/proc/self/cgroup` and `/proc/self/mountinfo`; empty outside of a container, or if
+    unknown.
 
-    What a container shares with others (the network's files, in a pod) does not make two of them the same.
+    What containers share (such as the network's files, in a pod) does not identify one of them.
     """
     for line in cgroup.splitlines():
         if found := _CGROUP.findall(line):
-            return str(found[-1])  # the innermost, where one container runs in another
-    # In a cgroup namespace of its own a container does not see its name there.
+            return str(found[-1])  # the innermost, if containers are nested
+    # In its own cgroup namespace, a container does not see its name there.
     mounts = [fields for line in mountinfo.splitlines() if len(fields := line.split()) > 5]
     ids = [match[1] for fields in mounts if fields[4] in _MOUNT_POINTS and (match := _MOUNTED.search(fields[3]))]
     if not ids:
         return ""
-    # With a shared network these files are another container's, but the writable layer is always its own.
+    # With a shared network, these files belong to another container, but the writable layer is always its own.
     layers = [match[1] for fields in mounts if fields[4] == "/" and (match := _UPPER.search(fields[-1]))]
     return ids[0] + "".join(f"-{hashlib.sha256(layer.encode()).hexdigest()[:12]}" for layer in layers[:1])
 
 
 @cache
 def _this_process(pid: int) -> Instance:
-    # Where /proc is another pid namespace's, its pids mean other processes.
+    # If /proc belongs to another pid namespace, its pids refer to other processes.
     own = _link("/proc/self") == str(pid)
     stat = _stat(pid) if own else None
     return Instance(
@@ -100,7 +100,7 @@ def _this_process(pid: int) -> Instance:
 
 
 def _runs(pid: int, started: int) -> bool:
-    """Whether that process runs; another one that has got its pid since does not count."""
+    """Whether that process is running; another process that has reused its pid does not count."""
     if pid <= 0:
         return False
     try:
@@ -111,14 +111,14 @@ def _runs(pid: int, started: int) -> bool:
         pass  # it runs, as another user
     stat = _stat(pid)
     if stat is None:
-        return True  # not shown to this user
+        return True  # hidden from this user
     state, began = stat
     return state not in "ZX" and (not started or began == started)
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """A process's state, and when it started, in clock ticks since the boot."""
-    # The name before the last parenthesis may hold anything.
+    """A process's state, and its start time in clock ticks since boot."""
+    # The name before the last parenthesis may contain anything.
     fields = _text(f"/proc/{pid}/stat").rpartition(")")[2].split()
     return (fields[0], int(fields[19])) if len(fields) > 19 else None
 

@@ -1,4 +1,4 @@
-"""Dead letters by their document's `_id`, as users write it."""
+"""Finds dead letters by their document's `_id`, as written by the user."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mess.state.store import StateStore
 
 
 async def with_keys(store: StateStore, wanted: Wanted, keys: Sequence[str]) -> Wanted:
-    """The wanted letters of documents with one of these `_id`s, by the letters' ids.
+    """Restrict `wanted` to letters of documents with one of these `_id`s, by letter ids.
 
-    Reads the heads of all letters that are wanted otherwise. Raises StateError.
+    Reads the heads of all letters that are otherwise wanted. Raises StateError.
     """
     tests = [has_key(text) for text in keys]
     found = [letter.id async for letter in store.dead_letters(wanted) if any(test(letter.key) for test in tests)]
@@ -26,13 +26,13 @@ async def with_keys(store: StateStore, wanted: Wanted, keys: Sequence[str]) -> W
 
 
 def has_key(text: str) -> Callable[[Any], bool]:
-    """Tells whether a document key is the one that a text names.
+    """Return a function that tells whether a document key is the one named by `text`.
 
-    That is its `_id` as `shown_key` shows it, or in plain JSON or Extended JSON, which tell the text `"42"` from the
-    number `42`; or the key in JSON (`{"_id": 42}`), whole or only its `_id`.
+    `text` is the `_id` as shown by `shown_key`, or in plain JSON or Extended JSON, which distinguish the text `"42"`
+    from the number `42`; or the key in JSON (`{"_id": 42}`), whole or only its `_id`.
     """
     meant: list[Any] = []
-    with suppress(Exception):  # json_util's parsers raise whatever a value makes them raise; then it is no JSON
+    with suppress(Exception):  # json_util's parsers raise anything, depending on the value; then it is not JSON
         meant.append(json_util.loads(text))
     if meant and isinstance(meant[0], dict) and set(meant[0]) == {"_id"}:
         meant.append(meant[0]["_id"])
@@ -47,12 +47,12 @@ def has_key(text: str) -> Callable[[Any], bool]:
 
 
 def shown_key(key: Any) -> str:
-    """A document key's `_id` as a text: as plain JSON writes it, without quotes; empty where there is none."""
+    """A document key's `_id` as plain JSON without quotes; empty if there is none."""
     if not isinstance(key, dict) or "_id" not in key:
         return ""
     try:
         return written(key["_id"])
-    except TypeError:  # what no JSON can hold
+    except TypeError:  # it cannot be represented in JSON
         return str(key["_id"])
 
 
@@ -61,5 +61,5 @@ def _same(value: Any, other: Any) -> bool:
         return value == other and isinstance(value, bool) == isinstance(other, bool)
     try:
         return bson_json.relaxed(value) == bson_json.relaxed(other)
-    except Exception:  # what neither can hold is not the same
+    except Exception:  # values that neither can represent are not equal
         return False

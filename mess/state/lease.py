@@ -1,4 +1,4 @@
-"""Who runs a relay: of several processes with one name, only one at a time."""
+"""The lease: of several processes with one relay name, only one runs at a time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from mess.errors import Superseded
 from mess.state.instance import Instance
 
 BEAT_SECONDS = 3.0
-"""How often the process that runs a relay says that it is alive."""
+"""The interval at which a running process reports that it is alive."""
 ALIVE_SECONDS = 15.0
-"""For how long after its last beat, by the server's clock, a process counts as alive."""
+"""How long after its last beat, by the server's clock, a process counts as alive."""
 OBSERVED_SECONDS = 4.0
-"""How long an overdue beat is watched before its process counts as lost: while MongoDB was away, nobody could beat."""
+"""How long an overdue beat is watched before its process counts as lost: while MongoDB was away, no process could
+beat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
     """A process that runs under a relay's name.
 
-    `since` is when it began to and `age` how many seconds ago it last said so, both by the clock of the server that
-    keeps the state; `age` is None where a file lock, which ends with its process, takes the place of beats.
+    `since` is when it started and `age` is how many seconds ago its last beat was, both by the clock of the server that
+    keeps the state. `age` is None if a file lock, which ends with its process, replaces the beats.
     """
 
     instance: Instance
@@ -45,9 +46,9 @@ def _ago(seconds: float) -> str:
 class Lease(ABC):
     """The right to run a relay.
 
-    It makes sure that a second process does not start by mistake. That no two processes write checkpoints is up to
-    `StateStore.take_over` alone. Every method raises StateError when the place of storage fails; of them, only `alive`
-    and `acquire` try again for as long as a failover takes.
+    It prevents a second process from starting by mistake. Only `StateStore.take_over` guarantees that no two processes
+    write checkpoints. Every method raises StateError if the storage fails; only `alive` and `acquire` retry for as long
+    as a failover takes.
     """
 
     def __init__(self, relay: str) -> None:
@@ -55,26 +56,26 @@ class Lease(ABC):
 
     @abstractmethod
     async def alive(self) -> Presence | None:
-        """The process that runs the relay now, None when none does. It changes nothing."""
+        """The process that runs the relay now, or None. Changes nothing."""
 
     @abstractmethod
     async def acquire(
         self, instance: Instance, *, force: bool = False, observe: float = OBSERVED_SECONDS
     ) -> Presence | None:
-        """Take the lease if nobody has it, or if its holder is lost or in the same process as `instance`; with `force`
-        in any case.
+        """Take the lease if it is free, or if its holder is lost or in the same process as `instance`; with `force` in
+        any case.
 
-        Returns None when `instance` has it now, otherwise who holds it: ask again after half a second or so. An overdue
+        Returns None if `instance` has it now, otherwise the holder: call again after about half a second. An overdue
         beat is watched for `observe` seconds of such calls before its process counts as lost.
         """
 
     @abstractmethod
     async def renew(self, instance: Instance) -> None:
-        """Say that `instance` is alive. Raises Superseded when another instance has taken the lease."""
+        """Report that `instance` is alive. Raises Superseded if another instance has taken the lease."""
 
     @abstractmethod
     async def release(self, instance: Instance) -> None:
-        """Let the next process start at once. Does nothing when another instance has the lease."""
+        """Let the next process start immediately. Does nothing if another instance has the lease."""
 
     def _superseded(self, by: Presence) -> Superseded:
         return Superseded(

@@ -1,4 +1,4 @@
-"""Dead letters as they are stored: a small head, and the event and body compressed, in chunks."""
+"""The stored form of dead letters: a small head, and the event and body, compressed and in chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mess.formats import bson_json
 from mess.state.records import HISTORY, Attempt, DeadLetter
 
 CHUNK_BYTES = 8 * 1024 * 1024
-"""The largest chunk; MongoDB's documents hold 16 MiB."""
+"""The largest chunk; MongoDB documents can have up to 16 MiB."""
 _MAX_TEXT = 16 * 1024
 _MAX_KEY = 64 * 1024
 _MAX_REASON = 4 * 1024  # of one attempt
@@ -31,21 +31,21 @@ _LEVEL = 3  # most of the gain at a quarter of the default level's time
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO, unicode_decode_error_handler="replace"
 )
-"""How stored BSON is read; the same as events are."""
+"""The options for decoding stored BSON, the same as for events."""
 
 
 class DamagedLetter(StateError):
-    """A dead letter's stored bytes cannot be understood."""
+    """A dead letter's stored bytes cannot be decoded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Packed:
     """A dead letter ready to be stored.
 
-    `head` has a field for each of the letter's but `event`, `body` and `history`, with `db` and `coll` for the
-    namespace and BSON bytes for the key (None for a large one, which is in `chunks`). Its `place` sorts like the order
-    of commits; empty where that is unknown. `version` tells one word about an event from another: with the same
-    version, the same body stopped at the same step of the same pipeline.
+    `head` has a field for each of the letter's except `event`, `body` and `history`, with `db` and `coll` for the
+    namespace and BSON bytes for the key (None for a large one, which is in `chunks`). Its `place` sorts in commit
+    order; it is empty if that is unknown. `version` identifies the content: with the same version, the same body
+    stopped at the same step of the same pipeline.
     """
 
     head: dict[str, Any]
@@ -54,10 +54,11 @@ class Packed:
 
 
 def pack(letter: DeadLetter) -> Packed:
-    """Make a letter ready to be stored. Never fails: what BSON cannot hold is kept as JSON, else as Python shows it."""
+    """Prepare a letter for storage. Never fails: what BSON cannot represent is stored as JSON, or else as its Python
+    repr."""
     same = letter.body is letter.event
     key = _dump(letter.key)
-    # Together an event and its body may be larger than a document in MongoDB can be; bson does not mind.
+    # Together, an event and its body may exceed MongoDB's document limit; bson itself has no limit.
     content = bson.encode(
         {
             "event": _dump(letter.event),
@@ -86,9 +87,9 @@ def pack(letter: DeadLetter) -> Packed:
 
 
 def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> DeadLetter:
-    """A letter as `pack` was given it; without `chunks`, without event, body and history.
+    """Restore the letter given to `pack`; without `chunks`, it has no event, body and history.
 
-    Raises DamagedLetter when the stored bytes cannot be understood.
+    Raises DamagedLetter if the stored bytes cannot be decoded.
     """
     try:
         key = None if head["key"] is None else _load(bson.decode(head["key"])[""])
@@ -104,7 +105,7 @@ def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> De
             event = _load(content["event"])
             body = event if content["body"] is None else _load(content["body"])
             key = key if content["key"] is None else _load(content["key"])
-            # Older letters have none.
+            # Older letters do not have these fields.
             history = tuple(Attempt(**each) for each in content.get("history", ()))
     except (zlib.error, bson.errors.BSONError, KeyError, TypeError) as error:
         raise DamagedLetter(f"dead letter {head['id']} is damaged: {error}") from error
@@ -133,7 +134,7 @@ def version(head: Mapping[str, Any], data: bytes) -> str:
 
 
 def to_millisecond(time: datetime) -> datetime:
-    """A time as MongoDB keeps it: in UTC and to the millisecond. A naive one is taken for UTC."""
+    """A time as MongoDB stores it: in UTC, to the millisecond. A naive time is taken as UTC."""
     aware = time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
     return aware.replace(microsecond=aware.microsecond // 1000 * 1000)
 
@@ -149,7 +150,7 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def _place(event: Mapping[str, Any]) -> str:
-    """The cluster time and the resume token's key string, whose order is that of the commits."""
+    """The cluster time and the resume token's key string, which sort in commit order."""
     token = event.get("_id")
     if not isinstance(token, Mapping):
         return ""
@@ -166,7 +167,7 @@ def _place(event: Mapping[str, Any]) -> str:
 def _dump(value: Any) -> list[Any]:
     try:
         return ["bson", bson.encode({"": value})]
-    except Exception:  # bodies come from users' functions, and bson raises many kinds for what it cannot hold
+    except Exception:  # bodies come from users' functions, and bson raises many kinds of errors
         pass
     try:
         return ["json", bson_json.plain(value)]
@@ -187,5 +188,5 @@ def _load(dumped: Sequence[Any]) -> Any:
 
 
 def _text(value: str, most: int = _MAX_TEXT) -> str:
-    """A text that every store can hold: without lone surrogates and NULs, and of a bounded length (in characters)."""
+    """A text that every store can hold: without lone surrogates and NULs, and limited in length (in characters)."""
     return value[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -1,4 +1,4 @@
-"""State in MongoDB, by default in the watched deployment itself."""
+"""State in MongoDB; by default in the watched deployment itself."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _WRITE_TIMEOUT_MS = 10_000
 class MongoStore(StateStore):
     """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps` and `relays` of a database.
 
-    `database` is PyMongo's async handle or Motor's; its client is the caller's to connect and to close. Everything is
-    written with majority write concern. `retry_for` is for how many seconds a failing write is tried again, so that an
-    election does not stop the relay.
+    `database` is an async handle of PyMongo or Motor; the caller connects and closes its client. All writes use
+    majority write concern. `retry_for` is how many seconds a failing write is retried, so that an election does not
+    stop the relay.
     """
 
     def __init__(self, database: Any, relay: str, *, retry_for: float = 60.0) -> None:
         super().__init__(relay)
         self._retry_for = retry_for
         self._name = database.name
-        # Whatever the url says: state must be read where it was written, and survive the loss of a primary.
+        # Regardless of the url: state must be read where it was written, and survive the loss of a primary.
         options = {
             "codec_options": CodecOptions(tz_aware=True),
             "read_preference": ReadPreference.PRIMARY,
@@ -61,7 +61,7 @@ class MongoStore(StateStore):
 
     async def open(self, *, lasting: bool = True) -> None:
         async def prove_writable() -> None:
-            # Of a write that changes nothing a command leaves nothing behind, which only looks or runs beside a relay.
+            # A command that only reads, or that runs beside a relay, leaves nothing behind after this no-op write.
             await self._relays.update_one({"_id": self.relay, "epoch": {"$lt": 0}}, {"$set": {"epoch": 0}})
 
         try:
@@ -144,11 +144,11 @@ class MongoStore(StateStore):
             return await self._relays.find_one({"_id": self.relay}, {"gaps": 1}) or {}, found
 
         relay, found = await self._persist("read the gaps", read)
-        # MESS 0.1 kept them with the relay.
+        # MESS 0.1 stored them with the relay.
         return sorted([_gap(each) for each in (*relay.get("gaps", ()), *found)], key=lambda gap: gap.time)
 
     async def close(self) -> None:
-        """Nothing to do: the client is the caller's."""
+        """Does nothing: the caller closes the client."""
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, operation, self._retry_for)

@@ -25,14 +25,14 @@ _AWAY_SECONDS = 3.0
 
 @dataclass(frozen=True, slots=True)
 class _Beat:
-    """What is stored, and who that is; `presence` is None where it cannot be understood."""
+    """A stored beat and its process; `presence` is None if it cannot be decoded."""
 
     stored: Any
     presence: Presence | None
 
     @property
     def overdue(self) -> bool:
-        # A clock that was set back leaves a beat in the future, which its process would have corrected since.
+        # A clock that was set back leaves a beat in the future, which a live process would have corrected.
         return self.presence is None or abs(self.presence.age or 0.0) >= ALIVE_SECONDS
 
 
@@ -87,7 +87,7 @@ class MongoLease(Lease):
         return {"_id": self._relay, "beat.id": instance.id}
 
     async def _read(self) -> _Beat | None:
-        # One command of both drivers, so that the beat and the time come from one server.
+        # One command for both drivers, so that the beat and the time come from the same server.
         command = {
             "aggregate": "relays",
             "pipeline": [{"$match": {"_id": self._relay}}, {"$project": {"beat": 1, "now": "$$NOW"}}],
@@ -98,7 +98,7 @@ class MongoLease(Lease):
         return _Beat(found["beat"], _presence(found["beat"], found["now"])) if "beat" in found else None
 
     async def _claim(self, instance: Instance, replacing: _Beat | None) -> bool:
-        """Put `instance` in the place of the beat that was read, unless that has changed since."""
+        """Replace the beat that was read with one of `instance`, unless it has changed since."""
         seen = {"$exists": False} if replacing is None else {"$eq": replacing.stored}
         update = [
             {"$set": {"beat": {"$literal": asdict(instance)}}},
@@ -107,7 +107,7 @@ class MongoLease(Lease):
         try:
             done = await self._majority.update_one({"_id": self._relay, "beat": seen}, update, upsert=replacing is None)
         except DuplicateKeyError:
-            return False  # the document is there after all, and has a beat
+            return False  # the document exists after all, and has a beat
         return bool(done.matched_count or done.upserted_id is not None)
 
     def _is_lost(self, beat: _Beat, instance: Instance, observe: float) -> bool:
@@ -117,7 +117,7 @@ class MongoLease(Lease):
         if holder.id == instance.id or holder.is_in(instance) or holder.has_ended(instance):
             return True
         now = time.monotonic()
-        # What happened while nobody looked, or nobody could, was not observed.
+        # Time during which nobody looked, or nobody could, was not observed.
         if beat.stored != self._watched or now - self._looked_at > _AWAY_SECONDS:
             self._watched, self._watched_since = beat.stored, now
         self._looked_at = now
@@ -142,4 +142,4 @@ def _presence(beat: Any, now: datetime) -> Presence | None:
         since = beat.get("since")
         return Presence(instance, since if isinstance(since, datetime) else None, (now - beat["time"]).total_seconds())
     except (AttributeError, KeyError, TypeError, ValueError):
-        return None  # edited by hand; nobody who beats leaves this
+        return None  # edited by hand; no process writes this

@@ -1,4 +1,4 @@
-"""Dead letters in MongoDB: a document each, and more in another collection for what does not fit."""
+"""Dead letters in MongoDB: one document each, and further chunks in another collection."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _UNLOADED = {"data": 0}
 class MongoLetters:
     """The dead letters of one relay.
 
-    A letter's first chunk is in its own document (`data`), further ones in `chunks`, each naming the `version` of the
-    content it belongs to: a letter is replaced by first adding its new chunks, then switching to their version.
+    A letter's first chunk is in its own document (`data`), the others are in `chunks`, each with the `version` of the
+    content it belongs to. A letter is replaced by first adding its new chunks, then switching to their version.
     """
 
     def __init__(self, letters: Any, chunks: Any, relay: str, retry_for: float) -> None:
@@ -37,7 +37,7 @@ class MongoLetters:
         self._retry_for = retry_for
 
     async def open(self) -> None:
-        """Make the indexes; without the privilege to, listings are slower."""
+        """Create the indexes; without the privilege to do so, listings are slower."""
 
         async def make() -> None:
             try:
@@ -48,14 +48,14 @@ class MongoLetters:
                 if error.code != 13:
                     raise
 
-        await self._persist("make the state's indexes", make)
+        await self._persist("create the state's indexes", make)
 
     async def add(self, letters: Sequence[DeadLetter]) -> None:
         """See `StateStore.add_dead_letters`."""
         if not letters:
             return
         latest = {letter.id: letter for letter in letters}
-        # A letter may be large, and compressing it must not hold up the event loop.
+        # A letter may be large, and compressing it must not block the event loop.
         packed = await asyncio.to_thread(lambda: [pack(letter) for letter in latest.values()])
         await self._persist("store dead letters", lambda: self._add(packed))
 
@@ -63,7 +63,7 @@ class MongoLetters:
         for each in packed:
             await self._add_chunks(each)
         await self._letters.bulk_write([self._upsert(each) for each in packed], ordered=False)
-        # Only once no letter names them any more.
+        # Only once no letter refers to them any more.
         versions = [each.version for each in packed]
         names = [self._name(each.head["id"]) for each in packed]
         await self._chunks.delete_many({"letter": {"$in": names}, "version": {"$nin": versions}})
@@ -103,7 +103,7 @@ class MongoLetters:
         )
         kept = await self._letters.find_one({"_id": name}, {"version": 1})
         done = kept is not None and kept["version"] == packed.version
-        # Only the version that nobody names any more: another process may just be adding a third.
+        # Only the version that is no longer referenced: another process may just be adding a third one.
         unused = letter.version if done else packed.version
         if unused != (kept or {}).get("version"):
             await self._chunks.delete_many({"letter": name, "version": unused})
@@ -200,7 +200,7 @@ class MongoLetters:
             nonlocal deleted
             found = self._letters.find({**query, "chunks": {"$gt": 1}}, {"version": 1})
             large.update({each["_id"]: each["version"] async for each in found})
-            # In the version that was found only: a relay may give up on one of them again just now.
+            # Only in the version that was found: a relay may be giving up one of these events again.
             for name, version in large.items():
                 result = await self._letters.delete_one({"_id": name, "version": version})
                 deleted += result.deleted_count
@@ -219,7 +219,8 @@ class MongoLetters:
 
 
 async def _aggregated(collection: Any, stages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What an aggregation gives. PyMongo's async API wants its cursor awaited, Motor's is one at once."""
+    """The results of an aggregation. PyMongo's async API returns its cursor from a coroutine, Motor returns it
+    directly."""
     cursor = collection.aggregate(stages)
     if inspect.isawaitable(cursor):
         cursor = await cursor

@@ -25,16 +25,16 @@ _log = logging.getLogger("mess.state")
 
 _DUPLICATE_KEY = 11000
 REFUSES_OLD_VERSIONS = Int64(2**63 - 1)
-"""Stands where MESS 0.1 keeps its epoch. It cannot be raised, so that an old version ends at its start instead of
-beginning afresh, and it is above every other, so that one which is running ends as superseded."""
+"""Replaces the epoch of MESS 0.1. It cannot be incremented, so an old version fails at startup instead of starting from
+scratch. It is also greater than any other epoch, so a running old version ends as superseded."""
 
 
 class MongoPositions:
     """The progress of one relay, in the collections `relays` and `checkpoints`.
 
-    In `checkpoints`, the document named like the relay itself holds the coverage map; those of its streams' positions
-    (`relay/stream`) name the `arrangement` they belong to, and count only while it is the map's. Every write is
-    conditional on `generation`, the relay's epoch.
+    In `checkpoints`, the document with the relay's name holds the coverage map. The documents with its streams'
+    positions (`relay/stream`) name the `arrangement` they belong to, and are valid only while the map has the same one.
+    Every write is conditional on `generation`, the relay's epoch.
     """
 
     def __init__(self, relays: Any, checkpoints: Any, relay: str, retry_for: float, place: str) -> None:
@@ -78,7 +78,7 @@ class MongoPositions:
                 "$set": {"relay": self._relay, "fence": True},
             }
             await self._checkpoints.update_one({"_id": self._relay}, fence, upsert=True)
-            # $max, since of two processes starting at the same time the older may come here last.
+            # Use $max, since the older of two processes that start at the same time may get here last.
             await self._checkpoints.update_many({"relay": self._relay}, {"$max": {"generation": epoch}})
             return epoch
 
@@ -131,7 +131,7 @@ class MongoPositions:
 
     async def save(self, epoch: int, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
         """See `StateStore._save`."""
-        # Touched first: a superseded process must not write streams which its successor does not know either.
+        # Update this first: a superseded process must not write streams that its successor does not know.
         touched = UpdateOne(
             {"_id": self._relay, "generation": {"$lte": epoch}, "arrangement": arrangement},
             {"$set": {"generation": epoch, "relay": self._relay, "fence": True}},
@@ -158,13 +158,13 @@ class MongoPositions:
                 "arrangement": arrangement,
                 "generation": epoch,
             }
-            # A newer epoch turns this into an insert of a name that is there already.
+            # A newer epoch turns this into an insert of an existing name.
             query = {"_id": f"{self._relay}/{each.stream}", "generation": {"$lte": epoch}}
             writes.append(UpdateOne(query, {"$set": fields, "$unset": {"selection": "", "deleted": ""}}, upsert=True))
         return writes
 
     async def _write(self, epoch: int, arrangement: str, writes: Sequence[Any]) -> Any:
-        """The result; None where another arrangement was found."""
+        """The result; None if another arrangement was found."""
         try:
             return await self._checkpoints.bulk_write(writes, ordered=True)
         except BulkWriteError as error:
@@ -178,7 +178,7 @@ class MongoPositions:
             fence = next((each for each in found if each["_id"] == self._relay), None)
             if fence is not None and fence.get("arrangement") != arrangement:
                 return None
-            # Two attempts of one write may insert the same name at the same time; the next one finds it there.
+            # Two attempts of one write may insert the same name at the same time; the retry finds it.
             raise Unsettled(str(error)) from error
 
     def _understood(self, document: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
@@ -201,13 +201,13 @@ class MongoPositions:
 
 
 def _newest(documents: Iterable[Mapping[str, Any]]) -> int:
-    """The newest epoch that any of the documents names, as this version or as MESS 0.1 writes it."""
+    """The newest epoch in any of the documents, as written by this version or by MESS 0.1."""
     values = [document.get(field) for document in documents for field in ("generation", "epoch")]
     return max((int(each) for each in values if isinstance(each, int) and each < REFUSES_OLD_VERSIONS), default=0)
 
 
 def _belongs(document: Mapping[str, Any], arrangement: Any) -> bool:
-    # One without the field was changed by hand; reading it says so.
+    # A document without the field was changed by hand; reading it reports that.
     return bool(document.get("arrangement", arrangement) == arrangement)
 
 
@@ -231,7 +231,7 @@ def _checkpoint(document: Mapping[str, Any]) -> Checkpoint:
 def _legacy(document: Mapping[str, Any]) -> LegacyCheckpoint:
     selection = json.loads(_checked(document, "selection", str))
     if not isinstance(selection, dict):
-        raise TypeError("the field selection holds no object")
+        raise TypeError("the field selection does not contain an object")
     stream, plan = _checked(document, "stream", str), _checked(document, "plan", str)
     return LegacyCheckpoint(stream, plan, selection, _position(document))
 

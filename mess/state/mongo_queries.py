@@ -1,4 +1,4 @@
-"""What to ask MongoDB for when dead letters are wanted."""
+"""MongoDB queries for dead letters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def name_of(relay: str, id: str) -> str:  # noqa: A002 - the field's name
 
 
 def query_for(relay: str, wanted: Wanted) -> dict[str, Any]:
-    """The relay's letters that are wanted."""
+    """The query for the relay's wanted letters."""
     query: dict[str, Any] = {"relay": relay}
     for field, value in (("pipeline", wanted.pipeline), ("step", wanted.step)):
         if value is not None:
@@ -37,10 +37,10 @@ def query_for(relay: str, wanted: Wanted) -> dict[str, Any]:
 
 
 def not_newer(time: datetime, name: str) -> dict[str, Any]:
-    """The letter of this time and `_id`, and all that follow it when sorted by `NEWEST_FIRST`."""
+    """The query for the letter with this time and `_id`, and all that follow it in the order of `NEWEST_FIRST`."""
     return {"$or": [{"time": {"$lt": time}}, {"time": time, "_id": {"$lte": name}}]}
 
 
 def ago(seconds: float) -> datetime:
-    """The time so many seconds ago."""
+    """The time `seconds` ago."""
     return datetime.now(timezone.utc) - timedelta(seconds=seconds)

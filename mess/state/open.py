@@ -1,4 +1,4 @@
-"""The store that a state url names."""
+"""Creates the store for a state url."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mess.state.store import StateStore
 
 _SQLITE = "sqlite:///"
 RETRY_FOR = 60.0
-"""Seconds for which a failing write is tried again, as a failover may take."""
+"""Seconds for which a failing write is retried, long enough for a failover."""
 
 
 def file_of(url: str | None) -> Path | None:
@@ -18,7 +18,7 @@ def file_of(url: str | None) -> Path | None:
 
 
 def open_store(url: str, relay: str, database: Any, *, retry_for: float = RETRY_FOR) -> StateStore:
-    """A store that is not open yet: SQLite for `sqlite:///path`, else MongoDB by `database`, a handle of an async
+    """A store that is not open yet: SQLite for `sqlite:///path`, else MongoDB in `database`, a handle of an async
     driver that the caller connects and closes."""
     if (file := file_of(url)) is not None:
         from mess.state.sqlite import SqliteStore

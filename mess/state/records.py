@@ -1,4 +1,4 @@
-"""What is kept: checkpoints, dead letters, gaps."""
+"""The records of the state: checkpoints, dead letters, gaps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mess.errors import DeliveryError
 from mess.event import Namespace, Position
 
 HISTORY = 10
-"""How many attempts a dead letter remembers."""
+"""How many attempts a dead letter stores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class LegacyCheckpoint:
-    """A checkpoint of MESS 0.1; `selection` is what it stored of the stream's namespaces (JSON types only)."""
+    """A checkpoint of MESS 0.1; `selection` is the stored description of the stream's namespaces (JSON types only)."""
 
     stream: str
     plan: str
@@ -41,10 +41,10 @@ class LegacyCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """What is stored of a relay's progress.
+    """The stored progress of a relay.
 
-    `coverage` is the coverage map as `mess.capture.coverage.to_json` wrote it, None where there is none. `checkpoints`
-    are those of its streams, by name. `legacy` are those of a MESS 0.1 that ran before; they count only without a map.
+    `coverage` is the coverage map as written by `mess.capture.coverage.to_json`, None if there is none. `checkpoints`
+    are those of its streams, by name. `legacy` are those of an earlier MESS 0.1; they are valid only without a map.
     """
 
     coverage: list[Any] | None = None
@@ -54,10 +54,10 @@ class Positions:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt that failed.
+    """A failed attempt.
 
-    `time` is when it ended, to the millisecond, `error` the name of the error's class and `reason` what the step said.
-    `status` and `response` (its first KiB) are the sink's answer, None where it gave none.
+    `time` is when it ended, to the millisecond, `error` is the name of the error's class and `reason` is the step's
+    message. `status` and `response` (its first KiB) are the sink's answer, None if there was none.
     """
 
     time: datetime
@@ -81,13 +81,14 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """An event that was given up on, stored with its reason.
+    """An event that was given up, stored with the reason.
 
-    `id` is the event's. `reason` is what the step said and `error` the name of the error's class. `attempts` counts the
-    deliveries tried. `time` is when it was first given up on, to the millisecond. `event` is the change event as
-    MongoDB sent it and `body` what the step was given; both are empty ({} and None) in listings. `history` holds the
-    last ten attempts, oldest first; it is empty in listings. `version` and `size` are the store's: which word about the
-    event this is, and how many bytes of BSON event and body have together; both are empty ("" and 0) in listings.
+    `id` is the event's. `reason` is the step's message and `error` the name of the error's class. `attempts` counts the
+    deliveries tried. `time` is when it was first given up, to the millisecond. `event` is the change event as MongoDB
+    sent it and `body` what the step was given. `history` holds the last ten attempts, oldest first. `version` and
+    `size` are set by the store: the version of the letter, and the total size of event and body in bytes of BSON.
+
+    In listings, `event`, `body`, `history`, `version` and `size` are empty ({}, None, (), "" and 0).
     """
 
     id: str
@@ -109,11 +110,11 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Changes that the relay has never seen: those of one stream's `namespaces` between two cluster times.
+    """Changes that the relay never received: those of one stream's `namespaces` between two cluster times.
 
-    `since` and `until` are None where an end is not known; while the gap is `open`, the stream waits for a decision and
-    `until` is None. `resume` is that decision: the cluster time at which the stream continues. Where that is lost as
-    well, the gap stays open. `time` is when the gap was recorded.
+    `since` and `until` are None if unknown. While the gap is `open`, the stream waits for a decision and `until` is
+    None. `resume` is that decision: the cluster time at which the stream continues. If that time is lost as well, the
+    gap stays open. `time` is when the gap was recorded.
     """
 
     stream: str
@@ -127,7 +128,7 @@ class Gap:
 
     @property
     def id(self) -> str:
-        """Names the gap: the same for the same loss, however often it is found."""
+        """The gap's id: the same for the same loss, however often it is found."""
         end = "" if self.open or self.until is None else f"{self.until.time}:{self.until.inc}"
         begin = "" if self.since is None else f"{self.since.time}:{self.since.inc}"
         text = "\0".join([self.stream, begin, end, *self.namespaces])
@@ -136,11 +137,11 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which dead letters are meant: those for which everything holds that is not None.
+    """Selects dead letters: those that satisfy everything that is not None.
 
-    `namespace` is a database (all that is in it) or `database.collection`; either part may be a glob. `since` and
-    `until` are the oldest and the newest time; naive ones are UTC. `reason` is contained in the letter's, in
-    whatever case.
+    `namespace` is a database (including all its collections) or `database.collection`; either part may be a glob.
+    `since` and `until` are the oldest and the newest time; naive ones are UTC. `reason` is a part of the letter's
+    reason; case is ignored.
     """
 
     pipeline: str | None = None
@@ -153,12 +154,12 @@ class Wanted:
 
     @property
     def everything(self) -> bool:
-        """Whether all dead letters are meant."""
+        """Whether it selects all dead letters."""
         return self == Wanted()
 
     @property
     def db_and_coll(self) -> tuple[str | None, str | None]:
-        """The two parts of `namespace`, None where any will do."""
+        """The two parts of `namespace`, None if any will do."""
         if self.namespace is None:
             return None, None
         db, dot, coll = self.namespace.partition(".")
@@ -166,7 +167,7 @@ class Wanted:
 
 
 class Pointer(NamedTuple):
-    """Names a dead letter, the place where it stopped, and what it is about."""
+    """Identifies a dead letter, the place where it stopped, and what it concerns."""
 
     id: str
     pipeline: str

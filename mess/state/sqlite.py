@@ -1,4 +1,4 @@
-"""State in a file, for a relay that may not write to MongoDB."""
+"""State in a file, for relays that may not write to MongoDB."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ _log = logging.getLogger("mess.state")
 
 
 class SqliteStore(StateStore):
-    """State in an SQLite file, with the promises of `MongoStore`: WAL, and each write on disk before it is reported.
+    """State in an SQLite file, with the same guarantees as `MongoStore`: WAL mode, and each write is on disk before it
+    is reported.
 
-    `path` is the file; its folder must be there. All work is done on one thread of the store's own. `retry_for` is for
-    how many seconds a write waits for another process, such as the command line, that holds the file.
+    `path` is the file; its folder must exist. All work runs on one thread of the store. `retry_for` is how many seconds
+    a write waits for another process, such as the command line, that locks the file.
     """
 
     def __init__(self, path: str | Path, relay: str, *, retry_for: float = 60.0) -> None:
@@ -148,7 +149,7 @@ class SqliteStore(StateStore):
                     "BEGIN IMMEDIATE"
                 )  # waits for another writer here, rather than failing between two statements
                 done = work(db)
-            self._check_files()  # what nobody will find again has not been stored
+            self._check_files()  # a write to a file that nobody will find is not stored
             return done
 
         return await self._read(transaction)
@@ -159,8 +160,8 @@ class SqliteStore(StateStore):
         try:
             self._files.check()
         except StateError:
-            # What is in the write-ahead log belongs to the file that is gone. Left there, it would be taken for that
-            # of the backup which is put in its place, and destroy it (https://sqlite.org/howtocorrupt.html, 1.4).
+            # The write-ahead log belongs to the deleted file. If it stayed, it would be applied to the backup that
+            # replaces that file, and destroy it (https://sqlite.org/howtocorrupt.html, 1.4).
             with contextlib.suppress(sqlite3.Error):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
             raise

@@ -1,4 +1,4 @@
-"""Notices when the files of an open SQLite database are deleted or replaced."""
+"""Detects when the files of an open SQLite database are deleted or replaced."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from mess.errors import StateError
 
 
 class OpenFiles:
-    """The database and its write-ahead log, as they are when this is made: after the database was opened and written.
+    """The database and its write-ahead log, as they are when this is created: after the database was opened and
+    written.
 
-    A connection goes on writing to a file that has been deleted or renamed, where nobody finds it any more.
+    A connection continues to write to a file that was deleted or renamed, where nobody finds it any more.
     """
 
     def __init__(self, path: Path) -> None:
@@ -21,7 +22,7 @@ class OpenFiles:
         self._wal = _identity(self._log)
 
     def check(self) -> None:
-        """Raises StateError when one of them is not where it was."""
+        """Raises StateError if one of them is no longer in its place."""
         if (found := _identity(self._path)) != self._database:
             what = "deleted or moved" if found is None else "replaced by another file"
             self._fail(self._path, what)
@@ -37,7 +38,8 @@ class OpenFiles:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Device and inode; None when there is no such file. A file with another name only still counts as deleted."""
+    """Device and inode; None if there is no such file. A file that is only known under another name counts as
+    deleted."""
     try:
         found = os.stat(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""The lease beside an SQLite file: a lock on a file next to it, and a record of who has it."""
+"""The lease for an SQLite file: a lock on a file beside it, and a record of its holder."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Access(Protocol):
     """Runs work on the database."""
 
     async def __call__(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What the work returns. Raises StateError."""
+        """Return the work's result. Raises StateError."""
 
 
 class SqliteLease(Lease):
-    """The lock is on `<the database>.<relay>.lock`, so that relays may share a database. Only the lock counts; the
-    record, in the table `instances`, is there to be shown."""
+    """The lock is on `<the database>.<relay>.lock`, so that relays can share a database. Only the lock counts; the
+    record in the table `instances` is only for display."""
 
     def __init__(self, path: Path, relay: str, read: Access, write: Access) -> None:
         super().__init__(relay)
@@ -51,7 +51,7 @@ class SqliteLease(Lease):
             if await self._locked(self._lock.acquire) or force:
                 await self._record(instance)
                 return None
-            # `mess check` and others hold the lock for an instant when they look.
+            # `mess check` and others briefly hold the lock when they look.
             if attempt < _TRIES - 1:
                 await asyncio.sleep(_PAUSE)
         return await self._recorded()
@@ -62,7 +62,7 @@ class SqliteLease(Lease):
             await self._record(instance)
         elif recorded.instance.id != instance.id:
             raise self._superseded(recorded)
-        # Whoever was forced out releases it in the end; and somebody may have deleted the lock's file.
+        # A process that was forced out releases it eventually; and somebody may have deleted the lock file.
         await self._locked(self._lock.acquire)
 
     async def release(self, instance: Instance) -> None:

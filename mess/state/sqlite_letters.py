@@ -1,4 +1,4 @@
-"""Dead letters in SQLite. Every function runs on the store's thread, those that write inside its transaction."""
+"""Dead letters in SQLite. All functions run on the store's thread; those that write run inside its transaction."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def places(db: sqlite3.Connection, relay: str) -> dict[tuple[str, str], int]:
 
 
 def places_in_file(path: Path, relay: str) -> dict[tuple[str, str], int]:
-    """The same, of a file that may belong to a running relay: nothing is written, not even a lock.
+    """The same for a file that may belong to a running relay: nothing is written, not even a lock.
 
-    Empty where the file cannot be read. Letters of the last moments may be missing.
+    Empty if the file cannot be read. Letters of the last moments may be missing.
     """
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True)) as db:
@@ -108,7 +108,7 @@ def prune(db: sqlite3.Connection, relay: str, max_age: float | None, max_count: 
         oldest = millis(datetime.now(timezone.utc) - timedelta(seconds=max_age))
         deleted += db.execute("DELETE FROM dead_letters WHERE relay = ? AND time < ?", (relay, oldest)).rowcount
     if max_count is not None:
-        # SQLite takes a negative limit for none.
+        # SQLite interprets a negative limit as none.
         newest = "SELECT rowid FROM dead_letters WHERE relay = ? ORDER BY time DESC, id DESC LIMIT -1 OFFSET ?"
         query = f"DELETE FROM dead_letters WHERE rowid IN ({newest})"
         deleted += db.execute(query, (relay, max_count)).rowcount

@@ -28,7 +28,7 @@ _CURRENT = (
 
 def take_over(db: sqlite3.Connection, relay: str) -> int:
     """See `StateStore.take_over`."""
-    # From here on, MESS 0.1 refuses the file instead of beginning afresh.
+    # From here on, MESS 0.1 refuses the file instead of starting from scratch.
     db.execute(f"PRAGMA user_version = {VERSION}")
     written = db.execute("SELECT max(epoch) FROM coverage WHERE relay = ?", (relay,)).fetchone()[0] or 0
     row = db.execute(
@@ -186,7 +186,7 @@ def _legacy(row: Sequence[Any]) -> LegacyCheckpoint:
     stream, plan, selection, token, t, i = row
     found = json.loads(selection)
     if not isinstance(found, dict):
-        raise TypeError("the column selection holds no object")
+        raise TypeError("the column selection does not contain an object")
     return LegacyCheckpoint(stream, plan, found, _position(token, t, i))
 
 

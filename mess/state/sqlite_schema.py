@@ -1,4 +1,4 @@
-"""The SQLite file: how it is opened, and what is in it."""
+"""Opens the SQLite file, and defines its schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mess.errors import StateError
 from mess.files import PRIVATE, make_private
 
 VERSION = 2
-"""Of the file's layout. A file of MESS 0.1, which has 1, becomes one of 2 when a relay takes it over."""
+"""The version of the file's layout. A file of MESS 0.1, which has version 1, is upgraded when a relay takes it over."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 _SCHEMA = """
@@ -37,12 +37,12 @@ CREATE TABLE gaps (
     reason TEXT NOT NULL, time INTEGER NOT NULL
 );
 """
-# Of the same version still, since an earlier MESS goes on with the file as well.
+# The version stays the same, since an earlier MESS can use the file as well.
 _INSTANCES = """
 CREATE TABLE IF NOT EXISTS instances (relay TEXT PRIMARY KEY, instance TEXT NOT NULL, since INTEGER NOT NULL)
 """
 
-# Beside those of version 1, which goes on with its file until a newer relay takes it over.
+# These exist beside those of version 1, which keeps using its file until a newer relay takes it over.
 _ADDED = """
 CREATE TABLE IF NOT EXISTS coverage (
     relay TEXT PRIMARY KEY, arrangement TEXT NOT NULL, epoch INTEGER NOT NULL, rules TEXT NOT NULL
@@ -60,24 +60,24 @@ CREATE TABLE IF NOT EXISTS gap_records (
 
 
 def connect(path: Path, retry_for: float, *, lasting: bool = True) -> sqlite3.Connection:
-    """Open the file, making it and its tables where they are missing.
+    """Open the file, creating it and its tables if necessary.
 
-    Without `lasting` the file stays as it is: what is missing is there for this connection only, inside a transaction
-    that ends, without effect, when the connection is closed. It keeps others from writing; close it soon.
+    Without `lasting`, the file does not change: what is missing exists only for this connection, inside a transaction
+    that is rolled back when the connection is closed. It blocks other writers; close it soon.
 
-    Raises StateError, with the remedy, when it cannot be made, written or understood.
+    Raises StateError, with the remedy, if the file cannot be created, written or read.
     """
     if not path.parent.is_dir():
         raise StateError(f"state.url: the folder {path.parent} of {path.name} does not exist; create it")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise StateError(
-            f"state.url: {path} may not be written; give the relay's user the right to, or choose another file"
+            f"state.url: {path} cannot be written; give the relay's user permission to write it, or choose another file"
         )
     try:
-        real = path.resolve()  # SQLite puts its files beside what a link leads to
+        real = path.resolve()  # SQLite puts its other files beside the target of a link
         if lasting:
             _create_private(real)
-        # Used by one thread, though not by the one that a test or a shutdown may close it from.
+        # Used by one thread, but a test or a shutdown may close it from another one.
         place = path if lasting or path.exists() else ":memory:"
         db = sqlite3.connect(place, timeout=retry_for, isolation_level=None, check_same_thread=False)
     except (OSError, sqlite3.Error) as error:
@@ -88,7 +88,7 @@ def connect(path: Path, retry_for: float, *, lasting: bool = True) -> sqlite3.Co
             db.execute("PRAGMA synchronous = FULL")
         db.create_function("glob_matches", 2, fnmatchcase, deterministic=True)
         db.create_function("casefold", 1, str.casefold, deterministic=True)
-        db.execute("BEGIN IMMEDIATE")  # also shows, at the start, that the file can be written
+        db.execute("BEGIN IMMEDIATE")  # also checks, at startup, that the file can be written
         _prepare(db, path)
         if lasting:
             db.execute("COMMIT")
@@ -97,28 +97,28 @@ def connect(path: Path, retry_for: float, *, lasting: bool = True) -> sqlite3.Co
     except BaseException as error:
         db.close()
         if isinstance(error, sqlite3.Error):
-            hint = remedy(error, path) or "; see that it is the relay's, or choose another"
+            hint = remedy(error, path) or "; make sure that it is the relay's file, or choose another one"
             raise StateError(f"state.url: {path} cannot be used: {error}{hint}") from error
         raise
     return db
 
 
 def remedy(error: sqlite3.Error, path: Path) -> str:
-    """What to do about an error, for the end of its message; empty where there is nothing to say."""
+    """How to fix an error, as the end of its message; empty if there is nothing to suggest."""
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_CORRUPT:
         return (
             f". Restore a backup: stop every process that uses the file, delete {path}-wal and {path}-shm, which do "
             f"not belong to the backup and would damage it, and put it in the place of {path}"
         )
     if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-        return ". Make room on its disk"
+        return ". Free space on its disk"
     return ""
 
 
 def _create_private(path: Path) -> None:
-    """Create the file, if it is missing, so that only its owner can ever read it. SQLite gives those beside it the same
-    mode."""
-    # Not for a file that is there: closing a descriptor of it would drop the locks that SQLite has for this process.
+    """Create the file if it does not exist, so that only its owner can ever read it. SQLite gives the files beside it
+    the same mode."""
+    # Not for an existing file: closing a descriptor of it would drop the locks that SQLite has for this process.
     with contextlib.suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE))
 
@@ -135,18 +135,18 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
         db.execute(statement)
     db.execute(_INSTANCES)
     if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
-        # Of the same version still, since an earlier MESS goes on with the file as well.
+        # The version stays the same, since an earlier MESS can use the file as well.
         db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")
 
 
 def millis(time: datetime) -> int:
-    """Milliseconds since 1970; a naive time is taken for UTC."""
+    """Milliseconds since 1970; a naive time is taken as UTC."""
     aware = time if time.tzinfo else time.replace(tzinfo=timezone.utc)
     return (aware - _EPOCH) // timedelta(milliseconds=1)
 
 
 def instant(milliseconds: int) -> datetime:
-    """The time that `millis` was given."""
+    """The inverse of `millis`."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
 
 
@@ -156,5 +156,5 @@ def numbers(time: Timestamp | None) -> tuple[int | None, int | None]:
 
 
 def timestamp(t: int | None, i: int | None) -> Timestamp | None:
-    """The cluster time that `numbers` was given."""
+    """The inverse of `numbers`."""
     return None if t is None or i is None else Timestamp(t, i)

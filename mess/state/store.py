@@ -1,4 +1,4 @@
-"""The port behind which state is kept."""
+"""The interface of a state store."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Positions, 
 
 __all__ = ["PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "Positions", "StateStore", "Wanted"]
 
-# telemetry is beside this layer, not below it; it writes warnings of the standard library's logging, too.
+# telemetry is beside this layer, not below it; it also handles warnings of the standard library's logging.
 _log = logging.getLogger("mess.state")
 
 EVERYTHING = Wanted()
-"""Asks for all dead letters."""
+"""Selects all dead letters."""
 PAGE = 500
 """How many dead letters a listing reads at a time."""
 
 
 class StateStore(ABC):
-    """Where one relay keeps its checkpoints, dead letters and gaps.
+    """Stores one relay's checkpoints, dead letters and gaps.
 
-    Of several processes with the relay's name only the one that has called `take_over` last may write checkpoints: its
+    Of several processes with the relay's name, only the one that called `take_over` last may write checkpoints: its
     number is the *epoch*, and each write is conditional on it. Every method raises StateError, with its cause chained,
-    when the place of storage fails for longer than a failover takes.
+    if the storage fails for longer than a failover takes.
     """
 
     def __init__(self, relay: str) -> None:
@@ -45,65 +45,65 @@ class StateStore(ABC):
 
     @property
     def epoch(self) -> int:
-        """The epoch that this process has taken over with. Raises StateError before `take_over`."""
+        """The epoch of this process. Raises StateError before `take_over`."""
         if self._epoch is None:
             raise StateError("checkpoints cannot be written before `take_over`")
         return self._epoch
 
     @abstractmethod
     async def open(self, *, lasting: bool = True) -> None:
-        """Get ready, and make sure that state can be written.
+        """Open the store, and make sure that state can be written.
 
-        Without `lasting` nothing is created or changed, and the store can only be read: for those who look.
-        Raises NotPermitted where MongoDB's user may not write, StateError for all else; both says how to fix it.
+        Without `lasting`, nothing is created or changed, and the store can only be read. Raises NotPermitted if
+        MongoDB's user may not write, StateError otherwise; both say how to fix it.
         """
 
     @property
     @abstractmethod
     def lease(self) -> Lease:
-        """Who runs the relay. `take_over` does not ask it; `Relay.run` acquires it first."""
+        """The lease that determines who runs the relay. `take_over` ignores it; `Relay.run` acquires it first."""
 
     async def alive(self) -> Presence | None:
-        """The process that runs under the relay's name now, None when none does. It changes nothing."""
+        """The process that runs under the relay's name now, or None. Changes nothing."""
         return await self.lease.alive()
 
     async def free_bytes(self) -> int | None:
-        """How many more bytes the place of the state has room for; None where that is not known."""
+        """How many free bytes the storage has; None if unknown."""
         return None
 
     async def verify(self) -> None:
-        """Raises StateError when what the state is kept in is not the one that was opened: a deleted or replaced
-        file. Quick, and made to be called every second."""
+        """Raises StateError if the storage is not the one that was opened: a deleted or replaced file. Fast enough to
+        be called every second."""
         return
 
     @abstractmethod
     async def take_over(self) -> int:
-        """Raise the relay's epoch above every one that was ever stored with its positions, and return it; from here on,
-        older processes can write no checkpoint."""
+        """Raise the relay's epoch above every one that was ever stored with its positions, and return it. From here on,
+        older processes cannot write checkpoints."""
 
     @abstractmethod
     async def epochs(self) -> tuple[int, int]:
-        """The epoch of the relay's record, and the newest that was stored with its positions; 0 where there is none.
+        """The epoch of the relay's record, and the newest that was stored with its positions; 0 if there is none.
 
-        They differ after one of the two was removed, or restored from a backup. Reading them changes nothing.
+        They differ after one of the two was removed, or restored from a backup. Changes nothing.
         """
 
     @abstractmethod
     async def positions(self) -> Positions:
-        """What is stored of the relay's progress. To write on from it, read it after `take_over`.
+        """The stored progress of the relay. Before writing, read it after `take_over`.
 
-        Raises DamagedState for a record that cannot be understood.
+        Raises DamagedState for a record that cannot be decoded.
         """
 
     async def checkpoints(self) -> list[Checkpoint]:
-        """The streams' checkpoints alone. Raises DamagedState."""
+        """Only the streams' checkpoints. Raises DamagedState."""
         return list((await self.positions()).checkpoints)
 
     async def arrange(self, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
-        """Store a coverage map, with the checkpoints of its streams, in the place of all that was stored before.
+        """Replace all stored progress by a coverage map and the checkpoints of its streams.
 
-        Whatever part of this a crash leaves undone, the coverage map alone tells how far every namespace is done.
-        Raises Superseded, with nothing stored, when another process has taken over.
+        Even if a crash leaves this incomplete, the coverage map alone determines how far every namespace is done.
+        Raises Superseded, with nothing stored, if another process has taken over.
         """
         async with self._writing:
             await self._rearrange(coverage, checkpoints)
@@ -115,10 +115,10 @@ class StateStore(ABC):
         self._saved = {checkpoint.stream: checkpoint for checkpoint in checkpoints}
 
     async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
-        """Store these checkpoints durably, in one write; those of other streams stay as they are. Only after `arrange`.
+        """Store these checkpoints durably, in one write; those of other streams do not change. Only after `arrange`.
 
-        State that was removed, or restored from a backup, while the relay was running is stored again. Raises
-        Superseded, with nothing stored, when another process has taken over.
+        If the state was removed, or restored from a backup, while the relay was running, it is stored again. Raises
+        Superseded, with nothing stored, if another process has taken over.
         """
         async with self._writing:
             if self._arrangement is None:
@@ -133,28 +133,28 @@ class StateStore(ABC):
 
     @abstractmethod
     async def remove_position(self, stream: str) -> bool:
-        """Remove a stream's checkpoint alone, even if it is damaged; False when there was none."""
+        """Remove only a stream's checkpoint, even if it is damaged; False if there was none."""
 
     @abstractmethod
     async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None: ...
 
     @abstractmethod
     async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
-        """Store checkpoints of an arrangement; False, with nothing stored, when that is not there."""
+        """Store checkpoints of an arrangement; False, with nothing stored, if that arrangement is not stored."""
 
     @abstractmethod
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep these dead letters durably.
+        """Store these dead letters durably.
 
-        One letter is kept per event: when it is given up on again, the latest word replaces all but `time`.
+        There is one letter per event: if it is given up again, the newest version replaces everything except `time`.
         """
 
     async def dead_letters(self, wanted: Wanted = EVERYTHING, *, limit: int | None = None) -> AsyncIterator[DeadLetter]:
-        """The dead letters that are wanted, newest first, without their events, bodies and histories (`dead_letter` has
+        """The wanted dead letters, newest first, without their events, bodies and histories (`dead_letter` returns
         them)."""
         left = limit
         last: DeadLetter | None = None
-        # By pages rather than by one cursor: a reader may take hours between two letters.
+        # Use pages rather than one cursor: a reader may take hours between two letters.
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             page = await self._page(wanted, last, size)
@@ -166,14 +166,14 @@ class StateStore(ABC):
 
     @abstractmethod
     async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
-        """The `size` letters wanted that follow `after`, newest first, without events and bodies."""
+        """The `size` wanted letters that follow `after`, newest first, without events and bodies."""
 
     @abstractmethod
     async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
-        """The dead letters that are wanted, in the order in which their changes were committed.
+        """The wanted dead letters, in the order in which their changes were committed.
 
-        Letters of a MESS that did not store that order come first, in the order of their times. All are read at once;
-        each takes some 400 bytes.
+        Letters of a MESS version that did not store that order come first, ordered by time. All are read at once; each
+        takes about 400 bytes.
         """
 
     @abstractmethod
@@ -182,41 +182,41 @@ class StateStore(ABC):
 
     @abstractmethod
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002 - the field's name
-        """The dead letter of the event with this id, whole; None when there is none. Raises DamagedLetter."""
+        """The complete dead letter of the event with this id; None if there is none. Raises DamagedLetter."""
 
     @abstractmethod
     async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
-        """Keep a later word about these events, each in the place of the version that the letter was read as.
+        """Update these letters, each only if it is still the version that was read (by `dead_letter`).
 
-        A letter that was deleted or replaced since it was read (by `dead_letter`) stays as it is: a relay that runs
-        meanwhile may have given up on the event again, at another step. Returns how many were replaced.
+        A letter that was deleted or replaced since then does not change: a running relay may have given up the event
+        again, at another step. Returns how many were replaced.
         """
 
     @abstractmethod
     async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
-        """Delete these dead letters, but for those replaced since they were read (by `dead_letter`).
+        """Delete these dead letters, except those replaced since they were read (by `dead_letter`).
 
         Returns how many were deleted.
         """
 
     @abstractmethod
     async def delete_dead_letters(self, wanted: Wanted) -> int:
-        """Delete the dead letters that are wanted; returns how many there were."""
+        """Delete the wanted dead letters; returns how many there were."""
 
     @abstractmethod
     async def count_dead_letters(self, wanted: Wanted = EVERYTHING) -> int:
-        """How many dead letters are wanted."""
+        """The number of wanted dead letters."""
 
     @abstractmethod
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         """Delete dead letters older than `max_age` seconds and all but the newest `max_count`; returns how many.
 
-        None sets no bound.
+        None means no limit.
         """
 
     @abstractmethod
     async def record_gap(self, gap: Gap) -> None:
-        """Store a gap, in the place of one with its id, if there is one."""
+        """Store a gap, replacing the one with its id, if there is one."""
 
     @abstractmethod
     async def gaps(self) -> list[Gap]:
@@ -227,9 +227,9 @@ class StateStore(ABC):
         """Remove a gap's record."""
 
     async def open_gap(self, gap: Gap) -> Gap:
-        """Record a gap that stays open until its stream continues; returns the one that is stored.
+        """Record a gap that stays open until its stream continues; returns the stored one.
 
-        As long as what a stream is told to continue at is lost as well, its gap goes on: it begins where the loss did.
+        If the time at which a stream is to continue is lost as well, its gap goes on: it begins where the loss began.
         """
         for known in sorted(await self.gaps(), key=lambda each: not each.open):
             ended_here = known.until is not None and known.until == gap.since and known.reason == gap.reason
@@ -258,11 +258,11 @@ class StateStore(ABC):
 
     @abstractmethod
     async def close(self) -> None:
-        """Let go of what `open` took."""
+        """Release what `open` acquired."""
 
 
 def superseded(relay: str, epoch: int, newer: int) -> Superseded:
-    """The error of a process of this epoch that finds a newer one."""
+    """The error for a process with this epoch that finds a newer one."""
     return Superseded(
         f"another process has taken over the name {relay!r} (epoch {newer}, this one had {epoch}). To run two relays, "
         "give each its own `name`"

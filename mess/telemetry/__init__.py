@@ -1,1 +1,1 @@
-"""What the relay reports about itself: logs and metrics, without secrets. Start reading at `logging` and `metrics`."""
+"""The relay's logs and metrics, without secrets. Start reading at `logging` and `metrics`."""

@@ -1,4 +1,4 @@
-"""What Prometheus gets to see, put together when it asks, not while events flow."""
+"""Prometheus collectors: values are gathered on each scrape, not while events flow."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
 
 
 class StreamCollector(Collector):
-    """Asks how the streams are, at each scrape."""
+    """Reads the state of the streams on each scrape."""
 
     def __init__(self, streams: Callable[[], Iterable[StreamStatus]]) -> None:
         self._streams = streams
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
-        """The gauges' names; without this the registry would scrape once to learn them."""
+        """The gauges' names; without this method, the registry would scrape once to find them."""
         return [GaugeMetricFamily(name, text, labels=["stream"]) for name, text, _ in _GAUGES]
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
-        """The gauges' values; a stream whose value is unknown is left out."""
+        """The gauges' values, without streams whose value is unknown."""
         streams = list(self._streams())
         for name, text, value_of in _GAUGES:
             family = GaugeMetricFamily(name, text, labels=["stream"])
@@ -55,33 +55,34 @@ _STEP = ["pipeline", "step"]
 _COUNTERS = {
     "mess_events": ("Events read.", ["stream"]),
     "mess_deliveries": (
-        "What came of each attempt of a step at an event: delivered, refused, down, ambiguous, dropped or passed_over.",
+        "The outcome of each attempt of a step at an event: delivered, refused, down, ambiguous, dropped or "
+        "passed_over.",
         [*_STEP, "outcome"],
     ),
-    "mess_retries": ("Events tried again.", _STEP),
-    "mess_dead_letters": ("Events given up on.", _STEP),
-    "mess_events_done": ("Events done with.", ["pipeline"]),
+    "mess_retries": ("Events retried.", _STEP),
+    "mess_dead_letters": ("Events given up.", _STEP),
+    "mess_events_done": ("Events done.", ["pipeline"]),
 }
-_TIMINGS = {"mess_step_seconds": ("How long a step took for a mini-batch.", _STEP)}
+_TIMINGS = {"mess_step_seconds": ("Duration of a step's mini-batches.", _STEP)}
 
 
 class TallyCollector(Collector):
-    """Holds the tallies and timings that the relay counts on, by name and label values."""
+    """Holds the relay's tallies and timings, by name and label values."""
 
     def __init__(self) -> None:
         self._tallies: dict[str, dict[tuple[str, ...], Tally]] = {name: {} for name in _COUNTERS}
         self._timings: dict[str, dict[tuple[str, ...], Timing]] = {name: {} for name in _TIMINGS}
 
     def counter(self, name: str, *labels: str) -> Count:
-        """Adds to the counter of these labels, which is there from now on."""
+        """A function that adds to the counter with these labels, which exists from now on."""
         return self._tallies[name].setdefault(labels, Tally()).add
 
     def timing(self, name: str, *labels: str) -> Timing:
-        """The histogram of these labels, which is there from now on."""
+        """The histogram with these labels, which exists from now on."""
         return self._timings[name].setdefault(labels, Timing())
 
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """All counts so far."""
+        """The current values of all counters and histograms."""
         for name, (text, labels) in _COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=labels)
             for values, tally in self._tallies[name].items():

@@ -1,4 +1,4 @@
-"""What the relay counts on, and what is told of a stream: plain, and cheap to write to."""
+"""Counters, timings and the status of a stream: plain objects that are cheap to update."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 Count = Callable[[int], None]
-"""Adds so many."""
+"""Adds a number to a counter."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """How a stream is, at the moment.
+    """The current state of a stream.
 
-    `problem` says why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown.
-    `headroom` is how many seconds its position is ahead of the oplog's oldest entry, None while unknown.
-    `window_events` and `window_bytes` (of BSON) are of its events in flight. `stopped` says that its history is
-    lost.
+    `problem` is why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown. `headroom` is
+    how many seconds its position is ahead of the oplog's oldest entry, None while unknown. `window_events` and
+    `window_bytes` (of BSON) are its events in flight. `stopped` is whether its history is lost.
     """
 
     name: str
@@ -33,7 +32,8 @@ class StreamStatus:
 
 
 class Tally:
-    """A number that only grows. Plain, without Prometheus' lock: one thread counts, and it may be for every event."""
+    """A number that only grows. It has no lock, unlike Prometheus' counters: only one thread counts, possibly for every
+    event."""
 
     __slots__ = ("value",)
 
@@ -41,12 +41,12 @@ class Tally:
         self.value = 0
 
     def add(self, count: int) -> None:
-        """Add so many."""
+        """Add `count`."""
         self.value += count
 
 
 class Timing:
-    """How long something took, as a histogram: `counts` holds one more than there are `BOUNDS`."""
+    """A histogram of durations; `counts` has one more entry than `BOUNDS`."""
 
     __slots__ = ("counts", "sum")
 
@@ -58,6 +58,6 @@ class Timing:
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """It took so long."""
+        """Record a duration."""
         self.counts[bisect_left(self.BOUNDS, seconds)] += 1
         self.sum += seconds

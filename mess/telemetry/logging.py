@@ -1,8 +1,7 @@
-"""What the relay says of itself: structured lines on standard output (or error).
+"""The relay's log: structured lines on standard output or standard error.
 
-`log.error("…", error=exception)` and `exc_info=exception` are for errors that were expected: they are shown as one
-field, `Type: message`. `log.exception("…")` is for those that were not, and shows the traceback. At level debug every
-error shows it.
+Use `log.error("…", error=exception)` and `exc_info=exception` for expected errors: they appear as one field, `Type:
+message`. Use `log.exception("…")` for unexpected ones, which shows the traceback. At level debug, every error shows it.
 """
 
 from __future__ import annotations
@@ -29,17 +28,17 @@ __all__ = ["MAX_FIELD", "Json", "Verbatim", "configure", "get_logger", "redact",
 Fields = MutableMapping[str, Any]
 
 MAX_FIELD = 16 * 1024
-"""How many bytes of a field are written unless the config says otherwise."""
+"""The default limit on the bytes of a field."""
 
 
 class Verbatim(str):
-    """A field's value that is written as it is: what comes from an event is neither redacted nor cut."""
+    """A field value that is logged as it is: event data is neither redacted nor cut."""
 
     __slots__ = ()
 
 
 class Json:
-    """The same for a value that is JSON already."""
+    """Like Verbatim, for a value that already is JSON."""
 
     __slots__ = ("data",)
 
@@ -48,7 +47,7 @@ class Json:
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger whose lines carry `name`. It may be made before `configure` is called, not used."""
+    """A logger whose lines include `name`. It may be created before `configure` is called, but not used."""
     return cast(FilteringBoundLogger, structlog.get_logger(name))
 
 
@@ -59,10 +58,10 @@ def configure(
     to: Literal["stdout", "stderr"] = "stdout",
     max_field: int = MAX_FIELD,
 ) -> None:
-    """Log from `level` (debug, info, warning, error) on, as `format`: console, json, or auto.
+    """Log from `level` (debug, info, warning, error) on, in this `format`: console, json, or auto.
 
-    `auto` is console on a terminal and JSON lines elsewhere. What libraries say by the standard library's logging, and
-    Python's warnings, come out the same way from level warning on. Fields are cut after `max_field` bytes.
+    `auto` is console on a terminal and JSON lines elsewhere. Messages that libraries log with the standard library, and
+    Python's warnings, appear in the same format from level warning on. Fields are cut after `max_field` bytes.
     """
     stream = getattr(sys, to)
     terminal = stream is not None and stream.isatty()
@@ -86,7 +85,7 @@ def configure(
     root.addHandler(_FromLibraries())
     root.setLevel(logging.WARNING)
     logging.captureWarnings(True)
-    # Python would write what ends a thread to standard error, as it is.
+    # Python would print the exception that ends a thread to standard error.
     threading.excepthook = _log_end_of_thread
 
 
@@ -98,13 +97,13 @@ def _log_end_of_thread(end: threading.ExceptHookArgs) -> None:
 
 
 class _FromLibraries(logging.Handler):
-    """Hands the standard library's log records on to structlog."""
+    """Forwards the standard library's log records to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             info = {"exc_info": record.exc_info} if record.exc_info and record.exc_info[0] else {}
             structlog.get_logger().log(record.levelno, record.getMessage().rstrip(), logger=record.name, **info)
-        except Exception:  # a library's faulty log line must not fail what it was doing
+        except Exception:  # a library's faulty log line must not break its caller
             self.handleError(record)
 
 
@@ -115,7 +114,7 @@ def _named(logger: Any, method: str, fields: Fields) -> Fields:
 
 
 class _Errors:
-    """Makes text of exceptions: one field for all, the traceback where it is wanted."""
+    """Formats exceptions: one field for expected ones, with the traceback if wanted."""
 
     def __init__(self, always_traced: bool) -> None:
         self._always_traced = always_traced
@@ -124,7 +123,7 @@ class _Errors:
         info = fields.pop("exc_info", None)
         if info is None and not self._always_traced:
             return fields
-        # log.exception sets True, and libraries give the triple; whoever names the exception itself expected it.
+        # log.exception sets True, and libraries pass the triple; code that passes the exception itself expected it.
         unexpected = not isinstance(info, BaseException)
         if isinstance(info, tuple):
             info = info[1]
@@ -142,7 +141,7 @@ _AS_THEY_ARE = frozenset({Json, Verbatim})
 
 
 class _Redaction:
-    """Takes secrets out of all fields and bounds their length."""
+    """Removes secrets from all fields and limits their length."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -168,9 +167,9 @@ def _to_json(logger: Any, method: str, fields: Fields) -> bytes:
     try:
         data = orjson.dumps(fields, default=_fragment)
     except TypeError:
-        # Integers beyond 64 bits and lone surrogates are too much for orjson.
+        # orjson cannot encode integers beyond 64 bits or lone surrogates.
         data = json.dumps(fields, default=_value).encode()
-    # JSON lets these characters stand, but a terminal that shows the line obeys them.
+    # JSON allows these characters, but a terminal that shows the line would interpret them.
     if data.isascii() and b"\x7f" not in data:
         return data
     return printable_json(data.decode("utf-8", "replace")).encode()
@@ -197,7 +196,7 @@ def _console(colors: bool) -> Processor:
 
 
 def _safe(name: str, value: Any) -> Any:
-    """A field for a terminal, which control characters in it could command; only tracebacks have several lines."""
+    """A field that is safe for a terminal: control characters are escaped, and only tracebacks have several lines."""
     if value.__class__ is Json:
         return _value(value)
     return printable(value, lines=name == "exception") if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""What the relay counts, for Prometheus. The hot path counts once per mini-batch, on children bound in advance."""
+"""The relay's Prometheus metrics. The hot path counts once per mini-batch, on children that are bound in advance."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from mess.telemetry.counters import Count, StreamStatus, Timing
 __all__ = ["CONTENT_TYPE", "Count", "CountFinished", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
 
 CountFinished = Callable[[Sequence[Event], bool], None]
-"""Told of events that no step has more to do with, and whether they went through all of them (else they were dropped,
-skipped, or lie in the dead letters)."""
+"""Called with events that have left the pipeline, and whether they passed all steps (otherwise they were dropped,
+skipped, or became dead letters)."""
 
 
 class StepMetrics:
-    """The counters of one step of one pipeline; each method takes how many events."""
+    """The counters of one step of one pipeline; each method takes a number of events."""
 
     __slots__ = (
         "ambiguous",
@@ -32,27 +32,27 @@ class StepMetrics:
 
     def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, timing: Timing) -> None:
         self.delivered = outcome("delivered")
-        """The step did its work on them."""
+        """The step processed them."""
         self.refused = outcome("refused")
-        """The step will never take them."""
+        """The step will never accept them."""
         self.down = outcome("down")
-        """The sink could take none."""
+        """The sink could not accept any."""
         self.ambiguous = outcome("ambiguous")
-        """Either the events or the sink were the trouble."""
+        """Either the events or the sink may be at fault."""
         self.dropped = outcome("dropped")
-        """The step let them go no further."""
+        """The step dropped them."""
         self.passed_over = outcome("passed_over")
-        """The step had nothing to do for them, and they went on past it."""
+        """The step had nothing to do for them, and they bypassed it."""
         self.retried: Count = retried
-        """They are tried again."""
+        """They are retried."""
         self.dead_lettered: Count = dead_lettered
-        """They were given up on and kept."""
+        """They were given up and stored as dead letters."""
         self.took = timing.observe
-        """A mini-batch took so many seconds."""
+        """The duration of a mini-batch in seconds."""
 
 
 class Meters(Protocol):
-    """Whoever counts what becomes of events."""
+    """Counts the outcomes of events."""
 
     def step(self, pipeline: str, step: str) -> StepMetrics:
         """The counters of a step."""
@@ -61,18 +61,18 @@ class Meters(Protocol):
         """Counts events read by a stream."""
 
     def finished(self, pipeline: str) -> CountFinished:
-        """Counts events that a pipeline is done with."""
+        """A callback for events that have left a pipeline."""
 
 
 class Metrics:
-    """All metrics of one relay, in a registry of its own; their labels are bounded by the config.
+    """All metrics of one relay, in its own registry; the config bounds the number of labels.
 
-    `streams` tells how the streams are, whenever Prometheus asks; it may be set later. `changed` is how many events are
-    done with.
+    `streams` returns the state of the streams for each scrape; it may be set later. `changed` is how many events are
+    done.
     """
 
     def __init__(self, version: str, streams: Callable[[], Iterable[StreamStatus]] = lambda: ()) -> None:
-        # Imported here, since the command line has no use for it and it takes longer than all of MESS.
+        # Imported here because the command line does not need it, and it takes longer to import than all of MESS.
         import prometheus_client as prometheus
 
         from mess.telemetry.collector import StreamCollector, TallyCollector
@@ -101,7 +101,7 @@ class Metrics:
         return self._tallies.counter("mess_events", stream)
 
     def finished(self, pipeline: str) -> CountFinished:
-        """Counts events that have gone through all of a pipeline."""
+        """A callback for events that have left a pipeline."""
         count = self._tallies.counter("mess_events_done", pipeline)
 
         def finished(events: Sequence[Event], delivered: bool) -> None:
@@ -117,4 +117,4 @@ class Metrics:
 
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of what `Metrics.render` gives."""
+"""The content type of `Metrics.render`."""

@@ -1,4 +1,4 @@
-"""Standard output or error, from many threads, for as long as someone reads it."""
+"""Writes lines to standard output or error, from many threads, for as long as someone reads them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _lock = threading.Lock()
 
 
 class LineLogger:
-    """The end of structlog's chain: writes lines to whatever `sys.stdout` is, or `sys.stderr`.
+    """The last element of structlog's chain: writes lines to the current `sys.stdout` or `sys.stderr`.
 
-    When the reader has gone, lines are thrown away: a relay must not fail on an event because its log is not read.
+    When the reader has gone, lines are discarded: a relay must not fail on an event because nobody reads its log.
     """
 
     def __init__(self, name: str | None = None, *, to: Literal["stdout", "stderr"] = "stdout") -> None:
@@ -22,11 +22,11 @@ class LineLogger:
         self._to = to
 
     def msg(self, line: bytes) -> None:
-        """Write a line, given without its end."""
+        """Write a line, given without a line end."""
         stream = getattr(sys, self._to)
         with _lock:
             try:
-                # What stands in for a stream, as below a progress bar, may want to see what is written.
+                # A replacement stream, such as the one of a progress bar, may want to process what is written.
                 if isinstance(stream, io.TextIOWrapper):
                     stream.buffer.write(line + b"\n")
                 else:
@@ -39,11 +39,11 @@ class LineLogger:
 
 
 def _abandon(stream: Any) -> None:
-    # Or Python complains of the broken pipe when it flushes at its end (Python's docs: "Note on SIGPIPE").
+    # Otherwise Python reports the broken pipe when it flushes at exit (Python's docs: "Note on SIGPIPE").
     try:
         number = stream.fileno()
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, number)
         os.close(nowhere)
     except (OSError, ValueError, AttributeError):
-        pass  # closed, or not a real file: nothing to point elsewhere
+        pass  # closed, or not a real file: nothing to redirect

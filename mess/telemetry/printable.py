@@ -1,12 +1,12 @@
-"""Text from outside, made safe to print."""
+"""Makes text from outside safe to print."""
 
 from __future__ import annotations
 
 import json
 import re
 
-# Control characters, among them those with which terminals are commanded, and invisible ones that change the order in
-# which text is shown (https://www.unicode.org/reports/tr36/, 3.6) or break lines. Joiners stay, which words consist of.
+# Control characters, which can control terminals, and invisible characters that reorder text
+# (https://www.unicode.org/reports/tr36/, 3.6) or break lines. Joiners stay, because words contain them.
 _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f]"
@@ -15,14 +15,14 @@ _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """The text with control characters as escapes such as `\\x1b`; with `lines`, line breaks and tabs stay."""
+    """Escape control characters, for example as `\x1b`; with `lines`, keep line breaks and tabs."""
     if text.isprintable():
         return text
     return _UNSAFE.sub(lambda found: found[0] if lines and found[0] in "\n\t" else _escaped(found[0]), text)
 
 
 def printable_json(text: str) -> str:
-    """JSON with control characters in its strings as JSON's own escapes, so that it still means the same."""
+    """Escape control characters in JSON strings with JSON's own escapes, so that the meaning stays the same."""
     if text.isprintable():
         return text
     return _UNSAFE.sub(lambda found: found[0] if found[0] in "\n\t\r" else _json_escaped(found[0]), text)

@@ -1,8 +1,8 @@
-"""Secrets never leave the process in what it reports about itself.
+"""Removes secrets from everything that the process reports about itself.
 
-What is searched for are the values that the config declares secret and the tokens that arrive at run time, in every
-spelling in which a server may repeat them. All work is linear in the length of the text, whatever the text holds: it
-may come from an endpoint, a broker or a document.
+It searches for the values that the config declares secret and the tokens that arrive at run time, in every spelling in
+which a server may repeat them. All work is linear in the length of the text, whatever the text contains: it may come
+from an endpoint, a broker or a document.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from mess.options.secret import SHORTEST
 from mess.telemetry.spellings import Undone, decoded, undone
 
 _KEY = 16
-"""A secret's first so many characters are hidden even when the rest has been cut off by someone else."""
-_LEVELS = 3  # of escapes within escapes, such as percent encoding within HTML within JSON
+"""The beginning of a secret, up to this length, is redacted even if the rest has been cut off by someone else."""
+_LEVELS = 3  # of nested escapes, such as percent encoding within HTML within JSON
 _MANY = 300
 _MARGIN = 8 * 1024
 _AFTER_CUT = " \t\r\n\"'`.…,;:!)]}>"
-"""What others put behind a text that they have cut."""
+"""Characters that others put after a text that they have cut."""
 _NOTE = re.compile(r"[\[(<…]|\.\.\.")
-"""How their notes begin that a text has been cut, such as `[truncated]`."""
+"""How their notes about a cut begin, such as `[truncated]`."""
 _LONGEST_NOTE = 64
 _LONGEST_ESCAPE = 33
 _BROKEN = re.compile(
     r"(?:%(?:[0-9A-Fa-f]|[uU][0-9A-Fa-f]{0,3})?|\\(?:x[0-9A-Fa-f]?|[uU]\{?[0-9A-Fa-f]{0,6}|[0-3][0-7]?)?"
     r"|&#?[0-9A-Za-z]{0,31}|[^ -~])\Z"
 )
-"""What is left of an escape that has been cut, or of a letter of several bytes."""
+"""The remains of an escape, or of a multi-byte character, that has been cut."""
 _HARMLESS = (type(None), bool, int, float)
 
-# Drivers also name URLs that are not the config's own. These two need no more than one look at each character: the
-# first cannot begin again within what it has passed, and the second takes what it has passed even if it holds no @.
+# Drivers also mention URLs that are not in the config. Both patterns look at each character once: the first cannot
+# restart within what it has matched, and the second consumes what it has matched even if there is no @.
 _USER_INFO = re.compile(r"://[^\s/?#\"'<>]*@")
 _MONGODB = re.compile(r"mongodb(?:\+srv)?://[^\s\"'<>]*", re.IGNORECASE)
 
 
 class Redactor:
-    """Replaces the secrets that it has learnt by `***`. May be called from any thread."""
+    """Replaces the secrets that it has learned by `***`. Thread-safe."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         self._counts: dict[str, int] = {}
@@ -52,7 +52,7 @@ class Redactor:
         self.learn(*secrets)
 
     def learn(self, *secrets: str) -> None:
-        """Hide these from now on."""
+        """Redact these from now on."""
         for secret in secrets:
             self._counts[secret] = self._counts.get(secret, 0) + 1
             if secret not in self._forms:
@@ -60,7 +60,7 @@ class Redactor:
                 self._index = None
 
     def forget(self, *secrets: str) -> None:
-        """Hide these no longer, unless they have been learnt more than once."""
+        """Stop redacting these, unless they have been learned more than once."""
         for secret in secrets:
             count = self._counts.pop(secret, 0) - 1
             if count > 0:
@@ -82,15 +82,15 @@ class Redactor:
 
 
 class RedactedFormatter(logging.Formatter):
-    """For log records that are written before, or without, `mess.telemetry.logging.configure`."""
+    """Formats log records written before, or without, `mess.telemetry.logging.configure`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record's line without secrets."""
+        """The record's line, without secrets."""
         return redact(super().format(record))
 
 
 class _Index:
-    """What to look for, and the same by its beginning."""
+    """The texts to search for, indexed by their beginnings."""
 
     def __init__(self, needles: Iterable[str]) -> None:
         self.needles = tuple(needles)
@@ -100,7 +100,7 @@ class _Index:
             self._by_beginning.setdefault(needle[:SHORTEST], []).append(needle)
 
     def places(self, text: str) -> Iterator[tuple[int, int]]:
-        """Where in a text something stands that is looked for, however it is written."""
+        """The places in a text where one of the secrets occurs, in any spelling."""
         levels: list[Undone] = []
         while True:
             for start, end in self._found(text):
@@ -124,7 +124,7 @@ class _Index:
                 end = at + (len(needle) if text.startswith(needle, at) else _alike(needle, text, at, len(key)))
                 yield at, end
                 at = text.find(key, end)
-        # At the end, too, as much of a beginning as has not been cut off.
+        # At the end, also match a beginning whose rest was cut off.
         for cut, end in _cuts(text):
             for at in range(max(0, cut - _KEY), cut - SHORTEST + 1):
                 if text[at : at + SHORTEST] in self._by_beginning and self._begins_one(text[at:cut]):
@@ -135,8 +135,8 @@ class _Index:
         return place < len(self._sorted) and self._sorted[place].startswith(beginning)
 
     def _candidates(self, text: str) -> list[str]:
-        """Those of which the text holds the beginning."""
-        # Looking for each of a few is faster than looking at each character.
+        """The secrets whose beginnings occur in the text."""
+        # If there are few, searching for each is faster than looking at each character.
         if len(self._by_beginning) < _MANY and 2 * len(text) > len(self._by_beginning):
             found = [beginning for beginning in self._by_beginning if beginning in text]
         else:
@@ -146,29 +146,29 @@ class _Index:
 
 
 redact = Redactor()
-"""The process's own, which `mess.config.load` teaches every config's secrets."""
+"""The process's own redactor, to which `mess.config.load` adds every config's secrets."""
 
 
 def learn(*secrets: str) -> None:
-    """Hide these in whatever the process reports from now on: tokens that arrive at run time, and the like."""
+    """Redact these in everything the process reports from now on, such as tokens that arrive at run time."""
     redact.learn(*secrets)
 
 
 def beginning(text: str, most: int) -> str:
-    """The first `most` characters of `text` without secrets, of which the cut leaves no part either."""
+    """The first `most` characters of `text` without secrets; the cut leaves no part of one."""
     return redact(text[: most + _MARGIN])[:most]
 
 
 def fits(text: str, most: int) -> bool:
-    """Whether a text has `most` bytes of UTF-8 at the most."""
+    """Whether a text has at most `most` bytes in UTF-8."""
     return len(text) <= most and (text.isascii() or len(text.encode("utf-8", "replace")) <= most)
 
 
 def shown(text: str, most: int) -> str:
-    """`text` without secrets, of at most about `most` bytes of UTF-8 and then a note of how long it was."""
+    """`text` without secrets, cut to about `most` bytes of UTF-8, followed by a note of its original length."""
     if fits(text, most):
         return redact(text)
-    # Redacted first, so that the cut leaves no part of a secret; but not all of it, since it may be huge.
+    # Redact first, so that the cut leaves no part of a secret; but not the whole text, since it may be huge.
     clean = redact(text[: most + _MARGIN])
     data = clean.encode("utf-8", "replace")
     if len(data) <= most and len(text) <= most + _MARGIN:
@@ -177,7 +177,7 @@ def shown(text: str, most: int) -> str:
 
 
 def redacted(value: Any) -> Any:
-    """A copy of `value` with each text in it through `redact`, made of JSON's types: all others become their `str`."""
+    """A redacted copy of `value`, made of JSON's types; other types become their `str`."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, _HARMLESS):
@@ -194,13 +194,13 @@ def redacted(value: Any) -> Any:
 
 
 def compact(error: BaseException) -> str:
-    """An error as one text without secrets: its class and its message, cut where a driver goes on for pages."""
+    """An error as one text without secrets: its class and message, shortened if a driver writes pages."""
     text = shown(str(error), 2000)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it may stand in a text once the escapes are undone."""
+    """The forms of a secret in a text whose escapes have been decoded."""
     for plain in (secret, secret.strip()):
         for _ in range(_LEVELS):
             yield from _written(plain)
@@ -209,7 +209,7 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _cuts(text: str) -> Iterator[tuple[int, int]]:
-    """Where a text may have been cut, each with the end of what is left there of an escape."""
+    """The places where a text may have been cut, each with the end of the remains of an escape there."""
     last = len(text.rstrip(_AFTER_CUT))
     first = max(0, last - _LONGEST_NOTE)
     for note in (last, *[found.start() for found in _NOTE.finditer(text, first, last)]):
@@ -224,7 +224,7 @@ def _written(plain: str) -> Iterator[str]:
     forms = [plain, plain.replace(" ", "+")]
     if not plain.isascii():
         data = plain.encode("utf-8", "replace")
-        # Read as another encoding, or written as one that has no such letters.
+        # Decoded with the wrong encoding, or encoded in one that lacks these characters.
         forms += [data.decode("latin-1"), data.decode("cp1252", "replace"), plain.encode("ascii", "replace").decode()]
         forms += [plain.encode("latin-1", "replace").decode("utf-8", "replace")]
     if len(plain) >= SHORTEST:
@@ -233,7 +233,8 @@ def _written(plain: str) -> Iterator[str]:
 
 
 def _base64(data: bytes) -> Iterator[str]:
-    """What any text that holds `data` holds in base64: the characters that depend on nothing else."""
+    """The base64 characters that occur in the encoding of any text that contains `data`: those that depend on nothing
+    else."""
     for before, mixed in enumerate((0, 2, 3)):
         text = base64.b64encode(bytes(before) + data).decode()
         inner = text[mixed : text.index("=") - 1] if "=" in text else text[mixed:]
@@ -242,7 +243,7 @@ def _base64(data: bytes) -> Iterator[str]:
 
 
 def _alike(needle: str, text: str, at: int, known: int) -> int:
-    """How many characters of `text` from `at` on are the beginning of `needle`; `known` are at the least."""
+    """How many characters of `text` from `at` on match the beginning of `needle`; at least `known` do."""
     most = min(len(needle), len(text) - at)
     while known < most and text[at + known] == needle[known]:
         known += 1

@@ -1,4 +1,4 @@
-"""Undoing the escapes of URLs, HTML, JSON and Python, so that a value is found however a server writes it."""
+"""Decodes the escapes of URLs, HTML, JSON and Python, so that a value is found however a server writes it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from bisect import bisect_right
 from html.entities import html5
 
 _HIGH = r"[89A-Fa-f][0-9A-Fa-f]"
-# Each alternative begins with a character of its own, by which Python's engine skips what is no escape.
+# Each alternative starts with a distinct character, which lets Python's engine skip text without escapes.
 _UNITS = rf"[uU](?:[dD]{_HIGH}[0-9A-Fa-f](?:[%\\][uU][dD]{_HIGH}[0-9A-Fa-f])*|[0-9A-Fa-f]{{4}})"
 _ESCAPE = re.compile(
     rf"%(?:[0-7][0-9A-Fa-f]|{_HIGH}(?:%{_HIGH})*|{_UNITS})"
     rf"|\\(?:x[0-7][0-9A-Fa-f]|x{_HIGH}(?:\\x{_HIGH})*|{_UNITS}|u\{{[0-9A-Fa-f]{{1,6}}\}}"
     r"|[01][0-7][0-7]|[23][0-7][0-7](?:\\[23][0-7][0-7])*|[^a-zA-Z0-9\s]|[nrt])"
-    # Browsers need no semicolon behind a number; at the end of a text, more digits may have been cut off.
+    # Browsers accept a number without a semicolon; at the end of a text, more digits may have been cut off.
     r"|&(?:#(?:[0-9]{1,7}+|[xX][0-9A-Fa-f]{1,6}+)(?:;|(?!\Z))|[A-Za-z][A-Za-z0-9]{1,31};)"
     r"|[\r\n]+[ \t]*"
     r"|\x00\x00*"
@@ -23,14 +23,16 @@ _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 def decoded(text: str) -> str:
-    """`text` with one level of escapes undone: `%2f`, `\\u003c`, `\\/`, `\\xc3\\xa9`, `&lt;`, `&#x2F;`. Null
-    characters, which other encodings leave between letters, are left out, and so are line breaks with the blanks behind
-    them, which fold long lines."""
+    r"""`text` with one level of escapes decoded: `%2f`, `\u003c`, `\/`, `\xc3\xa9`, `&lt;`, `&#x2F;`.
+
+    Removes null characters, which other encodings leave between letters, and line breaks with the blanks after them,
+    which fold long lines.
+    """
     return _ESCAPE.sub(_character, text)
 
 
 def undone(text: str) -> Undone | None:
-    """`text` with one level of escapes undone, if it holds any."""
+    r"""`text` with one level of escapes decoded; None if it contains none."""
     if _ESCAPE.search(text) is None:
         return None
     level = Undone(text)
@@ -38,7 +40,7 @@ def undone(text: str) -> Undone | None:
 
 
 class Undone:
-    """A text with one level of escapes undone; `place` finds in the original what stands in `text`."""
+    """A text with one level of escapes decoded; `place` maps positions in `text` to the original."""
 
     def __init__(self, original: str) -> None:
         self.text = decoded(original)
@@ -47,7 +49,8 @@ class Undone:
         self._starts: list[int] = []
 
     def place(self, start: int, end: int) -> tuple[int, int]:
-        """Where in the original the characters from `start` to `end` come from; a whole escape at the least."""
+        """The range in the original that the characters from `start` to `end` come from; it always includes whole
+        escapes."""
         if self._places is None:
             self._places = list(_places(self._original))
             self._starts = [first for first, *_ in self._places]
@@ -62,7 +65,7 @@ class Undone:
 
 
 def _places(original: str) -> list[tuple[int, int, int, int]]:
-    """Of each escape, where its characters stand in the decoded text, and where it stands in the original."""
+    """For each escape: the position of its characters in the decoded text, and its position in the original."""
     found: list[tuple[int, int, int, int]] = []
     shift = 0
     for escape in _ESCAPE.finditer(original):

@@ -202,7 +202,7 @@ async def test_a_state_file_of_a_newer_mess(tmp_path: Path, config: Path, db: Db
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("missing/state.db", "does not exist; create it"), ("text.db", "see that it is the relay's, or choose another")],
+    [("missing/state.db", "does not exist; create it"), ("text.db", "make sure that it is the relay's file")],
 )
 async def test_a_state_file_that_cannot_be_used(tmp_path: Path, config: Path, db: Db, name: str, words: str) -> None:
     (tmp_path / "text.db").write_text("this is no database, though it is long enough to be taken for one" * 20)

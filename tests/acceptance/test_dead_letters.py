@@ -217,7 +217,7 @@ async def test_a_pipeline_that_was_moved(config: Path, db: Db, receiver: Receive
 
     foretold = await letters(config, "replay", "--pipeline", "top level", "--dry-run")
     assert (
-        f"2 dead letters: would go through all steps of pipeline '{db.name}', with the change as it came (pipeline "
+        f"2 dead letters: would go through all steps of pipeline '{db.name}', with the original change (pipeline "
         "'top level' is no longer in the config)"
     ) in foretold.stdout
     assert (await listed(config))["total"] == 2

@@ -202,7 +202,7 @@ async def test_interrupted_it_says_where_to_go_on(config: Path, db: Db, receiver
     assert code == 1, err
     assert "interrupted: every change before " in out
     assert len(receiver.requests) < 60
-    arguments = out.rstrip().rpartition("go on with ")[2].split()
+    arguments = out.rstrip().rpartition("continue with ")[2].split()
     assert arguments[::2] == ["--from", "--to"]
     receiver.answer = Answer()
     done = await replay(path, *arguments)

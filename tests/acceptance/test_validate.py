@@ -168,7 +168,7 @@ def test_a_password_in_a_url_without_a_host_is_not_shown(tmp_path: Path, command
     )
     done = finished(command_, config)
     assert done.returncode == 2
-    assert "mongodb.url: names no host" in done.stderr
+    assert "mongodb.url: has no host" in done.stderr
     assert "hunter2" not in done.stdout + done.stderr
 
 

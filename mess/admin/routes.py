@@ -133,7 +133,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
             {"Allow": error.headers["Allow"]},
         )
     except web.HTTPNotFound:
-        return _json({"error": f"{request.path} does not exist", "links": ["/", *_LINKS]}, 404)
+        return _json({"error": f"there is no {request.path}", "links": ["/", *_LINKS]}, 404)
     except web.HTTPException as error:
         return _json({"error": error.reason}, error.status)
     except Exception:

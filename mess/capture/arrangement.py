@@ -1,8 +1,8 @@
-"""Which streams to open, and where each begins, given what was recorded before. Pure; the reason why rearranged configs
-lose nothing.
+"""Decides which streams to open and where each begins, given the recorded progress. Pure; this is why a changed config
+loses nothing.
 
-What was recorded is a coverage map and the positions of its streams. What the config wants is a map from namespaces to
-streams. Combined, they tell for every namespace up to where it is done and which stream delivers it from now on.
+The recorded progress is a coverage map and the positions of its streams. The config gives a map from namespaces to
+streams. Combined, they determine for every namespace how far it is done and which stream delivers it from now on.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from mess.capture.region import Region
 from mess.event import Position
 
 FAR_BEHIND = 5
-"""Seconds of cluster time by which namespaces may lie behind the others of their stream without a stream of their
-own."""
+"""How many seconds of cluster time namespaces may lag behind the others of their stream without getting their own
+stream."""
 
 Readers = Mapping[tuple[str, Timestamp], set[str | None]]
-"""The streams that have read the regions which a stream is to deliver from a time on."""
+"""The streams that have read the regions that a stream is to deliver from a given time on."""
 
 _LAST = Timestamp(2**32 - 1, 2**32 - 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """A stream's recorded position, and the hash of the plan by which it was read."""
+    """A stream's recorded position, and the hash of the plan with which it was read."""
 
     plan: str
     position: Position
@@ -40,13 +40,13 @@ class Reached:
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What a relay left behind: its coverage map, and the positions of the map's streams by name."""
+    """The recorded progress of a relay: its coverage map, and the positions of the map's streams by name."""
 
     coverage: Coverage = ()
     reached: Mapping[str, Reached] = field(default_factory=dict)
 
     def folded(self) -> Coverage:
-        """The map with every stream's position in it: for each namespace, up to which time it is done."""
+        """The map with every stream's position merged into it: how far each namespace is done."""
         return tuple(Rule(rule.region, self._fold(rule.value)) for rule in self.coverage)
 
     def _fold(self, covered: Covered) -> Covered:
@@ -59,7 +59,8 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Where namespaces begin that were never covered: at `time`, which `oldest` says is the oldest change there is."""
+    """Where namespaces begin that were never covered: at `time`; `oldest` is whether that is the oldest change there
+    is."""
 
     time: Timestamp
     oldest: bool = False
@@ -67,9 +68,9 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Which positions are no longer in the oplog: those before `before` (None when that is not known, or none is).
+    """Which positions are no longer in the oplog: those before `before` (None if unknown, or if there are none).
 
-    `go_on` is the time at which their namespaces go on; None when they are to wait for a decision.
+    `go_on` is the time at which their namespaces continue; None if they wait for a decision.
     """
 
     before: Timestamp | None = None
@@ -80,10 +81,10 @@ class Lost:
 class StreamStart:
     """A stream and where it begins.
 
-    `latest` is set where the position is that of the oldest change there is, which MongoDB may discard before it is
-    read: how late the stream may begin then. `joins` names the stream that this one catches up with. A stream that
-    `waits` is not opened: its position is no longer in the oplog. `new` says whether none of its namespaces was ever
-    covered.
+    `latest` is set if the position is that of the oldest change there is, which MongoDB may discard before it is read:
+    the latest time at which the stream may begin in that case. `joins` names the stream that this one catches up with.
+    A stream that `waits` is not opened: its position is no longer in the oplog. `new` is whether none of its namespaces
+    was ever covered.
     """
 
     plan: StreamPlan
@@ -101,7 +102,7 @@ class StreamStart:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Namespaces of a stream whose changes since a time are gone, and which go on at a later one."""
+    """Namespaces of a stream whose changes since a time are lost, and which continue at a later one."""
 
     stream: str
     regions: tuple[Region, ...]
@@ -111,7 +112,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """The streams to run, the coverage map that goes with them, and what was skipped."""
+    """The streams to run, their coverage map, and what was skipped."""
 
     starts: tuple[StreamStart, ...]
     coverage: Coverage
@@ -132,12 +133,12 @@ def arrange(
     """The streams for `plans`, each at the oldest position that its namespaces need.
 
     `assigned` maps namespaces to streams (`mess.capture.plan.assignments`). Namespaces that were never covered begin as
-    `begin` says. Those that lie far behind the others of their stream get one of their own until they have caught up;
-    those whose position is lost never move the others. A stream whose plan is unchanged continues from its resume
-    token, any other by cluster time, since a token is only of use to the stream that produced it.
+    `begin` says. Those that lag far behind the others of their stream get a separate stream until they have caught up;
+    those whose position is lost never affect the others. A stream whose plan is unchanged continues from its resume
+    token, any other by cluster time, since a token is valid only for the stream that produced it.
     """
     due = combine(simplify(recorded.folded(), NEVER), assigned, lambda covered, stream: _due(covered, stream, begin))
-    # Regions of globs become coarser only where there would be too many.
+    # Merge regions of globs only if there would be too many.
     fresh = {rule.region for rule in due if rule.value.new}
     coverage = bounded(simplify([Rule(rule.region, rule.value.covered) for rule in due], NEVER), assigned)
     readers: dict[tuple[str, Timestamp], set[str | None]] = {}
@@ -157,7 +158,7 @@ def arrange(
 
 @dataclass(frozen=True, slots=True)
 class _Due:
-    """From when on a stream is to deliver a region, and the stream that has read it so far."""
+    """When a stream starts to deliver a region, and the stream that has read it so far."""
 
     covered: Covered
     reader: str | None = None
@@ -181,17 +182,18 @@ def divide(
     readers: Readers = MappingProxyType({}),
     taken: Collection[str] = (),
 ) -> Arrangement:
-    """The streams that one plan needs: its own, one more for namespaces far behind, and one that waits for those whose
-    position is lost. `coverage` is the whole map, in which `plan` has its namespaces;
-    `fresh` are regions that no stream has read yet, `readers` says which streams have read the others, and `taken` are
-    names that other streams have.
+    """The streams that one plan needs: its own, one for namespaces that lag far behind, and one that waits for those
+    whose position is lost.
+
+    `coverage` is the whole map, in which `plan` has its namespaces. `fresh` are regions that no stream has read yet.
+    `readers` gives the streams that have read the others. `taken` are names that other streams have.
     """
     own = [rule for rule in coverage if rule.value.stream == plan.name and rule.value.time is not None]
-    # What is to begin with the oldest change begins with the next one when MongoDB has discarded that meanwhile.
+    # A stream that is to begin with the oldest change begins with the next one if MongoDB has discarded it.
     kept = fresh if begin.oldest else ()
     gone = [rule for rule in own if lost.before is not None and _time(rule) < lost.before and rule.region not in kept]
     skipped: list[Skipped] = []
-    here = set(fresh)  # what is new, or goes on from now, says nothing of how far the stream is
+    here = set(fresh)  # new namespaces, and those that continue from now, do not show how far the stream is
     alive = [rule for rule in own if rule not in gone]
     if gone and lost.go_on is not None:
         since = min(map(_time, gone))
@@ -237,7 +239,7 @@ def _start(
 ) -> StreamStart:
     time = min(map(_time, rules))
     own = reached.get(plan.name)
-    # Changes of a transaction have one cluster time: what another stream read up to that may be amid them.
+    # Changes of a transaction share one cluster time: another stream may have read only some of those at that time.
     others = [rule for rule in rules if readers.get((str(rule.value.stream), _time(rule))) != {plan.name}]
     if (
         own is not None
@@ -255,7 +257,7 @@ def _start(
 
 
 def main_stream(name: str) -> str:
-    """The name of the config's stream that one of this name is, or is a part of."""
+    """The name of the config's stream that this stream is, or is a part of."""
     return _PART.sub("", name)
 
 

@@ -1,4 +1,4 @@
-"""The connection to MongoDB; the only place that knows which driver makes it."""
+"""The connection to MongoDB; the only module that knows which driver is used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mess.options.extras import required
 
 _CLOSE_SECONDS = 1.0
 _LONGEST = 1_000
-"""Characters of an error's text; MongoDB may repeat a whole command in it."""
+"""The maximum length of an error's text; MongoDB may repeat a whole command in it."""
 _PLACE = "_mess_place"
 _WITH_USER = "mongodb://user:password@host/?authSource=admin"
 
@@ -26,15 +26,15 @@ ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescript
 
 
 class LacksPrivilege(NotPermitted):
-    """The MongoDB user lacks a privilege; `mess.capture.preflight.role_command` tells the role that has them all."""
+    """The MongoDB user lacks a privilege; `mess.capture.preflight.role_command` gives a role with all of them."""
 
 
 class StickyServer:
-    """A server selector, for a client that only reads change streams, that keeps to one mongos, or to one secondary.
+    """A server selector that stays with one mongos or secondary, for a client that only reads change streams.
 
-    A cursor lives on the server that opened it. The driver chooses anew for every command, which among several mongos
-    or secondaries would be another server. A primary is never pinned, or a failover would not be followed. Selectors
-    are asked before the read preference is applied.
+    A cursor lives on the server that opened it, but the driver selects a server for every command, possibly a different
+    one among several mongos or secondaries. A primary is never pinned, so that a failover is followed. The driver calls
+    selectors before it applies the read preference.
     """
 
     def __init__(self, reads_secondaries: bool) -> None:
@@ -54,15 +54,15 @@ class StickyServer:
 
 
 def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: str = "mongodb.url") -> Any:
-    """An async client of PyMongo (`AsyncMongoClient`) or Motor, which share all that MESS asks of them.
+    """An async client of PyMongo (`AsyncMongoClient`) or Motor, which have the same interface as far as MESS uses it.
 
-    `sticky` is for reading change streams, see `StickyServer`. `option` is the key of the config that holds the url,
-    for messages. Connecting happens in the background; nothing is awaited. Raises ConfigError for a url that the driver
-    cannot use and for a driver that is not installed.
+    `sticky` is for reading change streams, see `StickyServer`. `option` is the config key of the url, for messages. The
+    client connects in the background; nothing is awaited. Raises ConfigError for a url that the driver cannot use and
+    for a driver that is not installed.
     """
-    # Long enough for an election, short enough for a helpful word when nothing is there.
+    # Long enough for an election, short enough for a helpful message if no server is there.
     defaults = {"appname": "mess", "serverSelectionTimeoutMS": 10_000}
-    # The driver would take these for stronger than what the user wrote in the url.
+    # The driver would give these precedence over the url.
     options: dict[str, Any] = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in url.lower()}
     options["tz_aware"] = True
     if sticky:
@@ -72,7 +72,7 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
         client_class = _client_class(driver)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # the config's own warnings say the same of the url
+            warnings.simplefilter("ignore", UserWarning)  # the config's own warnings report the same about the url
             client = client_class(url, **options)
         vars(client)[_PLACE] = Place(url, option)
         return client
@@ -81,7 +81,7 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
 
 
 def place_of(client: Any) -> Place | None:
-    """Where a client of `connect` connects to; None for other clients."""
+    """The servers that a client of `connect` connects to; None for other clients."""
     place: Place | None = vars(client).get(_PLACE)
     return place
 
@@ -97,7 +97,7 @@ def _client_class(driver: str) -> Any:
 
 
 async def close(client: Any) -> None:
-    """Close a client of either driver. A server that is gone is not waited for."""
+    """Close a client of either driver, without waiting for an unreachable server."""
     closing = client.close()
     if closing is not None:
         with contextlib.suppress(TimeoutError):
@@ -111,8 +111,8 @@ async def start_session(client: Any) -> Any:
 
 
 def explain(error: Exception, option: str = "mongodb.url") -> SourceError:
-    """What a driver's error means for the relay, with the remedy where the user has to do something. `option` is the
-    key of the config that holds the connection string."""
+    """Convert a driver's error into the relay's, with a remedy if the user has to do something. `option` is the config
+    key of the connection string."""
     if isinstance(error, SourceError):
         return error
     if isinstance(error, OperationFailure):
@@ -129,12 +129,12 @@ def explain(error: Exception, option: str = "mongodb.url") -> SourceError:
 
 
 def _is_dns_failure(error: ConfigurationError) -> bool:
-    """Whether the servers behind a mongodb+srv:// url could not be looked up, which may pass."""
+    """Whether the DNS lookup of a mongodb+srv:// url failed, which may be temporary."""
     return type(error.__cause__).__module__.startswith("dns.")
 
 
 def _brief(error: Exception) -> str:
-    """An error's own words, without the server's whole reply and the driver's topology behind them."""
+    """An error's message, without the server's whole reply and the driver's topology that follow it."""
     text = str(error)
     for rest in (", full error:", ", Timeout:", ", Topology", " (configured timeouts", " to execute command {"):
         text = text.partition(rest)[0]

@@ -1,4 +1,4 @@
-"""The server's clock: cluster times are read from it, and this host's clock may be wrong or jump."""
+"""The server's clock. Cluster times come from it, and this host's clock may be wrong or jump."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 class ServerClock:
-    """What time it is on MongoDB's server, from its last `hello` and this host's monotonic clock.
+    """The time on MongoDB's server, from its last `hello` and this host's monotonic clock.
 
-    Before the first one, this host's own time is all there is.
+    Before the first `hello`, it is this host's time.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -19,7 +19,7 @@ class ServerClock:
         self._offset: float | None = None
 
     def observe(self, hello: Mapping[str, Any]) -> None:
-        """Set the clock by a `hello` that has just been answered."""
+        """Set the clock from a `hello` reply that has just arrived."""
         found = hello.get("localTime")
         if isinstance(found, datetime):
             aware = found if found.tzinfo else found.replace(tzinfo=timezone.utc)

@@ -1,8 +1,8 @@
-"""The coverage map: for disjoint sets of namespaces, up to which time they are done. Pure.
+"""The coverage map: how far each of several disjoint sets of namespaces is done. Pure.
 
-A map is an ordered list of rules; of the rules whose region contains a namespace, the first one holds. This makes its
-regions disjoint by construction. Two maps are combined by intersecting every rule of one with every rule of the other,
-in order: the first intersection that contains a namespace is that of the two rules that hold for it.
+A map is an ordered list of rules; the first rule whose region contains a namespace applies. This makes its regions
+disjoint by construction. Two maps are combined by intersecting every rule of one with every rule of the other, in
+order: the first intersection that contains a namespace is that of the two rules that apply to it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ X = TypeVar("X")
 
 @dataclass(frozen=True, slots=True)
 class Rule(Generic[V]):
-    """What holds for the namespaces of a region."""
+    """The value for the namespaces of a region."""
 
     region: Region
     value: V
@@ -33,7 +33,7 @@ class Rule(Generic[V]):
 class Covered:
     """How far namespaces are done: every change before `time`, or before the position of `stream` if that is later.
 
-    `stream` is the one that delivers them, None while no stream does. `time` is None for namespaces that were never
+    `stream` is the one that delivers them, None if no stream does. `time` is None for namespaces that were never
     covered.
     """
 
@@ -48,7 +48,7 @@ Coverage = tuple[Rule[Covered], ...]
 
 
 def lookup(rules: Iterable[Rule[V]], namespace: Namespace) -> V | None:
-    """The value that holds for a namespace; None without a rule."""
+    """The value for a namespace; None without a rule."""
     for rule in rules:
         if rule.region.contains(namespace):
             return rule.value
@@ -58,7 +58,7 @@ def lookup(rules: Iterable[Rule[V]], namespace: Namespace) -> V | None:
 def combine(
     one: Sequence[Rule[V]], other: Sequence[Rule[W]], value: Callable[[V | None, W | None], X]
 ) -> list[Rule[X]]:
-    """The map whose value for each namespace is `value` of its values in both; None where a map has no rule for it."""
+    """The map whose value for each namespace is `value` of its values in both maps; None stands for a missing rule."""
     found: list[Rule[X]] = []
     for rule in one:
         found += _intersections(rule, other, value)
@@ -79,7 +79,7 @@ def _intersections(
 
 
 def _without_shadowed(rules: Sequence[Rule[V]]) -> list[Rule[V]]:
-    """The rules without those that never hold, since an earlier one contains their whole region."""
+    """The rules except those that never apply, since an earlier one contains their whole region."""
     kept: list[Rule[V]] = []
     single: set[Region] = set()
     wide: list[Region] = []
@@ -96,10 +96,10 @@ def _without_shadowed(rules: Sequence[Rule[V]]) -> list[Rule[V]]:
 
 
 def simplify(rules: Sequence[Rule[V]], default: V) -> tuple[Rule[V], ...]:
-    """The shortest list that this module finds with the same value for every namespace; `default` where no rule holds.
+    """A short list of rules with the same value for every namespace; `default` is the value without a rule.
 
-    A rule is left out when a later one gives its region the same value, and no rule between the two gives a part of the
-    region another.
+    A rule is left out if a later one gives its region the same value, and no rule in between gives a part of the region
+    another.
     """
     kept: list[Rule[V]] = []
     for rule in reversed(rules):
@@ -119,11 +119,11 @@ def _is_repeated(rule: Rule[V], later: Iterable[Rule[V]], default: V) -> bool:
 
 
 def bounded(coverage: Coverage, wanted: Sequence[Rule[str | None]]) -> Coverage:
-    """A coverage map of at most four rules for each name and glob in it.
+    """A coverage map with at most four rules for each name and glob in it.
 
-    One that is larger, because globs overlap in many ways, is made coarser: all its regions of globs get the oldest
-    time of any of them, so that changes may be delivered again, and none is lost. Single namespaces keep theirs.
-    `wanted` tells which stream the config gives each region to.
+    A larger map, which arises if globs overlap in many ways, is made coarser: all its regions of globs get the oldest
+    time of any of them, so that changes may be delivered again, but none is lost. Single namespaces keep theirs.
+    `wanted` gives the stream that the config assigns to each region.
     """
     names = {name for rule in coverage for name in (*rule.region.dbs, *rule.region.colls)}
     if len(coverage) <= 4 * len(names):
@@ -144,7 +144,7 @@ def bounded(coverage: Coverage, wanted: Sequence[Rule[str | None]]) -> Coverage:
 
 
 def to_json(coverage: Coverage) -> list[Any]:
-    """As the state keeps it: lists of `[databases, collections, stream, seconds, increment]`."""
+    """The stored form: lists of `[databases, collections, stream, seconds, increment]`."""
     return [
         [
             list(rule.region.dbs),
@@ -157,7 +157,7 @@ def to_json(coverage: Coverage) -> list[Any]:
 
 
 def from_json(stored: Any) -> Coverage:
-    """From what `to_json` gave. Raises ValueError, with the reason, for anything else."""
+    """The inverse of `to_json`. Raises ValueError, with the reason, for anything else."""
     if not isinstance(stored, list):
         raise ValueError("it is not a list")
     return tuple(_rule(index, entry) for index, entry in enumerate(stored))

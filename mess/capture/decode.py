@@ -1,4 +1,4 @@
-"""From a server's reply to events."""
+"""Decodes a server's replies into events."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from mess.capture.source import Unreadable
 from mess.errors import SourceError
 from mess.event import Event, Namespace, Position, event_ids
 
-# Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable.
-# Dates stay naive (UTC), as that is a quarter of the work; the user's functions get them with their time zone.
+# Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable. Dates stay naive (UTC), which
+# takes a quarter of the time; users' functions get them with a time zone.
 _VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
@@ -25,17 +25,17 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
 )
-"""For commands whose reply is to be handed to `Decoder.events`."""
+"""For commands whose reply goes to `Decoder.events`."""
 
 
 _NAMESPACES_KEPT = 10_000
 
 
 class Decoder:
-    """Makes events of the documents in a cursor's replies, one stream's in their order.
+    """Decodes the documents in a cursor's replies into events, for one stream and in order.
 
-    `pending` are the fragments so far of a large event that MongoDB has split (`$changeStreamSplitLargeEvent`).
-    `database` is the stream's, empty where it has none: an event without a namespace belongs to it as a whole.
+    `pending` holds the fragments so far of a large event that MongoDB has split (`$changeStreamSplitLargeEvent`).
+    `database` is the stream's, or empty: an event without a namespace belongs to that database as a whole.
     """
 
     def __init__(self, database: str = "") -> None:
@@ -44,14 +44,15 @@ class Decoder:
         self._namespaces: dict[tuple[str, str], Namespace] = {}
 
     def events(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
-        """The events of a reply's `cursor`, those that cannot be read, and their mean size in bytes of BSON.
+        """The events of a reply's `cursor`, those that cannot be decoded, and their mean size in bytes of BSON.
 
-        Raises SourceError for a change that does not even say where to go on behind it.
+        Raises SourceError for a change that does not even contain the position after it.
         """
         pending = list(self.pending)
         try:
             return self._together(cursor)
-        except Exception:  # bson raises many kinds, and a change may lack anything: each by itself tells which it is
+        # bson raises many kinds, and a change may lack anything: decoding one by one finds the bad ones
+        except Exception:
             self.pending = pending
             return self._one_by_one(cursor["nextBatch"])
 
@@ -96,13 +97,13 @@ class Decoder:
                 return None
             if len(self.pending) < change["splitEvent"]["of"]:
                 raise ValueError("it has been split, and not all of its fragments are there")
-            # The id is the first fragment's, the position behind the event the last one's.
+            # The id is the first fragment's, the position after the event is the last one's.
             token = self.pending[0]["_id"]
             change = _joined(self.pending)
             size *= len(self.pending)
             self.pending = []
         if change["operationType"] == "invalidate":
-            return None  # it tells of the stream, not of data: the stream reopens behind it
+            return None  # it concerns the stream, not data: the stream reopens after it
         if "ns" in change or "documentKey" in change:
             key = (change["ns"]["db"], change["ns"].get("coll", ""))
         else:
@@ -118,7 +119,7 @@ class Decoder:
 
 
 def _checked(event: Event) -> Event:
-    """An event by which the relay can go; raises TypeError for one that MongoDB would not make."""
+    """Check an event as far as the relay depends on it; raises TypeError for one that MongoDB would not send."""
     if event.operation.__class__ is not str or not (event.key is None or event.key.__class__ is dict):
         raise TypeError("operationType must be text, and documentKey a document")
     if event.operation == "rename":
@@ -134,8 +135,8 @@ def _position(document: RawBSONDocument) -> Position:
         return Position.of(token, document.get("clusterTime"))
     except Exception as error:  # see above
         raise SourceError(
-            "MongoDB sends a change without a resume token (_id), so nothing tells where to go on behind it; is it "
-            "MongoDB, or a server that speaks its protocol?"
+            "MongoDB sends a change without a resume token (_id), so it is unknown where to continue; is this "
+            "MongoDB, or a server that emulates it?"
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""Why MongoDB cannot be reached, in words that name the place and the remedy."""
+"""Finds out why MongoDB cannot be reached, with the server concerned and the remedy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MOST_SERVERS = 7
 
 
 class _Verdict(NamedTuple):
-    """What is wrong with a server, and the remedy; both empty where nothing is."""
+    """What is wrong with a server, and the remedy; both empty if nothing is."""
 
     problem: str
     remedy: str
@@ -25,9 +25,9 @@ _WELL = _Verdict("", "")
 
 
 async def diagnose(client: Any) -> str | None:
-    """Why a client's MongoDB cannot be reached, and the remedy, by asking each of its servers once.
+    """Ask each server of a client's MongoDB once why it cannot be reached, and return the reason and the remedy.
 
-    None where nothing is found to be wrong, and for a client that `connect` did not make. Takes at most two seconds.
+    None if nothing is wrong, and for a client that was not created by `connect`. Takes at most two seconds.
     """
     place = place_of(client)
     if place is None:
@@ -52,7 +52,7 @@ async def diagnose(client: Any) -> str | None:
 
 
 def _serves(hello: Mapping[str, Any]) -> bool:
-    return bool(hello.get("isWritablePrimary"))  # a mongos says so, too
+    return bool(hello.get("isWritablePrimary"))  # a mongos reports this too
 
 
 def _judge(found: Found, wanted: str | None, option: str) -> _Verdict:

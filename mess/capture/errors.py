@@ -1,4 +1,4 @@
-"""What MongoDB's error codes mean for a change stream."""
+"""Interprets MongoDB's error codes for change streams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mess.errors import ConfigError, NotAReplicaSet, Problem, SourceError
 
 
 class Kind(Enum):
-    """What an error asks for; PASSING is answered by trying again."""
+    """How to react to an error; PASSING errors are retried."""
 
     PASSING = "passing"
     BAD_TOKEN = "bad token"
@@ -39,14 +39,14 @@ _BAD_QUERY = {2, 9, 14, 168}  # BadValue, FailedToParse, TypeMismatch, InvalidPi
 
 
 def kind_of(error: PyMongoError) -> Kind:
-    """What to do about an error."""
+    """How to react to an error."""
     return _KINDS.get(error.code or 0, Kind.PASSING) if isinstance(error, OperationFailure) else Kind.PASSING
 
 
 def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceError | ConfigError | None:
-    """The error to end with, when trying again would give the same; None when it may pass.
+    """The error to stop with if retrying would give the same result; None if it may pass.
 
-    A ConfigError says that a scope's `match` is wrong.
+    A ConfigError means that a scope's `match` is wrong.
     """
     if not isinstance(error, OperationFailure):
         return None
@@ -70,6 +70,6 @@ def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceEr
 
 
 def _is_about_the_query(error: OperationFailure) -> bool:
-    # Most mistakes in expressions have no name, only the place in MongoDB's source: Location17313.
+    # Most errors in expressions have no name, only a location in MongoDB's source: Location17313.
     name = (error.details or {}).get("codeName", "")
     return error.code in _BAD_QUERY or str(name).startswith("Location")

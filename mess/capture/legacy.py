@@ -1,9 +1,9 @@
-"""The checkpoints of MESS 0.1, as a coverage map. Pure.
+"""Converts the checkpoints of MESS 0.1 into a coverage map. Pure.
 
-Version 0.1 stored with each stream's position what the stream selected (`entries`: a database and a collection, names
-or globs, and those set apart from them), and from when on it wanted what (`rules`: the same, with a time and a rank).
-For a namespace, the oldest time of the rules with the lowest rank held, or the stream's position if that was later.
-What fell out of the config was kept under `retired: <stream>`.
+With each stream's position, version 0.1 stored what the stream selected (`entries`: a database and a collection, as
+names or globs, and exceptions from them), and since when it wanted what (`rules`: the same, with a time and a rank).
+For a namespace, the oldest time of the rules with the lowest rank applied, or the stream's position if that was later.
+What was removed from the config was kept under `retired: <stream>`.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ class _Entry:
         return Region.of(self.db, self.coll)
 
     def touches(self, region: Region) -> bool:
-        """Whether it may select something in a region of one pattern for the database and one for the collection."""
+        """Whether it may select something in a region given by one pattern for the database and one for the
+        collection."""
         if region.dbs[0] in self.apart_dbs or region.colls[0] in self.apart_colls:
             return False
         return self.region().intersection(region) is not None
 
     def order(self) -> tuple[Any, ...]:
-        # Each glob set apart all the names and globs that went before it.
+        # Each glob excluded all the names and globs before it.
         return is_glob(self.db), len(self.apart_dbs), is_glob(self.coll), len(self.apart_colls)
 
 
@@ -78,10 +79,10 @@ class _Stream:
 
 
 def recorded_by(checkpoints: Sequence[LegacyCheckpoint]) -> Recorded:
-    """What version 0.1 recorded. No namespace is later than it was there; where globs overlap, some are earlier, and
-    what they had is delivered again.
+    """The progress that version 0.1 recorded. No namespace gets a later time than it had. Where globs overlap, some get
+    an earlier one, and their changes are delivered again.
 
-    Raises ValueError, with the stream's name, for a checkpoint that cannot be understood.
+    Raises ValueError, with the stream's name, for a checkpoint that cannot be decoded.
     """
     streams = [_stream(checkpoint) for checkpoint in checkpoints]
     current = [stream for stream in streams if stream.name is not None]
@@ -94,11 +95,11 @@ def recorded_by(checkpoints: Sequence[LegacyCheckpoint]) -> Recorded:
     wide = [(entry, stream) for stream in current for entry in stream.entries]
     wide += [(entry, stream) for stream in retired for entry in stream.times]
     for entry, stream in sorted(wide, key=lambda each: (each[1].name is None, each[0].order())):
-        # Which of overlapping globs held is not told by their order alone: the oldest is never too late.
+        # The order of overlapping globs alone does not determine which one applied: the oldest time is always safe.
         region = entry.region()
         oldest = min((time for each in streams if (time := each.oldest(region)) is not None), default=None)
         if oldest is not None:
-            # A stream's own position must not hide that others are not so far.
+            # A stream's own position must not hide that other streams are not as far.
             rules += _wide(entry, Covered(stream.name if stream.oldest(region) == oldest else None, oldest))
     reached = {each.stream: Reached(each.plan, each.position) for each in checkpoints if _is_current(each)}
     return Recorded(simplify(rules, NEVER), reached)
@@ -112,7 +113,7 @@ def _stream(checkpoint: LegacyCheckpoint) -> _Stream:
     reached = checkpoint.position.time
     times: dict[_Entry, Timestamp] = {}
     try:
-        # There may be very many rules, and most say the same.
+        # There may be very many rules, and most are equal.
         for stored in checkpoint.selection.get("rules", ()):
             rule, time = _Entry.read(stored), Timestamp(stored["t"], stored["i"])
             later = time if reached is None else max(time, reached)
@@ -129,7 +130,7 @@ def _wide(entry: _Entry, covered: Covered) -> Iterator[Rule[Covered]]:
 
 
 def _single_namespaces(streams: Sequence[_Stream]) -> set[Namespace]:
-    """Every namespace that the streams name: their databases, with the collections that are named for these."""
+    """Every namespace that the streams name: their databases, with the collections that are named for them."""
     entries = {entry for stream in streams for entry in (*stream.entries, *stream.times)}
     colls: dict[str, set[str]] = {}
     for entry in entries:

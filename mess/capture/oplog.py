@@ -22,8 +22,8 @@ _FULL = 0.8
 class Oplog:
     """The cluster times of its oldest and its newest entry.
 
-    `whole` says whether its oldest entry is the founding of the replica set, before which nothing happened. `filled` is
-    the part of the size that it may have which it has; None for a user who may not know.
+    `whole` is whether its oldest entry is the initiation of the replica set, before which nothing happened. `filled` is
+    the used share of its maximum size; None if the user may not read that.
     """
 
     oldest: Timestamp
@@ -33,40 +33,42 @@ class Oplog:
 
     @property
     def rolls(self) -> bool:
-        """Whether its oldest entries are being removed, or are about to be: a young oplog still has room, and loses
+        """Whether its oldest entries are being removed, or soon will be: a young oplog still has room, and loses
         nothing yet."""
-        # Where nothing tells its size: a member that was added later has an oplog without the founding, too.
+        # If the size is unknown, this is not certain: a member that was added later has an oplog without the
+        # initiation, too.
         return not self.whole if self.filled is None else self.filled >= _FULL
 
     @property
     def seconds(self) -> int:
-        """How far back it reaches."""
+        """How far back it reaches, in seconds."""
         return int(self.newest.time - self.oldest.time)
 
     def holds(self, time: Timestamp) -> bool:
-        """Whether everything after `time` can still be read from it."""
+        """Whether it still contains everything after `time`."""
         return self.whole or time >= self.oldest
 
 
 async def observe(client: Any, clock: ServerClock) -> Oplog | None:
-    """Set `clock` by the server's, and read its oplog; None on mongos, which has none. Raises as `read_oplog` does."""
+    """Set `clock` from the server, and read its oplog; None on mongos, which has none. Raises the same errors as
+    `read_oplog`."""
     hello = await explained(client.get_database("admin").command("hello"))
     clock.observe(hello)
     return None if hello.get("msg") == "isdbgrid" else await read_oplog(client)
 
 
 async def read_oplog(client: Any) -> Oplog | None:
-    """The oplog of the replica set's member that the client reads from; None where there is none.
+    """The oplog of the replica set member that the client reads from; None if there is none.
 
-    Raises LacksPrivilege when the user may not read it, and another SourceError when MongoDB does not answer.
+    Raises LacksPrivilege if the user may not read it, and another SourceError if MongoDB does not answer.
     """
     return await explained(_read(client))
 
 
 async def oldest_kept(client: Any) -> Timestamp | None:
-    """The time before which changes have been removed; None when none have, or when it is not known.
+    """The time before which changes have been removed; None if none have been, or if it is unknown.
 
-    Raises SourceUnavailable when MongoDB does not answer.
+    Raises SourceUnavailable if MongoDB does not answer.
     """
     try:
         oplog = await read_oplog(client)

@@ -1,4 +1,4 @@
-"""Where a MongoDB deployment is, as its connection string says."""
+"""The servers of a MongoDB deployment, as given by its connection string."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def written(address: Address) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A connection string, and the key of the config that holds it (`mongodb.url`, `state.url`)."""
+    """A connection string, and its config key (`mongodb.url`, `state.url`)."""
 
     url: str = field(repr=False)
     option: str = "mongodb.url"
@@ -36,14 +36,14 @@ class Place:
 
     @property
     def hosts(self) -> str:
-        """`host:port,host:port`, without user and password, for people to read."""
+        """`host:port,host:port`, without user and password, for messages."""
         if self.is_srv:
             return self._netloc
         return ",".join(map(written, self.addresses)) or unquote(self._netloc)
 
     @property
     def addresses(self) -> list[Address]:
-        """The servers that it names; none for a name that is looked up in DNS, and for a Unix socket."""
+        """The servers that it names; none for a name that needs a DNS lookup, and for a Unix socket."""
         found = []
         for each in [] if self.is_srv else self._netloc.split(","):
             host = host_of(each)
@@ -54,13 +54,13 @@ class Place:
 
     @property
     def waits(self) -> float | None:
-        """For how many seconds the connection string says to wait for a server (`serverSelectionTimeoutMS`)."""
+        """How many seconds the connection string says to wait for a server (`serverSelectionTimeoutMS`)."""
         text = self._options.get("serverselectiontimeoutms", "")
         return int(text) / 1000 if text.isdecimal() else None
 
     @property
     def tls(self) -> ssl.SSLContext | None:
-        """How it asks to encrypt; None where it does not. Raises OSError for files that cannot be read."""
+        """Its TLS settings; None without TLS. Raises OSError for files that cannot be read."""
         options = self._options
         asked = options.get("tls", options.get("ssl", _TRUE if self.is_srv else "")).lower()
         certificate = options.get("tlscertificatekeyfile")

@@ -1,4 +1,4 @@
-"""From config to the fewest change streams that cover it. Pure: nothing here speaks to MongoDB."""
+"""Plans the fewest change streams that cover a config. Pure: it never connects to MongoDB."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from mess.errors import ConfigError, Problem
 
 _NEVER_WATCHED = ("admin", "local", "config")
 ALWAYS_SEEN = ["dropDatabase", "invalidate"]
-"""Operations of no collection: what is said of collections does not concern them."""
+"""Operations that concern no collection: conditions on collections do not apply to them."""
 
 
 @dataclass(frozen=True, slots=True)
 class StreamPlan:
     """One change stream to open.
 
-    `name` is stable for what the stream selects and names its checkpoint; `database` is None for one over the whole
-    deployment; `match` is the `$match` stage that MongoDB evaluates, None when everything is wanted. `fields` are those
-    of a change event that are wanted, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None where the
-    server decides. `queries` names the places in the config of the scopes' `match` that are part of `match`.
+    `name` is stable for what the stream selects and names its checkpoint. `database` is None for a stream over the
+    whole deployment. `match` is the `$match` stage that MongoDB evaluates, None if everything is wanted. `fields` are
+    the wanted fields of a change event, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None for the
+    server's default. `queries` are the config paths of the scopes' `match` that are part of `match`.
     """
 
     name: str
@@ -52,13 +52,13 @@ class StreamPlan:
 
     def __post_init__(self) -> None:
         shape: list[Any] = [self.database, self.match, self.full_document, self.full_document_before_change]
-        if self.expanded_events is not None:  # checkpoints of before there was such an option stay as good
+        if self.expanded_events is not None:  # keeps checkpoints valid that are older than this option
             shape.append(self.expanded_events)
         text = json_util.dumps(shape, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
     def stages(self) -> list[dict[str, Any]]:
-        """The aggregation pipeline, without a place to start at."""
+        """The aggregation pipeline, without a starting position."""
         options: dict[str, Any] = {"fullDocument": _CAMEL[self.full_document]}
         if self.full_document_before_change != "off":
             options["fullDocumentBeforeChange"] = _CAMEL[self.full_document_before_change]
@@ -74,17 +74,18 @@ class StreamPlan:
         return stages
 
     def narrowed(self, name: str, regions: Sequence[Region]) -> StreamPlan:
-        """The same stream under another name, for some of its namespaces only; MongoDB evaluates that."""
+        """The same stream under another name, for only some of its namespaces; MongoDB evaluates the restriction."""
         condition = _within_regions(regions)
         match = condition if self.match is None else {"$and": [self.match, condition]}
         return replace(self, name=name, match=match)
 
 
 _LONGEST_REGEX = 4_000
-"""A class of two letters takes eight times its length when it is compiled, and PCRE compiles no more than 64 kB."""
+"""Compiling a class of two letters takes eight times its length, and PCRE compiles at most 64 kB."""
 
 LARGEST_MATCH = 8_000_000
-"""Bytes of a stream's `$match`. MongoDB takes no command of more than 16 MB, and adds its own to this one."""
+"""The maximum size of a stream's `$match` in bytes. MongoDB accepts commands of up to 16 MB, and adds its own `$match`
+to this one."""
 _TOO_LARGE = (
     f"there is more here than a change stream can ask MongoDB for ({LARGEST_MATCH // 1_000_000} MB); write fewer names "
     "and globs, give globs that may share names the same match and operations, or divide them among several relays"
@@ -100,9 +101,8 @@ _CAMEL = {
 
 @dataclass(slots=True)
 class _Branch:
-    """One entry of the config. Those of one stream are one condition where they have the same `wanted` and those of
-    their databases the same `database`, and nothing else is to be left out of one than of the other.
-    """
+    """One entry of the config. Entries of one stream share a condition if they have the same `wanted`, their databases
+    have the same `database`, and the same names are excluded from them."""
 
     entry: Entry
     options: Resolved
@@ -112,10 +112,10 @@ class _Branch:
 
 
 def plan(config: Config) -> list[StreamPlan]:
-    """The change streams that the config asks for: one per database, one for all databases that globs name, and one
-    more for each set of collections with stream options of their own.
+    """The change streams that the config needs: one per database, one for all databases given by globs, and one more
+    for each set of collections with other stream options.
 
-    Raises ConfigError where MongoDB would not take what it is asked for, since there is too much of it.
+    Raises ConfigError if the conditions are too large for MongoDB.
     """
     groups = _groups(config)
     names = _names(groups)
@@ -136,16 +136,15 @@ def _size(stream: StreamPlan) -> int:
 
 
 def assignments(config: Config) -> tuple[Rule[str | None], ...]:
-    """The name of the stream that delivers each namespace's events, None for what the config leaves out: a map as
-    `mess.capture.coverage` has them.
-    """
+    """The name of the stream that delivers each namespace's events, None for what the config leaves out; a map as in
+    `mess.capture.coverage`."""
     names = _names(_groups(config))
     rules: list[Rule[str | None]] = []
     for db in (*_NEVER_WATCHED, config.state.database):
         rules += [Rule(Region.of(db, "*"), None), Rule(Region.of(db, ""), None)]
-    for db in sorted(config.databases, key=is_glob):  # a database's own name goes before every glob
+    for db in sorted(config.databases, key=is_glob):  # exact database names take precedence over globs
         scope = config.databases[db]
-        # Events of a whole database come with the first of its streams.
+        # Events of a whole database belong to the first of its streams.
         first = next(iter(scope.collections), "*")
         rules.append(Rule(Region.of(db, ""), names[_key(db, _options(config, db, scope, first))]))
         for coll in sorted(scope.collections or ("*",), key=is_glob):
@@ -155,7 +154,7 @@ def assignments(config: Config) -> tuple[Rule[str | None], ...]:
 
 
 _Key = tuple[str | None, str, str]
-"""What the branches of one stream share: the database (None for all), and the stream's options."""
+"""What the entries of one stream share: the database (None for all), and the stream's options."""
 
 
 def _key(db: str, options: Resolved) -> _Key:
@@ -171,7 +170,7 @@ def _groups(config: Config) -> dict[_Key, list[_Branch]]:
 
 
 def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
-    """A name for each stream: its database's for the first, which others extend by their options."""
+    """A name for each stream: its database's for the first, extended by the options for others."""
     names: dict[_Key, str] = {}
     for key in keys:
         database, full_document, before_change = key
@@ -197,16 +196,16 @@ def _branches(config: Config) -> Iterable[_Branch]:
 
 
 def _wanted(options: Resolved) -> str:
-    """What is asked of MongoDB for a collection."""
+    """The part of the condition that is specific to a collection."""
     operations = None if options.operations is None else sorted(options.operations)
     return json.dumps([operations, options.match, options.full_document, options.full_document_before_change])
 
 
 def _apart(wanted: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
-    """What goes before each name or glob, by what is wanted of each: for a glob, all names, and those of the earlier
-    globs that may share names with it and of which something else is wanted. Names without equals have nothing.
+    """The names and globs that take precedence over each name or glob, given the condition for each. For a glob, these
+    are all names, and the earlier globs with other conditions that may match the same names. Exact names have none.
 
-    Were every earlier glob among it, a thousand globs would be a query that MongoDB does not take.
+    With every earlier glob included, a thousand globs would make a query that MongoDB does not accept.
     """
     names = tuple(name for name in wanted if not is_glob(name))
     found: dict[str, tuple[str, ...]] = dict.fromkeys(names, ())
@@ -220,7 +219,7 @@ def _apart(wanted: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
 
 
 def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolved:
-    # Resolved as if the glob itself were the name: every namespace under this entry has these options.
+    # Resolve the glob as if it were a name: every namespace under this entry has these options.
     alone = scope.model_copy(update={"collections": {coll: scope.collections.get(coll, CollectionScope())}})
     resolved = resolve(config.model_copy(update={"databases": {db: alone}}), db, coll)
     if resolved is None:
@@ -229,7 +228,7 @@ def _options(config: Config, db: str, scope: DatabaseScope, coll: str) -> Resolv
 
 
 def _query(config: Config, db: str, coll: str | None = None) -> str:
-    """Where in the config the `match` stands that holds for an entry; empty where there is none."""
+    """The config path of the `match` that applies to an entry; empty if there is none."""
     database = config.databases[db]
     own = None if coll is None else database.collections[coll].match
     if own is not None:
@@ -240,7 +239,7 @@ def _query(config: Config, db: str, coll: str | None = None) -> str:
 
 
 def _own_match(config: Config, db: str) -> dict[str, Any] | None:
-    """The `match` that holds for events of a whole database."""
+    """The `match` that applies to events of a whole database."""
     own = config.databases[db].match
     return config.match if own is None else own
 
@@ -280,7 +279,7 @@ def _match(database: str | None, branches: list[_Branch], config: Config) -> dic
 
 
 def _of_databases(database: str | None, branches: list[_Branch], config: Config) -> list[dict[str, Any]]:
-    """The conditions for events of whole databases; where the databases have no `match`, any."""
+    """The conditions for events of whole databases; without a `match`, any."""
     if not any(_own_match(config, branch.entry.db) for branch in branches):
         return [{"operationType": {"$in": ALWAYS_SEEN}}]
     merged: dict[Hashable, list[_Branch]] = defaultdict(list)
@@ -295,7 +294,7 @@ def _of_databases(database: str | None, branches: list[_Branch], config: Config)
 
 
 def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
-    """The `$match` of branches that differ in nothing but their names; None when they want every event there is."""
+    """The `$match` for entries that differ only in their names; None if they want every event."""
     entry, options = branches[0].entry, branches[0].options
     colls = list(dict.fromkeys(branch.entry.coll for branch in branches))
 
@@ -305,7 +304,7 @@ def _condition(database: str | None, branches: list[_Branch], config: Config) ->
 
     conditions: list[dict[str, Any]] = []
     if source := within("ns"):
-        # A rename into a watched collection carries the new name in `to`.
+        # A rename into a watched collection has the new name in `to`.
         conditions.append({"$or": [source, within("to")]})
     if options.operations is not None:
         conditions.append({"operationType": {"$in": list(options.operations)}})
@@ -349,17 +348,17 @@ def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _named(path: str, wanted: list[str], apart: Sequence[str]) -> list[dict[str, Any]]:
-    """The conditions for the name at `path` to be one of `wanted` and none of `apart`, which may be globs."""
+    """The conditions for the name at `path` to be in `wanted` and not in `apart`; both may contain globs."""
     conditions: list[dict[str, Any]] = []
     if "*" not in wanted:
         exact = [name for name in wanted if not is_glob(name)]
-        # Of many names, MongoDB finds one twice as fast by an expression: in a query, it tries one after another.
+        # For many names, MongoDB is twice as fast with an expression: a query tries one name after another.
         alternatives: list[dict[str, Any]] = [{"$expr": {"$in": [f"${path}", {"$literal": exact}]}}] if exact else []
         if globs := _globs(wanted):
             alternatives.append({path: {"$in": globs}})
         conditions.append({"$or": alternatives} if len(alternatives) > 1 else alternatives[0])
     if excluded := [*(name for name in apart if not is_glob(name)), *_globs(apart)]:
-        # Where no name is asked for, an event that is no rename, and has no `to`, would pass.
+        # Without a wanted name, an event that is not a rename, and has no `to`, would match.
         absent = [None] if "*" in wanted and path.startswith("to.") else []
         conditions.append({path: {"$nin": [*excluded, *absent]}})
     return conditions
@@ -367,7 +366,7 @@ def _named(path: str, wanted: list[str], apart: Sequence[str]) -> list[dict[str,
 
 def _globs(names: Iterable[str]) -> list[Regex[str]]:
     """Regular expressions for the globs among `names`, as few as possible: MongoDB copies each dozens of times when it
-    plans how to read its oplog, and evaluates them all for every change."""
+    plans how to read its oplog, and evaluates all of them for every change."""
     joined: list[list[str]] = []
     room = 0
     for pattern in (_pattern(name) for name in names if is_glob(name)):
@@ -380,20 +379,21 @@ def _globs(names: Iterable[str]) -> list[Regex[str]]:
 
 
 def exact_or_glob(name: str) -> str | Regex[str]:
-    """What a name is to match in a query, which takes either in `$in`."""
+    """The value that matches a name or glob in a query; `$in` accepts both kinds."""
     return Regex("^" + _pattern(name)) if is_glob(name) else name
 
 
 @lru_cache(maxsize=10_000)
 def _pattern(glob: str) -> str:
-    # Python writes `(?s:…)\\Z`, and PCRE knows both; the flags that re.compile would add are not MongoDB's.
+    # Python writes `(?s:…)\\Z`, which PCRE understands as well; MongoDB does not understand the flags that re.compile
+    # would add.
     return _CLASS.sub(_without_posix, translate(glob))
 
 
 _CLASS = re.compile(r"\\.|\[(\^?\]?(?:\\.|[^\]\\])*)\]", re.DOTALL)
-"""An escaped character, or a class, in a pattern as `fnmatch.translate` writes it."""
+"""An escaped character, or a class, in a pattern in the form of `fnmatch.translate`."""
 
 
 def _without_posix(found: re.Match[str]) -> str:
-    # PCRE reads `[:`, `[.` and `[=` within a class as the beginning of a POSIX class, Python as two characters.
+    # Within a class, PCRE reads `[:`, `[.` and `[=` as the beginning of a POSIX class, Python as two characters.
     return found[0] if found[1] is None else "[" + found[1].replace("[", r"\[") + "]"

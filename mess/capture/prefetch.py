@@ -1,4 +1,4 @@
-"""Replies read ahead: MongoDB works on the next ones while those before are decoded and delivered."""
+"""Reads replies ahead: MongoDB prepares the next ones while the previous ones are decoded and delivered."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ _REPLIES = 4
 
 
 class ReadAhead:
-    """A cursor's replies, in order, asked for before they are wanted: at most four, and no further one while those that
-    wait hold `max_bytes`. `ask` gets one, with RawBSONDocument; after one without a cursor's id there are no more.
+    """A cursor's replies, in order, requested in advance: at most four, and no more while the waiting ones hold
+    `max_bytes`.
+
+    `ask` requests one, with RawBSONDocument; after a reply without a cursor id there are no more.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[Any]], max_bytes: int) -> None:
@@ -27,7 +29,7 @@ class ReadAhead:
         self._task = asyncio.create_task(self._run())
 
     async def next(self) -> Any:
-        """The next reply's `cursor`, when it has come. Raises what asking for it raised."""
+        """Wait for the next reply, and return its `cursor`. Raises what the request raised."""
         await self._arrived.wait()
         reply = self._replies.popleft()
         if not self._replies:
@@ -39,7 +41,7 @@ class ReadAhead:
         return reply
 
     async def close(self) -> None:
-        """Forget what has not been taken."""
+        """Discard the replies that have not been used."""
         await cancel(self._task)
 
     async def _run(self) -> None:
@@ -47,7 +49,7 @@ class ReadAhead:
         while more:
             try:
                 cursor = (await self._ask())["cursor"]
-            except Exception as error:  # it is told in its turn, behind the replies before it
+            except Exception as error:  # raised in its turn, after the replies before it
                 self._put(error)
                 return
             more = bool(cursor["id"])

@@ -1,4 +1,4 @@
-"""Whether MongoDB will serve this config, asked before any stream is opened."""
+"""Checks whether MongoDB can serve this config, before any stream is opened."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from mess.capture.reach import answer
 from mess.errors import NotAReplicaSet, NotPermitted, SourceError
 from mess.options.values import spoken
 
-_EXISTING = "where the role exists already, write updateRole in place of createRole"
+_EXISTING = "if the role already exists, use updateRole instead of createRole"
 
 
 async def verify(client: Any) -> dict[str, Any]:
-    """The server's `hello`, when it is one that has change streams.
+    """The server's `hello`, if the server has change streams.
 
-    Raises SourceUnavailable when it does not answer, NotAReplicaSet, or NotPermitted.
+    Raises SourceUnavailable if it does not answer, NotAReplicaSet, or NotPermitted.
     """
     try:
         hello = await answer(client)
@@ -41,32 +41,32 @@ async def verify(client: Any) -> dict[str, Any]:
 
 
 def _is_of_another_set(client: Any) -> bool:
-    """Whether every server has answered, and none belongs to the replica set that the url names."""
+    """Whether every server has answered, and none belongs to the replica set in the url."""
     topology = client.topology_description
     # The driver forgets servers of another kind or set; one that does not answer, or waits for its set, stays known.
     return topology.topology_type == TOPOLOGY_TYPE.ReplicaSetNoPrimary and not topology.server_descriptions()
 
 
 def role(plans: Sequence[StreamPlan], state_database: str | None) -> dict[str, Any]:
-    """The `createRole` command for all that the relay needs: to read its streams, and to write its state."""
+    """The `createRole` command with everything that the relay needs: to read its streams, and to write its state."""
     privileges: list[dict[str, Any]] = []
     for database in sorted({plan.database or "" for plan in plans}):
         resource = {"db": database, "collection": ""}
         privileges.append({"resource": resource, "actions": ["find", "changeStream", "listCollections"]})
-    # For `start: oldest`, and to tell how far back the oplog reaches.
+    # For `start: oldest`, and to find out how far back the oplog reaches.
     privileges.append({"resource": {"db": "local", "collection": "oplog.rs"}, "actions": ["find", "collStats"]})
     roles = [{"role": "readWrite", "db": state_database}] if state_database else []
     return {"createRole": "mess", "privileges": privileges, "roles": roles}
 
 
 def role_command(plans: Sequence[StreamPlan], state_database: str | None) -> str:
-    """The same, as it is typed in mongosh."""
+    """The same, as typed in mongosh."""
     return f"db.getSiblingDB('admin').runCommand({json.dumps(role(plans, state_database))})"
 
 
 @contextmanager
 def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) -> Iterator[None]:
-    """Tells, with the word of a privilege that is lacking, the role that has all. Raises NotPermitted with both."""
+    """Adds a role with all privileges to the error about a missing one. Raises NotPermitted with both."""
     try:
         yield
     except LacksPrivilege as error:
@@ -78,8 +78,8 @@ def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) ->
 class Finding:
     """One line of `mess check`.
 
-    `remedy` says how to fix it, on lines of its own. `exit_code` is the command's where it is not `ok`; a `warning` is
-    ok and still worth a look.
+    `remedy` says how to fix it, on separate lines. `exit_code` is the command's if it is not `ok`. A `warning` is ok
+    but worth a look.
     """
 
     ok: bool
@@ -92,7 +92,8 @@ class Finding:
 async def examine(
     client: Any, hello: Mapping[str, Any], plans: Sequence[StreamPlan], state_database: str | None
 ) -> AsyncIterator[Finding]:
-    """What `mess check` says of a MongoDB that has answered `hello` (see `verify`). Raises the driver's errors."""
+    """The findings of `mess check` for a MongoDB that has answered `hello` (see `verify`). Raises the driver's
+    errors."""
     sharded = hello.get("msg") == "isdbgrid"
     kind = "a sharded cluster (supported by design, not tested)" if sharded else f"replica set {hello['setName']}"
     yield Finding(True, f"MongoDB {await _version(client)}, {kind}")
@@ -127,9 +128,9 @@ async def _oplog(client: Any) -> Finding:
     try:
         oplog = await read_oplog(client)
     except SourceError as error:
-        return Finding(True, f"how far back the oplog reaches is not known: {error}")
+        return Finding(True, f"it is unknown how far back the oplog reaches: {error}")
     if oplog is None:
-        return Finding(True, "how far back the oplog reaches is not known")
+        return Finding(True, "it is unknown how far back the oplog reaches")
     reach = spoken(oplog.seconds)
     if oplog.rolls:
         return Finding(True, f"the oplog reaches {reach} back: the relay may be away for as long")

@@ -1,7 +1,7 @@
-"""What one server of a MongoDB deployment says when it is asked directly, without the driver.
+"""Asks one server of a MongoDB deployment directly, without the driver.
 
-The driver tries again and again, and keeps to itself at which stage it failed. This makes one attempt, so that an error
-can name the stage and the remedy.
+The driver retries, and does not report at which stage it failed. This makes one attempt, so that an error can name the
+stage and the remedy.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LARGEST_REPLY = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What came of it: the reply to `hello`, or, where that is empty, what is wrong and how to fix it."""
+    """The result: the reply to `hello` or, if that is empty, what is wrong and how to fix it."""
 
     hello: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
@@ -34,8 +34,8 @@ class Found:
 async def probe(host: str, port: int, tls: ssl.SSLContext | None, option: str) -> Found:
     """Resolve the name, connect, and ask for `hello`; takes at most about a second and a half.
 
-    `tls` is how the connection string asks to encrypt, None where it does not. `option` is the key of the config that
-    holds the connection string, for the remedy.
+    `tls` are the TLS settings of the connection string, None without TLS. `option` is the config key of the connection
+    string, for the remedy.
     """
     loop = asyncio.get_running_loop()
     stage = "resolve"
@@ -85,14 +85,14 @@ async def probe(host: str, port: int, tls: ssl.SSLContext | None, option: str) -
 async def _after_a_broken_connection(
     addresses: list[Any], error: Exception, tls: ssl.SSLContext | None, host: str, option: str
 ) -> Found:
-    """Which of the two sides expects TLS, when a connection was closed before the server answered."""
+    """Which of the two sides expects TLS, if a connection was closed before the server answered."""
     other = _unverified() if tls is None else None
     try:
         async with asyncio.timeout(_SECONDS / 2):
             await _hello(await _connect(addresses), other, host)
         answers = True
     except ssl.SSLError as failure:
-        # An alert is TLS, too: the server may want a client's certificate.
+        # An alert is TLS, too: the server may require a client certificate.
         answers = tls is None and "ALERT" in (failure.reason or "")
     except (OSError, EOFError, TimeoutError, ValueError, bson.errors.BSONError):
         answers = False
@@ -105,16 +105,16 @@ async def _after_a_broken_connection(
     return Found(
         {},
         f"the TLS handshake fails ({_text(error)})",
-        f"If the server asks for a client's certificate, name one by tlsCertificateKeyFile=… in {option}",
+        f"If the server requires a client certificate, set tlsCertificateKeyFile=… in {option}",
     )
 
 
 def _not_mongodb(option: str) -> Found:
-    return Found({}, "what listens there does not speak MongoDB's protocol", f"Check host and port in {option}")
+    return Found({}, "the server there does not use MongoDB's protocol", f"Check host and port in {option}")
 
 
 async def _connect(addresses: list[Any]) -> socket.socket:
-    """A TCP connection to the first of `addresses` that accepts one. Raises OSError of the last."""
+    """A TCP connection to the first of `addresses` that accepts one. Raises the OSError of the last one."""
     failure: OSError | None = None
     for family, kind, protocol, _, address in addresses:
         sock = socket.socket(family, kind, protocol)
@@ -133,8 +133,8 @@ async def _connect(addresses: list[Any]) -> socket.socket:
 
 
 async def _hello(sock: socket.socket, tls: ssl.SSLContext | None, host: str) -> Mapping[str, Any]:
-    """The server's reply. Raises OSError or EOFError for a broken connection, ValueError or BSONError for no reply of
-    MongoDB's."""
+    """The server's reply. Raises OSError or EOFError for a broken connection, ValueError or BSONError for a reply that
+    is not MongoDB's."""
     try:
         reader, writer = await asyncio.open_connection(
             sock=sock, ssl=tls, server_hostname=host if tls is not None else None

@@ -1,4 +1,4 @@
-"""Connecting to MongoDB: waiting for it, and saying meanwhile why it cannot be reached and what to do."""
+"""Waits for MongoDB, and reports meanwhile why it cannot be reached and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ log = get_logger("mess.capture")
 T = TypeVar("T")
 
 Connect = Callable[[Any, Callable[[Any], Coroutine[Any, Any, Any]]], Coroutine[Any, Any, Any]]
-"""`reach`, with its patience decided."""
+"""`reach`, with its waiting time fixed."""
 
 CONNECT_SECONDS = 10.0
 """How long commands wait for MongoDB by default."""
@@ -33,14 +33,15 @@ _SLOW_SECONDS = 5.0
 async def answer(client: Any) -> dict[str, Any]:
     """The server's `hello`, once it accepts the user.
 
-    Raises SourceUnavailable when it does not answer, NotPermitted for a wrong user or password, and another SourceError
+    Raises SourceUnavailable if it does not answer, NotPermitted for a wrong user or password, and another SourceError
     for a connection string that cannot be used.
     """
     place = place_of(client)
     admin = client.get_database("admin")
     try:
         hello: dict[str, Any] = await admin.command("hello")
-        # `hello` needs no authentication; this does, and a wrong password is better known before anything starts.
+        # `hello` needs no authentication, but this does, and it is better to know about a wrong password before
+        # anything starts.
         await admin.command("connectionStatus")
     except PyMongoError as error:
         raise explain(error, place.option if place else "mongodb.url") from error
@@ -54,11 +55,11 @@ async def reach(
     within: float | None = CONNECT_SECONDS,
     say: Callable[[str], None] | None = None,
 ) -> T:
-    """What `ask(client)` returns as soon as MongoDB answers; tried again while it raises SourceUnavailable.
+    """The result of `ask(client)` as soon as MongoDB answers; retried while it raises SourceUnavailable.
 
-    Meanwhile `say` gets a sentence with the reason and the remedy: the first within 2 s, the next ones after pauses
-    that grow to 10 s. After `within` seconds (None: never) SourceUnavailable is raised with that sentence. What waiting
-    does not fix, `ask` raises.
+    Meanwhile, `say` gets a sentence with the reason and the remedy: the first within 2 s, the next ones after pauses
+    that grow to 10 s. After `within` seconds (None: never), raises SourceUnavailable with that sentence. Other errors
+    of `ask`, which waiting does not fix, are raised immediately.
     """
     clock = asyncio.get_running_loop().time
     began = clock()
@@ -76,7 +77,7 @@ async def reach(
             looks += 1
             reason = await diagnose(client)
             if attempt.done() and failure is None:
-                continue  # it has come to its end meanwhile
+                continue  # it has ended in the meantime
             if clock() >= deadline:
                 raise SourceUnavailable(f"{reason or _unexplained(client, failure)} (gave up after {within:g} s)")
             if say is not None and (reason or failure or clock() - began > _SLOW_SECONDS):
@@ -90,7 +91,7 @@ async def reach(
 
 
 def _failure(attempt: asyncio.Task[Any]) -> SourceUnavailable | None:
-    """What to try again after; None while the attempt lasts, and for every other end."""
+    """The failure after which to retry; None while the attempt lasts, and for every other result."""
     failure = attempt.exception() if attempt.done() else None
     if not isinstance(failure, SourceUnavailable):
         return None

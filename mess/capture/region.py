@@ -1,4 +1,4 @@
-"""Sets of namespaces, described by names and globs; the building blocks of a coverage map. Pure."""
+"""Sets of namespaces, described by names and globs: the building blocks of a coverage map. Pure."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _AND = " & "
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """The namespaces whose database fits every pattern in `dbs` and whose collection fits every pattern in `colls`.
+    """The namespaces whose database matches every pattern in `dbs` and whose collection matches every pattern in
+    `colls`.
 
-    A pattern is a name or a glob. The empty collection name stands for the events of a whole database (dropDatabase);
-    no glob matches it.
+    A pattern is a name or a glob. The empty collection name stands for events of a whole database (dropDatabase); no
+    glob matches it.
     """
 
     dbs: tuple[str, ...]
@@ -30,8 +31,8 @@ class Region:
 
     @classmethod
     def parse(cls, text: str) -> Region:
-        """From what `text` gave: `shop.orders`, `shop.*`, `shop.` for the database's own events. Patterns that a name
-        is to fit together are joined with ` & `. Raises ValueError, with the reason, for anything else."""
+        """The inverse of `text`: `shop.orders`, `shop.*`, or `shop.` for the database's own events. Patterns that must
+        all match are joined with ` & `. Raises ValueError, with the reason, for anything else."""
         db, dot, coll = text.partition(".")
         if not db or not dot:
             raise ValueError(f"{text!r} is not DATABASE.COLLECTION, such as shop.orders, shop.* or '*.*'")
@@ -39,7 +40,7 @@ class Region:
 
     @property
     def text(self) -> str:
-        """The region as `parse` reads it."""
+        """The region in the format of `parse`."""
         dbs, colls = ([pattern.replace(_AND, " [&] ") for pattern in each] for each in (self.dbs, self.colls))
         return f"{_AND.join(dbs)}.{_AND.join(colls)}"
 
@@ -50,7 +51,7 @@ class Region:
 
     @property
     def of_databases(self) -> bool:
-        """Whether it holds only the events of whole databases."""
+        """Whether it contains only events of whole databases."""
         return self.colls == ("",)
 
     def contains(self, namespace: Namespace) -> bool:
@@ -59,11 +60,12 @@ class Region:
         return all(fits(coll, pattern) for pattern in self.colls) and all(fits(db, pattern) for pattern in self.dbs)
 
     def within(self, other: Region) -> bool:
-        """Whether every namespace of the region certainly belongs to `other` too. May miss some cases, never errs."""
+        """Whether every namespace of the region certainly belongs to `other` too. False negatives are possible, false
+        positives are not."""
         return _within(self.colls, other.colls) and _within(self.dbs, other.dbs)
 
     def intersection(self, other: Region) -> Region | None:
-        """The namespaces that belong to both; None when there certainly are none."""
+        """The namespaces that belong to both; None if there certainly are none."""
         colls = _both(self.colls, other.colls)
         if colls is None:
             return None
@@ -76,7 +78,7 @@ class Region:
 
 
 def fits(name: str, pattern: str) -> bool:
-    """Whether a name fits a pattern. The empty name fits only itself."""
+    """Whether a name matches a pattern. The empty name matches only itself."""
     return name == pattern or (name != "" and is_glob(pattern) and fnmatchcase(name, pattern))
 
 
@@ -85,17 +87,17 @@ def _within(narrow: tuple[str, ...], wide: tuple[str, ...]) -> bool:
 
 
 def _implies(narrow: str, wide: str) -> bool:
-    """Whether every name that fits `narrow` certainly fits `wide`."""
+    """Whether every name that matches `narrow` certainly matches `wide`."""
     if not is_glob(narrow):
         return fits(narrow, wide)
     if narrow == wide or wide == "*":
         return True
-    # Read as a name, a glob without classes fits a wider one only by that one's asterisks and equal letters.
+    # Taken as a name, a glob without classes matches a wider glob only through that one's asterisks and equal letters.
     return "[" not in narrow and "?" not in wide and "[" not in wide and fnmatchcase(narrow, wide)
 
 
 def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The patterns that a name fits when it fits all of `one` and all of `other`; None when no name can."""
+    """The patterns for names that match all of `one` and all of `other`; None if no name can."""
     found = one
     for pattern in other:
         if pattern in found:
@@ -115,7 +117,8 @@ def _both(one: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...] | Non
 
 
 def disjoint(one: str, other: str) -> bool:
-    """Whether no name fits both globs, as their fixed beginnings or ends tell. May miss some cases, never errs."""
+    """Whether no name matches both globs, going by their fixed prefixes and suffixes. False negatives are possible,
+    false positives are not."""
     return _differ(_head(one), _head(other)) or _differ(_head(one[::-1]), _head(other[::-1]))
 
 
@@ -125,5 +128,5 @@ def _differ(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=10_000)
 def _head(pattern: str) -> str:
-    # Reversed, a class begins with its closing bracket, which elsewhere is an ordinary letter.
+    # Reversed, a class begins with its closing bracket, which elsewhere is an ordinary character.
     return pattern[: min((pattern.index(c) for c in "*?[]" if c in pattern), default=len(pattern))]

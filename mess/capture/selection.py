@@ -11,7 +11,7 @@ from mess.event import Namespace
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A database and a collection by name or glob, less those (names or globs) that are set apart."""
+    """A database and a collection by name or glob, except those (names or globs) in `apart`."""
 
     db: str
     coll: str
@@ -19,14 +19,14 @@ class Entry:
     apart_colls: tuple[str, ...] = ()
 
     def selects(self, namespace: Namespace) -> bool:
-        """Whether a namespace falls under this entry; events of a whole database do when their database does."""
-        # The collection's name first: it tells most entries apart.
+        """Whether an entry includes a namespace; events of a whole database belong to every entry of their database."""
+        # Check the collection's name first: it rules out most entries.
         return (not namespace.coll or _selects(namespace.coll, self.coll, self.apart_colls)) and _selects(
             namespace.db, self.db, self.apart_dbs
         )
 
     def overlaps(self, other: Entry) -> bool:
-        """Whether something may be under both entries."""
+        """Whether both entries may include the same namespace."""
         return (
             _overlap(self.db, other.db)
             and _overlap(self.coll, other.coll)
@@ -39,10 +39,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Narrowing:
-    """A choice among what streams select, by names or globs; what is left empty does not narrow.
+    """A choice among what streams select, by names or globs; empty fields do not restrict it.
 
-    A collection is chosen by its own name, or by its database's and its own (`shop.orders`). Events of a whole database
-    are no collection's.
+    A collection is given by its own name, or with its database (`shop.orders`). Events of a whole database belong to no
+    collection.
     """
 
     databases: tuple[str, ...] = ()
@@ -58,13 +58,13 @@ class Narrowing:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """All entries of a stream, and what it has been narrowed to."""
+    """All entries of a stream, and the restriction to some of their namespaces."""
 
     entries: tuple[Entry, ...]
     within: Narrowing = Narrowing()
 
     def selects(self, namespace: Namespace) -> bool:
-        """Whether the stream is the one for this namespace."""
+        """Whether the stream includes this namespace."""
         return self.within.selects(namespace) and any(entry.selects(namespace) for entry in self.entries)
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def _fits(name: str, pattern: str) -> bool:
 def _overlap(one: str, other: str) -> bool:
     if _fits(one, other) or _fits(other, one):
         return True
-    # Two globs of which neither contains the other may still share names: as far as their fixed beginnings agree.
+    # Two globs may match the same names although neither contains the other: if their fixed prefixes are compatible.
     if not (_is_glob(one) and _is_glob(other)):
         return False
     head, other_head = _head(one), _head(other)

@@ -1,4 +1,4 @@
-"""What the relay reads from: batches of events, and what a batch may have to report besides."""
+"""The interface of event sources: batches of events, and what else a batch reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mess.event import Event, Position
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A change that MongoDB cannot hand out, because its event is larger than a reply may be."""
+    """A change that MongoDB cannot deliver, because its event exceeds the maximum size of a reply."""
 
     position: Position
     reason: str
@@ -20,7 +20,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class LostHistory:
-    """Changes between two positions were gone from the oplog before they could be read."""
+    """Changes between two positions that were removed from the oplog before they could be read."""
 
     since: Position
     until: Position
@@ -29,9 +29,9 @@ class LostHistory:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one read gave: events in stream order, and the position behind the last of them.
+    """The result of one read: events in stream order, and the position after the last one.
 
-    `unreadable` and `lost` are to be recorded before the position is.
+    `unreadable` and `lost` must be recorded before the position.
     """
 
     events: Sequence[Event]
@@ -42,22 +42,22 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StoppedSource:
-    """Stands for a stream that is not read."""
+    """A placeholder for a stream that is not read."""
 
     name: str
     problem: str | None
 
 
 class Connection(Protocol):
-    """A stream, as its state is reported."""
+    """A stream's connection, for status reports."""
 
     @property
     def name(self) -> str:
-        """What logs and metrics call it."""
+        """The stream's name in logs and metrics."""
 
     @property
     def problem(self) -> str | None:
-        """Why it is not connected at present; None while it is."""
+        """Why it is not connected at present; None if it is."""
 
 
 class Source(Connection, Protocol):
@@ -69,13 +69,13 @@ class Source(Connection, Protocol):
 
     @property
     def position(self) -> Position:
-        """Where it goes on reading: behind the batch that `read` gave last."""
+        """Where reading continues: after the last batch returned by `read`."""
 
     async def read(self) -> Batch | None:
-        """The next batch, empty when nothing happened for a while; None at the end, where the stream is to have one.
+        """The next batch, empty if nothing happened for a while; None at the end, for a stream that has one.
 
-        Passing troubles are its own affair: it tries again for ever. Raises SourceError for what cannot pass.
+        Handles temporary failures itself, retrying forever. Raises SourceError for permanent ones.
         """
 
     async def close(self) -> None:
-        """Let go of the cursor."""
+        """Close the cursor."""

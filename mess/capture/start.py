@@ -1,4 +1,4 @@
-"""Cluster times that are asked of MongoDB: now, and the oldest there is."""
+"""Cluster times from MongoDB: now, and the oldest one."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ T = TypeVar("T")
 
 
 async def time_latest(client: Any) -> Timestamp:
-    """That of the latest change so far."""
+    """The cluster time of the latest change so far."""
     reply = await client.get_database("admin").command("ping")
     time = reply.get("operationTime")
     if not isinstance(time, Timestamp):
-        raise SourceError("MongoDB does not tell its cluster time; a change stream cannot begin at `now`")
+        raise SourceError("MongoDB does not report its cluster time; a change stream cannot begin at `now`")
     return time
 
 
 async def time_now(client: Any) -> Timestamp:
-    """A tick behind everything that has been committed so far."""
+    """A tick after everything that has been committed so far."""
     latest = await time_latest(client)
     return Timestamp(latest.time, latest.inc + 1)
 
 
 async def time_oldest(client: Any) -> Timestamp:
-    """That of the oldest change in the oplog. Needs to read the `local` database; a mongos does not tell it."""
+    """The cluster time of the oldest change in the oplog. Needs read access to the `local` database; not available from
+    a mongos."""
     first = (
         await client.get_database("local").get_collection("oplog.rs").find_one({}, {"ts": 1}, sort=[("$natural", 1)])
     )
     if first is None:
-        raise SourceError("`start: oldest` needs a replica set's oplog, and there is none here; name a time instead")
+        raise SourceError("`start: oldest` needs a replica set's oplog, and there is none here; set a time instead")
     oldest: Timestamp = first["ts"]
     return oldest
 
@@ -47,9 +48,9 @@ def describe_start(config: Any) -> str:
 
 
 async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) -> Timestamp:
-    """Where a stream that has no checkpoint begins, as the config's `start` says.
+    """Where a stream without a checkpoint begins, according to the config's `start`.
 
-    Raises SourceUnavailable when MongoDB does not answer, NotPermitted when it does not let the user know.
+    Raises SourceUnavailable if MongoDB does not answer, NotPermitted if the user may not read it.
     """
     if isinstance(start, datetime):
         return Timestamp(int(start.timestamp()), 1)
@@ -57,7 +58,7 @@ async def fresh_time(client: Any, start: Literal["now", "oldest"] | datetime) ->
 
 
 async def explained(answer: Awaitable[T]) -> T:
-    """What MongoDB answers. Raises a SourceError for what the driver raises."""
+    """MongoDB's answer. Raises a SourceError for the driver's errors."""
     try:
         return await answer
     except PyMongoError as error:

@@ -1,4 +1,4 @@
-"""One change stream: opened, read by batches, reopened for ever."""
+"""One change stream: opens it, reads it in batches, and reopens it after failures."""
 
 from __future__ import annotations
 
@@ -27,31 +27,33 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.capture")
 
 REPLY_BYTES = 1024 * 1024
-"""How many bytes of BSON a reply is kept near."""
+"""The target size of a reply in bytes of BSON."""
 REPLY_EVENTS = 400
-"""How many events a reply holds at the most. Decoded, so many still fit into a core's cache on their way to the sink,
-which matters more than fewer round trips: with 1,250 an event took half as long again."""
-_FIRST_REPLY_EVENTS = 64  # nothing is known of the events' size yet
+"""The maximum number of events in a reply. Decoded, this many still fit into a core's cache on their way to the sink,
+which matters more than fewer round trips: with 1,250, an event took 50 % longer."""
+_FIRST_REPLY_EVENTS = 64  # while the size of events is still unknown
 _WAIT_BUSY_MS = 1_000
 IDLE_WAIT_MS = 5_000
-"""How long MongoDB may wait before it gives an empty reply, while nothing happens."""
+"""How long MongoDB may wait before it returns an empty reply while nothing happens."""
 BRIEF_WAIT_MS = 50
-"""For a stream that is read to an end, which is seen by an empty reply."""
+"""For a stream that is read to an end, which shows as an empty reply."""
 JOINING_WAIT_MS = 200
-"""For a stream that is to join another as soon as it has caught up."""
+"""For a stream that is to join another once it has caught up."""
 _PAUSE_FIRST = 0.1
 _PAUSE_CAP = 10.0
 _TOKEN = re.compile(r'_data: "([0-9A-F]+)"')
 
 
 class ChangeStream:
-    """Reads a plan's changes from a position on, as `mess.capture.source.Source` promises.
+    """Reads a plan's changes from a position on, as specified by `mess.capture.source.Source`.
 
-    The public commands `aggregate` and `getMore` are used instead of the drivers' own iteration, which costs several
-    times as much per event and does not tell the position while idle. A cursor belongs to its session and its server:
-    see `StickyServer`. A reply holds at most `reply_events` events, and about `reply_bytes` bytes by the
-    size of the events before; MongoDB waits at most `wait_ms` for something to happen before it gives an empty one.
-    `latest` is that of `mess.capture.arrangement.StreamStart`.
+    It uses the public commands `aggregate` and `getMore` instead of the drivers' own iteration, which costs several
+    times as much per event and does not report the position while idle. A cursor belongs to its session and its server:
+    see `StickyServer`.
+
+    A reply contains at most `reply_events` events, and about `reply_bytes` bytes, estimated from the previous events.
+    MongoDB waits at most `wait_ms` before it returns an empty one. `latest` is that of
+    `mess.capture.arrangement.StreamStart`.
     """
 
     def __init__(
@@ -97,13 +99,13 @@ class ChangeStream:
         return self._position
 
     async def read(self) -> Batch:
-        """See `Source.read`. Raises HistoryLost and other SourceErrors that trying again does not fix."""
+        """See `Source.read`. Raises HistoryLost and other SourceErrors that retrying does not fix."""
         while True:
             try:
                 if self._cursor is None:
                     await self._open()
                 batch = await self._next()
-                # A part of an event that MongoDB has split is nothing yet, and does not mean that nothing happens.
+                # A part of a split event is not an event yet, but does not mean that nothing happens.
                 if batch.events or batch.unreadable or not self._decoder.pending:
                     return batch
             except PyMongoError as error:
@@ -113,7 +115,7 @@ class ChangeStream:
                     return recovered
 
     async def close(self) -> None:
-        """Let go of the cursor and its session; what MongoDB answers to that is of no interest."""
+        """Close the cursor and its session, ignoring MongoDB's answer."""
         cursor, session, ahead = self._cursor, self._session, self._ahead
         self._cursor = self._session = self._ahead = None
         if ahead is not None:
@@ -150,7 +152,7 @@ class ChangeStream:
         if self._ahead is None:
             self._ahead = ReadAhead(self._get_more, self._reply_bytes // 2)
         cursor = await self._ahead.next()
-        self._failures = 0  # not by opening: a stream that opens may fail to be read each time
+        self._failures = 0  # not after opening: a stream that opens may fail at every read
         events, unreadable, size = self._decoder.events(cursor)
         self._connected()
         if events or unreadable:
@@ -161,15 +163,15 @@ class ChangeStream:
         position = self._position
         if not self._decoder.pending:
             last = events[-1].change.get("clusterTime") if events else position.time
-            # Servers that only speak MongoDB's protocol may leave the post-batch token out.
+            # Servers that only emulate MongoDB's protocol may omit the post-batch token.
             token = cursor.get("postBatchResumeToken") or (events[-1].change["_id"] if events else position.token)
             position = Position(None, last) if token is None else Position.of(dict(token), last)
         elif events:
-            position = events[-1].position  # behind it lie fragments of an event that is not whole yet
+            position = events[-1].position  # fragments of an incomplete event follow
         self._position = position
         self._token_is_good = position.token is not None
         if self._too_large is not None and cursor["postBatchResumeToken"]["_data"] >= self._too_large:
-            self._too_large = None  # it has become small enough meanwhile, as a looked-up document may
+            self._too_large = None  # it has become small enough in the meantime, as a looked-up document may
         if not cursor["id"]:
             await self._reopen_later()
         return Batch(events, position, tuple(unreadable))
@@ -202,14 +204,14 @@ class ChangeStream:
         await self.close()
 
     async def _recover(self, error: PyMongoError) -> Batch | None:
-        """Do what an error asks for; returns a batch when it has something to record."""
+        """React to an error; returns a batch if there is something to record."""
         kind = kind_of(error)
         opening = self._cursor is None
         await self._reopen_later()
         if kind is Kind.TOO_LARGE and opening:
             raise SourceError(
-                f"stream {self.name}: what the config selects for it is too large for MongoDB, which makes more "
-                "than 16 MB of it. Write fewer names and globs, give globs that may share names the same match "
+                f"stream {self.name}: what the config selects for it is too large: MongoDB expands it to more than "
+                f"16 MB. Write fewer names and globs, give globs that may share names the same match "
                 "and operations, or divide them among several relays"
             ) from error
         if kind is Kind.TOO_LARGE:
@@ -253,11 +255,12 @@ class ChangeStream:
         await asyncio.sleep(pause)
 
     def _past_large_event(self, error: PyMongoError) -> Batch | None:
-        """The whole reply is lost with the event: read again one by one up to it, then go on behind it."""
+        """Skip a large event. Its whole reply is lost: read again one by one up to the event, then continue after
+        it."""
         found = _TOKEN.search(str(error))
         if found is None:
             raise SourceError(
-                f"an event is too large for MongoDB to hand out, and it does not say which: {explain(error)}"
+                f"an event is too large for MongoDB to deliver, and it does not say which: {explain(error)}"
             ) from error
         if self._too_large != found[1]:
             self._too_large = found[1]
@@ -265,7 +268,7 @@ class ChangeStream:
         self._too_large = None
         self._position = Position.of({"_data": found[1]}, self._position.time)
         self._token_is_good = True
-        reason = "the change event is larger than MongoDB can hand out (16 MB)"
+        reason = "the change event is larger than MongoDB can deliver (16 MB)"
         return Batch((), self._position, (Unreadable(self._position, reason),))
 
     async def _past_lost_history(self, error: PyMongoError) -> Batch | None:
@@ -285,7 +288,7 @@ class ChangeStream:
         return Batch((), self._position, lost=LostHistory(since, self._position, str(explain(error))))
 
     async def _begins_later(self) -> bool:
-        """Whether nothing is lost but what was MongoDB's oldest change when the stream was to begin there."""
+        """Whether nothing was lost except what was MongoDB's oldest change, where the stream was to begin."""
         since = self._position.time
         if self._latest is None or since is None:
             return False

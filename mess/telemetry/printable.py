@@ -15,7 +15,7 @@ _NAMES = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
 def printable(text: str, *, lines: bool = False) -> str:
-    """Escape control characters, for example as `\x1b`; with `lines`, keep line breaks and tabs."""
+    r"""Escape control characters, for example as `\x1b`; with `lines`, keep line breaks and tabs."""
     if text.isprintable():
         return text
     return _UNSAFE.sub(lambda found: found[0] if lines and found[0] in "\n\t" else _escaped(found[0]), text)

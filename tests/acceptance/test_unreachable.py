@@ -140,7 +140,7 @@ async def test_another_kind_of_server(tmp_path: Path) -> None:
             tmp_path,
             f"mongodb://{address}/?replicaSet=rs0",
             address,
-            "what listens there does not speak MongoDB's protocol",
+            "the server there does not use MongoDB's protocol",
             "Check host and port in mongodb.url",
         )
         for writer in greeted:

@@ -33,7 +33,7 @@ def test_a_url_without_a_user_is_told_from_a_missing_privilege() -> None:
 def test_the_command_for_the_role_says_what_to_do_where_the_role_exists() -> None:
     """MongoDB refuses createRole for a role that exists."""
     plans = plan(Config.model_validate({"databases": {"shop": {}}, "pipeline": ["log"]}))
-    words = r"updateRole in place of createRole\): db\.getSiblingDB"
+    words = r"use updateRole instead of createRole\): db\.getSiblingDB"
     with pytest.raises(NotPermitted, match=words), telling_the_role(plans, "mess"):
         raise LacksPrivilege("not authorized on shop")
 

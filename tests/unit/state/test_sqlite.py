@@ -32,7 +32,7 @@ async def test_a_missing_folder(tmp_path: Path) -> None:
 async def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told at the start, with the remedy. (The tests may run as root, who may write anything.)"""
     monkeypatch.setattr("os.access", lambda path, mode: False)
-    with pytest.raises(StateError, match="may not be written; give the relay's user the right"):
+    with pytest.raises(StateError, match="cannot be written; give the relay's user permission"):
         await SqliteStore(tmp_path / "state.db", "mess").open()
 
 

@@ -128,7 +128,7 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
         return _json(
-            {"error": f"{request.path} doesn't support {request.method}"},
+            {"error": f"{request.path} does not support {request.method}"},
             error.status,
             {"Allow": error.headers["Allow"]},
         )

@@ -1,4 +1,4 @@
-"""From a config's steps and streams to the parts that an engine runs."""
+"""Assembles an engine's parts from a config's steps and streams."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from mess.telemetry.metrics import Meters
 
 
 class Assembly:
-    """Makes a relay's pipelines, and for each stream what reads it and leads its events into them.
+    """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
-    What is given up on goes to `keeper`; `meters` count what becomes of all others.
+    Events that are given up go to `keeper`; `meters` counts the outcomes of all events.
     """
 
     def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, meters: Meters) -> None:
@@ -62,9 +62,8 @@ class Assembly:
         streams: int,
         bounded: Callable[[Source], Source] | None = None,
     ) -> StreamRunner:
-        """What runs one of so many `streams`: of its events those that `claim` selects, for ever or as far as
-        `bounded` lets the stream go (in a replay). `fail` is called with what ends one of its lanes.
-        """
+        """The runner of one of `streams` streams. It delivers the events that `claim` selects, forever, or until the
+        end set by `bounded` (in a replay). It calls `fail` with the error that ends one of its lanes."""
         room, reply_events, reply_bytes = _share(self._config.window, streams)
         window = Window(*room)
         stream = start.plan
@@ -101,9 +100,9 @@ class Assembly:
 
 
 def _share(bounds: WindowOptions, streams: int) -> tuple[tuple[int, int], int, int]:
-    """One stream's part of the memory: its window's events and bytes, and a reply's.
+    """One stream's share of the memory: its window's events and bytes, and the size of a reply.
 
-    On top of what the window holds come a reply that waits for room, and about as much that is read ahead.
+    Besides the window's contents, memory holds one reply that waits for room, and about as much that is read ahead.
     """
     events, size = bounds.max_events // streams, bounds.max_bytes // streams
     # A small reply costs nearly as much as a large one.

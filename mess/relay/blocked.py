@@ -1,4 +1,4 @@
-"""Streams that cannot go on because of one event: which, for how long, and where that event waits."""
+"""Finds streams that are blocked by one event: which, for how long, and where that event waits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 BLOCKED_AFTER = 10.0
-"""Seconds without any progress after which a full stream counts as blocked."""
+"""How many seconds without progress make a full stream count as blocked."""
 _LOG_AGAIN = 600.0
 _LOOK_EVERY = 2.0
 _KEY_SHOWN = 100  # characters
 
 
 def blockage(runner: StreamRunner) -> str | None:
-    """Why a stream has not moved for some time although events wait, naming the event and the step; None if it moves
-    or has nothing to do."""
+    """Why a stream has made no progress for some time although events are waiting, naming the event and the step; None
+    if it is moving or has nothing to do."""
     window = runner.window
     since = window.blocked_since
     if since is None or (seconds := time.monotonic() - since) < BLOCKED_AFTER:
@@ -47,11 +47,11 @@ def blocked(runners: Sequence[StreamRunner]) -> list[str]:
 
 
 class HasRunners(Protocol):
-    """The streams of a relay, of which there may be more or fewer later."""
+    """The streams of a relay, whose number may change."""
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
-        """What reads them."""
+        """The runners of the streams."""
 
 
 @dataclass(slots=True)
@@ -62,13 +62,13 @@ class BlockedStreamLog:
     _logged: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Look at the streams again and again, forever."""
+        """Check the streams repeatedly, forever."""
         while True:
             await asyncio.sleep(_LOOK_EVERY)
             self.look()
 
     def look(self) -> None:
-        """Log what has changed since the last look."""
+        """Log what has changed since the last check."""
         now = time.monotonic()
         for runner in self.streams.runners:
             text = blockage(runner)

@@ -1,4 +1,4 @@
-"""A circuit breaker: whether a sink, or one of its destinations, is down, and who may probe it meanwhile."""
+"""A circuit breaker: whether a sink, or one of its destinations, is down, and which delivery may probe it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from mess.relay.retry import asked_for, probe_pause
 from mess.relay.stopping import Stopping
 
 Admit = Callable[[bool], bool]
-"""Lets a delivery that waits go on, as the probe or because the breaker has closed; returns whether it still waits."""
+"""Lets a waiting delivery continue, as the probe or because the breaker has closed; returns whether it was still
+waiting."""
 
 
 class Kind(Enum):
-    """How events fail that are to be tried again."""
+    """How events failed that are to be retried."""
 
     SUSPECT = "suspect"
-    """The sink says that it is down, but the event may be the cause."""
+    """The sink seems to be down, but the event may be the cause."""
     DOWN = "down"
     """The sink is down, and the event cannot be the cause."""
     AMBIGUOUS = "ambiguous"
@@ -40,13 +41,13 @@ class Kind(Enum):
 
 
 class CircuitBreaker:
-    """What all lanes of a step know of its sink, or of one destination of it.
+    """What all lanes of a step know about its sink, or about one destination of it.
 
-    Closed, deliveries go ahead. Open, they wait in `acquire`, or are called back by `enqueue`; after each pause the one
-    that has waited longest is admitted as a probe (the breaker is half-open then), and when it succeeds all go ahead.
-    `accepted` counts the events accepted; `probes_at` is when the next
-    probe is due while it is open (`time.monotonic`). `trouble` says what is wrong; it is None while nothing is. With a
-    `pacer`, probes wait for their turn among those of the other destinations.
+    When it is closed, deliveries go ahead. When it is open, they wait in `acquire`, or are called back by `enqueue`.
+    After each pause, the one that has waited longest is admitted as a probe (the breaker is then half-open); if it
+    succeeds, all go ahead. `accepted` counts the accepted events. `probes_at` is when the next probe is due while it is
+    open (`time.monotonic`). `trouble` says what is wrong, or is None. With a `pacer`, probes take turns with those of
+    the other destinations.
     """
 
     def __init__(self, probe: Probe, stopping: Stopping, pacer: ProbePacer | None = None) -> None:
@@ -66,7 +67,7 @@ class CircuitBreaker:
         self._refused = 0
         self._waiting: deque[Admit] = deque()
         self._timer: asyncio.TimerHandle | None = None
-        self._due = False  # a probe that nobody was there to make
+        self._due = False  # a probe that no delivery was waiting to make
         self._probing = False
 
     @property
@@ -83,17 +84,17 @@ class CircuitBreaker:
 
     @property
     def refusing(self) -> bool:
-        """Whether it has refused so many different events in a row that they cannot all be wrong."""
+        """Whether it has refused so many different events in a row that it, and not the events, must be wrong."""
         return self._probe.refusing_after is not None and self._refused >= self._probe.refusing_after
 
     @property
     def firm(self) -> bool:
-        """Whether it asked to be left alone, and that time is not over yet."""
+        """Whether the sink asked for a pause that is not over yet."""
         return time.monotonic() < self._firm_until
 
     @property
     def idle(self) -> bool:
-        """Whether nothing needs to be remembered of it: it is closed, and no event that failed is to be tried again."""
+        """Whether nothing about it needs to be remembered: it is closed, and no failed event is to be retried."""
         return not self.is_open and not self._failing
 
     def outage(self, kind: Kind) -> bool:
@@ -103,50 +104,50 @@ class CircuitBreaker:
         return failing >= self._probe.suspect_after
 
     def fails(self, unit: object, kind: Kind) -> None:
-        """Remember that events that are tried together have failed."""
+        """Record that events that are tried together have failed."""
         self.forget(unit)
         self._failing[unit] = kind
         self._kinds[kind] += 1
 
     def forget(self, unit: object) -> None:
-        """These events have been accepted or given up, or are part of others now."""
+        """Forget these events: they have been accepted or given up, or now belong to others."""
         kind = self._failing.pop(unit, None)
         if kind is not None:
             self._kinds[kind] -= 1
 
     def accept(self, events: int) -> None:
-        """It has accepted so many events."""
+        """Record that the sink has accepted events."""
         self.accepted += events
         self._doubts = self._refused = 0
         if self.trouble is not None or self.is_open:
             self._close()
 
     def doubt(self) -> int:
-        """It has failed ambiguously on events for the first time; returns how often that happened in a row."""
+        """Record that the sink has failed ambiguously on new events; returns how often that has happened in a row."""
         self._doubts += 1
         return self._doubts
 
     def refuse(self) -> None:
-        """It has refused a further event."""
+        """Record that the sink has refused another event."""
         self._refused += 1
         self.answer()
 
     def answer(self) -> None:
-        """It has refused an event, so it is there."""
+        """Record that the sink has refused an event, which shows that it is up."""
         if not self.refusing:
             self._close()
 
     def complain(self, error: DeliveryError) -> None:
-        """It may be in trouble, but deliveries go ahead."""
+        """Record a possible problem, while deliveries continue."""
         self.trouble = str(error)
 
     def open(self, error: DeliveryError, *, probing: bool) -> None:
-        """Hold deliveries back because of `error`; `probing` if a probe failed with it."""
+        """Hold deliveries back because of `error`; `probing` is whether a probe failed with it."""
         now = time.monotonic()
         self.trouble, self.error = str(error), error
         if not self.is_open:
             self.is_open, self._opened_at, probing = True, now, True
-        # Requests that are under way may succeed, or fail with another error, but it asked to be left alone.
+        # Requests in flight may succeed, or fail with another error, but the sink asked for a pause.
         self._firm_until = max(self._firm_until, now + asked_for(self._probe, error))
         if probing:
             self._probing = False
@@ -156,7 +157,7 @@ class CircuitBreaker:
             self._schedule(0.0)
 
     async def acquire(self) -> bool:
-        """Wait while it is open; returns whether the caller is the probe. Raises Halted when the relay stops."""
+        """Wait while it is open; returns whether the caller is the probe. Raises Halted if the relay stops."""
         while self.is_open:
             if self._take_due():
                 return True
@@ -172,7 +173,7 @@ class CircuitBreaker:
         return False
 
     def enqueue(self, admit: Admit) -> None:
-        """Call `admit` as soon as it may go ahead, perhaps at once, for a caller that does not wait here."""
+        """Call `admit` once the delivery may go ahead, perhaps immediately, for a caller that does not wait here."""
         if not self.is_open:
             admit(False)
         elif self._take_due():
@@ -181,7 +182,7 @@ class CircuitBreaker:
             self._waiting.append(admit)
 
     def probed(self) -> None:
-        """A probe is over. Whatever came of it, the next one gets its turn while the breaker is still open."""
+        """A probe is over. Whatever the result, the next one gets its turn if the breaker is still open."""
         self._probing = False
         if self.is_open and self._timer is None and not self._due:
             self._schedule(self._probe.first)
@@ -210,7 +211,7 @@ class CircuitBreaker:
         """Admit a probe; returns whether one was needed."""
         if not self.is_open or self._timer is not None:
             return False
-        if self.firm:  # it has asked to be left alone while the probe waited for its turn
+        if self.firm:  # the sink asked for a pause while the probe waited for its turn
             self._schedule(0.0)
             return False
         self._probing = self._wake(probe=True)

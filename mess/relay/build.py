@@ -1,4 +1,4 @@
-"""From a config's pipelines to their steps."""
+"""Builds the steps of a config's pipelines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mess.steps.function import FunctionStep
 
 
 class BuiltStep(NamedTuple):
-    """A pipeline's entry, the step that was made of it, and the name that dead letters and metrics know it by."""
+    """A pipeline's entry, the step built from it, and its name in dead letters and metrics."""
 
     name: str
     spec: StepSpec
@@ -25,13 +25,13 @@ class BuiltStep(NamedTuple):
 
 
 Steps = dict[str, list[BuiltStep]]
-"""Pipelines by their name."""
+"""Pipelines by name."""
 
 
 def build_pipelines(loaded: Loaded) -> Steps:
     """The steps of every pipeline that some namespace may take, in the config's order. Connects to nothing.
 
-    Raises ConfigError with all that is wrong with any of them.
+    Raises ConfigError with everything that is wrong with any of them.
     """
     built, problems = build_all(loaded)
     if problems:
@@ -40,7 +40,7 @@ def build_pipelines(loaded: Loaded) -> Steps:
 
 
 def build_all(loaded: Loaded) -> tuple[Steps, list[Problem]]:
-    """The same, of the steps that can be built; and what is wrong with the others, with file and line."""
+    """The same, with the steps that can be built; and what is wrong with the others, with file and line."""
     specs = {spec.name: spec.steps for spec in pipelines(loaded.config)}
     built: Steps = {}
     problems: list[Problem] = []
@@ -53,14 +53,14 @@ def build_all(loaded: Loaded) -> tuple[Steps, list[Problem]]:
                 entries.append(BuiltStep(step_name, spec, build_step(spec, loaded)))
             except ConfigError as error:
                 problems += [_placed(loaded, problem, (*path, "pipeline", index)) for problem in error.problems]
-            except Exception as error:  # a package's step may fail in any way at all
+            except Exception as error:  # a package's step may raise anything
                 text = f"the step cannot be built: {brief(error)}"
                 problems.append(loaded.problem(text, (*path, "pipeline", index)))
     return built, problems
 
 
 def _places(config: Config) -> Iterator[tuple[str, Path]]:
-    """Where in the config the pipeline of each name stands."""
+    """The name and config path of each pipeline."""
     yield TOP_LEVEL, ()
     for db, database in config.databases.items():
         yield db, ("databases", db)
@@ -69,7 +69,7 @@ def _places(config: Config) -> Iterator[tuple[str, Path]]:
 
 
 def _placed(loaded: Loaded, problem: Problem, path: Path) -> Problem:
-    """A step knows only where in its own options a mistake lies."""
+    """Complete a problem's path, since a step only knows the path within its own options."""
     if problem.file is not None:
         return problem
     inner = ("config", *problem.path.split(".")) if problem.path else ()
@@ -83,10 +83,10 @@ def brief(error: Exception) -> str:
 
 
 def build_step(spec: StepSpec, loaded: Loaded) -> Step:
-    """The step of a pipeline's entry: one of the user's `plugins` (or the function that takes a pipeline's place), else
-    one of MESS's own, else one of an installed package.
+    """The step for a pipeline's entry: one of the user's `plugins` (or the function that replaces a pipeline), else one
+    of MESS's own, else one of an installed package.
 
-    Raises ConfigError when the step's surroundings do not fit, as when a file that it names cannot be read.
+    Raises ConfigError if the step's environment does not fit, for example if a file that it names cannot be read.
     """
     name, functions = spec.name, loaded.functions
     if name.startswith(HOOK):
@@ -107,9 +107,9 @@ def describe_step(spec: StepSpec, plugins: Mapping[str, str]) -> str:
 
 
 def stage_names(steps: Sequence[StepSpec]) -> list[str]:
-    """A name for each of a pipeline's steps that no other of them has: `http`, `http 2`, …
+    """A unique name for each of a pipeline's steps: `http`, `http 2`, …
 
-    Dead letters and metrics name steps so; a step keeps its name while steps of other names come and go.
+    Dead letters and metrics use these names. A step keeps its name when steps with other names are added or removed.
     """
     names: list[str] = []
     for step in steps:

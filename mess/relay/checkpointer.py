@@ -1,4 +1,4 @@
-"""Writes down how far each stream is done: as seldom as is safe, and never past an unfinished event."""
+"""Stores how far each stream is done: as rarely as is safe, and never past an unfinished event."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mess.state.store import Checkpoint, StateStore
 
 @dataclass(slots=True, eq=False)
 class Progress:
-    """A stream's window, and what has been recorded of it.
+    """A stream's window, and what has been stored of its progress.
 
     `saved_at` is in seconds of the monotonic clock.
     """
@@ -29,16 +29,17 @@ class Progress:
     finished: int = 0
 
     def due(self, now: float, idle_interval: float) -> bool:
-        """Whether the stream has moved on far enough for a new checkpoint."""
+        """Whether the stream has moved far enough for a new checkpoint."""
         position = self.window.position
         if position is None or position == self.saved:
             return False
-        # A checkpoint that is written into the watched deployment moves an idle stream, and must not feed itself.
+        # A checkpoint that is written to the watched deployment moves an idle stream, and must not trigger the next
+        # checkpoint.
         return self.window.finished != self.finished or now - self.saved_at >= idle_interval
 
 
 class Checkpointer:
-    """Records all streams' progress, each time in one write."""
+    """Stores all streams' progress, each time in one write."""
 
     def __init__(
         self, store: StateStore, streams: Sequence[Progress], *, interval: float, idle_interval: float
@@ -52,7 +53,7 @@ class Checkpointer:
 
     @property
     def problem(self) -> str | None:
-        """Why progress is not being recorded at present; None while it is, or while there is none."""
+        """Why progress is not being stored at present; None if it is, or if there is none."""
         if self._failure is not None:
             return self._failure
         since = self._saving_since
@@ -61,13 +62,13 @@ class Checkpointer:
         return f"progress could not be stored for {seconds:.0f} s; the store does not confirm the write"
 
     async def run(self) -> None:
-        """Record what moved, every interval, for ever. Raises StateError."""
+        """Store what has moved, at every interval, forever. Raises StateError."""
         while True:
             await asyncio.sleep(self._interval)
             await self.save(self._idle_interval)
 
     async def save(self, idle_interval: float = 0.0) -> None:
-        """Record what moved. Raises StateError when it cannot be, Superseded when another relay has taken over."""
+        """Store what has moved. Raises StateError if that fails, Superseded if another relay has taken over."""
         now = time.monotonic()
         moved = [stream for stream in self._streams if stream.due(now, idle_interval)]
         checkpoints: list[Checkpoint] = []

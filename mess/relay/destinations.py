@@ -1,4 +1,4 @@
-"""What is known of the destinations of a step that has several, such as the topics of a broker."""
+"""Tracks the destinations of a step that has several, such as the topics of a broker."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mess.relay.probe_pacer import ProbePacer
 from mess.relay.stopping import Stopping
 
 KEPT = 1000
-"""How many breakers are kept that nothing waits for."""
+"""How many unused breakers are kept."""
 _LOOKED_AT = 8
 
 Division = tuple[Sequence[Event], list[Group], list[Event]]
-"""Events that may be tried now; those that wait for a destination that is down; and those that must be tried later,
+"""The events that may be tried now; those that wait for a destination that is down; and those that must be tried later,
 since their documents have earlier events for another destination."""
 
 
 class Destinations:
-    """A circuit breaker for each destination that has failed. Of a destination without one, nothing is known that
-    matters: it costs nothing while all goes well.
+    """A circuit breaker for each destination that has failed. Destinations without failures have no breaker, so this
+    costs nothing while all goes well.
 
-    Breakers that are open, or have events to be tried again, are kept; there are no more of these than events in
-    flight. Of all others, the 1,000 are kept that were used last.
+    Breakers that are open, or have events to be retried, are kept; there are no more of these than events in flight. Of
+    the others, the 1,000 most recently used are kept.
     """
 
     def __init__(self, of: Callable[[Event], str], probe: Probe, stopping: Stopping) -> None:
@@ -41,7 +41,7 @@ class Destinations:
 
     @property
     def trouble(self) -> str | None:
-        """What is wrong with destinations that are down; None if none is."""
+        """What is wrong with the destinations that are down; None if none is."""
         down = [breaker.trouble for breaker in self._breakers.values() if breaker.trouble is not None]
         if not down:
             return None
@@ -50,7 +50,7 @@ class Destinations:
         )
 
     def breaker(self, destination: str) -> CircuitBreaker:
-        """The breaker of a destination, made if there is none yet."""
+        """The breaker of a destination, created if necessary."""
         found = self._breakers.get(destination)
         if found is None:
             found = self._breakers[destination] = CircuitBreaker(self._probe, self._stopping, self._pacer)
@@ -61,7 +61,7 @@ class Destinations:
         return found
 
     def accept(self, events: Iterable[Event]) -> None:
-        """These have been accepted, or at least answered for by the step."""
+        """Record that these were accepted by the sink, or processed by the step."""
         for destination, count in Counter(map(self.of, events)).items():
             breaker = self._breakers.get(destination)
             if breaker is not None:
@@ -70,13 +70,13 @@ class Destinations:
                     del self._breakers[destination]
 
     def answered(self, destination: str) -> None:
-        """It has refused an event, so it is there."""
+        """Record that the destination has refused an event, which shows that it is up."""
         if (breaker := self._breakers.get(destination)) is not None:
             breaker.answer()
 
     def divide(self, events: Sequence[Event]) -> Division:
-        """Divide events so that those to be tried now keep no destination that is down, and no document that has
-        events for two destinations."""
+        """Divide events so that those to be tried now contain no destination that is down, and no document with events
+        for two destinations."""
         if not self._breakers:
             keys = [event.ordering_key for event in events]
             different = len(set(keys))
@@ -89,7 +89,7 @@ class Destinations:
         place_of: dict[int, str | None] = {}
         for event, place in zip(events, places, strict=True):
             if place_of.setdefault(event.ordering_key, place) != place:
-                place_of[event.ordering_key] = None  # and none of its later ones may overtake it
+                place_of[event.ordering_key] = None  # none of its later ones may overtake it
                 later.append(event)
                 continue
             breaker = self._breakers.get(place)

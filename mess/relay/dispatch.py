@@ -1,4 +1,5 @@
-"""From a stream's batch to the lanes: every event registered, routed by namespace, and by key to its lane."""
+"""From a stream's batch to the lanes: registers every event, routes it by namespace, and assigns it to a lane by
+key."""
 
 from __future__ import annotations
 
@@ -24,8 +25,8 @@ _RETRY_FOR = 0.05  # seconds
 class Route(NamedTuple):
     """Where the events of one namespace go.
 
-    `operations` is None where all are wanted. `since` leaves out events that were committed before it: another stream
-    delivered them already, or nobody asked for them.
+    `operations` is None if all are wanted. `since` excludes events that were committed before it: another stream has
+    already delivered them, or they are not wanted.
     """
 
     lanes: Sequence[Lane]
@@ -39,23 +40,23 @@ class Router(Protocol):
 
     @property
     def lanes(self) -> Sequence[Lane]:
-        """All lanes that routes have led to so far."""
+        """All lanes used by routes so far."""
 
     @property
     def forks(self) -> bool:
-        """Whether there is more than one pipeline that events may take."""
+        """Whether events may take more than one pipeline."""
 
     def route(self, namespace: Namespace) -> Route | None:
-        """The route for a namespace's events; None when they are not this stream's to deliver."""
+        """The route for a namespace's events; None if this stream does not deliver them."""
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
-        """The route for a collection's renaming at a cluster time."""
+        """The route for a rename of a collection at a cluster time."""
 
 
 def id_hash(key: Mapping[str, Any]) -> int:
     """A hash of a document key's `_id`: equal ids give equal hashes.
 
-    Values that Python cannot hash, or that are not equal to themselves, are hashed as BSON.
+    Values that Python cannot hash, or that do not equal themselves, are hashed as BSON.
     """
     value = key.get("_id")
     if type(value) in _HASHED_DIRECTLY or (type(value) is float and value == value):
@@ -69,7 +70,7 @@ def _target(event: Event) -> Namespace:
 
 
 def ordering_key(event: Event, order: str) -> int:
-    """What `order` keeps in line: two events with the same number are delivered in their order."""
+    """The number that determines which events keep their order: events with the same number are delivered in order."""
     if event.key is None:
         return 0
     if order == "document":
@@ -78,12 +79,12 @@ def ordering_key(event: Event, order: str) -> int:
 
 
 class Dispatcher:
-    """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window lets them in.
+    """Feeds one stream's events to the lanes of its pipelines, in order, as far as the window admits them.
 
-    It waits while half of the lanes are full: an event that is worked on soon after it was decoded still lies in the
-    cache, which more than halves the work, and memory stays small. But lanes that are held up hold up no others before
-    the window is full: they do not count, a lane that has run empty is not left waiting for long, and where all are
-    held up, others may be made yet by what comes for another pipeline.
+    It waits while half of the lanes are full: an event that is processed soon after it was decoded is still in the
+    cache, which more than halves the work, and memory use stays small. However, lanes that are held up must not hold up
+    others before the window is full. So they do not count; an empty lane does not wait for long; and if all lanes are
+    held up, events of another pipeline may still create new ones.
     """
 
     def __init__(self, window: Window, router: Router) -> None:
@@ -94,16 +95,16 @@ class Dispatcher:
         self._waiter: asyncio.Future[None] | None = None
 
     def wants_more(self) -> None:
-        """A lane could do with more."""
+        """Called when a lane wants more events."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def forget_routes(self) -> None:
-        """Ask the router anew where each namespace's events go."""
+        """Ask the router again where each namespace's events go."""
         self._routes.clear()
 
     async def dispatch(self, batch: Batch) -> None:
-        """Bring a whole batch on its way; returns when its last event has been admitted to the window."""
+        """Dispatch a whole batch; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events
         start = 0
         for index, event in enumerate(events):

@@ -1,4 +1,4 @@
-"""Everything that runs while the relay runs, and the order in which it stops."""
+"""Runs everything while the relay runs, and defines the order in which it stops."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 _LAST_CHECKPOINT_SECONDS = 4.0
-"""Enough for a server that lives; with the grace and the closing it stays below a container's usual stop timeout."""
+"""Enough for a server that is up. Together with the grace period and closing, it stays below a container's usual stop
+timeout."""
 
 
 class RunningStreams(Protocol):
-    """The streams that an engine runs."""
+    """The streams of an engine."""
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
-        """What reads them."""
+        """The runners of the streams."""
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -39,16 +40,15 @@ class RunningStreams(Protocol):
         """Whether a stream that should be reading has no connection to MongoDB."""
 
     async def run(self) -> None:
-        """Read them to their ends. Raises what they cannot go on with."""
+        """Read the streams to their ends. Raises the error that prevents that."""
 
     async def close(self) -> None:
-        """Let go of their cursors."""
+        """Close the cursors."""
 
 
 class Engine:
-    """Runs the streams and the checkpointer until it is told to stop, until something cannot go on, or until all
-    streams have come to their ends. Without a checkpointer, no progress is recorded.
-    """
+    """Runs the streams and the checkpointer until it is stopped, until an error ends it, or until all streams have
+    ended. Without a checkpointer, no progress is stored."""
 
     def __init__(
         self,
@@ -64,13 +64,14 @@ class Engine:
         self._failure: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:
-        """Stop because of an error, which `run` raises when all is closed; the first one counts."""
+        """Stop because of an error, which `run` raises once everything is closed; the first error wins."""
         if self._failure is None:
             self._failure = error
         self._stopping.set()
 
     async def run(self, streams: RunningStreams) -> None:
-        """Run, then stop in order: reading first, then what is in flight, the checkpoint last. Raises what failed."""
+        """Run, then stop gracefully: reading first, then deliveries in flight, the checkpoint last. Raises the error
+        that ended it."""
         tasks: list[asyncio.Task[None]] = []
         opened: list[Pipeline] = []
         try:
@@ -97,7 +98,7 @@ class Engine:
             raise self._failure
 
     async def _guard(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
-        # Not a coroutine that is there already: a task that is cancelled before it begins would never await it.
+        # Not an existing coroutine: a task that is cancelled before it starts would never await it.
         try:
             await work()
         except Exception as error:
@@ -117,10 +118,10 @@ class Engine:
             except Superseded:
                 raise
             except StateError as error:
-                # With MongoDB away there is nothing to deliver either: the streams wait for it, and so does this.
+                # Without MongoDB there is nothing to deliver: the streams wait for it, and so does this.
                 if not streams.disconnected:
                     raise
-                log.warning("progress is recorded as soon as MongoDB is back", error=str(error))
+                log.warning("progress will be stored as soon as MongoDB is back", error=str(error))
 
     async def _finish_lanes(self, streams: RunningStreams) -> None:
         busy = [lane.task for lane in streams.lanes if lane.task is not None]
@@ -128,7 +129,9 @@ class Engine:
             return
         _, late = await asyncio.wait(busy, timeout=self._grace)
         if late:
-            log.warning("deliveries did not end in time; they are made again after the next start", count=len(late))
+            log.warning(
+                "deliveries did not finish in time; they will be repeated after the next start", count=len(late)
+            )
             await cancel(*late)
 
     async def _last_checkpoint(self) -> None:
@@ -137,6 +140,6 @@ class Engine:
         try:
             await within(_LAST_CHECKPOINT_SECONDS, self._checkpointer.save())
         except TimeoutError:
-            self.fail(StateError("the last checkpoint could not be stored in time; what it covers is delivered again"))
+            self.fail(StateError("the last checkpoint could not be stored in time; its events will be delivered again"))
         except StateError as error:
             self.fail(error)

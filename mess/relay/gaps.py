@@ -1,4 +1,4 @@
-"""Keeps word of what a stream could not hand out."""
+"""Records changes that a stream could not deliver."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ log = get_logger("mess.relay")
 
 
 class Keeper(Protocol):
-    """Where word is kept of what was not delivered, as a `StateStore` does."""
+    """Stores events that were not delivered; for example a `StateStore`."""
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        """Keep these dead letters. Raises StateError."""
+        """Store these dead letters. Raises StateError."""
 
     async def record_gap(self, gap: Gap) -> None:
-        """Keep word of a gap. Raises StateError."""
+        """Store a gap. Raises StateError."""
 
 
 async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
-    """Keep what a batch could not deliver, before the position behind it counts."""
+    """Record what a batch could not deliver, before the position after it is stored."""
     now = datetime.now(timezone.utc)
     letters = [
         DeadLetter(

@@ -1,4 +1,4 @@
-"""What happens to events that are given up: kept as dead letters, skipped, or the end of the relay."""
+"""Handles events that are given up: stores them as dead letters, skips them, or stops the relay."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
 
 
 class GivingUp:
-    """Carries out `on_failure` for a step of a pipeline."""
+    """Applies a step's `on_failure`."""
 
     def __init__(
         self, pipeline: str, step: str, on_failure: OnFailure, keep: KeepLetters, metrics: StepMetrics
@@ -33,14 +33,14 @@ class GivingUp:
     async def give_up(self, groups: Sequence[Group]) -> None:
         """Give up the events of these groups.
 
-        Raises Stopped when that is what `on_failure` asks for, StateError when a dead letter cannot be kept.
+        Raises Stopped if `on_failure` says so, StateError if a dead letter cannot be stored.
         """
         first = groups[0]
         if self._on_failure == "stop":
             raise Stopped(
                 f"step {self._step} of pipeline {self._pipeline} refused event {first.events[0].id} of "
-                f"{first.events[0].namespace}: {first.error}. Here it stops, as `on_failure: stop` asks, and here it "
-                "begins when it is started again. To go on, fix what refuses the event, or go past it with "
+                f"{first.events[0].namespace}: {first.error}. The relay stops here, because of `on_failure: stop`, "
+                f"and will start again here. To continue, fix the cause of the refusal, or skip the event with "
                 "`on_failure: dead_letter` (`mess dead-letters replay` delivers it later) or `skip`"
             )
         events = [(event, group) for group in groups for event in group.events]

@@ -15,15 +15,17 @@ from mess.state.records import HISTORY, Attempt
 
 @dataclass(slots=True, eq=False)
 class Group:
-    """Events that a step failed on together, and that are tried again together.
+    """Events that failed together in a step, and that are retried together.
 
-    `breaker` is that of their destination, which is called `destination` where the step has several. `position` is the
-    step's in its pipeline. `attempts` counts those made, `counted` those that count towards `max_attempts`. `accepted`
-    is how many events the destination had accepted by the last one, and `witnessed` whether it has accepted others
-    since the first. `failing_since` is when the first one failed, `since` when the first one did that was more than a
-    part of an outage, and `counted_since` when the first one that counts did (infinite before that). `due` is when the
-    next is to be made (all in `time.monotonic`'s seconds); while `waiting`, that is up to the breaker, which says
-    whether it is `probing`. `named` says whether the log has named them.
+    `breaker` belongs to their destination, which is called `destination` if the step has several. `position` is the
+    step's in its pipeline. `attempts` counts all attempts, `counted` those that count towards `max_attempts`.
+    `accepted` is how many events the destination had accepted by the last attempt, and `witnessed` whether it has
+    accepted others since the first.
+
+    These times are in seconds of `time.monotonic`: `failing_since` is when the first attempt failed, `since` when the
+    first one failed that was not just part of an outage, `counted_since` when the first counted one failed (infinite
+    before that), and `due` is when the next attempt is due. While `waiting`, the breaker decides that instead, and says
+    whether the group is `probing`. `named` is whether the log has named the events.
     """
 
     events: list[Event]
@@ -45,7 +47,7 @@ class Group:
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
     def halves(self) -> list[Group]:
-        """The group as two, to be tried at once, without any attempts that count."""
+        """The group in two halves, to be tried immediately, without any counted attempts."""
         middle = (len(self.events) + 1) // 2
         return [
             replace(
@@ -75,11 +77,11 @@ def note(
     breaker: CircuitBreaker,
     destination: str | None = None,
 ) -> Group:
-    """The group of events that have just failed; `known` is what they belonged to when they had failed before.
+    """The group of events that have just failed; `known` is their previous group if they had failed before.
 
-    An ambiguous failure counts if it is the first, or if the destination has accepted other events since the attempt
-    before. A failure that says that the sink is down counts only if the event may be the cause, other events have been
-    accepted since the attempt before, and only few events fail like this.
+    An ambiguous failure counts if it is the first, or if the destination has accepted other events since the previous
+    attempt. A failure that means that the sink is down counts only if the event may be the cause, other events have
+    been accepted since the previous attempt, and only few events fail like this.
     """
     now = time.monotonic()
     kind = Kind.of(error)

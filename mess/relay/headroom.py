@@ -1,4 +1,4 @@
-"""How far each stream's position is from the end of MongoDB's oplog, behind which changes are lost."""
+"""Monitors how far each stream's position is from the end of MongoDB's oplog, beyond which changes are lost."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ log = get_logger("mess.relay")
 _LOOK_EVERY = 30.0
 _LOG_AGAIN = 600.0
 _TIGHT = 0.25
-"""The part of the oplog's window that a position should keep ahead of its end."""
+"""The minimum distance of a position from the oplog's end, as a share of the oplog's time range."""
 
 
 def is_tight(position: Timestamp, oplog: Oplog) -> bool:
-    """Whether a position is within a quarter of the oplog's window of its end."""
+    """Whether a position is close to the oplog's end: within a quarter of the oplog's time range."""
     return oplog.rolls and position.time - oplog.oldest.time < _TIGHT * oplog.seconds
 
 
 class OplogWatch:
-    """Looks at the oplog every 30 s, and warns while a stream's position comes near its end.
+    """Checks the oplog every 30 s, and warns while a stream's position is close to its end.
 
-    `ask` reads the oplog, and keeps the server's clock up to date; it returns None where there is none, as on mongos.
-    `streams` are those to warn of: not those that have stopped because their history is lost.
+    `ask` reads the oplog, and updates the server's clock; it returns None if there is none, as on mongos. `streams` are
+    those to check, without those that have stopped because their history is lost.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[Oplog | None]], streams: Callable[[], Sequence[Progress]]) -> None:
@@ -43,24 +43,24 @@ class OplogWatch:
         self._logged: dict[str, float] = {}
 
     def headroom(self, stream: Progress) -> float | None:
-        """How many seconds a stream's position is ahead of the oldest entry of the oplog; None while unknown."""
+        """How many seconds a stream's position is ahead of the oldest oplog entry; None while unknown."""
         position = stream.window.position or stream.saved
         if self._oplog is None or position is None or position.time is None:
             return None
         return float(position.time.time - self._oplog.oldest.time)
 
     def warnings(self) -> list[str]:
-        """The streams that are within a quarter of the oplog's window of its end, each in a sentence."""
+        """A sentence for each stream whose position is close to the oplog's end."""
         return [text for stream in self._streams() if (text := self._warning(stream)) is not None]
 
     async def run(self) -> None:
-        """Look again and again, forever."""
+        """Check repeatedly, forever."""
         while True:
             await self.look()
             await asyncio.sleep(_LOOK_EVERY)
 
     async def look(self) -> None:
-        """Read the oplog, and log what has changed since the last look."""
+        """Read the oplog, and log what has changed since the last check."""
         try:
             self._oplog = await self._ask()
         except LacksPrivilege as error:

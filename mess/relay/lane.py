@@ -1,4 +1,4 @@
-"""One serial line of a pipeline: what goes in first is finished first."""
+"""A serial lane of a pipeline: events leave it in the order in which they enter."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from mess.relay.stopping import Halted, Stopping
 from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
-_LONGEST_REST = 3600.0  # seconds; what is to end it earlier wakes the lane
+_LONGEST_REST = 3600.0  # seconds; earlier events wake the lane
 
 
 class Lane:
-    """Hands the events that wait for it to the pipeline, a mini-batch at a time.
+    """Passes its waiting events to the pipeline, one mini-batch at a time.
 
-    It has a task only while events wait: under load mini-batches are large by themselves, when quiet they are single
-    events. An event that is to be tried again later lets those with other keys pass. `wants_more` is called when less
-    than a further mini-batch waits, `failed` with what ends a lane for good.
+    It has a task only while events wait. Under load, mini-batches grow on their own; otherwise they are single events.
+    An event that is to be retried later lets events with other keys pass. It calls `wants_more` when less than another
+    mini-batch is waiting, and `failed` with an error that ends the lane for good.
     """
 
     __slots__ = (
@@ -65,12 +65,12 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether a further mini-batch waits for it already."""
+        """Whether another mini-batch is already waiting for it."""
         return len(self.events) >= self._pipeline.mini_batch
 
     @property
     def held_up(self) -> bool:
-        """Whether it is full and has been at the same mini-batch for long, as while the sink is down."""
+        """Whether it is full and has long been processing the same mini-batch, for example because the sink is down."""
         return self.full and time.monotonic() - self._taken_at > _LONG
 
     @property
@@ -79,7 +79,7 @@ class Lane:
         return self.task is None or self._resting
 
     def locate(self, event: Event) -> str | None:
-        """The step and pipeline that one of the lane's events is held at, in words; None for others' events."""
+        """The step and pipeline where one of the lane's events is held, in words; None for other events."""
         position = self._retries.position_of(event)
         if position is None:
             if event not in self._batch and event not in self.events:
@@ -88,16 +88,16 @@ class Lane:
         return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
 
     def wake(self) -> None:
-        """See to the events that have been put in; called once after a batch of them."""
+        """Process the events that have been added; called once after a batch of them."""
         if self.task is None:
-            self._taken_at = time.monotonic()  # it has not been held up by what it did before it was idle
+            self._taken_at = time.monotonic()  # the time it was idle does not count as being held up
             self.task = asyncio.get_running_loop().create_task(self._work())
         else:
             self._woken.set()
 
     async def _work(self) -> None:
         retries = self._retries
-        retried = False  # turns, since events that fail again and again must not keep others from a sink that is down
+        retried = False  # alternate, since events that keep failing must not keep others from a sink that is down
         try:
             while (self.events or retries) and not self._stopping.is_over():
                 if retries and retries.due <= time.monotonic() and not (retried and self.events):

@@ -1,4 +1,4 @@
-"""Holds a relay's name for as long as the relay runs."""
+"""Holds a relay's name while the relay runs."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ log = get_logger("mess.relay")
 
 _POLL_SECONDS = 0.5
 _BEAT_TIMEOUT = 10.0
-_BEAT_AGAIN = 1.0  # a process that waits watches an overdue beat for OBSERVED_SECONDS
-_RELEASE_TIMEOUT = 1.0  # a stop must not wait for a server that is gone
+_BEAT_AGAIN = 1.0  # a waiting process watches an overdue beat for OBSERVED_SECONDS
+_RELEASE_TIMEOUT = 1.0  # a stop must not wait for an unreachable server
 
 
 class NameHolder:
-    """An async context: entered when this process may run the relay, with the name released at the end.
+    """An async context manager: entered when this process may run the relay; releases the name at the end.
 
-    Another process of the name is waited for, `wait` seconds at most, or pushed out with `take_over`; `report` is
-    called with a sentence about it. Inside, beats are written and the state's files are looked at every `interval`
-    seconds; when the name or the files are gone, `stopping` is set and the context raises Superseded or StateError at
-    its end.
-    Entering raises NameInUse when the wait was in vain, Halted when `stopping` is set meanwhile, StateError.
-    `replaced` is the process that was waited for or pushed out.
+    It waits for another process with the name for up to `wait` seconds, or forces it out with `take_over`, and calls
+    `report` with a sentence about it. Inside the context, it writes beats and checks the state's files every `interval`
+    seconds. If the name or the files are lost, it sets `stopping` and raises Superseded or StateError at its end.
+
+    Entering raises NameInUse if the other process has not stopped in time, Halted if `stopping` is set meanwhile, or
+    StateError. `replaced` is the process that was waited for or forced out.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class NameHolder:
         try:
             await self._stopping.unless(self._acquire())
         except BaseException:
-            await self._release()  # it may just have got the name
+            await self._release()  # it may just have acquired the name
             raise
         self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._beat, self._look)]
         return self
@@ -74,7 +74,7 @@ class NameHolder:
         if isinstance(error, Superseded) and self._failure is None:
             await self._ask_by_whom()
         await self._release()
-        # What is wrong with the state shows in other places as well; the first to notice says most.
+        # A problem with the state shows in several places; the first report has the most details.
         if self._failure is not None and (error is None or isinstance(error, (Halted, StateError))):
             raise self._failure from error
 
@@ -82,7 +82,7 @@ class NameHolder:
         began = time.monotonic()
         if self._take_over and (running := await self._store.alive()) is not None:
             self.replaced = running
-            log.warning("taking over from another process of this name, which stops", process=str(running))
+            log.warning("taking over from another process with this name, which will stop", process=str(running))
         observe = min(OBSERVED_SECONDS, self._wait)
         while True:
             other = await self._store.lease.acquire(self._instance, force=self._take_over, observe=observe)
@@ -94,9 +94,9 @@ class NameHolder:
                 raise NameInUse(self._in_use(other))
             if self.replaced is None or self.replaced.instance.id != other.instance.id:
                 self.replaced = other
-                self._report(f"waiting for another process of the name {self._store.relay!r} to stop: {other}")
+                self._report(f"waiting for another process with the name {self._store.relay!r} to stop: {other}")
                 log.warning(
-                    "waiting for another process of this name to stop",
+                    "waiting for another process with this name to stop",
                     name=self._store.relay,
                     process=str(other),
                     wait=f"{self._wait:g}s",
@@ -122,12 +122,12 @@ class NameHolder:
                 raise
             except (StateError, TimeoutError) as error:
                 pause = _BEAT_AGAIN
-                # The relay itself goes on: as long as no checkpoint can be stored either, nobody can take over.
+                # The relay itself continues: as long as no checkpoint can be stored either, no process can take over.
                 if not warned and time.monotonic() - beaten > ALIVE_SECONDS:
                     warned = True
                     log.warning(
-                        "the state has not been told for some time that this relay is alive; another process of its "
-                        "name would take over",
+                        "this relay has not been able to report for some time that it is alive; another process with "
+                        "its name would take over",
                         error=str(error) or "no answer in time",
                     )
             else:

@@ -1,4 +1,4 @@
-"""Where a relay's streams would begin if it were started now; reads only."""
+"""Predicts where a relay's streams would begin if it were started now; reads only."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from mess.state.store import Gap, StateStore
 class Outlook:
     """The streams and where they would begin, with the gaps recorded so far.
 
-    `now` is the server's cluster time, and `oldest` that of the oldest change which it keeps (None when none has been
-    removed, or that is not known).
+    `now` is the server's cluster time, and `oldest` that of its oldest change (None if none has been removed, or if it
+    is unknown).
     """
 
     arrangement: Arrangement
@@ -35,9 +35,9 @@ class Outlook:
 async def outlook(
     config: Config, plans: Sequence[StreamPlan], store: StateStore, client: Any, connect: Connect
 ) -> Outlook:
-    """What a start would do with what `store` holds. `connect` waits for MongoDB.
+    """What a start would do with the contents of `store`. `connect` waits for MongoDB.
 
-    Raises DamagedState for positions that cannot be understood, StateError, SourceError.
+    Raises DamagedState for positions that cannot be decoded, StateError, SourceError.
     """
     stored, gaps = await store.positions(), await store.gaps()
     recorded = with_decisions(recorded_in(stored, config.name), gaps)

@@ -16,20 +16,20 @@ _SINGLE_FILE = 8
 
 
 class Pipeline:
-    """An ordered list of steps that many lanes use at a time. `mini_batch` is how many events it is best given."""
+    """An ordered list of steps that many lanes use concurrently. `mini_batch` is the best number of events per call."""
 
     def __init__(self, name: str, runners: Sequence[StepRunner]) -> None:
         self.name = name
         self.steps = tuple(runners)
         self._lanes = max((runner.lanes for runner in runners if runner.lanes), default=DEFAULT_LANES)
         self._asked = any(runner.concurrency for runner in runners)
-        # What a lane has taken stays in memory to the end of the mini-batch; where events go one by one, a large one
-        # saves nothing.
+        # What a lane has taken stays in memory until the end of the mini-batch; if steps process events one by one, a
+        # large mini-batch gains nothing.
         self.mini_batch = MINI_BATCH_EVENTS if all(runner.max_events > 1 for runner in runners) else _SINGLE_FILE
 
     def lanes(self, room: int) -> int:
-        """How many lanes serve it best where so many events may be in flight: unless a step asks for them, no more
-        than these fill."""
+        """The best number of lanes if `room` events may be in flight: unless a step asks for more, only as many as
+        those events can fill."""
         return self._lanes if self._asked else max(1, min(self._lanes, room // self.mini_batch))
 
     async def open(self) -> None:
@@ -38,20 +38,20 @@ class Pipeline:
             await runner.step.open()
 
     async def close(self) -> None:
-        """Close every step, the last one first."""
+        """Close every step, in reverse order."""
         for runner in reversed(self.steps):
             await runner.step.close()
 
     async def run(self, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
-        """Put `events` through all steps; `completion` is given events as soon as no step has more to do with them.
-        Those that are to be tried again later are in `retries` then, which is the lane's.
+        """Put `events` through all steps; give events to `completion` as soon as no step has more to do with them. Events
+        to be retried later end up in `retries`, which belongs to the lane.
 
-        Raises what `StepRunner.process` raises.
+        Raises the same errors as `StepRunner.process`.
         """
         await self._from(0, events, completion, retries)
 
     async def retry(self, completion: Completion, retries: RetryQueue) -> None:
-        """Make the next attempt on the events that are due in `retries`; those that waited behind them follow."""
+        """Make the next attempt for the events that are due in `retries`; the events that waited behind them follow."""
         group, behind = retries.take()
         await self._from(group.position, group.events, completion, retries, group)
         for position, events in behind:
@@ -76,7 +76,7 @@ class Pipeline:
             most = runner.max_events
             if len(events) > most:
                 runner.step.prepare(events)
-                # Each slice goes all the way before the next begins, so that what is done is known early.
+                # Each slice goes through all steps before the next one starts, so that finished events are known early.
                 for start in range(0, len(events), most):
                     await self._from(position, events[start : start + most], completion, retries)
                 return
@@ -112,7 +112,8 @@ class Pipeline:
         if finished := [event for event in events if id(event) not in going_on]:
             completion.finish(finished, delivered=False)
         early, late = retries.sort_out(events, passed, groups)
-        # What goes on comes before what failed: should it fail too, at a later step, the others are to wait behind it.
+        # Process the passed events before the failed ones: if they fail too, at a later step, the others must wait
+        # behind them.
         if early:
             await self._from(position + 1, early, completion, retries)
         for group in groups:
@@ -126,7 +127,7 @@ class Pipeline:
 
 
 def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:
-    """Let a group that waits for its destination go on."""
+    """Let a group that waits for its destination continue."""
     group.probing = probing
     retries.release(group)
     return True

@@ -1,4 +1,4 @@
-"""What operators do to a relay's stored positions."""
+"""Operators' changes to a relay's stored positions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from mess.relay.resuming import AHEAD, recorded_in, with_decisions
 from mess.state.store import Checkpoint, StateStore
 
 NOT_WATCHED = "(not watched)"
-"""Stands for the namespaces that no stream has any more; should they come back, they continue where they stopped."""
+"""Stands for the namespaces that no stream covers any more; if they come back, they continue where they stopped."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A stream, what it covers, up to when all of that is processed, and when the position was stored."""
+    """A stream, what it covers, up to when all of that has been processed, and when the position was stored."""
 
     stream: str
     namespaces: str
@@ -34,7 +34,8 @@ class Row:
 class Removed:
     """What `forget` removed: up to when these namespaces of a stream were processed.
 
-    `regions` are empty where resuming the stream at `time` restores all of it; else they are what to resume at `time`.
+    `regions` is empty if resuming the stream at `time` restores everything; otherwise it lists what to resume at
+    `time`.
     """
 
     stream: str
@@ -53,11 +54,11 @@ async def rows(store: StateStore) -> list[Row]:
 async def resume_at(
     store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, *, stream: str | None, force: bool
 ) -> dict[str, Timestamp | None]:
-    """Have `stream`, or every one, resume at `time`; returns where each would have resumed before, None where it had no
+    """Make `stream`, or every stream, resume at `time`; returns where each would have resumed before, None if it had no
     position.
 
-    A stopped stream is told so in the running relay, which nothing else is done beside unless `force`. Raises
-    ConfigError for a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
+    For a stopped stream, this also works while the relay runs; anything else needs `force` then. Raises ConfigError for
+    a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
     """
     if stream is not None and await _is_stopped(store, stream):
         before = _before(await _recorded(store), assigned, [stream])
@@ -84,8 +85,8 @@ async def resume_at(
 async def resume_regions_at(
     store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, regions: Sequence[Region], *, force: bool
 ) -> dict[str, Timestamp | None]:
-    """Have these regions resume at `time`, those that no stream has at present too; regions that are processed only up
-    to an earlier time stay as they are. Returns what `resume_at` does, for the streams concerned.
+    """Make these regions resume at `time`, including those that no stream covers at present. Regions that are processed
+    only up to an earlier time do not change. Returns the same as `resume_at`, for the affected streams.
 
     Raises DamagedState, StateError.
     """
@@ -114,10 +115,10 @@ async def forget(
     stream: str | None,
     force: bool,
 ) -> list[Removed]:
-    """Have `stream`, or every one, begin afresh; returns what was stored of them.
+    """Make `stream`, or every stream, start afresh; returns what was stored of them.
 
-    A stopped stream continues at `now`, in the running relay too, beside which nothing else is done unless `force`.
-    What is damaged can be forgotten. Raises ConfigError for a stream that has no position, StateError.
+    A stopped stream continues at `now`, also while the relay runs; anything else needs `force` then. Damaged records
+    can be forgotten. Raises ConfigError for a stream that has no position, StateError.
     """
     if stream is not None and await _is_stopped(store, stream):
         removed = [Removed(row.stream, row.namespaces, row.time) for row in await rows(store) if row.stream == stream]
@@ -140,10 +141,10 @@ async def forget(
 
 
 def verify_resumable(time: Timestamp, latest: Timestamp) -> None:
-    """Raise ConfigError for a time beyond the server's `latest`: what happens until then would never be delivered."""
+    """Raise ConfigError for a time beyond the server's `latest`: changes until then would never be delivered."""
     if time.time > latest.time + AHEAD:
         raise ConfigError(
-            f"{time.as_datetime().isoformat()} lies in the future of the MongoDB server "
+            f"{time.as_datetime().isoformat()} is in the future of the MongoDB server "
             f"({latest.as_datetime().isoformat()}), and no stream can resume there"
         )
 
@@ -175,8 +176,8 @@ def _removed(recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: C
 def _before(
     recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: Collection[str]
 ) -> dict[str, Timestamp | None]:
-    """Where each stream resumes of which `resume_at` moves anything: with the parts that lag behind it, and with what
-    the config gives to it from now on."""
+    """Where each stream affected by `resume_at` would have resumed, including the parts that lag behind it and the
+    namespaces that the config now gives to it."""
     found: dict[str, Timestamp | None] = {}
     for rule in _known(recorded, assigned):
         covered, own = rule.value
@@ -209,7 +210,7 @@ async def _decide(store: StateStore, stream: str, time: Timestamp) -> None:
 
 
 async def _decided(store: StateStore, chosen: Collection[str], time: Timestamp | None) -> None:
-    """Let no earlier decision about a stopped stream stand against what is decided now."""
+    """Cancel earlier decisions about stopped streams that contradict the new one."""
     for gap in await store.gaps():
         if gap.open and (gap.stream in chosen or main_stream(gap.stream) in chosen) and gap.resume != time:
             await store.record_gap(replace(gap, resume=time))
@@ -219,8 +220,8 @@ async def _take_over(store: StateStore, *, force: bool) -> None:
     other = None if force else await store.alive()
     if other is not None:
         raise StateError(
-            f"relay {store.relay!r} is running ({other}), and its positions are its own to write. Stop it first, or "
-            "use --force: it then stops by itself"
+            f"relay {store.relay!r} is running ({other}), and only it may write its positions. Stop it first, or use "
+            f"--force, which makes it stop"
         )
     await store.take_over()
 

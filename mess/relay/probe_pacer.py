@@ -1,4 +1,4 @@
-"""Spaces the probes of a step whose destinations are down, so that many of them make no storm of probes."""
+"""Spaces out the probes of a step whose destinations are down, so that many of them do not cause a storm of probes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 
 class ProbePacer:
-    """Admits one probe at a time from a queue: the next one `spacing` seconds after the one before, or at once when a
-    destination has recovered, since the others may have too."""
+    """Admits one probe at a time from a queue: each `spacing` seconds after the previous one, or immediately when a
+    destination has recovered, since the others may have recovered too."""
 
     def __init__(self, spacing: float) -> None:
         self._spacing = spacing
@@ -25,11 +25,11 @@ class ProbePacer:
             self._admit()
 
     def hurry(self) -> None:
-        """A destination has recovered: admit the next one now."""
+        """A destination has recovered: admit the next probe now."""
         self._free_at = 0.0
         if self._timer is not None:
             self._timer.cancel()
-            # Not within this call, which is in the midst of closing a breaker.
+            # Not within this call, which is in the middle of closing a breaker.
             self._timer = asyncio.get_running_loop().call_soon(self._fire)  # type: ignore[assignment]
 
     def _fire(self) -> None:

@@ -1,4 +1,4 @@
-"""From what a relay left behind to what its streams resume from."""
+"""Determines where a relay's streams resume, from its stored state."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mess.errors import DamagedState
 from mess.state.records import Gap, Positions
 
 AHEAD = 60
-"""Seconds by which a stored time may lie beyond the server's; more is damage, since nothing was read there."""
+"""How many seconds a stored time may be ahead of the server's; more means damage, since nothing was read there."""
 
 
 def recorded_in(stored: Positions, relay: str) -> Recorded:
-    """What a relay's state says of its progress. Raises DamagedState when it cannot be understood."""
+    """The progress in a relay's state. Raises DamagedState if it cannot be decoded."""
     if stored.coverage is None:
         try:
             return legacy.recorded_by(stored.legacy)
@@ -40,21 +40,20 @@ def recorded_in(stored: Positions, relay: str) -> Recorded:
 
 
 def verify_times(recorded: Recorded, latest: Timestamp, begin: Timestamp) -> None:
-    """Raise DamagedState for a time far beyond the server's `latest`, unless it is where the config lets streams
-    `begin`."""
+    """Raise DamagedState for a time far beyond the server's `latest`, unless the config makes streams `begin` there."""
     times = [(rule.value.stream or str(rule.region), rule.value.time) for rule in recorded.coverage]
     times += [(name, reached.position.time) for name, reached in recorded.reached.items()]
     for name, time in times:
         if time is not None and time.time > latest.time + AHEAD and time.time != begin.time:
             raise DamagedState(
-                f"the stored position of {name} ({time.as_datetime().isoformat()}) lies in the future of the MongoDB "
+                f"the stored position of {name} ({time.as_datetime().isoformat()}) is in the future of the MongoDB "
                 f"server ({latest.as_datetime().isoformat()}). Restore the state from a backup, or set the position: "
                 f"{command(f'checkpoints set TIME --stream {quoted(name)}')}"
             )
 
 
 def moved(recorded: Recorded, stream: str, time: Timestamp) -> Recorded:
-    """The same, with everything that a stream covers at `time`."""
+    """The same progress, with everything that a stream covers set to `time`."""
     rules = [
         Rule(rule.region, replace(rule.value, time=time)) if rule.value.stream == stream else rule
         for rule in recorded.coverage
@@ -63,7 +62,7 @@ def moved(recorded: Recorded, stream: str, time: Timestamp) -> Recorded:
 
 
 def with_decisions(recorded: Recorded, gaps: Iterable[Gap]) -> Recorded:
-    """The same, where an operator has decided at which time a stopped stream continues."""
+    """The same progress, with operators' decisions about when stopped streams continue."""
     for gap in gaps:
         if gap.open and gap.resume is not None:
             recorded = moved(recorded, gap.stream, gap.resume)
@@ -71,13 +70,13 @@ def with_decisions(recorded: Recorded, gaps: Iterable[Gap]) -> Recorded:
 
 
 def settled(gaps: Sequence[Gap], arrangement: Arrangement) -> list[tuple[Gap, Timestamp]]:
-    """The open gaps whose streams do not wait any more, each with the time at which its stream continues."""
+    """The open gaps whose streams no longer wait, each with the time at which its stream continues."""
     waiting = {start.name for start in arrangement.starts if start.waits}
     begins = {start.name: start.position.time for start in arrangement.starts}
     found: list[tuple[Gap, Timestamp]] = []
     for gap in gaps:
         if gap.open and gap.stream not in waiting:
-            # What was decided may be lost as well, and be skipped.
+            # The chosen time may be lost as well, and be skipped.
             until = begins.get(gap.stream) or gap.resume or begins.get(main_stream(gap.stream)) or gap.since
             found.append((gap, until or Timestamp(0, 1)))
     return found

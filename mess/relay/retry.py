@@ -1,4 +1,4 @@
-"""What a failure means for the events that failed: the policy, apart from the pipeline that carries it out.
+"""The retry policy: what a failure means for the events that failed, separate from the pipeline that carries it out.
 
 Every function here is pure, and the whole table is tested in tests/unit/relay/test_retry.py.
 """
@@ -16,25 +16,25 @@ from mess.telemetry.redact import redact, shown
 _LONGEST_REASON = 16 * 1024  # bytes
 
 _SPLIT_AT = 2
-"""After how many failures that count a batch is split that fails ambiguously."""
+"""After how many counted failures an ambiguously failing batch is split."""
 _SPLIT_ALONE_AFTER = 60.0
 """After how many seconds of failures a batch is split although no other event has shown that the sink works. Halves
-start without counted attempts, so this costs no event; without it, one event could hold up those that came with it
-until the next change."""
+start without counted attempts, so this costs no event; without it, one event could hold up those in its batch until the
+next change."""
 
 
 class Verdict(Enum):
-    """What becomes of events that a step failed on together."""
+    """What happens to events that failed together in a step."""
 
     HOLD = "hold"
-    """The sink is down: its events wait, and one at a time probes whether it is back."""
+    """The sink is down: its events wait, and one event at a time probes whether it is back."""
     ROTATE = "rotate"
     """The sink is down, but these events have had their turn or may be the cause: others probe it while these wait for
     their next attempt."""
     RETRY = "retry"
-    """These events are tried again after a pause; those with other keys go on meanwhile."""
+    """These events are retried after a pause; events with other keys continue meanwhile."""
     SPLIT = "split"
-    """Some of them may be the cause: each half is tried by itself."""
+    """Some of them may be the cause: each half is tried separately."""
     GIVE_UP = "give up"
     """This event is the cause: `on_failure` decides."""
 
@@ -43,13 +43,13 @@ class Verdict(Enum):
 class Facts:
     """What is known when events have failed together.
 
-    `several` means that they are more than one. `counted` is how many of their attempts count, this one included, and
-    `counted_age` how many seconds ago the first of those failed; `failing_for` is how many seconds ago their first
-    attempt failed, and `age` how many seconds ago the first one did that was more than a part of an outage. `probing`
-    means that they probed the sink, `witness` that it has accepted other events since their previous attempt,
-    `witnessed` that it has since their first. `may_be_cause` means that one of them may be the cause of the failure,
-    and `outage` that too many different events fail like this. `suspect` means that the sink has failed on several
-    different events in a row, `refusing` that it has refused so many that it, and not they, must be wrong.
+    `several`: there is more than one. `counted`: how many of their attempts count, including this one; `counted_age`:
+    how many seconds ago the first of those failed. `failing_for`: how many seconds ago their first attempt failed;
+    `age`: how many seconds ago the first one failed that was not just part of an outage. `probing`: they probed the
+    sink. `witness`: it has accepted other events since their previous attempt; `witnessed`: since their first.
+    `may_be_cause`: one of them may be the cause of the failure. `outage`: too many different events fail like this.
+    `suspect`: the sink has failed on several different events in a row; `refusing`: it has refused so many that it, and
+    not they, must be wrong.
     """
 
     several: bool = False
@@ -67,8 +67,8 @@ class Facts:
 
 
 def classify(error: Exception, unexpected: type[Ambiguous] | type[Refused] = Refused) -> DeliveryError:
-    """The failure as the pipeline understands it; an exception that is no DeliveryError becomes an `unexpected` one.
-    Its texts hold no secrets."""
+    """The failure as the pipeline sees it; an exception that is not a DeliveryError becomes an `unexpected` one. Its
+    texts contain no secrets."""
     if isinstance(error, (EndpointDown, Ambiguous, Refused)):
         return _redacted(error)
     found = unexpected(f"{type(error).__name__}: {error}")
@@ -77,7 +77,7 @@ def classify(error: Exception, unexpected: type[Ambiguous] | type[Refused] = Ref
 
 
 def _redacted(error: DeliveryError) -> DeliveryError:
-    """The same error, whose texts go into the log, the status and dead letters from here on, without secrets."""
+    """The same error without secrets in its texts, which go into the log, the status and dead letters."""
     if not error.redacted:
         error.redacted = True
         error.args = (shown(str(error), _LONGEST_REASON),)
@@ -87,10 +87,10 @@ def _redacted(error: DeliveryError) -> DeliveryError:
 
 
 def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
-    """What becomes of events that failed with `error`.
+    """What happens to events that failed with `error`.
 
     An outage never costs an event: without a witness, only a refusal and `max_age` end its attempts. Events whose probe
-    failed make room for others, which may be the ones that the sink accepts.
+    failed make room for others, which the sink may accept.
     """
     last = Verdict.SPLIT if facts.several else Verdict.GIVE_UP
     hold = Verdict.ROTATE if facts.probing else Verdict.HOLD
@@ -119,14 +119,14 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
 
 
 def asked_for(probe: Probe, error: DeliveryError) -> float:
-    """Seconds that the sink asked to be left alone, as far as it is listened to."""
+    """How many seconds the sink asked to wait, up to the configured limit."""
     if isinstance(error, EndpointDown) and error.retry_after is not None:
         return min(error.retry_after, probe.max_retry_after)
     return 0.0
 
 
 def pause(retry: Retry, attempt: int) -> float:
-    """Seconds until the next attempt after the `attempt`-th (counted from 1)."""
+    """Seconds from attempt number `attempt` (counted from 1) until the next one."""
     return backoff(attempt, first=retry.first, multiplier=retry.multiplier, cap=retry.cap)
 
 

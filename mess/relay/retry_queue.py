@@ -1,4 +1,4 @@
-"""The events of a lane that are to be tried again later, and those that wait behind them."""
+"""A lane's events that are to be retried later, and those that wait behind them."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class _Entry:
 
 
 class RetryQueue:
-    """Keeps the order while events wait: later events with the same ordering key wait behind them, all others go on.
+    """Preserves the order while events wait: later events with the same ordering key wait behind them, all others
+    continue.
 
-    A group that waits for its destination also holds back the later events to that destination, whatever their key;
-    they, in turn, hold back later events with their keys. `position` is that of the step that the lane is at. `wake`
-    is called when a group that waited for its destination may go on.
+    A group that waits for its destination also holds back later events to that destination, whatever their key; these
+    in turn hold back later events with their keys. `position` is that of the step that the lane is at. `wake` is called
+    when a group that waited for its destination may continue.
     """
 
     def __init__(self, wake: Callable[[], None] = lambda: None) -> None:
@@ -51,8 +52,8 @@ class RetryQueue:
         return self._timed[0][0] if self._timed else inf
 
     def position_of(self, event: Event) -> int | None:
-        """The position of the step that an event waits for, be it for its own next attempt or for that of an earlier
-        event; None when it does not wait."""
+        """The position of the step that an event waits for, either for its own next attempt or for that of an earlier
+        event; None if it does not wait."""
         entry = self._by_key.get(event.ordering_key)
         if entry is not None:
             if any(event is waiting for waiting in entry.group.events):
@@ -62,10 +63,10 @@ class RetryQueue:
         return self.position if any(event is waiting for waiting in self._in_hand) else None
 
     def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
-        """Let `groups` wait, each behind the step at its position; `events` are theirs and perhaps others, in order.
+        """Make `groups` wait, each at the step at its position; `events` are theirs and perhaps others, in order.
 
         An event stays in its group unless an earlier one with its key is in another: then it waits behind that. Returns
-        the groups that have lost all of their events in this way, which do not wait.
+        the groups that have lost all their events in this way, which do not wait.
         """
         entries = [_Entry(group) for group in groups]
         entry_of = {id(event): entry for entry in entries for event in entry.group.events}
@@ -96,7 +97,7 @@ class RetryQueue:
         return empty
 
     def release(self, group: Group) -> None:
-        """Let a group that waited for its destination go on now."""
+        """Let a group that waited for its destination continue now."""
         group.waiting = False
         entry = self._waiting.pop(group)
         group.due = time.monotonic()
@@ -106,10 +107,11 @@ class RetryQueue:
     def admit(
         self, events: Sequence[Event], position: int, destination: Callable[[Event], str] | None = None
     ) -> Sequence[Event]:
-        """Those of `events`, on their way into the step at `position`, that may go on; the others wait from now on.
+        """Of `events`, on their way into the step at `position`, return those that may continue; the others wait from
+        now on.
 
-        Of a key's events, those behind one that may go on may do so too, even if they are for a destination that is
-        down: else that one, asked about a second time, would have to wait behind them.
+        Events behind one with the same key that may continue may do so too, even if they are for a destination that is
+        down: otherwise that one, when checked again, would have to wait behind them.
         """
         by_key, by_destination = self._by_key, self._by_destination if destination is not None else None
         free: list[Event] = []
@@ -131,8 +133,8 @@ class RetryQueue:
     def sort_out(
         self, events: Sequence[Event], passed: Collection[Event], groups: Sequence[Group]
     ) -> tuple[list[Event], list[Event]]:
-        """Of the events that a step passed while it failed on `groups`: those that may go on, and those that must not
-        since they stand behind a failed event with their own key."""
+        """Of the events that passed a step which failed on `groups`, separate those that may continue from those behind
+        a failed event with the same key."""
         failed = {id(event) for group in groups for event in group.events}
         through = {id(event) for event in passed}
         early: list[Event] = []
@@ -146,7 +148,7 @@ class RetryQueue:
         return early, late
 
     def take(self) -> tuple[Group, Behind]:
-        """The group that is due next, and what has waited behind it, in order."""
+        """The group that is due next, and the events that waited behind it, in order."""
         _, _, entry = heapq.heappop(self._timed)
         group = entry.group
         behind: Behind = []
@@ -165,5 +167,5 @@ class RetryQueue:
         return group, behind
 
     def put_down(self) -> None:
-        """What was taken last has been dealt with."""
+        """The group taken last has been processed."""
         self._in_hand = []

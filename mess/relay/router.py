@@ -1,4 +1,4 @@
-"""From the config's scopes to lanes: which pipeline a namespace's events take, and by which lanes."""
+"""From the config's scopes to lanes: which pipeline and which lanes a namespace's events take."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 
 Since = Callable[[Namespace], Timestamp | None]
-"""From which cluster time on a namespace's events are delivered; None where they are not."""
+"""The cluster time from which a namespace's events are delivered; None if they are not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a stream delivers, and what all streams of the relay together do."""
+    """What a stream delivers, and what all streams of the relay together deliver."""
 
     own: Since
     any: Since
 
 
 MakeLane = Callable[[Pipeline], Lane]
-"""Makes a lane of a pipeline."""
+"""Creates a lane for a pipeline."""
 
 
 class ScopeRouter:
-    """The routes of one stream, which begins at `begin` and delivers what `claim` says, `room` events at a time. Lanes
-    belong to a stream and a pipeline, and are made when first needed.
+    """The routes of one stream, which begins at `begin`, delivers what `claim` selects, and has `room` for that many
+    events. Lanes belong to a stream and a pipeline, and are created when first needed.
 
-    Events that would take another pipeline than one of `pipelines` go nowhere.
+    Events whose pipeline is not in `pipelines` are not delivered.
     """
 
     def __init__(
@@ -75,8 +75,8 @@ class ScopeRouter:
         return Route(self._groups[key], options.order, operations, later)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
-        """By the old name where that is delivered already at `time` (another stream may see the event too), else by
-        the new."""
+        """By the old name if that is already delivered at `time` (another stream may see the event too), else by the
+        new one."""
         since = None if resolve(self._config, *source) is None else self._claim.any(source)
         begun = since is not None and (time is None or since <= time)
         return self.route(source if begun else target)

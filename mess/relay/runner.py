@@ -1,4 +1,4 @@
-"""One stream's way from its source to its lanes."""
+"""Moves one stream's events from its source to its lanes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mess.relay.window import Window
 
 
 class FixedStreams:
-    """Streams that each have an end, run side by side."""
+    """Streams that each have an end, run concurrently."""
 
     disconnected = False
 
@@ -21,11 +21,11 @@ class FixedStreams:
 
     @property
     def lanes(self) -> list[Lane]:
-        """Those of all streams."""
+        """The lanes of all streams."""
         return [lane for runner in self.runners for lane in runner.lanes()]
 
     async def run(self) -> None:
-        """Return when all have come to their ends. Raises SourceError when one cannot be read any more."""
+        """Return when all streams have ended. Raises SourceError if one cannot be read any more."""
         async with asyncio.TaskGroup() as group:
             for runner in self.runners:
                 group.create_task(runner.run())
@@ -38,9 +38,9 @@ class FixedStreams:
 class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
-    `report` records what a batch has to tell besides its events, before the position behind it counts. `began` tells
-    that something was read; `finished` is set when the source has come to its end, and all that it gave is done. `name`
-    is the stream's.
+    `report` records what a batch reports besides its events, before the position after it is stored. `began` is set
+    when something has been read; `finished` is set when the source has ended, and all its events are done. `name` is
+    the stream's.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StreamRunner:
         self._paused = asyncio.Event()
 
     def pause(self) -> None:
-        """Ask it to read no further; `paused` returns when it has dispatched what it was reading."""
+        """Ask it to stop reading; `paused` returns when it has dispatched what it has read."""
         self._running.clear()
 
     async def paused(self) -> None:
@@ -75,16 +75,16 @@ class StreamRunner:
         await self._paused.wait()
 
     def resume(self) -> None:
-        """Let it read on."""
+        """Let it continue reading."""
         self._paused.clear()
         self._running.set()
 
     def forget_routes(self) -> None:
-        """Ask anew where each namespace's events go."""
+        """Ask again where each namespace's events go."""
         self._dispatcher.forget_routes()
 
     async def run(self) -> None:
-        """Go on until cancelled, or to the source's end. Raises SourceError when it cannot be read any more."""
+        """Run until cancelled, or to the source's end. Raises SourceError if it cannot be read any more."""
         while True:
             if not self._running.is_set():
                 self._paused.set()

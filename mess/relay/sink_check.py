@@ -1,4 +1,4 @@
-"""What can be tried of a config's steps before any event flows: whether their endpoints answer."""
+"""Checks the endpoints of a config's steps before any event flows."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from mess.relay.build import Steps, brief, describe_step
 from mess.steps.base import Step
 
 TIMEOUT = 10.0
-"""Seconds that an endpoint has to answer."""
+"""How many seconds an endpoint has to answer."""
 EXIT_CODE = 8
-"""That of `mess check` when an endpoint does not answer."""
+"""The exit code of `mess check` if an endpoint does not answer."""
 _AT_A_TIME = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A step, not yet opened, and what it is in a few words without secrets."""
+    """A step that is not open yet, and its description without secrets."""
 
     about: str
     step: Step
 
 
 def endpoints(steps: Steps, plugins: Mapping[str, str]) -> list[Built]:
-    """The steps to try: those with the same options once."""
+    """The steps to check; only one of several with the same options."""
     built: list[Built] = []
     seen: list[tuple[str, dict[str, Any]]] = []
     for _, spec, step in chain.from_iterable(steps.values()):
@@ -40,9 +40,10 @@ def endpoints(steps: Steps, plugins: Mapping[str, str]) -> list[Built]:
 
 
 async def try_all(built: Sequence[Built], timeout: float = TIMEOUT) -> list[Finding]:
-    """What the steps' endpoints answer, in the steps' order and each finding once; steps without one are left out.
+    """Check the steps' endpoints; returns the findings in the order of the steps, without duplicates and without steps
+    that have no endpoint.
 
-    Several are tried at a time; each has `timeout` seconds.
+    Several are checked at a time; each has `timeout` seconds.
     """
     room = asyncio.Semaphore(_AT_A_TIME)
 
@@ -66,7 +67,7 @@ async def _try(candidate: Built, timeout: float) -> Finding | None:
     except MessError as error:
         message, *remedy = str(error).splitlines()
         return Finding(False, f"{candidate.about}: {message}", "\n".join(remedy), EXIT_CODE)
-    except Exception as error:  # whatever happened, it is told in a line, and the others are tried
+    except Exception as error:  # report any error in a line, and check the others
         why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
         return Finding(False, f"{candidate.about}: {why}", exit_code=EXIT_CODE)
     return None if what is None else Finding(True, what)

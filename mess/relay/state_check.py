@@ -1,4 +1,4 @@
-"""What `mess check` says of a relay's state, and of what a start would do with it. Reads only."""
+"""What `mess check` reports about a relay's state, and about what a start would do with it. Reads only."""
 
 from __future__ import annotations
 
@@ -26,13 +26,14 @@ from mess.state.store import StateStore
 
 _READ_SECONDS = 3.0
 _ROOM = 1024 * 1024
-"""So many free bytes are too few for the state, which writes all that a checkpoint or a dead letter needs twice."""
+"""Less free space than this is too little for the state, which writes everything in a checkpoint or a dead letter
+twice."""
 _GOES_ON = "with `on_history_lost: now` a start records a gap and continues from now"
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Where the streams would begin. `known` says whether the relay has run before, `oplog` is None where it cannot be
+    """Where the streams would begin. `known` is whether the relay has run before; `oplog` is None if it cannot be
     read."""
 
     outlook: Outlook
@@ -41,14 +42,14 @@ class Prediction:
 
 
 async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]:
-    """Whether a process runs the relay, and whether its records fit together.
+    """Check whether a process runs the relay, and whether its records are consistent.
 
-    `store` is open; `where` says what it is kept in. Raises StateError.
+    `store` is open; `where` describes where it is. Raises StateError.
     """
     free = await store.free_bytes()
     if free is not None and free < _ROOM:
         what = f"the state in {where} has no room to grow: {free:,} bytes are free on its disk"
-        yield Finding(False, what, "make room there", StateError.exit_code)
+        yield Finding(False, what, "free some space there", StateError.exit_code)
     else:
         yield Finding(True, f"the state in {where} can be read and written")
     if (other := await store.alive()) is not None:
@@ -82,7 +83,7 @@ async def predict(
 
 
 async def examine_positions(config: Config, prediction: Prediction, client: Any) -> AsyncIterator[Finding]:
-    """Where each stream would begin if the relay were started now, and what is no longer in the oplog of it."""
+    """Where each stream would begin if the relay were started now, and what is already missing from the oplog."""
     found = prediction.outlook
     for skipped in found.arrangement.skipped:
         regions = ", ".join(map(str, skipped.regions))
@@ -119,12 +120,12 @@ async def _stream(start: StreamStart, config: Config, prediction: Prediction, cl
 
 
 async def _reads(start: StreamStart, client: Any) -> Finding | HistoryLost | None:
-    """Whether MongoDB reads on from a stream's position; None when it does."""
+    """Check whether MongoDB can continue from a stream's position; None if it can."""
     stream = ChangeStream(
         client, start.plan, start.position, latest=start.latest, reply_events=1, wait_ms=BRIEF_WAIT_MS
     )
     try:
-        await within(_READ_SECONDS, stream.read())  # a long way to the next event is no failure
+        await within(_READ_SECONDS, stream.read())  # if the next event is far away, that is not a failure
     except HistoryLost as error:
         return error
     except SourceError as error:

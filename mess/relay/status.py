@@ -1,4 +1,4 @@
-"""The relay's state, for the admin server and the metrics."""
+"""The relay's status, for the admin server and the metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mess.telemetry.metrics import Metrics, StreamStatus
 
 
 class Parts(Protocol):
-    """What the status is made of."""
+    """The parts of a relay that the status describes."""
 
     instance: Instance
     metrics: Metrics
@@ -31,15 +31,15 @@ class Parts(Protocol):
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
-        """What reads the streams that have begun."""
+        """The runners of the streams that have begun."""
 
     @property
     def progress(self) -> Sequence[Progress]:
-        """How far each stream is."""
+        """How far each stream has been processed."""
 
     @property
     def sources(self) -> Sequence[Connection]:
-        """One of each stream, in the order of `progress`."""
+        """The source of each stream, in the order of `progress`."""
 
     @property
     def name(self) -> str:
@@ -47,7 +47,7 @@ class Parts(Protocol):
 
 
 class RelayStatus:
-    """What `mess.admin.view.View` asks for."""
+    """Implements `mess.admin.view.View`."""
 
     def __init__(self, relay: Parts) -> None:
         self._relay = relay
@@ -55,19 +55,19 @@ class RelayStatus:
 
     @property
     def changed(self) -> int:
-        """How many events every step has finished with since the start."""
+        """How many events have finished every step since the start."""
         return self._relay.metrics.changed
 
     def streams(self) -> list[StreamStatus]:
-        """How each stream does."""
+        """The status of each stream."""
         relay = self._relay
         pairs = zip(relay.sources, relay.progress, strict=True)
         return [_stream(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
 
     def problems(self) -> list[str]:
-        """Why the relay is not ready: what is wrong with its streams and its state. Empty when it is ready.
+        """Why the relay is not ready: problems of its streams and its state. Empty if it is ready.
 
-        Sinks are not among them: a relay whose sink is down works as it should, and a roll-out must not wait for it.
+        Sinks are not included: a relay whose sink is down works as it should, and a rollout must not wait for it.
         """
         relay = self._relay
         if relay.starting is not None:
@@ -78,7 +78,7 @@ class RelayStatus:
         return found
 
     def sink_problems(self) -> list[str]:
-        """Which steps cannot do their work at present, and why."""
+        """The steps that cannot work at present, and why."""
         return [
             f"step {runner.name} of pipeline {runner.pipeline}: {runner.trouble}"
             for runner in self._relay.step_runners
@@ -86,12 +86,12 @@ class RelayStatus:
         ]
 
     def warnings(self) -> list[str]:
-        """What needs attention although the relay is ready, apart from the sinks."""
+        """What needs attention although the relay is ready, except the sinks."""
         oplog = self._relay.oplog
         return blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
 
     def status(self) -> dict[str, Any]:
-        """All of it."""
+        """The complete status."""
         relay = self._relay
         return {
             "name": relay.name,
@@ -130,7 +130,7 @@ class RelayStatus:
 def _stream(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
     window = progress.window
     position = window.position or progress.saved
-    # A position may lie a tick ahead of now: behind everything that has been committed.
+    # A position may be a tick ahead of now: after everything that has been committed.
     lag = None if position is None or position.time is None else max(0.0, now - position.time.time)
     return StreamStatus(
         name=source.name,

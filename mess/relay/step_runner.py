@@ -1,4 +1,4 @@
-"""One step of a pipeline with all that the pipeline does for it: holds, retries, counts, logs, gives up."""
+"""Runs one step of a pipeline with everything that the pipeline does for it: holds, retries, counts, logs, gives up."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CHECK_AGAIN = 5.0  # seconds
 
 
 class Failure(NamedTuple):
-    """Events that failed together, why, and the destination that this concerns; None if it concerns all of them."""
+    """Events that failed together, why, and the destination concerned; None if it concerns all of them."""
 
     error: DeliveryError
     events: list[Event]
@@ -37,13 +37,13 @@ class Failure(NamedTuple):
 
 
 _Attempt = tuple[Sequence[Event], Sequence[Failure], Sequence[Event], bool]
-"""One attempt: the events that passed, those that failed, those that the step did not get to, and whether it probed the
+"""One attempt: the events that passed, those that failed, those that the step did not reach, and whether it probed the
 step's sink."""
 
 
 class StepResult(NamedTuple):
-    """What a runner made of events: those that go on, in their order; those to be tried again later, in groups; and
-    those that it did not get to. All others are done with."""
+    """The result of a step: the events that continue, in order; those to be retried later, in groups; and those that it
+    did not reach. All others are done."""
 
     passed: Sequence[Event]
     groups: Sequence[Group] = ()
@@ -51,8 +51,8 @@ class StepResult(NamedTuple):
 
 
 class StepRunner:
-    """A step in its place in a pipeline, called `name` there. `trouble` says what keeps it from its work, None while it
-    does it."""
+    """A step at its place in a pipeline, where it is called `name`. `trouble` is what keeps it from working, or
+    None."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class StepRunner:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the step from its work at present."""
+        """What keeps the step from working at present."""
         return self._down or self._unchecked
 
     @property
@@ -93,10 +93,10 @@ class StepRunner:
         return self._breaker.trouble or (self._destinations.trouble if self._destinations else None)
 
     async def check(self) -> None:
-        """Say at the start whether the step can do its work, and why not, until it can."""
+        """At startup, log whether the step can work, and if not why, until it can."""
         while (reason := await self._why_not()) is not None:
             if self._unchecked != reason:
-                log.warning("step cannot do its work yet", pipeline=self.pipeline, step=self.name, error=reason)
+                log.warning("step cannot work yet", pipeline=self.pipeline, step=self.name, error=reason)
             self._unchecked = reason
             await asyncio.sleep(_CHECK_AGAIN)
             if self._breaker.accepted:
@@ -109,16 +109,16 @@ class StepRunner:
                 await self.step.check()
         except TimeoutError:
             return f"no answer within {_CHECK_SECONDS:g} s"
-        except Exception as error:  # what a step did not foresee is no reason to end the relay either
+        except Exception as error:  # an error that a step did not foresee is no reason to end the relay either
             return str(classify(error, self.step.unexpected))
         return None
 
     async def process(self, events: Sequence[Event], group: Group | None = None) -> StepResult:
-        """Put `events` through the step, waiting for as long as its sink is down; `group` is what is known of them when
-        they have failed before, or have waited for their destination.
+        """Put `events` through the step, waiting while its sink is down; `group` is their history if they have failed
+        before, or have waited for their destination.
 
-        Raises Halted when the relay stops meanwhile, Stopped when a refusal is to stop it, StateError when a dead
-        letter cannot be kept.
+        Raises Halted if the relay stops meanwhile, Stopped if a refusal is to stop it, StateError if a dead letter
+        cannot be stored.
         """
         carries = self.step.carries
         if carries is not None and not all(map(carries, events)):
@@ -146,8 +146,8 @@ class StepRunner:
         waiting: Sequence[Group] = (),
         later: Sequence[Event] = (),
     ) -> StepResult:
-        """Try events that may be tried now; `probes` is the breaker of the destination that they probe. The groups that
-        are `waiting` and the events to be tried `later` are added to the outcome."""
+        """Try events that may be tried now; `probes` is the breaker of the destination that they probe. Adds the
+        `waiting` groups and the events to be tried `later` to the result."""
         known = group if group is not None and group.attempts else None
         attempt = await self._attempt(events, known)
         passed, failures, untried, _ = attempt
@@ -159,7 +159,7 @@ class StepRunner:
             return StepResult(passed, waiting, [*untried, *later] if later else untried)
         going_on, left, retried = list(passed), [*untried, *later], list(waiting)
         held = await self._judge(events, attempt, known, retried, probes)
-        # Where others of them are tried again later, these may stand behind those and have to wait with them.
+        # If others of them are retried later, these may be behind those and have to wait with them.
         while held and not retried:
             known = _joined(held)
             waiting_ids = {id(event) for event in known.events}
@@ -177,7 +177,7 @@ class StepRunner:
         return StepResult([event for event in events if id(event) in kept], [*retried, *held], left)
 
     async def _lead_past(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> StepResult:
-        """Put `own` through the step, and hand on the others of `events` as if they had been."""
+        """Put `own` through the step, and pass on the others of `events` as if they had been processed."""
         self._metrics.passed_over(len(events) - len(own))
         outcome = await self.process(own, group) if own else StepResult(())
         ended = {id(event) for event in own}.difference(map(id, outcome.passed))
@@ -195,12 +195,12 @@ class StepRunner:
             return *await self._once(events), probing
 
     async def _turn_by_rate(self, throttle: Throttle, events: int) -> bool:
-        """Wait until so many events may be given; whether as a probe."""
+        """Wait until the rate allows this many events; returns whether they are a probe."""
         breaker = self._breaker
         while True:
             probing = breaker.is_open and await breaker.acquire()
             await throttle.wait(events)
-            # Others have had their answers meanwhile.
+            # The sink's state may have changed in the meantime.
             if not breaker.is_open or (probing and not breaker.firm):
                 return probing
             if probing:
@@ -261,7 +261,7 @@ class StepRunner:
         retried: list[Group],
         probes: CircuitBreaker | None,
     ) -> list[Group]:
-        """Do with the failed events what the policy says; returns those that wait here until the sink is back."""
+        """Apply the policy to the failed events; returns those that wait here until the sink is back."""
         held: list[Group] = []
         given_up: list[Group] = []
         retry = self._spec.retry
@@ -275,7 +275,7 @@ class StepRunner:
             group = note(known, error, failing, breaker, destination)
             if known is None and isinstance(error, Ambiguous):
                 self._doubt(breaker)
-            # A sink whose destinations all fail is in doubt as a whole.
+            # A sink whose destinations all fail is suspect as a whole.
             all_in_doubt = isinstance(error, Ambiguous) and self._breaker.suspect
             judged = self._breaker if all_in_doubt else breaker
             probing = probing_sink if judged is self._breaker else judged is probes
@@ -294,7 +294,7 @@ class StepRunner:
                     elif not group.named:
                         group.named = self._name(group)
                 group.due = time.monotonic() + max(pause(retry, group.attempts), asked_for(self._spec.probe, error))
-                if verdict is Verdict.ROTATE:  # where nothing else is there to probe, it has the next turn, too
+                if verdict is Verdict.ROTATE:  # if nothing else is there to probe, it gets the next turn as well
                     group.due = min(group.due, judged.probes_at)
                 retried.append(group)
             else:
@@ -337,7 +337,7 @@ class StepRunner:
         )
 
     def _doubt(self, breaker: CircuitBreaker) -> None:
-        """A sink whose destinations all fail one after another is in doubt as a whole."""
+        """If all destinations of a sink fail one after another, the sink is suspect as a whole."""
         if breaker.doubt() == 1 and breaker is not self._breaker:
             self._breaker.doubt()
 
@@ -352,7 +352,9 @@ class StepRunner:
     def _hold(self, breaker: CircuitBreaker, group: Group, probing: bool) -> None:
         error = group.error
         if isinstance(error, Refused):
-            text = f"it has refused {self._spec.probe.refusing_after} different events in a row, so it is held: {error}"
+            text = (
+                f"it has refused {self._spec.probe.refusing_after} different events in a row; deliveries pause: {error}"
+            )
             if not breaker.is_open:
                 log.error("step refuses everything", pipeline=self.pipeline, step=self.name, error=text)
                 self._told, self._told_at = True, time.monotonic()
@@ -361,7 +363,7 @@ class StepRunner:
         self._tell(group, error)
 
     def _tell(self, group: Group, error: DeliveryError | None = None) -> None:
-        # Not a line for each failure of an endpoint that fails now and then; the metrics count them all.
+        # Do not log every failure of an endpoint that fails now and then; the metrics count them all.
         said: dict[str, Any] = {
             "pipeline": self.pipeline,
             "step": self.name,
@@ -376,7 +378,7 @@ class StepRunner:
             log.debug("step still fails", **said)
 
     def _name(self, group: Group) -> bool:
-        """Log which event fails although others are delivered; returns whether its turn has come."""
+        """Log which event fails although others are delivered; returns whether it is time to do so."""
         if time.monotonic() - self._named_at < _TELL_AGAIN:
             return False
         self._named_at = time.monotonic()
@@ -395,21 +397,22 @@ class StepRunner:
         return True
 
     def _together(self, events: Sequence[Event], errors: Mapping[int, Exception]) -> list[Failure]:
-        """The failed events in their order, those that failed together in one."""
+        """The failed events in order, grouped by those that failed together."""
         found: dict[Any, Failure] = {}
         of = None if self._destinations is None else self._destinations.of
         for index, cause in sorted(errors.items()):
             error = classify(cause, self.step.unexpected)
             shared = of is None or (isinstance(error, EndpointDown) and error.shared)
             destination = None if shared or of is None else of(events[index])
-            # That the sink is in trouble is one failure, however many events tell of it; a refusal is each event's own.
+            # A problem of the sink is one failure, however many events report it; a refusal concerns each event
+            # separately.
             alike = id(cause) if isinstance(error, Refused) else (Kind.of(error), str(error))
             found.setdefault((alike, destination), Failure(error, [], destination)).events.append(events[index])
         return list(found.values())
 
 
 def _joined(groups: Iterable[Group]) -> Group:
-    """Groups that wait here together, as one that is tried again."""
+    """Groups that wait here together, as one group that is retried."""
     first, *others = groups
     joined = first
     for other in others:

@@ -1,4 +1,4 @@
-"""How every part of the relay learns that it is to stop."""
+"""Tells every part of the relay that it is to stop."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _DRAIN = 2.0  # seconds
 
 
 class Halted(Exception):
-    """The relay is stopping: leave the events at hand unfinished."""
+    """The relay is stopping: leave the current events unfinished."""
 
 
 class Stopping:
-    """Once it is set, nothing more is read and pauses end at once.
+    """Once it is set, nothing more is read and pauses end immediately.
 
-    What waits in the lanes by then may still be delivered for a short while: what is finished behind an unfinished
-    event would be delivered again after the next start.
+    Events that are waiting in the lanes may still be delivered for a short while: events finished behind an unfinished
+    one would be delivered again after the next start.
     """
 
     def __init__(self) -> None:
@@ -31,12 +31,12 @@ class Stopping:
         self._until = math.inf
 
     def set(self, drain: float = 0.0) -> None:
-        """Stop; deliveries are still begun for `drain` seconds."""
+        """Stop; deliveries may still start for `drain` seconds."""
         self._until = min(self._until, time.monotonic() + drain)
         self._event.set()
 
     def in_order(self, grace: float) -> None:
-        """Stop; of the `grace` that deliveries under way get, some may go to those that wait."""
+        """Stop; waiting events may use part of the `grace` period for deliveries in flight."""
         self.set(drain=min(_DRAIN, grace / 2))
 
     def is_set(self) -> bool:
@@ -44,11 +44,11 @@ class Stopping:
         return self._event.is_set()
 
     def is_over(self) -> bool:
-        """Whether no delivery may be begun any more."""
+        """Whether no delivery may start any more."""
         return self._event.is_set() and time.monotonic() >= self._until
 
     def check(self) -> None:
-        """Raise Halted when no delivery may be begun any more."""
+        """Raise Halted if no delivery may start any more."""
         if self.is_over():
             raise Halted
 
@@ -57,7 +57,7 @@ class Stopping:
         await self._event.wait()
 
     async def pause(self, seconds: float, woken: asyncio.Event | None = None) -> None:
-        """Wait for so many seconds, or until `woken` is set, or raise Halted as soon as the relay is stopping."""
+        """Wait for this many seconds, or until `woken` is set. Raises Halted as soon as the relay is stopping."""
         try:
             async with asyncio.timeout(seconds):
                 await (self._event.wait() if woken is None else self.unless(_wait(woken)))
@@ -67,7 +67,7 @@ class Stopping:
             raise Halted
 
     async def unless(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do some work, or break it off and raise Halted as soon as the relay is stopping."""
+        """Do some work, or cancel it and raise Halted as soon as the relay is stopping."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._event.wait())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,5 @@
-"""The streams of a running relay: opened where the coverage map says, joined when they have caught up, and stopped by
-themselves when their history is lost."""
+"""The streams of a running relay: opens them where the coverage map says, joins them when they have caught up, and
+stops single ones whose history is lost."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-_LOOK = 0.5  # seconds between two looks at a stream that catches up
+_LOOK = 0.5  # seconds between two checks of a stream that is catching up
 _POLL = 0.05  # seconds
 _NEAR = 2  # seconds of cluster time within which it may join
 _REPLY = 6.0  # seconds; an idle stream's reply takes up to five
-_JOIN = 0.5  # seconds for which the stream that it joins may be held up
-_JOIN_AGAIN = 30.0  # seconds at the most between two attempts to join
-_DECISION = 2.0  # seconds between two looks for an operator's decision
+_JOIN = 0.5  # seconds for which the other stream may be held up
+_JOIN_AGAIN = 30.0  # maximum seconds between two attempts to join
+_DECISION = 2.0  # seconds between two checks for an operator's decision
 _REASON = "the position is no longer in MongoDB's oplog"
 _REPEAT = 600.0  # seconds until a stopped stream is reported again
 
 
 class OpenStream(Protocol):
-    """Makes what reads a stream and delivers its events; `claim` tells which."""
+    """Creates the runner that reads a stream and delivers the events selected by `claim`."""
 
     def __call__(self, start: StreamStart, claim: Claim) -> StreamRunner: ...
 
 
 @dataclass(slots=True, eq=False)
 class Stream:
-    """A stream of the relay. `stopped` says why it reads no more; `runner` is None where it never began. `joins_at` is
-    when it may try again to join the one that it catches up with (`time.monotonic`), after `failed_joins`."""
+    """A stream of the relay. `stopped` says why it is no longer read; `runner` is None if it never began. `joins_at` is
+    when it may next try to join the one that it is catching up with (`time.monotonic`), after `failed_joins`."""
 
     start: StreamStart
     progress: Progress
@@ -72,7 +72,7 @@ class Stream:
 class Streams:
     """Runs an arrangement's streams until the relay stops.
 
-    `oldest` asks MongoDB for the cluster time of the oldest change that it keeps, None where it does not say.
+    `oldest` asks MongoDB for the cluster time of its oldest change, None if it does not say.
     """
 
     def __init__(
@@ -93,19 +93,19 @@ class Streams:
         self.progress: list[Progress] = []
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
-        # Held from where a new map is worked out to where it is in force, so that none overwrites another.
+        # Held from the computation of a new map until it is in force, so that none overwrites another.
         self._arranging = asyncio.Lock()
         for start in arrangement.starts:
             self._add(start)
 
     @property
     def runners(self) -> list[StreamRunner]:
-        """Those of the streams that have begun."""
+        """The runners of the streams that have begun."""
         return [stream.runner for stream in self.streams if stream.runner is not None]
 
     @property
     def sources(self) -> list[Any]:
-        """What each stream reads from, in the order of `progress`."""
+        """The source of each stream, in the order of `progress`."""
         return [
             StoppedSource(stream.name, stream.stopped)
             if stream.runner is None or stream.stopped is not None
@@ -115,7 +115,7 @@ class Streams:
 
     @property
     def lanes(self) -> list[Lane]:
-        """Those of all streams."""
+        """The lanes of all streams."""
         return [lane for runner in self.runners for lane in runner.lanes()]
 
     @property
@@ -132,7 +132,7 @@ class Streams:
             await asyncio.sleep(_POLL)
 
     async def run(self) -> None:
-        """Run until cancelled. Raises HistoryLost when no stream is left, and what else ends a stream."""
+        """Run until cancelled. Raises HistoryLost if no stream is left, or any other error that ends a stream."""
         for stream in list(self.streams):
             self._begin(stream)
         watching = asyncio.create_task(self._watch())
@@ -179,7 +179,7 @@ class Streams:
         stream.task = asyncio.create_task(self._read(stream, stream.runner))
         if stream.start.joins is not None:
             log.info(
-                "stream catches up",
+                "stream is catching up",
                 stream=stream.name,
                 joins=stream.start.joins,
                 since=_written(stream.start.position.time),
@@ -211,7 +211,7 @@ class Streams:
         await self._record_open_gap(stream, error)
 
     async def _divide(self, stream: Stream, lost: Lost, error: HistoryLost) -> bool:
-        """Go on with those of a stream's namespaces that are further on, and whose changes are still there; False when
+        """Continue with those of a stream's namespaces that are further on, and whose changes still exist; False if
         there are none."""
         divided = self._divided(stream.start.plan, lost)
         if all(start.waits for start in divided.starts):
@@ -235,7 +235,7 @@ class Streams:
         return divide(plan, self._recorded().folded(), {}, begin, lost, taken=[each.name for each in self.streams])
 
     async def _record_open_gap(self, stream: Stream, error: BaseException | None = None) -> None:
-        # What was read and not delivered is skipped too, should the relay end meanwhile.
+        # What was read but not delivered is skipped too, in case the relay ends meanwhile.
         position = stream.progress.window.position or stream.start.position
         own = tuple(str(rule.region) for rule in self._coverage if rule.value.stream == stream.name)
         now = datetime.now(timezone.utc)
@@ -245,7 +245,7 @@ class Streams:
             log.debug("MongoDB's answer", stream=stream.name, error=str(error))
 
     async def _watch(self) -> None:
-        """Join what has caught up, look for decisions, and repeat what is wrong."""
+        """Join streams that have caught up, check for decisions, and repeat warnings."""
         looked = reported = time.monotonic()
         while True:
             await asyncio.sleep(_LOOK)
@@ -268,8 +268,8 @@ class Streams:
                 self._changed.set()
                 return
             except StateError as error:
-                # Nothing is changed before it is stored, so all of this can be tried again.
-                log.warning("the state does not answer; trying again", error=str(error))
+                # Nothing is changed before it is stored, so all of this can be retried.
+                log.warning("the state does not respond; retrying", error=str(error))
             except Exception as error:
                 self._failure = error
                 self._changed.set()
@@ -285,7 +285,7 @@ class Streams:
     async def _resume(self, stream: Stream, gap: Gap, at: Timestamp) -> None:
         if stream.runner is not None:
             if len(stream.runner.window):
-                return  # what it had read before is delivered first
+                return  # what it has already read is delivered first
             await stream.runner.source.close()
         main = main_stream(stream.name)
         joins = main if main != stream.name and main in self._plans else None
@@ -312,7 +312,7 @@ class Streams:
         main.runner.pause()
         try:
             if not await self._is_past(stream, main):
-                # Its sink may be slow: the other stream must not be held up again and again.
+                # Its sink may be slow: the other stream must not be held up repeatedly.
                 stream.failed_joins += 1
                 stream.joins_at = time.monotonic() + backoff(
                     stream.failed_joins, first=_LOOK, multiplier=2, cap=_JOIN_AGAIN
@@ -327,8 +327,8 @@ class Streams:
             main.runner.resume()
 
     async def _is_past(self, stream: Stream, main: Stream) -> bool:
-        """Whether a stream is done with every change up to where the one that it joins has been read; and reads on no
-        more."""
+        """Whether a stream is done with every change that has been read by the stream it joins; continues reading if
+        not."""
         assert main.runner is not None
         assert stream.runner is not None
         try:
@@ -374,7 +374,7 @@ class Streams:
         return Recorded(self._coverage, reached)
 
     def _moved(self, stream: Stream, covered: Covered) -> Coverage:
-        """The coverage map with all that is a stream's so."""
+        """The coverage map with everything that a stream covers set to `covered`."""
         return tuple(
             Rule(rule.region, covered) if rule.value.stream == stream.name else rule for rule in self._coverage
         )
@@ -386,7 +386,7 @@ class Streams:
         *,
         without: Stream | None = None,
     ) -> None:
-        """Store a coverage map with the positions of all streams but one, and `positions` beside them."""
+        """Store a coverage map with the positions of all streams but one, and `positions` in addition."""
         reached = self._recorded().reached
         found = {
             stream.name: (reached[stream.name].plan, reached[stream.name].position)
@@ -398,14 +398,14 @@ class Streams:
 
 
 async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:
-    """Store a coverage map and where its streams stand: the plan's hash and the position, by name."""
+    """Store a coverage map and its streams' positions, as the plan's hash and the position, by name."""
     now = datetime.now(timezone.utc)
     checkpoints = [Checkpoint(name, plan, position, now) for name, (plan, position) in positions.items()]
     await store.arrange(to_json(coverage), checkpoints)
 
 
 async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
-    """Record what an arrangement skips and which of its streams wait: before it is stored."""
+    """Record what an arrangement skips and which of its streams wait, before it is stored."""
     now = datetime.now(timezone.utc)
     for skipped in arrangement.skipped:
         namespaces = tuple(map(str, skipped.regions))
@@ -425,7 +425,8 @@ async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
 
 
 async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
-    """Close the gaps of streams that wait no more: once the arrangement is stored, or a crash would forget why."""
+    """Close the gaps of streams that no longer wait, after the arrangement is stored; otherwise a crash would lose the
+    reason."""
     for gap, until in settled(gaps, arrangement):
         await store.close_gap(gap, until)
 
@@ -434,8 +435,8 @@ def _lost(name: str, position: Position) -> str:
     reset = command(f"checkpoints reset --stream {quoted(name)}")
     return (
         f"its position ({_written(position.time)}) is no longer in MongoDB's oplog, so changes have been lost to this "
-        f"relay. To continue from now: {reset}. A larger oplog lets the relay be away for longer; with "
-        "`on_history_lost: now` it records the gap and continues by itself"
+        f"relay. To continue from now: {reset}. With a larger oplog the relay can be down for longer; with "
+        f"`on_history_lost: now` it records the gap and continues automatically"
     )
 
 

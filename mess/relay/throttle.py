@@ -1,4 +1,4 @@
-"""How much a step is given at a time: so many events in a second, so many deliveries side by side."""
+"""Limits a step's events per second and its concurrent deliveries."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mess.relay.stopping import Stopping
 
 
 class Throttle:
-    """Bounds on a step's work, for all of its lanes together; None sets none.
+    """Limits on a step's work, for all of its lanes together; None means no limit.
 
-    `rate` is in events per second. What has been quiet has not saved up: after a pause the rate is the same. `slot` is
-    to be held while the step works.
+    `rate` is in events per second. Idle time is not saved up: after a pause the rate is the same. `slot` is held while
+    the step works.
     """
 
     def __init__(self, rate: float | None, concurrency: int | None, stopping: Stopping) -> None:
@@ -25,12 +25,12 @@ class Throttle:
         self._free_at = 0.0
 
     async def wait(self, events: int) -> None:
-        """Wait until so many events may be given. Raises Halted when the relay stops meanwhile."""
+        """Wait until this many events are allowed. Raises Halted if the relay stops meanwhile."""
         if self._rate is None:
             return
         now = time.monotonic()
         begin = max(now, self._free_at)
-        # As all lanes see it at once, before any of them waits.
+        # Updated before waiting, so that all lanes see it immediately.
         self._free_at = begin + events / self._rate
         if begin > now:
             await self._stopping.pause(begin - now)

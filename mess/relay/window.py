@@ -1,4 +1,4 @@
-"""The events of one stream that are in flight, in stream order, bounded in number and bytes."""
+"""One stream's events in flight, in stream order, limited in number and bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mess.event import Event, Position
 
 
 class Mark:
-    """A position in the stream at which no event stands: behind the last event of a reply, or while idle."""
+    """A position in the stream without an event: after the last event of a reply, or while idle."""
 
     __slots__ = ("position",)
 
@@ -23,11 +23,11 @@ class Mark:
 
 
 class Window:
-    """Knows every unfinished event of a stream, and how far everything is done.
+    """Tracks every unfinished event of a stream, and how far everything is done.
 
-    It holds all events from the oldest unfinished one on, so one event that takes long lets at most `max_events`
-    events and `max_bytes` bytes of BSON pass. An event larger than the window is admitted alone. `finished` counts the
-    events that the position has passed.
+    It contains all events from the oldest unfinished one on, so at most `max_events` events and `max_bytes` bytes of
+    BSON can pass an event that takes long. An event larger than the window is admitted alone. `finished` counts the
+    events before the position.
     """
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Window:
 
     @property
     def blocked_since(self) -> float | None:
-        """Since when (`time.monotonic`) something has been waiting without any progress; None while nothing waits."""
+        """Since when (`time.monotonic`) something has been waiting without any progress; None if nothing waits."""
         return None if self._waiter is None else max(self._waits_since, self._moved_at)
 
     @property
@@ -72,9 +72,9 @@ class Window:
         return f"{_size(self.bytes)} of {_size(self.max_bytes)}"
 
     async def admit(self, events: Sequence[Event]) -> int:
-        """Take in as many of `events`, from the first on, as there is room for; wait until there is some.
+        """Admit as many of `events`, from the first on, as there is room for; wait until there is some.
 
-        Returns how many were taken, at least one.
+        Returns how many were admitted, at least one.
         """
         while not (count := self._fitting(events)):
             await self._until(min(len(events), max(1, self.max_events // 8)))
@@ -85,12 +85,12 @@ class Window:
         return count
 
     def mark(self, position: Position) -> None:
-        """Note that the stream has been read up to `position`."""
+        """Record that the stream has been read up to `position`."""
         self._entries.append(Mark(position))
         self._advance()
 
     def done(self, events: Iterable[Event]) -> None:
-        """Note that every step has finished with `events`, or that they lie in the dead letters."""
+        """Record that every step has finished with `events`, or that they are stored as dead letters."""
         for event in events:
             event.done = True
         if self._entries and self._entries[0].done:
@@ -116,7 +116,8 @@ class Window:
         return count
 
     async def _until(self, wanted: int) -> None:
-        # Waking for each event that leaves would make the dispatcher work event by event: it wakes for a share.
+        # Waking for each event that leaves would make the dispatcher work event by event: wake only after a share has
+        # left.
         self._wanted = wanted
         self._waits_since = time.monotonic()
         self._waiter = asyncio.get_running_loop().create_future()

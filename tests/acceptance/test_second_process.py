@@ -20,7 +20,7 @@ from tests.acceptance.conftest import Db
 from tests.receiver import Answer, Receiver
 from tests.waiting import until
 
-WAITING = "waiting for another process of this name to stop"
+WAITING = "waiting for another process with this name to stop"
 AT_ONCE = 3.0
 """Seconds; a process starts in one or two of them on a busy machine, and looks every half second."""
 
@@ -140,7 +140,7 @@ async def test_take_over_stops_the_first(config: Path, db: Db, receiver: Receive
         await first.connected()
         async with running(config, *other_port(), "--take-over") as second:
             await second.connected()
-            [line] = second.said("taking over from another process of this name, which stops")
+            [line] = second.said("taking over from another process with this name, which will stop")
             assert f"process {first.process.pid} on host" in line["process"]
             began = time.monotonic()
             assert await first.ended() == 6

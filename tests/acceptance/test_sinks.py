@@ -51,8 +51,8 @@ async def told(tmp_path: Path, options: dict[str, Any], words: str) -> None:
     assert checked.returncode == 8, checked
     assert [line for line in checked.stdout.splitlines() if line.startswith("no") and words in line], checked.stdout
     async with running(path) as relay:
-        await relay.until(lambda: relay.said("step cannot do its work yet"), "the warning")
-        [said] = relay.said("step cannot do its work yet")
+        await relay.until(lambda: relay.said("step cannot work yet"), "the warning")
+        [said] = relay.said("step cannot work yet")
     assert words in said["error"]
     for output in (checked.stdout + checked.stderr, relay.text):
         assert "Traceback" not in output

@@ -165,7 +165,7 @@ async def test_what_is_not_there_is_told_in_json(http: aiohttp.ClientSession) ->
     assert (nowhere.status, nowhere.content_type) == (404, "application/json")
     assert (await nowhere.json())["error"] == "there is no /nowhere"
     wrong = await http.post("/count")
-    assert (wrong.status, await wrong.json()) == (405, {"error": "/count takes no POST"})
+    assert (wrong.status, await wrong.json()) == (405, {"error": "/count does not support POST"})
     assert wrong.headers["Allow"] == "GET,HEAD"
 
 

@@ -1,4 +1,4 @@
-"""A request bin: a web server that takes any webhook and remembers what came."""
+"""A request bin: a web server that accepts any webhook and remembers it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _MAX_BODY = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A webhook as it came: `id` is its `webhook-id`, `time` seconds since the epoch, `again` whether this id came
-    before."""
+    """A received webhook: `id` is its `webhook-id`, `time` is in seconds since the epoch, `again` is whether this id
+    was received before."""
 
     id: str
     time: float
@@ -28,15 +28,14 @@ class Received:
 
     @property
     def key(self) -> tuple[str, Any]:
-        """The collection and the `_id` of the document that changed; the `_id` is None where there is none."""
+        """The collection and the `_id` of the changed document; the `_id` is None if there is none."""
         return self.body.get("ns", {}).get("coll", ""), (self.body.get("documentKey") or {}).get("_id")
 
 
 class RequestBin:
     """Listens on a free port of 127.0.0.1 while it is open, answers 200, and calls `on_event` for each webhook.
 
-    `received` counts the different events by collection and `_id`, `again` the deliveries of an id that had come
-    before.
+    `received` counts the different events by collection and `_id`, `again` the repeated deliveries.
     """
 
     def __init__(self, on_event: Callable[[Received], None] = lambda event: None) -> None:

@@ -1,4 +1,4 @@
-"""Processes that must not outlive the one that started them, however it ends."""
+"""Ensures that processes do not outlive the one that started them, however it ends."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import subprocess
 from pathlib import Path
 
-# `read` returns when the last writer of the pipe is gone: at `release`, or with this process, even by SIGKILL.
-# The parent-death signal of Linux would not do: it goes with the thread that started the process.
+# `read` returns when the last writer of the pipe is gone: at `release`, or with this process, even after SIGKILL.
+# Linux's parent-death signal would not do: it is tied to the thread that started the process.
 _SCRIPT = 'read -r line && exit; kill -9 "$0"; [ -z "$1" ] || rm -rf -- "$1"'
 
 
@@ -26,7 +26,7 @@ class Guard:
             )
 
     def release(self) -> None:
-        """Watch no longer; to be called before the process is reaped, when its id may go to another one."""
+        """Stop watching. Call it before the process is reaped, when its id may be reused."""
         if self._shell is not None:
             self._shell.communicate(b"\n")
             self._shell = None

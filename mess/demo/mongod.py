@@ -1,4 +1,4 @@
-"""A MongoDB server of one's own: one process, for the demo, the tests and the benchmark."""
+"""A private MongoDB server: one process, for the demo, the tests and the benchmark."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def find_mongod() -> Path:
 
 
 def free_port() -> int:
-    """A port of the loopback address that nothing listens at now."""
+    """A free port of the loopback address."""
     with socket.socket() as listener:
         listener.bind((_HOST, 0))
         port: int = listener.getsockname()[1]
@@ -55,11 +55,11 @@ def free_port() -> int:
 
 
 class Mongod(Server):
-    """One mongod on a free port of 127.0.0.1, with data in a temporary folder of its own.
+    """One mongod on a free port of 127.0.0.1, with data in its own temporary folder.
 
     Ctrl-C in a terminal does not reach it, and it ends with the process that started it. `oplog_mb` and `cache_gb` size
-    the oplog and the cache; `extra` are more arguments for its command line. `start` raises MongodMissing, or MessError
-    with mongod's own words when it does not come up.
+    the oplog and the cache; `extra` are additional arguments. `start` raises MongodMissing, or MessError with mongod's
+    own message if it does not come up.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Mongod(Server):
             "--nounixsocket",
             "--setParameter=diagnosticDataCollectionEnabled=false",
             "--setParameter=ttlMonitorEnabled=false",
-            # Nobody moves to another server in the 15 s that one waits by default.
+            # No client switches to another server in the 15 s that it waits by default.
             "--setParameter=shutdownTimeoutMillisForSignaledShutdown=0",
             *([] if replica_set is None else [f"--replSet={replica_set}", f"--oplogSize={oplog_mb}"]),
             *extra,
@@ -94,12 +94,12 @@ class Mongod(Server):
 
     @property
     def running(self) -> bool:
-        """Whether the process lives."""
+        """Whether the process is alive."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int:
-        """The process's id. Raises RuntimeError when it does not run."""
+        """The process's id. Raises RuntimeError if it is not running."""
         if self._process is None:
             raise RuntimeError("mongod does not run")
         return self._process.pid
@@ -121,13 +121,13 @@ class Mongod(Server):
                 raise MessError(f"mongod did not start (exit code {code}); its last words:\n{self._last_words()}")
 
     def kill(self) -> None:
-        """End it at once (SIGKILL), as a crash would."""
+        """Kill it (SIGKILL), like a crash."""
         if self._process is not None:
             self._process.kill()
             self._forget()
 
     def stop(self) -> None:
-        """End it in order (SIGTERM) and wait for it; after 30 s it is killed."""
+        """Stop it gracefully (SIGTERM) and wait for it; after 30 s it is killed."""
         if self._process is not None:
             self._process.terminate()
             try:
@@ -137,12 +137,12 @@ class Mongod(Server):
             self._forget()
 
     def restart(self) -> None:
-        """End it in order if it runs, and start it on the same port with the same data."""
+        """Stop it gracefully if it is running, and start it on the same port with the same data."""
         self.stop()
         self.start()
 
     def close(self) -> None:
-        """End it at once and remove its data."""
+        """Kill it and remove its data."""
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""A replica set of one's own: one or more servers on this machine."""
+"""A private replica set: one or more servers on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class ReplicaSet(Server):
     """`count` servers as one replica set.
 
     `election_ms` is how long the others wait for a silent primary before they elect another. `oplog_mb` and `cache_gb`
-    are as in `Mongod`. Nothing runs before `start`; all that takes time blocks, so asyncio programs call it in a
+    are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio programs call them in a
     thread. `close` ends every server and removes its data.
     """
 
@@ -38,7 +38,7 @@ class ReplicaSet(Server):
 
     @property
     def primary(self) -> Mongod:
-        """The primary, waited for during an election. Raises MessError when there is none in a minute."""
+        """The primary; waits for it during an election. Raises MessError if there is none within a minute."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             for node in self.nodes:
@@ -48,14 +48,14 @@ class ReplicaSet(Server):
         raise MessError("the replica set has no primary")
 
     def start(self) -> None:
-        """Start every server, found the set, and wait until each is primary or secondary. Raises MessError."""
+        """Start every server, initiate the set, and wait until each is primary or secondary. Raises MessError."""
         with ThreadPoolExecutor(len(self.nodes)) as pool:
             list(pool.map(Mongod.start, self.nodes))
         _admin(self.nodes[0], "replSetInitiate", self._config())
         self.wait()
 
     def wait(self) -> None:
-        """Return when there is a primary and every server that runs follows it. Raises MessError after a minute."""
+        """Return when there is a primary and every running server follows it. Raises MessError after a minute."""
         deadline = time.monotonic() + _WAIT_SECONDS
         while time.monotonic() < deadline:
             states = [_hello(node) for node in self.nodes if node.running]
@@ -73,7 +73,7 @@ class ReplicaSet(Server):
         return primary
 
     def step_down(self, seconds: int = 10) -> Mongod:
-        """Have the primary step down for so many seconds, and return it."""
+        """Make the primary step down for this many seconds, and return it."""
         primary = self.primary
         # Servers before 4.2 close the connection instead of answering.
         with contextlib.suppress(AutoReconnect):
@@ -81,7 +81,7 @@ class ReplicaSet(Server):
         return primary
 
     def close(self) -> None:
-        """End every server at once and remove its data."""
+        """Kill every server and remove its data."""
         for node in self.nodes:
             node.close()
 

@@ -1,4 +1,4 @@
-"""The demo: MongoDB, a shop that writes to it, the relay, and a request bin, all in one go."""
+"""The demo: runs MongoDB, a shop that writes to it, the relay, and a request bin."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ pipeline:
 
 @dataclass(frozen=True)
 class _Deployment:
-    """Where the demo writes. `state` is the relay's `state.url`: None, for the deployment itself, when that is the
-    demo's own."""
+    """Where the demo writes. `state` is the relay's `state.url`: None, which means the deployment itself, if it was
+    started by the demo."""
 
     url: str
     database: str
@@ -65,11 +65,11 @@ async def run_demo(
     seed: int | None = None,
     console: Console | None = None,
 ) -> bool:
-    """Run until Ctrl-C, SIGTERM, or for so many `seconds` of writing; returns whether every event arrived.
+    """Run until Ctrl-C, SIGTERM, or for `seconds` of writing; returns whether every event arrived.
 
-    With `url` it watches that replica set instead of starting one, keeps to a database of its own there, and drops it
-    in the end. `rate` is how many writes the shop makes a second; the same `seed` gives the same writes. Everything it
-    made is removed in the end. Raises the MessError that it cannot go on with.
+    With `url` it watches that replica set instead of starting one, uses its own database there, and drops it at the
+    end. `rate` is how many writes the shop makes per second; the same `seed` gives the same writes. Everything it
+    created is removed at the end. Raises the MessError that prevents it from continuing.
     """
     configure("warning", "console")
     screen = Screen(console)
@@ -121,9 +121,9 @@ async def _run(
 
 
 async def _reach(url: str, seconds: float | None, screen: Screen, stop: asyncio.Event) -> None:
-    """Wait for the user's MongoDB, for ten seconds or as long as the demo is to last.
+    """Wait for the user's MongoDB, for ten seconds or for the duration of the demo.
 
-    Raises SourceError when it is not reached, or has no change streams.
+    Raises SourceError if it cannot be reached, or has no change streams.
     """
     client = mongodb.connect(url, option="--url")
     within = CONNECT_SECONDS if seconds is None else min(seconds, CONNECT_SECONDS)
@@ -153,7 +153,7 @@ def _announce(relay: Relay, deployment: _Deployment, screen: Screen, rate: float
 
 
 async def _first(relaying: asyncio.Task[None], *others: Coroutine[Any, Any, Any]) -> None:
-    """Wait for the first of them, then end the others but the relay. Raises what one of the others failed with."""
+    """Wait for the first to end, then end the others except the relay. Raises the error of one that failed."""
     tasks = {asyncio.create_task(other) for other in others}
     try:
         done, _ = await asyncio.wait({relaying, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -177,7 +177,7 @@ def _relay(deployment: _Deployment, endpoint: str, folder: Path, screen: Screen)
     content = _CONFIG.format(url=redact(deployment.url), database=deployment.database, endpoint=endpoint)
     path.write_text(content)
     screen.config(str(path), content)
-    # Above the environment and .env, which belong to the user's own relay.
+    # These override the environment and .env, which belong to the user's own relay.
     overrides = {
         "mongodb.url": deployment.url,
         "state.url": deployment.state,
@@ -206,8 +206,8 @@ async def _deployment(url: str | None, folder: Path) -> AsyncIterator[_Deploymen
 
 @contextmanager
 def _stop_signal() -> Iterator[asyncio.Event]:
-    """An event that SIGINT, SIGTERM and SIGHUP (the terminal was closed) set; a second signal does what it does by
-    default."""
+    """An event that SIGINT, SIGTERM and SIGHUP (the terminal was closed) set; a second signal has its default
+    effect."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

@@ -1,4 +1,4 @@
-"""What the demo shows."""
+"""The demo's output."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Screen:
         self._latencies: list[float] = []
 
     def say(self, title: str, text: str) -> None:
-        """One line of what is going on."""
+        """Print a line about what is happening."""
         self.console.print(Text.assemble((f"{title:<9} ", "bold cyan"), text), soft_wrap=True)
 
     def config(self, path: str, content: str) -> None:
-        """The config file that the relay runs with."""
+        """Print the relay's config file."""
         self.say("config", path)
         for line in content.splitlines():
             self.console.print(Text(f"          {line}", "dim"), soft_wrap=True)
 
     def event(self, event: Received) -> None:
-        """A webhook that has just arrived."""
+        """Print a webhook that has just arrived."""
         latency = _latency(event)
         if latency is not None and not event.again:
             self._latencies.append(latency)
@@ -56,12 +56,12 @@ class Screen:
                 _brief(event.body),
                 (" (again)" if event.again else "", "bold red"),
             ),
-            # On a terminal one event is one line.
+            # On a terminal, keep each event on one line.
             **({"no_wrap": True, "overflow": "ellipsis"} if terminal else {"soft_wrap": True}),
         )
 
     def summary(self, written: Counter[Any], received: Counter[Any], again: int) -> int:
-        """How it went; returns how many of the written events have not arrived."""
+        """Print the result; returns how many of the written events have not arrived."""
         lost = (written - received).total()
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         table.add_row("events written", str(written.total()))
@@ -76,7 +76,7 @@ class Screen:
 
 
 def percentiles(values: Iterable[float], percents: Iterable[float]) -> list[float]:
-    """The values that so many percent of all `values` do not exceed (nearest rank). Raises ValueError for no values."""
+    """The given percentiles of `values` (nearest rank). Raises ValueError if there are no values."""
     ordered = sorted(values)
     if not ordered:
         raise ValueError("no values")
@@ -85,7 +85,7 @@ def percentiles(values: Iterable[float], percents: Iterable[float]) -> list[floa
 
 
 def _latency(event: Received) -> float | None:
-    """Milliseconds from the commit, as MongoDB's wall clock has it (from 6.0 on), to the arrival."""
+    """Milliseconds from the commit, by MongoDB's wall clock (from 6.0 on), to the arrival."""
     wall = event.body.get("wallTime")
     if not isinstance(wall, str):
         return None

@@ -1,4 +1,4 @@
-"""What servers of one's own have in common: they are closed, whatever happens to those who use them."""
+"""A base class for private servers: closes them, whatever happens to their users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Self
 
 
 class Server(ABC):
-    """Started and closed by `with`; also closed when it does not start."""
+    """Started and closed by `with`; also closed if it does not start."""
 
     @abstractmethod
     def start(self) -> None:
@@ -16,7 +16,7 @@ class Server(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End it at once, and remove what it kept; may be called for one that does not run."""
+        """Kill it, and remove its data; may be called if it is not running."""
 
     def __enter__(self) -> Self:
         try:

@@ -1,5 +1,5 @@
-"""A sample shop: customers order, orders move on, some are cancelled. It writes as any application would, and knows
-nothing of the relay."""
+"""A sample shop: customers order, orders progress, some are cancelled. It writes like any application, and does not
+know the relay."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[str, Any]
 
 
 class Shop:
-    """Writes to the collections `orders` and `customers` of `database`, `rate` times a second on average.
+    """Writes to the collections `orders` and `customers` of `database`, `rate` times per second on average.
 
     The same `seed` gives the same writes. `written` counts the changes that MongoDB has confirmed, by collection and
     `_id`; each is one change event.
@@ -49,9 +49,9 @@ class Shop:
         self.written: Counter[Key] = Counter()
 
     async def run(self) -> None:
-        """Write until cancelled. A write that has begun is always counted."""
+        """Write until cancelled. A write that has started is always counted."""
         while True:
-            # Shielded, so that no write is confirmed by MongoDB and not counted.
+            # Shielded, so that no write is confirmed by MongoDB but not counted.
             await _unbroken(self.write())
             await asyncio.sleep(self._random.expovariate(self._rate))
 
@@ -115,11 +115,11 @@ class Shop:
 
 
 async def _unbroken(work: Awaitable[None]) -> None:
-    """Await `work` to its end even when cancelled; the cancellation follows it."""
+    """Await `work` to its end even if cancelled; the cancellation follows."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
         await asyncio.wait({task})
-        task.exception()  # nobody else is left to see it
+        task.exception()  # nobody else will look at it
         raise

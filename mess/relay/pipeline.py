@@ -43,8 +43,8 @@ class Pipeline:
             await runner.step.close()
 
     async def run(self, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
-        """Put `events` through all steps; give events to `completion` as soon as no step has more to do with them. Events
-        to be retried later end up in `retries`, which belongs to the lane.
+        """Put `events` through all steps; give events to `completion` as soon as no step has more to do with them.
+        Events to be retried later end up in `retries`, which belongs to the lane.
 
         Raises the same errors as `StepRunner.process`.
         """

@@ -1,1 +1,1 @@
-"""Delivering again: changes still in the oplog, or dead letters. Start reading at `oplog` and `dead_letters`."""
+"""Delivers again what is still in the oplog or in the dead letters. Start reading at `oplog` and `dead_letters`."""

@@ -1,4 +1,4 @@
-"""A stretch of a change stream: up to a cluster time, where it ends."""
+"""A part of a change stream that ends at a cluster time."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from mess.event import Position
 
 
 class BoundedSource:
-    """What `stream` has to give up to the cluster time `last`, that included, to be replayed: its events say so.
+    """The events of `stream` up to and including the cluster time `last`, marked as replayed.
 
-    `last` must not lie ahead of the deployment's own time, or the end is not seen before something else happens there.
+    `last` must not be ahead of the deployment's own time; otherwise the end is not noticed before something else
+    happens there.
     """
 
     def __init__(self, stream: Source, last: Timestamp) -> None:
@@ -24,32 +25,32 @@ class BoundedSource:
 
     @property
     def name(self) -> str:
-        """The stream's."""
+        """The stream's name."""
         return self._stream.name
 
     @property
     def problem(self) -> str | None:
-        """The stream's."""
+        """The stream's problem."""
         return self._stream.problem
 
     @property
     def connected(self) -> asyncio.Event:
-        """The stream's."""
+        """The stream's event."""
         return self._stream.connected
 
     @property
     def position(self) -> Position:
-        """The stream's."""
+        """The stream's position."""
         return self._stream.position
 
     async def read(self) -> Batch | None:
-        """The stream's next batch, without what lies behind the end; None when that is reached. Raises SourceError."""
+        """The stream's next batch, without events after the end; None once the end is reached. Raises SourceError."""
         if self._ended or (batch := await self._stream.read()) is None:
             return None
         time = batch.position.time
         if time is not None and time >= self._last:
-            # Several events may have one cluster time, as those of a transaction have: the last of them has been read
-            # when the stream is past that time, or when it has no more to give.
+            # Several events may share a cluster time, for example those of a transaction: the last of them has been
+            # read when the stream is past that time, or when it has no more events.
             self._ended = time > self._last or not (batch.events or batch.unreadable)
             if time > self._last:
                 batch = self._cut(batch)
@@ -58,7 +59,7 @@ class BoundedSource:
         return batch
 
     async def close(self) -> None:
-        """Let go of the stream's cursor."""
+        """Close the stream's cursor."""
         await self._stream.close()
 
     def _cut(self, batch: Batch) -> Batch:

@@ -1,4 +1,4 @@
-"""What a replay of the oplog has of its own: which steps are repeated, and what becomes of its events."""
+"""What is specific to replays of the oplog: which steps are repeated, and the counts of outcomes."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from mess.telemetry.metrics import Count, CountFinished, StepMetrics
 
 
 def only(steps: Steps, name: str) -> Steps:
-    """The pipelines that have a step of this name, up to that step and without the sinks before it.
+    """The pipelines that have a step with this name, up to that step and without the sinks before it.
 
-    Raises ConfigError when none has, with the names that there are.
+    Raises ConfigError if there is none, with the existing names.
     """
     found = {pipeline: cut for pipeline, built in steps.items() if (cut := _up_to(built, name))}
     if not found:
@@ -35,11 +35,11 @@ def _up_to(built: Sequence[BuiltStep], name: str) -> list[BuiltStep]:
 
 
 class ReplayCounts:
-    """Counts what becomes of a replay's events: it is the `Meters` of the replay's parts, and stands before `keeper`.
+    """Counts the outcomes of a replay's events: it is the `Meters` of the replay's parts, and wraps `keeper`.
 
-    `routed` counts the events that each pipeline is done with, by namespace: `delivered` went through all steps,
-    `dropped` were dropped by one. `kept` is how many dead letters were; there are none without a keeper, where events
-    are only counted.
+    `routed` counts the events that each pipeline is done with, by namespace: `delivered` passed all steps, `dropped`
+    were dropped by one. `kept` counts the stored dead letters. Without a keeper there are none, and events are only
+    counted.
     """
 
     def __init__(self, keeper: Keeper | None = None) -> None:
@@ -58,17 +58,17 @@ class ReplayCounts:
 
     @property
     def skipped(self) -> int:
-        """How many events were given up on without a dead letter."""
-        # A letter is kept before its event is done.
+        """How many events were given up without a dead letter."""
+        # A letter is stored before its event is done.
         return max(0, self._ended_early - self.dropped - self._dead_lettered)
 
     def step(self, pipeline: str, step: str) -> StepMetrics:
-        """See `Meters`: what steps drop, and what they give up on."""
+        """See `Meters`: counts what steps drop, and what they give up."""
         counts = {"dropped": self._drop}
         return StepMetrics(lambda outcome: counts.get(outcome, _ignore), _ignore, self._give_up, Timing())
 
     def events(self, stream: str) -> Count:
-        """See `Meters`. What no pipeline takes does not count."""
+        """See `Meters`. Events without a pipeline do not count."""
         return _ignore
 
     def finished(self, pipeline: str) -> CountFinished:
@@ -103,4 +103,4 @@ class ReplayCounts:
 
 
 def _ignore(events: int) -> None:
-    """What is counted for Prometheus only."""
+    """Ignore what is counted only for Prometheus."""

@@ -1,4 +1,4 @@
-"""Delivering dead letters again, through their pipeline from the step on that failed."""
+"""Delivers dead letters again, through their pipeline, starting at the step that failed."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from mess.state.store import StateStore
 from mess.steps.base import MINI_BATCH_BYTES, MINI_BATCH_EVENTS
 
 Told = Callable[[int], None]
-"""Told of how many more letters a replay is through with."""
+"""Called with the number of further letters that a replay has finished."""
 
 
 @dataclass(slots=True)
 class Report:
-    """What a replay came to, in numbers of letters.
+    """The result of a replay, in numbers of letters.
 
-    `delivered` went through the rest of their pipeline, or were dropped by a step on the way; their letters are gone.
-    `failed` failed again, and their letters say why (`first_failure` is one of the reasons). `changed` are those whose
-    letter was deleted or replaced by somebody else meanwhile. `kept` says why letters could not be replayed at all, and
-    how many. `down` says what was wrong with a pipeline's sink, and how many letters were left for the next time.
-    `interrupted` are those that were left since somebody asked to stop.
+    `delivered` passed the rest of their pipeline, or were dropped by a step; their letters are deleted. `failed` failed
+    again, and their letters say why (`first_failure` is one of the reasons). `changed` were deleted or replaced by
+    another process meanwhile. `kept` says why letters could not be replayed at all, and how many. `down` says what was
+    wrong with a pipeline's sink, and how many letters were left for the next time. `interrupted` were left because of a
+    stop.
     """
 
     delivered: int = 0
@@ -40,7 +40,7 @@ class Report:
     interrupted: int = 0
 
     def leave(self, pipeline: str, error: DeliveryError, letters: int = 1) -> None:
-        """So many letters are left for the next time, because of `error`."""
+        """Record that letters are left for the next time because of `error`."""
         self.down[pipeline] = (str(error), self.down.get(pipeline, ("", 0))[1] + letters)
 
     @property
@@ -50,11 +50,11 @@ class Report:
 
 
 class Replayer:
-    """Replays dead letters of `store` through `routes`, the config's pipelines by name, each on the way that `ways`
-    gives.
+    """Replays dead letters of `store` through `routes`, the config's pipelines by name, each on the way given by
+    `ways`.
 
-    A letter is deleted only after its event was delivered: what is interrupted in between is delivered twice, with the
-    same id, and never lost. It may work beside the relay, and takes over nothing from it.
+    A letter is deleted only after its event was delivered: if it is interrupted in between, the event is delivered
+    twice, with the same id, and never lost. It may run beside the relay, and takes over nothing from it.
     """
 
     def __init__(self, store: StateStore, routes: Mapping[str, Route], ways: Ways) -> None:
@@ -64,18 +64,18 @@ class Replayer:
         self.stopping = False
 
     def stop(self) -> None:
-        """Ask `run` to return after the deliveries that are on their way."""
+        """Make `run` return after the deliveries in flight."""
         self.stopping = True
 
     async def way(self, pointer: Pointer) -> Way:
-        """How a letter would be replayed with the config as it is.
+        """How a letter would be replayed with the current config.
 
-        Raises Kept when it cannot be, StateError when that takes a look at the letter, and it cannot be read.
+        Raises Kept if it cannot be, StateError if this requires reading the letter and that fails.
         """
         try:
             return self._ways.of(pointer)
         except Kept:
-            # A collection that was renamed may be watched under its new name only.
+            # A renamed collection may be watched under its new name only.
             if pointer.operation != "rename" or not pointer.pipeline:
                 raise
             letter = await self._store.dead_letter(pointer.id)
@@ -84,11 +84,11 @@ class Replayer:
             return self._ways.of(pointer, letter.event.get("to"))
 
     async def run(self, pointers: Sequence[Pointer], told: Told = lambda count: None) -> Report:
-        """Replay these letters, in this order within a pipeline; one pipeline after another.
+        """Replay these letters, one pipeline after another, in this order within each.
 
-        A pipeline whose sink is down is left at once, with its letters as they were; if only one of its destinations is
-        down, only the letters for that are. Raises StateError when the letters
-        cannot be read or written, ConfigError or another MessError when a step cannot be opened.
+        A pipeline whose sink is down is left immediately, with its letters unchanged. If only one of its destinations
+        is down, only the letters for that one are left. Raises StateError if the letters cannot be read or written,
+        ConfigError or another MessError if a step cannot be opened.
         """
         report = Report()
         queues: dict[str, list[tuple[Pointer, Way]]] = {}
@@ -123,7 +123,7 @@ class Replayer:
                 report.interrupted += left
 
     async def _chunk(self, queue: Sequence[tuple[Pointer, Way]], report: Report) -> tuple[list[ReplayedLetter], int]:
-        """The next letters, as many as a step is given at a time; and how many pointers that took."""
+        """The next letters, as many as a step is given at a time, and how many pointers they took."""
         chunk: list[ReplayedLetter] = []
         size = looked_at = 0
         for pointer, way in queue:
@@ -145,7 +145,7 @@ class Replayer:
         return chunk, looked_at
 
     async def _settle(self, route: Route, chunk: Sequence[ReplayedLetter], report: Report) -> int:
-        """Write down what became of the chunk; returns how many it is through with."""
+        """Store the outcome of the chunk; returns how many letters are finished."""
         delivered = [each.letter for each in chunk if each.done]
         failed = [_again(each, route) for each in chunk if each.error is not None]
         gone = await self._store.delete_unchanged(delivered)
@@ -162,7 +162,7 @@ class Replayer:
 
 
 def _unfit(letter: DeadLetter, way: Way) -> str | None:
-    """Why what is stored of a letter is not enough."""
+    """Why the stored parts of a letter are not enough to replay it."""
     if "operationType" not in letter.event:
         return UNREADABLE
     if not way.whole and not isinstance(letter.body, dict):
@@ -174,7 +174,7 @@ def _unfit(letter: DeadLetter, way: Way) -> str | None:
 
 
 def _event(letter: DeadLetter, *, whole: bool) -> Event:
-    # The id as it was, not from the token: a large event that MongoDB had split has the token of its last part.
+    # Use the original id, not one from the token: a large event that MongoDB had split has the token of its last part.
     event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
     event.replay = True
     event.ordering_key = ordering_key(event, "document")
@@ -184,7 +184,7 @@ def _event(letter: DeadLetter, *, whole: bool) -> Event:
 
 
 def _again(replayed: ReplayedLetter, route: Route) -> DeadLetter:
-    """The letter with a later word: the pipeline and step that failed now, the body as it entered that, one more
+    """The updated letter: the pipeline and step that failed this time, the body given to that step, one more
     attempt."""
     letter, error = replayed.letter, replayed.error
     assert error is not None

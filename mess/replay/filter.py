@@ -1,4 +1,4 @@
-"""From a config's streams to the parts of them that somebody asks for. Pure: nothing here speaks to MongoDB."""
+"""Narrows a config's streams to what a replay selects. Pure: it never connects to MongoDB."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mess.errors import ConfigError
 
 
 def narrow(plans: Sequence[StreamPlan], within: Narrowing) -> list[StreamPlan]:
-    """The streams that may give some of what is chosen, each narrowed to it; MongoDB evaluates that.
+    """The streams that may contain selected events, each narrowed to them; MongoDB evaluates that.
 
     Raises ConfigError for a database or a collection that no stream watches.
     """
@@ -25,7 +25,7 @@ def narrow(plans: Sequence[StreamPlan], within: Narrowing) -> list[StreamPlan]:
 def _watching(
     plans: Sequence[StreamPlan], kind: str, names: Sequence[str], meaning: Callable[[str], list[Entry]]
 ) -> list[StreamPlan]:
-    """Those of the streams that watch one of `names` at least."""
+    """The streams that watch at least one of `names`."""
     if not names:
         return list(plans)
     found: list[StreamPlan] = []
@@ -53,10 +53,10 @@ def _narrowed(plan: StreamPlan, within: Narrowing, condition: dict[str, Any]) ->
 
 
 def _condition(within: Narrowing) -> dict[str, Any] | None:
-    """The `$match` for what is chosen; None when nothing narrows."""
+    """The `$match` for the selection; None if everything is selected."""
     if within == Narrowing():
         return None
-    # A rename into a collection carries its name in `to`; which of the two names counts is the router's to say.
+    # A rename into a collection has its name in `to`; the router decides which of the two names counts.
     either = [{"$and": _conditions(within, place)} for place in ("ns", "to")]
     return {"$or": [{"operationType": {"$in": ALWAYS_SEEN}}, *either]}
 

@@ -1,4 +1,4 @@
-"""Wires what replays dead letters (`mess dead-letters replay`): from a config and its state to a `Replayer`."""
+"""Wires up the replay of dead letters (`mess dead-letters replay`): from a config and its state to a `Replayer`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from mess.state.store import StateStore
 
 
 def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False, through: str | None = None) -> Replayer:
-    """Replays letters of `store`, which is open, through the config's pipelines; see `Ways`.
+    """A replayer for letters of `store`, which is open, through the config's pipelines; see `Ways`.
 
-    Raises ConfigError when a step's surroundings do not fit, or when there is no pipeline `through`.
+    Raises ConfigError if a step's environment does not fit, or if there is no pipeline `through`.
     """
     routes = {
         name: Route(name, [entry.name for entry in entries], [entry.step for entry in entries])

@@ -1,4 +1,4 @@
-"""Wires what replays a stretch of MongoDB's oplog (`mess replay`): a relay's parts, over streams that have an end."""
+"""Wires up the replay of a part of MongoDB's oplog (`mess replay`): a relay's parts, over streams that have an end."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ _MOST = 2**32 - 1
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """What to replay: the changes that were committed from `since` to `until`, the seconds of both included, so far as
-    they lie `within` what is chosen; through their pipelines, or for one `step` of them (see `only`)."""
+    """What to replay: the changes that were committed from `since` to `until`, both seconds included, and that are
+    selected by `within`; through their pipelines, or for one `step` of them (see `only`)."""
 
     since: datetime
     until: datetime
@@ -53,30 +53,30 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What there is to replay: how many events of each pipeline and namespace, and how far back the oplog reaches
-    (None where MongoDB does not say)."""
+    """What there is to replay: the number of events of each pipeline and namespace, and how far back the oplog reaches
+    (None if MongoDB does not say)."""
 
     events: Counter[tuple[str, Namespace]]
     oldest: datetime | None
 
 
 class OplogReplay:
-    """Delivers changes again that MongoDB's oplog still holds, as a config asks for them, in order and with their ids.
+    """Delivers changes that are still in MongoDB's oplog again, as configured, in order and with their ids.
 
-    It needs the state for dead letters only, so that a relay of the config's name may run beside it. `outcome` counts
-    what becomes of the events; `stopping` says whether `stop` was called. Raises ConfigError when the config watches
-    nothing of the extent, or when a step's surroundings do not fit.
+    It needs the state for dead letters only, so the relay may run beside it. `outcome` counts the outcomes of the
+    events; `stopping` is whether `stop` was called. Raises ConfigError if the config watches nothing of the extent, or
+    if a step's environment does not fit.
     """
 
     def __init__(self, loaded: Loaded, extent: Extent, client: Any) -> None:
-        # What a relay may be told to go past, a replay was asked for.
+        # A relay may skip lost history, but a replay was asked to deliver exactly that.
         self._config = loaded.config.model_copy(update={"on_history_lost": "stop"})
         self._steps = build_pipelines(loaded)
         if extent.step is not None:
             self._steps = only(self._steps, extent.step)
         self._plans = narrow(plan(self._config), extent.within)
         self._assigned = assignments(self._config)
-        # Before the first change of its second: a stream never begins where it is to end.
+        # Before the first change of its second, since a stream never begins where it ends.
         self._first = _cluster_time(extent.since, 0)
         self._last = _cluster_time(extent.until, _MOST)
         self._client = client
@@ -86,26 +86,26 @@ class OplogReplay:
         self.stopping = False
 
     def stop(self) -> None:
-        """Ask to stop in order: deliveries under way get the config's `shutdown_grace`. May be called at any time."""
+        """Stop gracefully: deliveries in flight get the config's `shutdown_grace`. May be called at any time."""
         self.stopping = True
         for phase in (self._counting, self._delivering):
             phase.in_order(self._config.shutdown_grace)
 
     @property
     def complete(self) -> bool:
-        """Whether every change of the extent is done with."""
+        """Whether every change of the extent is done."""
         return all(runner.finished for runner in self._runners)
 
     @property
     def reached(self) -> datetime:
-        """Up to when, to the second, every change is done with; later ones may be, too."""
+        """Up to when, to the second, every change is done; later ones may be done, too."""
         return min(map(self._reached, self._runners), default=self._first).as_datetime()
 
     async def survey(self, connect: Connect = reach) -> Survey:
         """Read the extent as `deliver` will, and count its events. `connect` waits for MongoDB.
 
-        Raises HistoryLost when the oplog begins later than the extent, another SourceError when MongoDB cannot be read,
-        Halted when `stop` is called meanwhile.
+        Raises HistoryLost if the oplog begins later than the extent, another SourceError if MongoDB cannot be read,
+        Halted if `stop` is called meanwhile.
         """
         await self._counting.unless(connect(self._client, preflight.verify))
         self._last = min(self._last, await self._counting.unless(explained(time_latest(self._client))))
@@ -118,9 +118,9 @@ class OplogReplay:
         return Survey(Counter(found), None if oldest is None else oldest.as_datetime())
 
     async def deliver(self, keeper: Keeper) -> None:
-        """Deliver the extent, once `survey` has looked at it; what is given up on goes to `keeper`.
+        """Deliver the extent, after `survey`; events that are given up go to `keeper`.
 
-        Returns early when `stop` is called (see `complete`), and raises whatever ends a relay (see `mess.errors`).
+        Returns early if `stop` is called (see `complete`), and raises whatever ends a relay (see `mess.errors`).
         """
         self.outcome = ReplayCounts(keeper)
         await self._run(self._steps, self._plans, self._delivering)
@@ -172,7 +172,7 @@ class OplogReplay:
 
 @asynccontextmanager
 async def replaying(loaded: Loaded, extent: Extent) -> AsyncIterator[OplogReplay]:
-    """A replay, connected to MongoDB. Raises what `OplogReplay` raises."""
+    """A replay, connected to MongoDB. Raises the same errors as `OplogReplay`."""
     client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver, sticky=True)
     try:
         yield OplogReplay(loaded, extent, client)
@@ -185,5 +185,5 @@ def _cluster_time(time: datetime, increment: int) -> Timestamp:
 
 
 def _to_count(plans: Sequence[StreamPlan]) -> list[StreamPlan]:
-    """The same streams, with no more of their events than routing needs."""
+    """The same streams, with only the parts of their events that routing needs."""
     return [replace(each, fields=_ROUTED_BY) for each in plans]

@@ -1,4 +1,4 @@
-"""A pipeline's steps for replayed events: each attempt is made once, and nothing is held."""
+"""Runs a pipeline's steps for replayed events: each attempt is made once, and nothing is held back."""
 
 from __future__ import annotations
 
@@ -15,16 +15,15 @@ from mess.state.records import DeadLetter
 from mess.steps.base import Step
 
 _OUTAGE = 10
-"""After how many events in a row that fail alike, and may each be the cause, the sink is taken to be down."""
+"""After how many events in a row that fail in the same way, and may each be the cause, the sink is considered down."""
 
 
 @dataclass(slots=True, eq=False)
 class ReplayedLetter:
     """A dead letter's event on its way through a pipeline.
 
-    `at` is the index of the step that it is to take next. In the end it is `done` (delivered, or dropped by a step), it
-    has the `error` of the step that it failed at, it is `left` since its destination is down, or none of these, when it
-    was not got to.
+    `at` is the index of its next step. At the end, it is `done` (delivered, or dropped by a step), has the `error` of
+    the step where it failed, is `left` because its destination is down, or none of these if it was not reached.
     """
 
     letter: DeadLetter
@@ -44,8 +43,8 @@ class ReplayedLetter:
 class Route:
     """A pipeline of the config: its steps, which are open inside `async with`, and their names.
 
-    `down` is set as soon as a step says that its sink is down. If only one of several destinations is, its events are
-    left, and later ones of their documents.
+    `down` is set as soon as a step reports that its sink is down. If only one of several destinations is, its events
+    are left, and later ones of their documents.
     """
 
     name: str
@@ -80,10 +79,10 @@ class Route:
             await self._open.pop().close()
 
     async def take(self, replayed: Sequence[ReplayedLetter], stopping: Callable[[], bool]) -> None:
-        """Put events through the steps, each from its own step on and all in the order given.
+        """Put events through the steps, each starting at its own step, in the given order.
 
-        Goes on to the end unless a sink is down or `stopping()`; events that have not failed yet and are not through
-        then, are left in between.
+        Continues to the end unless a sink is down or `stopping()` is true; events that have neither failed nor finished
+        by then are left where they are.
         """
         for each in replayed:
             each.done = each.at >= len(self.steps)
@@ -102,7 +101,7 @@ class Route:
                 await self._attempt(step, here[start : start + most], last=last)
 
     def _reachable(self, step: Step, replayed: Sequence[ReplayedLetter]) -> list[ReplayedLetter]:
-        """Those that are not for a destination that is down, nor behind one that is."""
+        """The events that are neither for a destination that is down nor behind one that is."""
         for each in replayed:
             left = self._left.get(each.event.ordering_key) or self._down.get(_place(step, each.event))
             if left is not None:
@@ -124,7 +123,7 @@ class Route:
     async def _process(
         self, step: Step, part: list[ReplayedLetter]
     ) -> tuple[list[list[ReplayedLetter]], list[ReplayedLetter]]:
-        """One call of the step; returns those to try again, in parts, and those that go on."""
+        """Call the step once; returns the events to try again, in parts, and those that continue."""
         try:
             passed = await step.process([each.event for each in part])
         except BatchError as error:
@@ -141,7 +140,7 @@ class Route:
         return [], _going_on(part, passed)
 
     def _fail(self, step: Step, failures: Sequence[tuple[ReplayedLetter, Exception]]) -> list[list[ReplayedLetter]]:
-        """Note who failed; returns the halves of those that were refused as one."""
+        """Record failures; returns the halves of the events that were refused together."""
         together: dict[int, list[ReplayedLetter]] = {}
         errors: dict[int, DeliveryError] = {}
         for replayed, cause in failures:
@@ -174,8 +173,8 @@ def _place(step: Step, event: Event) -> str:
 
 
 def _runs(step: Step, replayed: Sequence[ReplayedLetter]) -> list[list[ReplayedLetter]]:
-    """Events that may be tried together: of a document with events for two destinations, those for the first must be
-    through before the next is tried."""
+    """Groups of events that may be tried together: if a document has events for two destinations, those for the first
+    must finish before the next is tried."""
     runs: list[list[ReplayedLetter]] = [[]]
     places: dict[int, str] = {}
     for each in replayed:
@@ -194,7 +193,7 @@ def _go_on(replayed: Sequence[ReplayedLetter], last: bool) -> None:
 
 
 def _going_on(part: Sequence[ReplayedLetter], passed: Sequence[Event] | None) -> list[ReplayedLetter]:
-    """Those of `part` that go on to the next step; the others were dropped, and are done."""
+    """The events of `part` that continue to the next step; the others were dropped, and are done."""
     if passed is None:
         return list(part)
     kept = set(map(id, passed))

@@ -1,4 +1,4 @@
-"""Which way a dead letter goes in a replay: on from where it stopped, or through another pipeline."""
+"""Which way a dead letter takes in a replay: on from where it stopped, or through another pipeline."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ UNREADABLE = "the change could not be read from MongoDB, so there is nothing to 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a letter would be replayed: through which pipeline, and from which step on (0 is the first).
+    """How a letter would be replayed: through which pipeline, and starting at which step (0 is the first).
 
-    `whole` means with the change as it came, else with the body that the step was given. `why` says why this is another
-    way than the letter's own.
+    `whole` means with the original change, otherwise with the body that the step was given. `why` says why this is not
+    the letter's own way.
     """
 
     pipeline: str
@@ -32,16 +32,16 @@ class Kept(Exception):
 
 
 PipelineOf = Callable[[Namespace], str | None]
-"""Gives the pipeline that a namespace has in the config, None where it has none."""
+"""Returns the config's pipeline for a namespace, None if there is none."""
 
 
 class Ways:
     """The ways through `routes`, the config's pipelines by name.
 
-    A letter goes on where it stopped, with the body that the step was given. Where its pipeline or step is no longer in
-    the config, the change as it came goes through all steps of the pipeline that its namespace has now
-    (`pipeline_of`). With `through`, letters of other pipelines go through all steps of that one; with `whole`, all
-    letters begin at the first step.
+    A letter continues where it stopped, with the body that the step was given. If its pipeline or step is no longer in
+    the config, the original change goes through all steps of the pipeline that its namespace has now (`pipeline_of`).
+    With `through`, letters of other pipelines go through all steps of that one; with `whole`, all letters start at the
+    first step.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Ways:
         self._through = through
 
     def of(self, pointer: Pointer, renamed_to: Any = None) -> Way:
-        """The way of a letter. `renamed_to` is the change's `to`, where it is known. Raises Kept when there is none."""
+        """The way of a letter. `renamed_to` is the change's `to`, if it is known. Raises Kept if there is none."""
         if not pointer.pipeline:
             raise Kept(UNREADABLE)
         if self._through is not None and self._through != pointer.pipeline:

@@ -17,11 +17,11 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 Places = Mapping[tuple[str, str], int]
-"""What `StateStore.dead_letter_places` gives."""
+"""The result of `StateStore.dead_letter_places`."""
 
 
 def strays(config: Config, places: Places) -> Iterator[str]:
-    """A warning for each pipeline, and each step, that dead letters stopped at and the config no longer has."""
+    """A warning for each pipeline, and each step, that dead letters stopped at but that is no longer in the config."""
     steps = {spec.name: stage_names(spec.steps) for spec in pipelines(config)}
     gone: dict[tuple[str, str | None], int] = {}
     for (pipeline, step), count in sorted(places.items()):
@@ -42,7 +42,7 @@ def strays(config: Config, places: Places) -> Iterator[str]:
 
 
 async def warn(config: Config, store: StateStore) -> None:
-    """Log these warnings for a store that is open. Where they cannot be had, nothing is said."""
+    """Log these warnings for an open store. If they cannot be determined, nothing is logged."""
     try:
         for problem in strays(config, await store.dead_letter_places()):
             log.warning("dead letters without a pipeline", problem=problem)
@@ -51,6 +51,6 @@ async def warn(config: Config, store: StateStore) -> None:
 
 
 def in_file(config: Config) -> list[str]:
-    """These warnings, as far as they take no connection: where the state is an SQLite file, which stays as it is."""
+    """These warnings, if they need no connection: for state in an SQLite file, which is not changed."""
     file = file_of(config.state.url)
     return [] if file is None else list(strays(config, places_in_file(file, config.name)))

@@ -1,21 +1,21 @@
-"""Everything that can go wrong, as one tree; each leaf says what the relay does about it.
+"""All errors, as one tree; each leaf says what the relay does about it.
 
 MessError
-├─ ConfigError(problems)        all mistakes at once, each with file:line and path → exit 2
+├─ ConfigError(problems)        all mistakes together, each with file:line and path → exit 2
 ├─ SourceError                  → exit 3
-│  ├─ SourceUnavailable         reconnect with backoff, for ever; not ready meanwhile
+│  ├─ SourceUnavailable         reconnect with backoff, forever; not ready meanwhile
 │  ├─ NotAReplicaSet            → exit 3
 │  ├─ NotPermitted              → exit 3
 │  └─ HistoryLost               the position is no longer in the oplog; the policy decides → exit 4
 ├─ DeliveryError                raised by steps: an instruction to the pipeline
-│  ├─ EndpointDown(retry_after) the sink, not the event, is the trouble: hold and try again
-│  ├─ Ambiguous                 either may be the trouble: try again
-│  ├─ Refused                   this event is the trouble: `on_failure` decides
+│  ├─ EndpointDown(retry_after) the sink, not the event, is at fault: pause and retry
+│  ├─ Ambiguous                 either may be at fault: retry
+│  ├─ Refused                   this event is at fault: `on_failure` decides
 │  └─ BatchError(errors)        which events of a mini-batch failed, and how
 ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
-│  ├─ DamagedState              a stored position cannot be understood → exit 5
+│  ├─ DamagedState              a stored position cannot be decoded → exit 5
 │  ├─ Superseded                another process has taken over this relay's name → exit 6
-│  └─ NameInUse                 another process runs under this relay's name, and does not stop → exit 6
+│  └─ NameInUse                 another process with this relay's name does not stop → exit 6
 └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
 """
 

@@ -106,7 +106,7 @@ def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
         return f"unknown step; known are {', '.join(known)}"
     hint = (
         did_you_mean(name, [*known, *islice(plugins, _COMPARED)])
-        or f"; known are {', '.join(known)}, and your own plugins"
+        or f"; known are {', '.join(known)}, and the names under plugins"
     )
     return f'unknown step "{name}"{hint}'
 

@@ -60,7 +60,7 @@ class SqliteStore(StateStore):
             await self.close()
             raise
         if created and lasting:
-            _log.warning("created a new state file %s; it holds no positions", self._path)
+            _log.warning("created a new state file %s; it contains no positions", self._path)
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self._path, self._retry_for)

@@ -143,6 +143,6 @@ def _tell(report: Report, total: int) -> None:
     for reason, count in report.kept.items():
         say(f"{count} cannot be replayed: {printable(redact(reason))}")
     if report.changed:
-        say(f"{report.changed} were deleted or given up on again by others meanwhile; those stay as they are")
+        say(f"{report.changed} were deleted or given up again by others meanwhile; those are unchanged")
     if report.interrupted:
         say(f"interrupted; {report.interrupted} left unchanged")

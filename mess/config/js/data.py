@@ -62,7 +62,7 @@ class Scanner:
                 if len(self.scan.mistakes) >= _MOST_MISTAKES:
                     return False
         if first and not self.scan.mistakes:
-            raise Unreadable("holds no config; write module.exports = {…}", None)
+            raise Unreadable("contains no config; write module.exports = {…}", None)
         return False
 
     def _follows(self, words: tuple[str, ...]) -> bool:

@@ -53,8 +53,8 @@ def tokenize(text: str, most: int) -> list[Token]:
         if text[index] == "/" and index >= no_regex_before and _value_may_follow(tokens):
             kind, end = _regex(text, index)
             if not kind:
-                # Check once for each line whether a regular expression is possible; otherwise a line of slashes takes
-                # quadratic time.
+                # Check once for each line whether a regular expression is possible; otherwise a line of slashes would
+                # take forever.
                 no_regex_before = (text.find("\n", index) + 1) or len(text)
         if not kind:
             kind, end = _next(text, index)

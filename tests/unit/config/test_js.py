@@ -207,7 +207,7 @@ def test_code_is_named_with_line_path_and_the_python_way(problems: Problems, mem
         ("{a: }", "config.js:1: cannot be read at }"),
         ("{'hunter2' 'hunter2'}", "config.js:1: cannot be read at this value"),
         ("", "config.js: is empty; run `mess init` to create one"),
-        ("// nothing", "config.js: holds no config; write module.exports = {…}"),
+        ("// nothing", "config.js: contains no config; write module.exports = {…}"),
         ("[1]", "config.js:1: must be a mapping at the top level"),
         ("{a:" * 100 + "1" + "}" * 100, "config.js:1: nested more than 64 levels deep"),
     ],

@@ -51,7 +51,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
             'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
-            "http, queue, and your own plugins",
+            "http, queue, and the names under plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),
         ("databases: {a: }\npipeline: [http]", "config.yml:2: pipeline[0].config.endpoint: is missing"),

@@ -13,6 +13,7 @@ from mess.commands import command, quoted, set_given
 
 @pytest.fixture(autouse=True)
 def _no_config() -> Iterator[None]:
+    set_given(None)  # other tests in this process run commands
     yield
     set_given(None)
 

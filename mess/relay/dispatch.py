@@ -19,7 +19,7 @@ from mess.relay.window import Window
 _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
 _ROUTES_KEPT = 10_000
-_RETRY_FOR = 0.05  # seconds
+_LOOK_AGAIN = 0.05  # seconds
 
 
 class Route(NamedTuple):
@@ -127,7 +127,7 @@ class Dispatcher:
         while self._lanes_full(lanes):
             self._waiter = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(_RETRY_FOR):
+                async with asyncio.timeout(_LOOK_AGAIN):
                     await self._waiter
             except TimeoutError:
                 if any(lane.idle for lane in lanes):

@@ -163,13 +163,13 @@ def _removed(recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: C
         else:
             apart.setdefault(name, []).append(Rule(rule.region, covered.time))
     removed = [
-        Removed(name, _listed(list(map(str, regions))), time)
+        Removed(name, _listed(regions), time)
         for name, regions in sorted(whole.items())
         if (time := before[name]) is not None
     ]
     for name, rules in sorted(apart.items()):
         regions = tuple(rule.region for rule in rules)
-        removed.append(Removed(name, _listed(list(map(str, regions))), min(rule.value for rule in rules), regions))
+        removed.append(Removed(name, _listed(regions), min(rule.value for rule in rules), regions))
     return removed
 
 
@@ -242,18 +242,18 @@ async def _store(store: StateStore, coverage: Coverage, recorded: Recorded, chos
 
 def _rows(recorded: Recorded) -> list[Row]:
     times: dict[str, Timestamp] = {}
-    regions: dict[str, list[str]] = {}
+    regions: dict[str, list[Region]] = {}
     for rule in recorded.folded():
         if rule.value.time is not None:
             name = _name(rule.value)
             times[name] = min(rule.value.time, times.get(name, rule.value.time))
-            regions.setdefault(name, []).append(str(rule.region))
+            regions.setdefault(name, []).append(rule.region)
     return [Row(name, _listed(regions[name]), times[name]) for name in sorted(times)]
 
 
-def _listed(regions: Sequence[str]) -> str:
+def _listed(regions: Sequence[Region]) -> str:
     more = len(regions) - _SHOWN
-    return ", ".join(regions[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(map(str, regions[:_SHOWN])) + (f" and {more} more" if more > 0 else "")
 
 
 def _streams(recorded: Recorded) -> set[str]:

@@ -8,7 +8,7 @@ from itertools import accumulate
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
-from mess.telemetry.counters import Count, StreamStatus, Tally, Timing
+from mess.telemetry.counters import Count, Counter, StreamStatus, Timing
 
 _GAUGES: tuple[tuple[str, str, Callable[[StreamStatus], float | None]], ...] = (
     ("mess_stream_connected", "Whether the stream is connected.", lambda stream: float(stream.connected)),
@@ -66,16 +66,16 @@ _COUNTERS = {
 _TIMINGS = {"mess_step_seconds": ("Duration of a step's mini-batches.", _STEP)}
 
 
-class TallyCollector(Collector):
-    """Holds the relay's tallies and timings, by name and label values."""
+class CounterCollector(Collector):
+    """Holds the relay's counters and timings, by name and label values."""
 
     def __init__(self) -> None:
-        self._tallies: dict[str, dict[tuple[str, ...], Tally]] = {name: {} for name in _COUNTERS}
+        self._counters: dict[str, dict[tuple[str, ...], Counter]] = {name: {} for name in _COUNTERS}
         self._timings: dict[str, dict[tuple[str, ...], Timing]] = {name: {} for name in _TIMINGS}
 
     def counter(self, name: str, *labels: str) -> Count:
         """A function that adds to the counter with these labels, which exists from now on."""
-        return self._tallies[name].setdefault(labels, Tally()).add
+        return self._counters[name].setdefault(labels, Counter()).add
 
     def timing(self, name: str, *labels: str) -> Timing:
         """The histogram with these labels, which exists from now on."""
@@ -85,7 +85,7 @@ class TallyCollector(Collector):
         """The current values of all counters and histograms."""
         for name, (text, labels) in _COUNTERS.items():
             counter = CounterMetricFamily(name, text, labels=labels)
-            for values, tally in self._tallies[name].items():
+            for values, tally in self._counters[name].items():
                 counter.add_metric(list(values), tally.value)
             yield counter
         for name, (text, labels) in _TIMINGS.items():

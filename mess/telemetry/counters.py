@@ -31,7 +31,7 @@ class StreamStatus:
     stopped: bool = False
 
 
-class Tally:
+class Counter:
     """A number that only grows. It has no lock, unlike Prometheus' counters: only one thread counts, possibly for every
     event."""
 

@@ -75,14 +75,14 @@ class Metrics:
         # Imported here because the command line does not need it, and it takes longer to import than all of MESS.
         import prometheus_client as prometheus
 
-        from mess.telemetry.collector import StreamCollector, TallyCollector
+        from mess.telemetry.collector import CounterCollector, StreamCollector
 
         self.streams = streams
         self.changed = 0
         self._registry = registry = prometheus.CollectorRegistry()
         self._render = prometheus.generate_latest
-        self._tallies = TallyCollector()
-        registry.register(self._tallies)
+        self._counters = CounterCollector()
+        registry.register(self._counters)
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
         registry.register(StreamCollector(lambda: self.streams()))
@@ -90,19 +90,19 @@ class Metrics:
     def step(self, pipeline: str, step: str) -> StepMetrics:
         """The counters of a step."""
         return StepMetrics(
-            lambda outcome: self._tallies.counter("mess_deliveries", pipeline, step, outcome),
-            self._tallies.counter("mess_retries", pipeline, step),
-            self._tallies.counter("mess_dead_letters", pipeline, step),
-            self._tallies.timing("mess_step_seconds", pipeline, step),
+            lambda outcome: self._counters.counter("mess_deliveries", pipeline, step, outcome),
+            self._counters.counter("mess_retries", pipeline, step),
+            self._counters.counter("mess_dead_letters", pipeline, step),
+            self._counters.timing("mess_step_seconds", pipeline, step),
         )
 
     def events(self, stream: str) -> Count:
         """Counts events read by a stream."""
-        return self._tallies.counter("mess_events", stream)
+        return self._counters.counter("mess_events", stream)
 
     def finished(self, pipeline: str) -> CountFinished:
         """A callback for events that have left a pipeline."""
-        count = self._tallies.counter("mess_events_done", pipeline)
+        count = self._counters.counter("mess_events_done", pipeline)
 
         def finished(events: Sequence[Event], delivered: bool) -> None:
             if delivered:

@@ -24,7 +24,7 @@ from mess.steps.queue.unreachable import unreachable
 _CHECK_SECONDS = 8.0  # less than the step's own check timeout, whose message would be less specific
 _CHECK_TURN = 0.5
 _POLL_SECONDS = 0.1
-_PATIENCE = 2.0
+_ANSWER_SECONDS = 2.0
 # Includes librdkafka's aliases.
 _OURS = (
     "acks",
@@ -217,7 +217,7 @@ class KafkaBroker(Broker):
             if batch.reported < batch.expected:
                 # The client reports only once that all brokers are down, perhaps while nothing was in flight.
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_PATIENCE if self._trouble else None):
+                    async with asyncio.timeout(_ANSWER_SECONDS if self._trouble else None):
                         await batch.finished
             if batch.reported < batch.expected:
                 raise EndpointDown(f"kafka at {self._hosts}: {batch.reason or self._trouble}")

@@ -51,6 +51,17 @@ class Memory:
     def reached(self, namespace: Namespace) -> Timestamp | None:
         return (lookup(recorded_in(self.stored, self.relay).folded(), namespace) or NEVER).time
 
+    def all_reached(self) -> dict[Namespace, Timestamp | None]:
+        return {each: self.reached(each) for each in NAMESPACES}
+
+    def skips_nothing_since(self, before: dict[Namespace, Timestamp | None]) -> None:
+        """Assert that every namespace that was covered is still, up to the same time or an earlier one."""
+        for namespace, earlier in before.items():
+            if earlier is not None:
+                restored = self.reached(namespace)
+                assert restored is not None, namespace
+                assert restored <= earlier, namespace
+
 
 def store_of(memory: Memory) -> StateStore:
     return cast(StateStore, memory)
@@ -73,6 +84,9 @@ configs = st.builds(
     rest,
 )
 
+reached_by = st.dictionaries(st.sampled_from(["one", "two", "one (catching up)", "gone"]), times)
+named = st.sampled_from([None, "one", "one (catching up)", NOT_WATCHED, "gone"])
+
 
 def recorded(coverage: Any, positions: dict[str, Timestamp]) -> Memory:
     updated = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -88,16 +102,16 @@ def recorded(coverage: Any, positions: dict[str, Timestamp]) -> Memory:
 @settings(deadline=None, max_examples=300)
 @given(
     maps,
-    st.dictionaries(st.sampled_from(["one", "two", "one (catching up)", "gone"]), times),
+    reached_by,
     configs,
-    st.sampled_from([None, "one", "one (catching up)", NOT_WATCHED, "gone"]),
+    named,
 )
 def test_what_a_reset_prints_restores_everything_or_moves_it_back(
     coverage: Any, positions: dict[str, Timestamp], assigned: Any, stream: str | None
 ) -> None:
     """Nothing that was covered is skipped, whatever the config, the parts of streams, and what is not watched."""
     memory = recorded(coverage, positions)
-    before = {each: memory.reached(each) for each in NAMESPACES}
+    before = memory.all_reached()
 
     async def go() -> None:
         store = store_of(memory)
@@ -114,26 +128,22 @@ def test_what_a_reset_prints_restores_everything_or_moves_it_back(
                 await resume_at(store, assigned, each.time, stream=each.stream, force=False)
 
     asyncio.run(go())
-    for namespace, time in before.items():
-        if time is not None:
-            restored = memory.reached(namespace)
-            assert restored is not None, namespace
-            assert restored <= time, namespace
+    memory.skips_nothing_since(before)
 
 
 @settings(deadline=None, max_examples=300)
 @given(
     maps,
-    st.dictionaries(st.sampled_from(["one", "two", "one (catching up)", "gone"]), times),
+    reached_by,
     configs,
     times,
-    st.sampled_from([None, "one", "one (catching up)", NOT_WATCHED, "gone"]),
+    named,
 )
 def test_what_setting_a_time_prints_restores_everything_or_moves_it_back(
     coverage: Any, positions: dict[str, Timestamp], assigned: Any, time: Timestamp, stream: str | None
 ) -> None:
     memory = recorded(coverage, positions)
-    before = {each: memory.reached(each) for each in NAMESPACES}
+    before = memory.all_reached()
 
     async def go() -> None:
         store = store_of(memory)
@@ -149,11 +159,7 @@ def test_what_setting_a_time_prints_restores_everything_or_moves_it_back(
                 await resume_at(store, assigned, earlier, stream=name, force=False)
 
     asyncio.run(go())
-    for namespace, earlier in before.items():
-        if earlier is not None:
-            restored = memory.reached(namespace)
-            assert restored is not None, namespace
-            assert restored <= earlier, namespace
+    memory.skips_nothing_since(before)
 
 
 @settings(deadline=None)
@@ -162,7 +168,7 @@ def test_regions_are_only_ever_moved_back(
     coverage: Any, positions: dict[str, Timestamp], assigned: Any, time: Timestamp, chosen: list[Region]
 ) -> None:
     memory = recorded(coverage, positions)
-    before = {each: memory.reached(each) for each in NAMESPACES}
+    before = memory.all_reached()
     asyncio.run(resume_regions_at(store_of(memory), assigned, time, chosen, force=False))
     for namespace, earlier in before.items():
         if any(region.contains(namespace) for region in chosen):

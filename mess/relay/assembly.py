@@ -13,6 +13,7 @@ from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher
 from mess.relay.gaps import Keeper, record
+from mess.relay.giving_up import GivingUp
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
@@ -20,37 +21,39 @@ from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
-from mess.telemetry.metrics import Meters
+from mess.telemetry.observer import Observer
 
 
 class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
-    Events that are given up go to `keeper`; `meters` counts the outcomes of all events.
+    Events that are given up go to `keeper`; `observer` is told what happens to all events.
     """
 
-    def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, meters: Meters) -> None:
+    def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, observer: Observer) -> None:
         self._config = config
         self._keeper = keeper
         self._stopping = stopping
-        self._meters = meters
+        self._observer = observer
         self.pipelines = {name: self._pipeline(name, entries) for name, entries in steps.items()}
         self.step_runners = [runner for pipeline in self.pipelines.values() for runner in pipeline.steps]
 
     def _pipeline(self, pipeline: str, steps: Sequence[BuiltStep]) -> Pipeline:
-        runners = [
-            StepRunner(
-                step,
-                spec,
-                pipeline,
-                name=name,
-                stopping=self._stopping,
-                keep=self._keeper.add_dead_letters,
-                metrics=self._meters.step(pipeline, name),
-            )
-            for name, spec, step in steps
-        ]
-        return Pipeline(pipeline, runners)
+        return Pipeline(pipeline, [self._step(pipeline, each) for each in steps])
+
+    def _step(self, pipeline: str, built: BuiltStep) -> StepRunner:
+        name, spec, step = built
+        observer = self._observer.step(pipeline, name)
+        giving_up = GivingUp(pipeline, name, spec.on_failure, self._keeper.add_dead_letters, observer)
+        return StepRunner(
+            step,
+            spec,
+            pipeline,
+            name=name,
+            stopping=self._stopping,
+            give_up=giving_up.give_up,
+            observer=observer,
+        )
 
     def runner(
         self,
@@ -78,7 +81,7 @@ class Assembly:
             wait_ms=BRIEF_WAIT_MS if bounded else JOINING_WAIT_MS if start.joins else IDLE_WAIT_MS,
         )
         source: Source = bounded(changes) if bounded else changes
-        completions = {name: Completion(window, self._meters.finished(name)) for name in self.pipelines}
+        completions = {name: Completion(window, self._observer.pipeline(name)) for name in self.pipelines}
 
         def lane(pipeline: Pipeline) -> Lane:
             return Lane(
@@ -95,8 +98,8 @@ class Assembly:
         async def report(batch: Batch) -> None:
             await record(batch, stream, self._keeper)
 
-        counted = self._meters.events(stream.name)
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, counted, stream.name)
+        observer = self._observer.stream(stream.name)
+        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, observer, stream.name)
 
 
 def _share(bounds: WindowOptions, streams: int) -> tuple[tuple[int, int], int, int]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
-from enum import Enum
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from mess.config.model import Probe
-from mess.errors import Ambiguous, DeliveryError, EndpointDown
+from mess.errors import DeliveryError, Refused
+from mess.relay.evidence import Evidence
 from mess.relay.probe_pacer import ProbePacer
-from mess.relay.retry import asked_for, probe_pause
+from mess.relay.retry import Verdict, asked_for, probe_pause
 from mess.relay.stopping import Stopping
 
 Admit = Callable[[bool], bool]
@@ -21,50 +22,59 @@ Admit = Callable[[bool], bool]
 waiting."""
 
 
-class Kind(Enum):
-    """How events failed that are to be retried."""
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What an attempt has shown about a sink.
 
-    SUSPECT = "suspect"
-    """The sink seems to be down, but the event may be the cause."""
-    DOWN = "down"
-    """The sink is down, and the event cannot be the cause."""
-    AMBIGUOUS = "ambiguous"
-    """It may be either."""
+    `accepted` is how many events the sink accepted. `error` is why others failed, and `verdict` what happens to those;
+    `alone` is whether the attempt delivered none. `probe` is whether the attempt probed the sink, and is over now.
+    """
 
-    @classmethod
-    def of(cls, error: DeliveryError) -> Kind:
-        """The kind of a failure."""
-        if isinstance(error, Ambiguous):
-            return cls.AMBIGUOUS
-        may_be = isinstance(error, EndpointDown) and error.event_may_be_cause and error.retry_after is None
-        return cls.SUSPECT if may_be else cls.DOWN
+    accepted: int = 0
+    error: DeliveryError | None = None
+    verdict: Verdict | None = None
+    alone: bool = False
+    probe: bool = False
+
+
+PROBED = Result(probe=True)
+"""A probe is over, and has shown no more than is already reported."""
 
 
 class CircuitBreaker:
     """What all lanes of a step know about its sink, or about one destination of it.
 
-    When it is closed, deliveries go ahead. When it is open, they wait in `acquire`, or are called back by `enqueue`.
-    After each pause, the one that has waited longest is admitted as a probe (the breaker is then half-open); if it
-    succeeds, all go ahead. `accepted` counts the accepted events. `probes_at` is when the next probe is due while it is
-    open (`time.monotonic`). `trouble` says what is wrong, or is None. With a `pacer`, probes take turns with those of
-    the other destinations.
+    A delivery calls `acquire` (or `enqueue`, to be called back), and afterwards `report`. While the breaker is closed,
+    deliveries go ahead. While it is open, they wait; after each pause, the one that has waited longest is admitted as a
+    probe (the breaker is then half-open). If the probe succeeds, all go ahead.
+
+    `trouble` says what is wrong, or is None; `error` is what keeps it open. `probes_at` is when the next probe is due
+    while it is open (`time.monotonic`). `changed` is called with the error when it opens, and with None when it closes.
+
+    For a destination, `whole` is the evidence about the whole sink, and probes take turns with those of the other
+    destinations in the `pacer`.
     """
 
-    def __init__(self, probe: Probe, stopping: Stopping, pacer: ProbePacer | None = None) -> None:
-        self.accepted = 0
+    def __init__(
+        self,
+        probe: Probe,
+        stopping: Stopping,
+        *,
+        changed: Callable[[DeliveryError | None], None] = lambda error: None,
+        pacer: ProbePacer | None = None,
+        whole: Evidence | None = None,
+    ) -> None:
+        self.evidence = Evidence(probe, whole)
         self.trouble: str | None = None
         self.error: DeliveryError | None = None
-        self.is_open = False
+        self.probes_at = 0.0
         self._probe = probe
         self._stopping = stopping
+        self._changed = changed
         self._pacer = pacer
-        self._failing: dict[object, Kind] = {}
-        self._kinds: Counter[Kind] = Counter()
+        self._open = False
         self._opened_at = 0.0
-        self._firm_until = 0.0
-        self.probes_at = 0.0
-        self._doubts = 0
-        self._refused = 0
+        self._paused_until = 0.0
         self._waiting: deque[Admit] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._due = False  # a probe that no delivery was waiting to make
@@ -73,92 +83,18 @@ class CircuitBreaker:
     @property
     def state(self) -> Literal["closed", "open", "half-open"]:
         """Closed, open, or half-open while a probe is under way."""
-        if not self.is_open:
+        if not self._open:
             return "closed"
         return "half-open" if self._probing else "open"
 
     @property
-    def suspect(self) -> bool:
-        """Whether it has failed ambiguously on several different events with no success in between."""
-        return self._doubts >= self._probe.suspect_after
-
-    @property
-    def refusing(self) -> bool:
-        """Whether it has refused so many different events in a row that it, and not the events, must be wrong."""
-        return self._probe.refusing_after is not None and self._refused >= self._probe.refusing_after
-
-    @property
-    def firm(self) -> bool:
+    def paused(self) -> bool:
         """Whether the sink asked for a pause that is not over yet."""
-        return time.monotonic() < self._firm_until
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing about it needs to be remembered: it is closed, and no failed event is to be retried."""
-        return not self.is_open and not self._failing
-
-    def outage(self, kind: Kind) -> bool:
-        """Whether so many different events are failing in this way that the sink must be the cause."""
-        known = self._kinds
-        failing = known[kind] if kind is not Kind.DOWN else known[kind] + known[Kind.SUSPECT]
-        return failing >= self._probe.suspect_after
-
-    def fails(self, unit: object, kind: Kind) -> None:
-        """Record that events that are tried together have failed."""
-        self.forget(unit)
-        self._failing[unit] = kind
-        self._kinds[kind] += 1
-
-    def forget(self, unit: object) -> None:
-        """Forget these events: they have been accepted or given up, or now belong to others."""
-        kind = self._failing.pop(unit, None)
-        if kind is not None:
-            self._kinds[kind] -= 1
-
-    def accept(self, events: int) -> None:
-        """Record that the sink has accepted events."""
-        self.accepted += events
-        self._doubts = self._refused = 0
-        if self.trouble is not None or self.is_open:
-            self._close()
-
-    def doubt(self) -> int:
-        """Record that the sink has failed ambiguously on new events; returns how often that has happened in a row."""
-        self._doubts += 1
-        return self._doubts
-
-    def refuse(self) -> None:
-        """Record that the sink has refused another event."""
-        self._refused += 1
-        self.answer()
-
-    def answer(self) -> None:
-        """Record that the sink has refused an event, which shows that it is up."""
-        if not self.refusing:
-            self._close()
-
-    def complain(self, error: DeliveryError) -> None:
-        """Record a possible problem, while deliveries continue."""
-        self.trouble = str(error)
-
-    def open(self, error: DeliveryError, *, probing: bool) -> None:
-        """Hold deliveries back because of `error`; `probing` is whether a probe failed with it."""
-        now = time.monotonic()
-        self.trouble, self.error = str(error), error
-        if not self.is_open:
-            self.is_open, self._opened_at, probing = True, now, True
-        # Requests in flight may succeed, or fail with another error, but the sink asked for a pause.
-        self._firm_until = max(self._firm_until, now + asked_for(self._probe, error))
-        if probing:
-            self._probing = False
-            self._schedule(probe_pause(self._probe, now - self._opened_at, error))
-        elif self._due or (self._timer is not None and self.probes_at < self._firm_until):
-            self._due = False
-            self._schedule(0.0)
+        return time.monotonic() < self._paused_until
 
     async def acquire(self) -> bool:
         """Wait while it is open; returns whether the caller is the probe. Raises Halted if the relay stops."""
-        while self.is_open:
+        while self._open:
             if self._take_due():
                 return True
             future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -166,26 +102,76 @@ class CircuitBreaker:
             self._waiting.append(admit)
             try:
                 if await self._stopping.unless(_result(future)):
-                    return self.is_open
+                    return self._open
             finally:
                 if admit in self._waiting:
                     self._waiting.remove(admit)
         return False
 
     def enqueue(self, admit: Admit) -> None:
-        """Call `admit` once the delivery may go ahead, perhaps immediately, for a caller that does not wait here."""
-        if not self.is_open:
+        """Like `acquire`, for a caller that does not wait here: call `admit` once it may go ahead, perhaps at once."""
+        if not self._open:
             admit(False)
         elif self._take_due():
             admit(True)
         else:
             self._waiting.append(admit)
 
-    def probed(self) -> None:
-        """A probe is over. Whatever the result, the next one gets its turn if the breaker is still open."""
-        self._probing = False
-        if self.is_open and self._timer is None and not self._due:
-            self._schedule(self._probe.first)
+    def report(self, result: Result) -> None:
+        """Record what an attempt has shown. Whatever it was, the next probe gets its turn if it is still open."""
+        error, evidence = result.error, self.evidence
+        if result.accepted:
+            evidence.accept(result.accepted)
+            if self.trouble is not None or self._open:
+                self._close()
+        if error is None:
+            pass
+        elif result.verdict in (Verdict.HOLD, Verdict.ROTATE):
+            self._hold(error, probing=result.probe)
+        elif result.verdict is Verdict.RETRY:
+            self.trouble = str(error)
+        elif isinstance(error, Refused):  # a sink that refuses events is up
+            if result.alone and result.verdict is Verdict.GIVE_UP:
+                evidence.refuse()
+            if not evidence.refusing:
+                self._close()
+        if result.probe:
+            self._probing = False
+            if self._open and self._timer is None and not self._due:
+                self._schedule(self._probe.first)
+
+    def _hold(self, error: DeliveryError, *, probing: bool) -> None:
+        now = time.monotonic()
+        self.trouble, self.error = str(error), error
+        if not self._open:
+            self._open, self._opened_at, probing = True, now, True
+            self._changed(error)
+        # Requests in flight may succeed, or fail with another error, but the sink asked for a pause.
+        self._paused_until = max(self._paused_until, now + asked_for(self._probe, error))
+        if probing:
+            self._probing = False
+            self._schedule(probe_pause(self._probe, now - self._opened_at, error))
+        elif self._due or (self._timer is not None and self.probes_at < self._paused_until):
+            self._due = False
+            self._schedule(0.0)
+
+    def _close(self) -> None:
+        if self._open and self.paused:
+            if self._timer is None:
+                self._schedule(0.0)
+            return
+        was_open = self._open
+        self._open = self._due = self._probing = False
+        self.trouble = self.error = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._wake(probe=False):
+            pass
+        if was_open:
+            self._changed(None)
+            if self._pacer is not None:
+                self._pacer.hurry()
 
     def _take_due(self) -> bool:
         if not self._due:
@@ -197,7 +183,7 @@ class CircuitBreaker:
         if self._timer is not None:
             self._timer.cancel()
         now = time.monotonic()
-        self.probes_at = max(now + pause, self._firm_until)
+        self.probes_at = max(now + pause, self._paused_until)
         self._timer = asyncio.get_running_loop().call_later(self.probes_at - now, self._next)
 
     def _next(self) -> None:
@@ -209,9 +195,9 @@ class CircuitBreaker:
 
     def _offer(self) -> bool:
         """Admit a probe; returns whether one was needed."""
-        if not self.is_open or self._timer is not None:
+        if not self._open or self._timer is not None:
             return False
-        if self.firm:  # the sink asked for a pause while the probe waited for its turn
+        if self.paused:  # the sink asked for a pause while the probe waited for its turn
             self._schedule(0.0)
             return False
         self._probing = self._wake(probe=True)
@@ -223,22 +209,6 @@ class CircuitBreaker:
             if self._waiting.popleft()(probe):
                 return True
         return False
-
-    def _close(self) -> None:
-        if self.is_open and self.firm:
-            if self._timer is None:
-                self._schedule(0.0)
-            return
-        was_open = self.is_open
-        self.is_open = self._due = self._probing = False
-        self.trouble = self.error = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        while self._wake(probe=False):
-            pass
-        if was_open and self._pacer is not None:
-            self._pacer.hurry()
 
 
 def _resolve(future: asyncio.Future[bool], probe: bool) -> bool:

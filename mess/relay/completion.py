@@ -6,18 +6,18 @@ from collections.abc import Sequence
 
 from mess.event import Event
 from mess.relay.window import Window
-from mess.telemetry.metrics import CountFinished
+from mess.telemetry.observer import PipelineObserver
 
 
 class Completion:
-    """Finishes the events of one stream in one pipeline: the stream's window advances, and they are counted."""
+    """Finishes the events of one stream in one pipeline: the stream's window advances."""
 
-    def __init__(self, window: Window, count: CountFinished) -> None:
+    def __init__(self, window: Window, observer: PipelineObserver) -> None:
         self._window = window
-        self._count = count
+        self._observer = observer
 
     def finish(self, events: Sequence[Event], *, delivered: bool) -> None:
         """No step has more to do with `events`: they went through all steps (`delivered`), were dropped by one, or were
         given up."""
         self._window.done(events)
-        self._count(events, delivered)
+        self._observer.finished(events, delivered=delivered)

@@ -6,8 +6,10 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 
 from mess.config.model import Probe
+from mess.errors import DeliveryError
 from mess.event import Event
-from mess.relay.breaker import CircuitBreaker
+from mess.relay.breaker import CircuitBreaker, Result
+from mess.relay.evidence import Evidence
 from mess.relay.group import Group
 from mess.relay.probe_pacer import ProbePacer
 from mess.relay.stopping import Stopping
@@ -23,14 +25,24 @@ since their documents have earlier events for another destination."""
 
 class Destinations:
     """A circuit breaker for each destination that has failed. Destinations without failures have no breaker, so this
-    costs nothing while all goes well.
+    costs nothing while all goes well. `whole` and `changed` are as for a breaker.
 
     Breakers that are open, or have events to be retried, are kept; there are no more of these than events in flight. Of
     the others, the 1,000 most recently used are kept.
     """
 
-    def __init__(self, of: Callable[[Event], str], probe: Probe, stopping: Stopping) -> None:
+    def __init__(
+        self,
+        of: Callable[[Event], str],
+        probe: Probe,
+        stopping: Stopping,
+        *,
+        whole: Evidence,
+        changed: Callable[[DeliveryError | None, str | None], None],
+    ) -> None:
         self.of = of
+        self._whole = whole
+        self._changed = changed
         self._probe = probe
         self._stopping = stopping
         self._pacer = ProbePacer(probe.first)
@@ -53,7 +65,13 @@ class Destinations:
         """The breaker of a destination, created if necessary."""
         found = self._breakers.get(destination)
         if found is None:
-            found = self._breakers[destination] = CircuitBreaker(self._probe, self._stopping, self._pacer)
+            found = self._breakers[destination] = CircuitBreaker(
+                self._probe,
+                self._stopping,
+                changed=lambda error: self._changed(error, destination),
+                pacer=self._pacer,
+                whole=self._whole,
+            )
             if len(self._breakers) > KEPT:
                 self._evict()
         else:
@@ -65,14 +83,14 @@ class Destinations:
         for destination, count in Counter(map(self.of, events)).items():
             breaker = self._breakers.get(destination)
             if breaker is not None:
-                breaker.accept(count)
-                if breaker.idle:
+                breaker.report(Result(accepted=count))
+                if _idle(breaker):
                     del self._breakers[destination]
 
-    def answered(self, destination: str) -> None:
-        """Record that the destination has refused an event, which shows that it is up."""
+    def report(self, destination: str, result: Result) -> None:
+        """Record what an attempt has shown about a destination; this matters only if it has failed before."""
         if (breaker := self._breakers.get(destination)) is not None:
-            breaker.answer()
+            breaker.report(result)
 
     def divide(self, events: Sequence[Event]) -> Division:
         """Divide events so that those to be tried now contain no destination that is down, and no document with events
@@ -104,7 +122,12 @@ class Destinations:
     def _evict(self) -> None:
         for _ in range(_LOOKED_AT):
             destination, breaker = next(iter(self._breakers.items()))
-            if breaker.idle:
+            if _idle(breaker):
                 del self._breakers[destination]
                 return
             self._breakers.move_to_end(destination)
+
+
+def _idle(breaker: CircuitBreaker) -> bool:
+    """Whether nothing about it needs to be remembered: it is closed, and no failed event is to be retried."""
+    return breaker.state == "closed" and not breaker.evidence.failing

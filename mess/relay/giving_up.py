@@ -11,7 +11,7 @@ from mess.event import Event
 from mess.relay.group import Group
 from mess.state.store import DeadLetter
 from mess.telemetry.logging import get_logger
-from mess.telemetry.metrics import StepMetrics
+from mess.telemetry.observer import StepObserver
 
 log = get_logger("mess.pipeline")
 
@@ -22,13 +22,13 @@ class GivingUp:
     """Applies a step's `on_failure`."""
 
     def __init__(
-        self, pipeline: str, step: str, on_failure: OnFailure, keep: KeepLetters, metrics: StepMetrics
+        self, pipeline: str, step: str, on_failure: OnFailure, keep: KeepLetters, observer: StepObserver
     ) -> None:
         self._pipeline = pipeline
         self._step = step
         self._on_failure = on_failure
         self._keep = keep
-        self._metrics = metrics
+        self._observer = observer
 
     async def give_up(self, groups: Sequence[Group]) -> None:
         """Give up the events of these groups.
@@ -46,7 +46,8 @@ class GivingUp:
         events = [(event, group) for group in groups for event in group.events]
         if self._on_failure == "dead_letter":
             await self._keep([self._letter(event, group) for event, group in events])
-            self._metrics.dead_lettered(len(events))
+        for group in groups:
+            self._observer.given_up(group.events, group.error, stored=self._on_failure == "dead_letter")
         log.error(
             "events given up",
             pipeline=self._pipeline,

@@ -119,7 +119,7 @@ class Pipeline:
         for group in groups:
             group.position = position
         for group in retries.add(groups, events):
-            group.breaker.forget(group)
+            group.over()
         for group in groups:
             if group.waiting and group.events:
                 group.breaker.enqueue(partial(_admit, retries, group))

@@ -21,6 +21,8 @@ _SPLIT_ALONE_AFTER = 60.0
 """After how many seconds of failures a batch is split although no other event has shown that the sink works. Halves
 start without counted attempts, so this costs no event; without it, one event could hold up those in its batch until the
 next change."""
+_MOST_IF_BOUNDED = 10
+"""How many attempts an event gets in a delivery that has an end, if the config sets no limit."""
 
 
 class Verdict(Enum):
@@ -116,6 +118,18 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
         return last
     # A sink that accepts other events is not down.
     return Verdict.RETRY
+
+
+def bounded(verdict: Verdict, retry: Retry, *, attempts: int, several: bool) -> Verdict:
+    """The verdict for a delivery that has an end, on events that have had this many `attempts`.
+
+    Such a delivery waits for no sink and has few other events to be witnesses, so that every attempt counts.
+    """
+    if verdict not in (Verdict.RETRY, Verdict.ROTATE):
+        return verdict
+    if several:
+        return Verdict.SPLIT if attempts >= _SPLIT_AT else Verdict.RETRY
+    return Verdict.GIVE_UP if attempts >= (retry.max_attempts or _MOST_IF_BOUNDED) else Verdict.RETRY
 
 
 def asked_for(probe: Probe, error: DeliveryError) -> float:

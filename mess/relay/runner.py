@@ -9,6 +9,7 @@ from mess.capture.source import Batch, Source
 from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.window import Window
+from mess.telemetry.observer import StreamObserver
 
 
 class FixedStreams:
@@ -50,7 +51,7 @@ class StreamRunner:
         dispatcher: Dispatcher,
         lanes: Callable[[], list[Lane]],
         report: Callable[[Batch], Awaitable[None]],
-        counted: Callable[[int], None],
+        observer: StreamObserver,
         name: str = "",
     ) -> None:
         self.name = name
@@ -59,7 +60,7 @@ class StreamRunner:
         self.lanes = lanes
         self._dispatcher = dispatcher
         self._report = report
-        self._counted = counted
+        self._observer = observer
         self.finished = False
         self.began = False
         self._running = asyncio.Event()
@@ -95,7 +96,7 @@ class StreamRunner:
             self.began = True
             if batch.unreadable or batch.lost:
                 await self._report(batch)
-            self._counted(len(batch.events))
+            self._observer.read(batch.events)
             await self._dispatcher.dispatch(batch)
         await self.window.drained()
         self.finished = True

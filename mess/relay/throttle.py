@@ -6,6 +6,7 @@ import asyncio
 import time
 from contextlib import AbstractAsyncContextManager, nullcontext
 
+from mess.relay.breaker import PROBED, CircuitBreaker
 from mess.relay.stopping import Stopping
 
 
@@ -24,8 +25,21 @@ class Throttle:
         self._stopping = stopping
         self._free_at = 0.0
 
-    async def wait(self, events: int) -> None:
-        """Wait until this many events are allowed. Raises Halted if the relay stops meanwhile."""
+    async def turn(self, breaker: CircuitBreaker, events: int) -> bool:
+        """Wait until the breaker and the rate allow this many events; returns whether they are a probe.
+
+        Raises Halted if the relay stops meanwhile.
+        """
+        while True:
+            probing = breaker.state != "closed" and await breaker.acquire()
+            await self._wait(events)
+            # The sink's state may have changed in the meantime.
+            if breaker.state == "closed" or (probing and not breaker.paused):
+                return probing
+            if probing:
+                breaker.report(PROBED)
+
+    async def _wait(self, events: int) -> None:
         if self._rate is None:
             return
         now = time.monotonic()

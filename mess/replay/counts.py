@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
-from mess.errors import ConfigError
+from mess.errors import ConfigError, DeliveryError
 from mess.event import Event, Namespace
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.gaps import Keeper
 from mess.state.store import DeadLetter, Gap
 from mess.steps.base import Sink
-from mess.telemetry.counters import Timing
-from mess.telemetry.metrics import Count, CountFinished, StepMetrics
+from mess.telemetry.observer import PipelineObserver, StepObserver, StreamObserver
 
 
 def only(steps: Steps, name: str) -> Steps:
@@ -35,7 +34,7 @@ def _up_to(built: Sequence[BuiltStep], name: str) -> list[BuiltStep]:
 
 
 class ReplayCounts:
-    """Counts the outcomes of a replay's events: it is the `Meters` of the replay's parts, and wraps `keeper`.
+    """Counts the outcomes of a replay's events: an `Observer`, which also wraps `keeper`.
 
     `routed` counts the events that each pipeline is done with, by namespace: `delivered` passed all steps, `dropped`
     were dropped by one. `kept` counts the stored dead letters. Without a keeper there are none, and events are only
@@ -49,7 +48,7 @@ class ReplayCounts:
         self.routed: dict[str, Counter[Namespace]] = defaultdict(Counter)
         self._keeper = keeper
         self._ended_early = 0
-        self._dead_lettered = 0
+        self._stored = 0
 
     @property
     def handled(self) -> int:
@@ -60,29 +59,30 @@ class ReplayCounts:
     def skipped(self) -> int:
         """How many events were given up without a dead letter."""
         # A letter is stored before its event is done.
-        return max(0, self._ended_early - self.dropped - self._dead_lettered)
+        return max(0, self._ended_early - self.dropped - self._stored)
 
-    def step(self, pipeline: str, step: str) -> StepMetrics:
-        """See `Meters`: counts what steps drop, and what they give up."""
-        counts = {"dropped": self._drop}
-        return StepMetrics(lambda outcome: counts.get(outcome, _ignore), _ignore, self._give_up, Timing())
+    def stream(self, name: str) -> StreamObserver:
+        """See `Observer`. Events without a pipeline do not count."""
+        return StreamObserver()
 
-    def events(self, stream: str) -> Count:
-        """See `Meters`. Events without a pipeline do not count."""
-        return _ignore
+    def pipeline(self, name: str) -> PipelineObserver:
+        """See `Observer`."""
+        return _Finished(self, self.routed[name])
 
-    def finished(self, pipeline: str) -> CountFinished:
-        """See `Meters`."""
-        routed = self.routed[pipeline]
+    def step(self, pipeline: str, step: str) -> StepObserver:
+        """See `Observer`."""
+        return _Lost(self)
 
-        def finished(events: Sequence[Event], delivered: bool) -> None:
-            routed.update([event.namespace for event in events])
-            if delivered:
-                self.delivered += len(events)
-            else:
-                self._ended_early += len(events)
+    def finish(self, events: int, *, delivered: bool) -> None:
+        """Count events that a pipeline is done with."""
+        if delivered:
+            self.delivered += events
+        else:
+            self._ended_early += events
 
-        return finished
+    def store(self, events: int) -> None:
+        """Count events that were given up, and are dead letters now."""
+        self._stored += events
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """See `Keeper`."""
@@ -95,12 +95,24 @@ class ReplayCounts:
         if self._keeper is not None:
             await self._keeper.record_gap(gap)
 
-    def _drop(self, events: int) -> None:
-        self.dropped += events
 
-    def _give_up(self, events: int) -> None:
-        self._dead_lettered += events
+class _Finished(PipelineObserver):
+    def __init__(self, counts: ReplayCounts, routed: Counter[Namespace]) -> None:
+        self._counts = counts
+        self._routed = routed
+
+    def finished(self, events: Sequence[Event], *, delivered: bool) -> None:
+        self._routed.update([event.namespace for event in events])
+        self._counts.finish(len(events), delivered=delivered)
 
 
-def _ignore(events: int) -> None:
-    """Ignore what is counted only for Prometheus."""
+class _Lost(StepObserver):
+    def __init__(self, counts: ReplayCounts) -> None:
+        self._counts = counts
+
+    def dropped(self, count: int) -> None:
+        self._counts.dropped += count
+
+    def given_up(self, events: Sequence[Event], error: DeliveryError, *, stored: bool) -> None:
+        if stored:
+            self._counts.store(len(events))

@@ -3,69 +3,94 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
 
+from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event
 from mess.telemetry.counters import Count, StreamStatus, Timing
+from mess.telemetry.observer import PipelineObserver, StepObserver, StreamObserver
 
-__all__ = ["CONTENT_TYPE", "Count", "CountFinished", "Meters", "Metrics", "StepMetrics", "StreamStatus"]
+__all__ = ["CONTENT_TYPE", "Metrics", "StreamStatus"]
 
-CountFinished = Callable[[Sequence[Event], bool], None]
-"""Called with events that have left the pipeline, and whether they passed all steps (otherwise they were dropped,
-skipped, or became dead letters)."""
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""The content type of `Metrics.render`."""
 
 
-class StepMetrics:
-    """The counters of one step of one pipeline; each method takes a number of events."""
+class _StreamMetrics(StreamObserver):
+    __slots__ = ("_events",)
 
+    def __init__(self, events: Count) -> None:
+        self._events = events
+
+    def read(self, events: Sequence[Event]) -> None:
+        self._events(len(events))
+
+
+class _PipelineMetrics(PipelineObserver):
+    __slots__ = ("_changed", "_done")
+
+    def __init__(self, *, done: Count, changed: Count) -> None:
+        self._done = done
+        self._changed = changed
+
+    def finished(self, events: Sequence[Event], *, delivered: bool) -> None:
+        if delivered:
+            self._done(len(events))
+            self._changed(len(events))
+
+
+class _StepMetrics(StepObserver):
     __slots__ = (
-        "ambiguous",
-        "dead_lettered",
-        "delivered",
-        "down",
-        "dropped",
-        "passed_over",
-        "refused",
-        "retried",
-        "took",
+        "_ambiguous",
+        "_bypassed",
+        "_dead_letters",
+        "_delivered",
+        "_down",
+        "_dropped",
+        "_refused",
+        "_retries",
+        "_seconds",
     )
 
-    def __init__(self, outcome: Callable[[str], Count], retried: Count, dead_lettered: Count, timing: Timing) -> None:
-        self.delivered = outcome("delivered")
-        """The step processed them."""
-        self.refused = outcome("refused")
-        """The step will never accept them."""
-        self.down = outcome("down")
-        """The sink could not accept any."""
-        self.ambiguous = outcome("ambiguous")
-        """Either the events or the sink may be at fault."""
-        self.dropped = outcome("dropped")
-        """The step dropped them."""
-        self.passed_over = outcome("passed_over")
-        """The step had nothing to do for them, and they bypassed it."""
-        self.retried: Count = retried
-        """They are retried."""
-        self.dead_lettered: Count = dead_lettered
-        """They were given up and stored as dead letters."""
-        self.took = timing.observe
-        """The duration of a mini-batch in seconds."""
+    def __init__(
+        self, *, outcome: Callable[[str], Count], retries: Count, dead_letters: Count, seconds: Timing
+    ) -> None:
+        self._delivered = outcome("delivered")
+        self._refused = outcome("refused")
+        self._down = outcome("down")
+        self._ambiguous = outcome("ambiguous")
+        self._dropped = outcome("dropped")
+        self._bypassed = outcome("passed_over")
+        self._retries = retries
+        self._dead_letters = dead_letters
+        self._seconds = seconds.observe
 
+    def attempted(self, events: Sequence[Event], seconds: float) -> None:
+        self._seconds(seconds)
 
-class Meters(Protocol):
-    """Counts the outcomes of events."""
+    def delivered(self, events: Sequence[Event]) -> None:
+        self._delivered(len(events))
 
-    def step(self, pipeline: str, step: str) -> StepMetrics:
-        """The counters of a step."""
+    def dropped(self, count: int) -> None:
+        self._dropped(count)
 
-    def events(self, stream: str) -> Count:
-        """Counts events read by a stream."""
+    def bypassed(self, count: int) -> None:
+        self._bypassed(count)
 
-    def finished(self, pipeline: str) -> CountFinished:
-        """A callback for events that have left a pipeline."""
+    def failed(self, events: Sequence[Event], error: DeliveryError) -> None:
+        down, ambiguous = isinstance(error, EndpointDown), isinstance(error, Ambiguous)
+        count = self._down if down else self._ambiguous if ambiguous else self._refused
+        count(len(events))
+
+    def retried(self, events: Sequence[Event]) -> None:
+        self._retries(len(events))
+
+    def given_up(self, events: Sequence[Event], error: DeliveryError, *, stored: bool) -> None:
+        if stored:
+            self._dead_letters(len(events))
 
 
 class Metrics:
-    """All metrics of one relay, in its own registry; the config bounds the number of labels.
+    """All metrics of one relay, in its own registry; an `Observer`. The config bounds the number of labels.
 
     `streams` returns the state of the streams for each scrape; it may be set later. `changed` is how many events are
     done.
@@ -87,34 +112,27 @@ class Metrics:
         prometheus.ProcessCollector(registry=registry)
         registry.register(StreamCollector(lambda: self.streams()))
 
-    def step(self, pipeline: str, step: str) -> StepMetrics:
-        """The counters of a step."""
-        return StepMetrics(
-            lambda outcome: self._counters.counter("mess_deliveries", pipeline, step, outcome),
-            self._counters.counter("mess_retries", pipeline, step),
-            self._counters.counter("mess_dead_letters", pipeline, step),
-            self._counters.timing("mess_step_seconds", pipeline, step),
+    def stream(self, name: str) -> StreamObserver:
+        """See `Observer`."""
+        return _StreamMetrics(self._counters.counter("mess_events", name))
+
+    def pipeline(self, name: str) -> PipelineObserver:
+        """See `Observer`."""
+        return _PipelineMetrics(done=self._counters.counter("mess_events_done", name), changed=self._change)
+
+    def step(self, pipeline: str, step: str) -> StepObserver:
+        """See `Observer`."""
+        counters = self._counters
+        return _StepMetrics(
+            outcome=lambda outcome: counters.counter("mess_deliveries", pipeline, step, outcome),
+            retries=counters.counter("mess_retries", pipeline, step),
+            dead_letters=counters.counter("mess_dead_letters", pipeline, step),
+            seconds=counters.timing("mess_step_seconds", pipeline, step),
         )
-
-    def events(self, stream: str) -> Count:
-        """Counts events read by a stream."""
-        return self._counters.counter("mess_events", stream)
-
-    def finished(self, pipeline: str) -> CountFinished:
-        """A callback for events that have left a pipeline."""
-        count = self._counters.counter("mess_events_done", pipeline)
-
-        def finished(events: Sequence[Event], delivered: bool) -> None:
-            if delivered:
-                self.changed += len(events)
-                count(len(events))
-
-        return finished
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, see `CONTENT_TYPE`."""
         return self._render(self._registry)
 
-
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The content type of `Metrics.render`."""
+    def _change(self, count: int) -> None:
+        self.changed += count

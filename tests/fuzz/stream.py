@@ -11,16 +11,18 @@ from bson import Timestamp
 from mess.capture.source import Batch
 from mess.config.model import Config, StepSpec
 from mess.event import Event, Position
+from mess.relay.assembly import Assembly
+from mess.relay.build import BuiltStep
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
-from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.steps.base import Step
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.observer import PipelineObserver
 from tests.unit.fakes import Letters
 
 
@@ -31,25 +33,17 @@ class Stream:
         config = Config.model_validate({"databases": {"*": {}}, "name": "generated", "order": order})
         self.letters = Letters()
         self.window = Window(1000, 10**9)
-        self._completion = Completion(self.window, lambda events, delivered: None)
+        self._completion = Completion(self.window, PipelineObserver())
         self._stopping = Stopping()
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        metrics = Metrics("generated")
-        runners = [
-            StepRunner(
-                step,
-                StepSpec.model_validate({"name": f"step {number}", **options}),
-                "top level",
-                stopping=self._stopping,
-                keep=self.letters,
-                metrics=metrics.step("top level", f"step {number}"),
-            )
+        config_steps = [
+            BuiltStep(f"step {number}", StepSpec.model_validate({"name": f"step {number}", **options}), step)
             for number, (step, options) in enumerate(steps)
         ]
+        parts = Assembly(config, {"top level": config_steps}, self.letters, self._stopping, Metrics("generated"))
         begin = Timestamp(1, 1)
-        pipelines = {"top level": Pipeline("top level", runners)}
         router = ScopeRouter(
-            config, Claim(lambda namespace: begin, lambda namespace: begin), begin, pipelines, self._lane, 1000
+            config, Claim(lambda namespace: begin, lambda namespace: begin), begin, parts.pipelines, self._lane, 1000
         )
         self._dispatcher = Dispatcher(self.window, router)
 

@@ -9,7 +9,7 @@ from bson import ObjectId, Timestamp
 
 from mess.event import Event, Namespace
 from mess.relay.dispatch import ordering_key
-from mess.state.store import DeadLetter
+from mess.state.store import DeadLetter, Gap
 from mess.steps.base import Sink
 
 ORDERS = Namespace("shop", "orders")
@@ -63,10 +63,14 @@ class Recorder(Sink):
 
 
 class Letters:
-    """Stands in for the dead-letter store."""
+    """Stands in for the store: a `Keeper`."""
 
     def __init__(self) -> None:
         self.kept: list[DeadLetter] = []
+        self.gaps: list[Gap] = []
 
-    async def __call__(self, letters: Sequence[DeadLetter]) -> None:
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self.kept.extend(letters)
+
+    async def record_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)

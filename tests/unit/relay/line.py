@@ -10,6 +10,7 @@ from mess.config.model import StepSpec
 from mess.event import Event
 from mess.relay.completion import Completion
 from mess.relay.dispatch import ordering_key
+from mess.relay.giving_up import GivingUp
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.step_runner import StepRunner
@@ -80,13 +81,17 @@ class Line:
 
     def _stage(self, number: int, step: Step, spec: dict[str, Any]) -> StepRunner:
         options = {section: {**QUICK[section], **spec.pop(section, {})} for section in QUICK}
+        name = f"step {number}"
+        entry = StepSpec.model_validate({"name": name, **options, **spec})
+        observer = self.metrics.step("default", name)
         return StepRunner(
             step,
-            StepSpec.model_validate({"name": f"step {number}", **options, **spec}),
+            entry,
             "default",
+            name=name,
             stopping=self.stopping,
-            keep=self.letters,
-            metrics=self.metrics.step("default", f"step {number}"),
+            give_up=GivingUp("default", name, entry.on_failure, self.letters.add_dead_letters, observer).give_up,
+            observer=observer,
         )
 
     def finish(self, events: Sequence[Event], *, delivered: bool) -> None:

@@ -14,7 +14,10 @@ import pytest
 from mess.config.model import Probe
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused
 from mess.event import Event
+from mess.relay.breaker import Result
 from mess.relay.destinations import KEPT, Destinations
+from mess.relay.evidence import Evidence
+from mess.relay.retry import Verdict
 from mess.relay.stopping import Stopping
 from mess.steps.base import Sink
 from tests import clock
@@ -211,15 +214,21 @@ def test_a_probe_that_is_refused_shows_that_the_destination_is_back() -> None:
 
 async def test_breakers_of_destinations_are_bounded_and_cost_nothing_while_all_is_well() -> None:
     """None is made before a destination fails; those that nothing waits for are kept up to a bound."""
-    found = Destinations(lambda event: event.body["to"], Probe(), Stopping())
+    found = Destinations(
+        lambda event: event.body["to"],
+        Probe(),
+        Stopping(),
+        whole=Evidence(Probe()),
+        changed=lambda error, destination: None,
+    )
     found.accept([made(n, f"tenant {n}") for n in range(10)])
     assert not found
     for n in range(3 * KEPT):
-        found.breaker(f"tenant {n}").doubt()
+        found.breaker(f"tenant {n}")
     assert len(found._breakers) == KEPT
-    found.breaker("down").open(DOWN, probing=False)
+    found.breaker("down").report(Result(error=DOWN, verdict=Verdict.HOLD))
     for n in range(3 * KEPT):
-        found.breaker(f"other {n}").doubt()
+        found.breaker(f"other {n}")
     assert "down" in found._breakers
     assert len(found._breakers) <= KEPT + 1
     events = make_events(1)

@@ -20,6 +20,7 @@ from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
+from mess.telemetry.observer import PipelineObserver
 from tests.unit.fakes import ORDERS, make_event, make_events
 
 END = Position({"_data": "end"}, None)
@@ -56,7 +57,7 @@ class Bench:
         self.lanes = [
             Lane(
                 self.pipeline,
-                Completion(self.window, lambda events, delivered: None),
+                Completion(self.window, PipelineObserver()),
                 stopping=Stopping(),
                 wants_more=wants_more,
                 failed=failed,

@@ -23,9 +23,7 @@ def breaker(suspect_after: int = 10) -> CircuitBreaker:
 def failed(found: CircuitBreaker, known: Group | None, error: EndpointDown | Ambiguous, accepted: int) -> Group:
     """A further attempt, after the sink has accepted so many other events."""
     if accepted:
-        found.accept(accepted)
-    if known is not None:
-        found.forget(known)
+        found.evidence.accept(accepted)
     return note(known, error, make_events(1), found)
 
 
@@ -64,9 +62,9 @@ def test_it_does_not_count_while_as_many_different_events_fail_like_this_as_make
     sink = breaker(suspect_after=3)
     groups = [failed(sink, None, FORBIDDEN, 0) for _ in range(3)]
     assert failed(sink, groups[0], FORBIDDEN, 1).counted == 0
-    sink.forget(groups[1])  # it has been delivered
+    groups[1].over()  # it has been delivered
     again = failed(sink, None, FORBIDDEN, 0)
-    sink.forget(again)
+    again.over()
     assert failed(sink, groups[2], FORBIDDEN, 1).counted == 1
 
 
@@ -81,11 +79,10 @@ def test_events_that_fail_for_a_reason_of_the_sinks_are_no_company() -> None:
 def test_halves_start_without_attempts_that_count() -> None:
     sink = breaker()
     group = note(None, FORBIDDEN, make_events(5), sink)
-    sink.accept(1)
-    sink.forget(group)
+    sink.evidence.accept(1)
     group = note(group, FORBIDDEN, make_events(5), sink)
     assert group.counted == 1
-    sink.forget(group)
+    group.over()
     assert [(len(half.events), half.counted, half.counted_since) for half in group.halves()] == [
         (3, 0, inf),
         (2, 0, inf),

@@ -11,7 +11,8 @@ from typing import Any
 from mess.config.model import Probe
 from mess.errors import EndpointDown
 from mess.event import Event
-from mess.relay.breaker import CircuitBreaker
+from mess.relay.breaker import CircuitBreaker, Result
+from mess.relay.retry import Verdict
 from mess.relay.stopping import Stopping
 from mess.steps.base import Sink
 from tests import clock
@@ -106,11 +107,11 @@ def test_who_waits_is_not_let_go_by_a_success_that_such_an_answer_follows_at_onc
             await breaker.acquire()
             turns.append(round(time.monotonic() - start, 1))
 
-        breaker.open(busy(1), probing=False)
+        breaker.report(Result(error=busy(1), verdict=Verdict.HOLD))
         first, second = (asyncio.create_task(wait()) for _ in range(2))
         await first
-        breaker.accept(1)
-        breaker.open(busy(9), probing=False)
+        breaker.report(Result(accepted=1))
+        breaker.report(Result(error=busy(9), verdict=Verdict.HOLD))
         await second
         return turns
 

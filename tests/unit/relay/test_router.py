@@ -16,6 +16,7 @@ from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
+from mess.telemetry.observer import PipelineObserver
 
 LIVE, TMP, OTHER = (Namespace("shop", name) for name in ("live", "tmp", "other"))
 EARLY, RENAMED, LATE = (Timestamp(second, 1) for second in (10, 20, 30))
@@ -34,7 +35,9 @@ def _lane(pipeline: Pipeline) -> Lane:
     def ignore(*_: Any) -> None:
         pass
 
-    return Lane(pipeline, Completion(Window(1, 1), ignore), stopping=Stopping(), wants_more=ignore, failed=ignore)
+    return Lane(
+        pipeline, Completion(Window(1, 1), PipelineObserver()), stopping=Stopping(), wants_more=ignore, failed=ignore
+    )
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from bson import Timestamp
 
 from mess.config.model import StepSpec
-from mess.errors import ConfigError
+from mess.errors import ConfigError, Refused
 from mess.event import Event, Namespace
 from mess.relay.build import BuiltStep, Steps
 from mess.replay.counts import ReplayCounts, only
@@ -56,34 +56,22 @@ def test_a_step_that_no_pipeline_has() -> None:
         only(built(shop="http, http 2", crm="http, queue"), "http 3")
 
 
-class Keeper(Letters):
-    """Takes letters and gaps."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gaps: list[Gap] = []
-
-    add_dead_letters = Letters.__call__
-
-    async def record_gap(self, gap: Gap) -> None:
-        self.gaps.append(gap)
-
-
 async def test_what_became_of_the_events() -> None:
     """Each is delivered, dropped, dead-lettered or skipped."""
-    keeper = Keeper()
+    keeper = Letters()
     outcome = ReplayCounts(keeper)
-    step, done = outcome.step("shop", "http"), outcome.finished("shop")
-    outcome.events("shop")(10)
-    step.delivered(5)
-    done(make_events(5), True)
+    step, pipeline = outcome.step("shop", "http"), outcome.pipeline("shop")
+    refused = Refused("no")
+    outcome.stream("shop").read(make_events(10))
+    step.delivered(make_events(5))
+    pipeline.finished(make_events(5), delivered=True)
     step.dropped(1)
-    done(make_events(1), False)
+    pipeline.finished(make_events(1), delivered=False)
     await outcome.add_dead_letters([LETTER])
-    step.dead_lettered(1)
-    done(make_events(1), False)
-    step.refused(1)
-    done(make_events(1), False)
+    step.given_up(make_events(1), refused, stored=True)
+    pipeline.finished(make_events(1), delivered=False)
+    step.given_up(make_events(1), refused, stored=False)
+    pipeline.finished(make_events(1), delivered=False)
     assert (outcome.handled, outcome.delivered) == (8, 5)
     assert (outcome.dropped, outcome.kept, outcome.skipped) == (1, 1, 1)
     assert outcome.routed == {"shop": {ORDERS: 8}}
@@ -92,8 +80,9 @@ async def test_what_became_of_the_events() -> None:
 
 async def test_what_is_only_counted_keeps_nothing() -> None:
     outcome = ReplayCounts()
-    outcome.finished("shop")(make_events(2), True)
-    outcome.finished("crm")(make_events(1, namespace=Namespace("crm", "people")), True)
+    outcome.pipeline("shop").finished(make_events(2), delivered=True)
+    people = make_events(1, namespace=Namespace("crm", "people"))
+    outcome.pipeline("crm").finished(people, delivered=True)
     await outcome.add_dead_letters([LETTER])
     await outcome.record_gap(Gap("shop", Timestamp(1, 1), None, "lost", LETTER.time))
     assert outcome.kept == 0

@@ -7,6 +7,7 @@ import sys
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.telemetry.metrics import Metrics, StreamStatus
 from tests.unit.fakes import make_events
 
@@ -32,13 +33,19 @@ def test_a_steps_counters() -> None:
     metrics = Metrics("1.0")
     step = metrics.step("shop", "http")
     other = metrics.step("crm", "http")
-    outcomes = {"delivered": 500, "refused": 1, "down": 2, "ambiguous": 3, "dropped": 4}
-    for outcome, count in outcomes.items():
-        getattr(step, outcome)(count)
-        getattr(step, outcome)(count)
-    step.retried(5)
-    step.dead_lettered(6)
-    other.delivered(1)
+    outcomes = {"delivered": 500, "refused": 1, "down": 2, "ambiguous": 3, "dropped": 4, "passed_over": 5}
+    refused = Refused("no")
+    for _ in range(2):
+        step.delivered(make_events(500))
+        step.failed(make_events(1), refused)
+        step.failed(make_events(2), EndpointDown("no"))
+        step.failed(make_events(3), Ambiguous("no"))
+        step.dropped(4)
+        step.bypassed(5)
+    step.retried(make_events(5))
+    step.given_up(make_events(6), refused, stored=True)
+    step.given_up(make_events(7), refused, stored=False)
+    other.delivered(make_events(1))
     labels = {"pipeline": "shop", "step": "http"}
     for outcome, count in outcomes.items():
         assert value(metrics, "mess_deliveries_total", outcome=outcome, **labels) == 2 * count
@@ -60,7 +67,7 @@ def test_how_long_steps_take() -> None:
     metrics = Metrics("1.0")
     step = metrics.step("shop", "http")
     for seconds in (0.002, 0.2, 40.0):
-        step.took(seconds)
+        step.attempted(make_events(1), seconds)
     labels = {"pipeline": "shop", "step": "http"}
     assert value(metrics, "mess_step_seconds_count", **labels) == 3
     assert value(metrics, "mess_step_seconds_sum", **labels) == 40.202
@@ -70,10 +77,10 @@ def test_how_long_steps_take() -> None:
 def test_events_read_and_done() -> None:
     """By stream and by pipeline; all that went through are the count that the admin server shows."""
     metrics = Metrics("1.0")
-    metrics.events("shop")(3)
-    metrics.finished("a")(make_events(2), True)
-    metrics.finished("b")(make_events(1), True)
-    metrics.finished("b")(make_events(1), False)
+    metrics.stream("shop").read(make_events(3))
+    metrics.pipeline("a").finished(make_events(2), delivered=True)
+    metrics.pipeline("b").finished(make_events(1), delivered=True)
+    metrics.pipeline("b").finished(make_events(1), delivered=False)
     assert metrics.changed == 3
     assert value(metrics, "mess_events_total", stream="shop") == 3
     assert value(metrics, "mess_events_done_total", pipeline="a") == 2
@@ -107,8 +114,8 @@ def test_streams_are_asked_when_prometheus_asks() -> None:
 def test_relays_in_one_process_do_not_mix() -> None:
     """Each has a registry of its own."""
     one, other = Metrics("1.0"), Metrics("1.0")
-    one.events("shop")(1)
-    other.events("shop")(5)
+    one.stream("shop").read(make_events(1))
+    other.stream("shop").read(make_events(5))
     assert value(one, "mess_events_total", stream="shop") == 1
 
 

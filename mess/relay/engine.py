@@ -10,7 +10,6 @@ from typing import Protocol
 from mess.cancellation import cancel, within
 from mess.errors import StateError, Superseded
 from mess.relay.blocked import BlockedStreamLog
-from mess.relay.checkpointer import Checkpointer
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.runner import StreamRunner
@@ -46,6 +45,16 @@ class RunningStreams(Protocol):
         """Close the cursors."""
 
 
+class Saver(Protocol):
+    """Stores what is done."""
+
+    async def run(self) -> None:
+        """Store it from time to time, forever. Raises StateError."""
+
+    async def save(self) -> None:
+        """Store it now. Raises StateError."""
+
+
 class Engine:
     """Runs the streams and the checkpointer until it is stopped, until an error ends it, or until all streams have
     ended. Without a checkpointer, no progress is stored."""
@@ -53,7 +62,7 @@ class Engine:
     def __init__(
         self,
         pipelines: Sequence[Pipeline],
-        checkpointer: Checkpointer | None,
+        checkpointer: Saver | None,
         stopping: Stopping,
         grace: float,
     ) -> None:
@@ -111,7 +120,7 @@ class Engine:
             raise group.exceptions[0] from None
         self._stopping.set()
 
-    async def _checkpoint(self, checkpointer: Checkpointer, streams: RunningStreams) -> None:
+    async def _checkpoint(self, checkpointer: Saver, streams: RunningStreams) -> None:
         while True:
             try:
                 await checkpointer.run()

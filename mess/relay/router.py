@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bson import Timestamp
 
-from mess.config.model import Config
+from mess.config.model import Config, Order
 from mess.config.scope import resolve
 from mess.event import Namespace
 from mess.relay.dispatch import Route
@@ -30,9 +30,29 @@ MakeLane = Callable[[Pipeline], Lane]
 """Creates a lane for a pipeline."""
 
 
+class LaneGroups:
+    """The lanes of one stream, which has room for that many events. They are created when first needed: for each
+    pipeline, order and number of lanes."""
+
+    def __init__(self, make_lane: MakeLane, room: int) -> None:
+        self.lanes: list[Lane] = []
+        self._make_lane = make_lane
+        self._room = room
+        self._groups: dict[tuple[str, Order, int], list[Lane]] = {}
+
+    def of(self, pipeline: Pipeline, order: Order, concurrency: int | None) -> Sequence[Lane]:
+        """The lanes for events with these options."""
+        count = concurrency or pipeline.lanes(self._room)
+        key = (pipeline.name, order, count)
+        if key not in self._groups:
+            self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
+            self.lanes += self._groups[key]
+        return self._groups[key]
+
+
 class ScopeRouter:
     """The routes of one stream, which begins at `begin`, delivers what `claim` selects, and has `room` for that many
-    events. Lanes belong to a stream and a pipeline, and are created when first needed.
+    events.
 
     Events whose pipeline is not in `pipelines` are not delivered.
     """
@@ -50,11 +70,13 @@ class ScopeRouter:
         self._claim = claim
         self._begin = begin
         self._pipelines = pipelines
-        self._make_lane = make_lane
-        self._room = room
-        self.lanes: list[Lane] = []
         self.forks = len(pipelines) > 1
-        self._groups: dict[tuple[str, str, int], list[Lane]] = {}
+        self._groups = LaneGroups(make_lane, room)
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """See `mess.relay.dispatch.Router`."""
+        return self._groups.lanes
 
     def route(self, namespace: Namespace) -> Route | None:
         """See `mess.relay.dispatch.Router`."""
@@ -65,14 +87,10 @@ class ScopeRouter:
         if options is None or options.pipeline.name not in self._pipelines:
             return None
         pipeline = self._pipelines[options.pipeline.name]
-        count = options.concurrency or pipeline.lanes(self._room)
-        key = (pipeline.name, options.order, count)
-        if key not in self._groups:
-            self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
-            self.lanes += self._groups[key]
+        lanes = self._groups.of(pipeline, options.order, options.concurrency)
         operations = None if options.operations is None else frozenset(options.operations)
         later = since if self._begin is not None and since > self._begin else None
-        return Route(self._groups[key], options.order, operations, later)
+        return Route(lanes, options.order, operations, later)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """By the old name if that is already delivered at `time` (another stream may see the event too), else by the

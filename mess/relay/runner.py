@@ -49,7 +49,7 @@ class StreamRunner:
         source: Source,
         window: Window,
         dispatcher: Dispatcher,
-        lanes: Callable[[], list[Lane]],
+        lanes: Callable[[], Sequence[Lane]],
         report: Callable[[Batch], Awaitable[None]],
         observer: StreamObserver,
         name: str = "",

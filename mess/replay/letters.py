@@ -8,7 +8,6 @@ from mess.errors import ConfigError
 from mess.event import Namespace
 from mess.relay.build import build_pipelines
 from mess.replay.dead_letters import Replayer
-from mess.replay.passage import Route
 from mess.replay.routes import Ways
 from mess.state.store import StateStore
 
@@ -18,15 +17,14 @@ def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False, thro
 
     Raises ConfigError if a step's environment does not fit, or if there is no pipeline `through`.
     """
-    routes = {
-        name: Route(name, [entry.name for entry in entries], [entry.step for entry in entries])
-        for name, entries in build_pipelines(loaded).items()
-    }
-    if through is not None and through not in routes:
-        raise ConfigError(f"there is no pipeline {through!r}; there are: {', '.join(map(repr, routes))}")
+    steps = build_pipelines(loaded)
+    if through is not None and through not in steps:
+        raise ConfigError(f"there is no pipeline {through!r}; there are: {', '.join(map(repr, steps))}")
 
     def pipeline_of(namespace: Namespace) -> str | None:
         options = resolve(loaded.config, *namespace)
         return None if options is None else options.pipeline.name
 
-    return Replayer(store, routes, Ways(routes, pipeline_of, whole=whole, through=through))
+    names = {name: [step.name for step in built] for name, built in steps.items()}
+    ways = Ways(names, pipeline_of, whole=whole, through=through)
+    return Replayer(loaded.config, steps, store, ways)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mess.event import Namespace
-from mess.replay.passage import Route
 from mess.state.records import Pointer
 
 UNREADABLE = "the change could not be read from MongoDB, so there is nothing to deliver"
@@ -36,7 +35,7 @@ PipelineOf = Callable[[Namespace], str | None]
 
 
 class Ways:
-    """The ways through `routes`, the config's pipelines by name.
+    """The ways through the config's pipelines, whose `steps` are given by their names.
 
     A letter continues where it stopped, with the body that the step was given. If its pipeline or step is no longer in
     the config, the original change goes through all steps of the pipeline that its namespace has now (`pipeline_of`).
@@ -45,9 +44,14 @@ class Ways:
     """
 
     def __init__(
-        self, routes: Mapping[str, Route], pipeline_of: PipelineOf, *, whole: bool = False, through: str | None = None
+        self,
+        steps: Mapping[str, Sequence[str]],
+        pipeline_of: PipelineOf,
+        *,
+        whole: bool = False,
+        through: str | None = None,
     ) -> None:
-        self._routes = routes
+        self._steps = steps
         self._pipeline_of = pipeline_of
         self._whole = whole
         self._through = through
@@ -58,19 +62,19 @@ class Ways:
             raise Kept(UNREADABLE)
         if self._through is not None and self._through != pointer.pipeline:
             return Way(self._through, 0, whole=True, why=f"instead of {pointer.pipeline!r}")
-        own = self._routes.get(pointer.pipeline)
+        own = self._steps.get(pointer.pipeline)
         if own is None:
             why = f"pipeline {pointer.pipeline!r} is no longer in the config"
         elif self._whole:
-            return Way(own.name, 0, whole=True)
-        elif pointer.step in own.names:
-            return Way(own.name, own.names.index(pointer.step), whole=False)
+            return Way(pointer.pipeline, 0, whole=True)
+        elif pointer.step in own:
+            return Way(pointer.pipeline, own.index(pointer.step), whole=False)
         else:
             why = f"pipeline {pointer.pipeline!r} no longer has a step {pointer.step!r}"
         name = self._through or self._pipeline_of(pointer.namespace)
         if name is None and isinstance(renamed_to, Mapping):
             name = self._pipeline_of(Namespace(renamed_to.get("db", ""), renamed_to.get("coll", "")))
-        if name is None or name not in self._routes:
-            choice = ", ".join(map(repr, self._routes)) or "there is none"
+        if name is None or name not in self._steps:
+            choice = ", ".join(map(repr, self._steps)) or "there is none"
             raise Kept(f"{why}, and {pointer.namespace} has none now; choose one with --through: {choice}")
         return Way(name, 0, whole=True, why=why)

@@ -32,7 +32,8 @@ from mess.telemetry.redact import redact
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from mess.replay.dead_letters import Replayer, Report
+    from mess.replay.dead_letters import Replayer
+    from mess.replay.letter_results import Report
     from mess.replay.routes import Way
     from mess.state.records import Pointer
     from mess.state.store import StateStore

@@ -220,8 +220,8 @@ def metrics() -> set[str]:
     """The names of all metrics that a relay shows."""
     registry = Metrics("0", lambda: [StreamStatus("shop", True, None, 0.0, 0, 0, 0.0)])
     registry.step("default", "http")
-    registry.events("shop")
-    registry.finished("default")
+    registry.stream("shop")
+    registry.pipeline("default")
     return set(re.findall(r"^# TYPE (\w+)", registry.render().decode(), re.MULTILINE))
 
 

@@ -1,13 +1,9 @@
-"""Events that a step has nothing to do for are led past it, in the relay and in a replay of dead letters."""
+"""Events that a step has nothing to do for are led past it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from mess.errors import EndpointDown, Refused
 from mess.event import Event
-from mess.replay.passage import ReplayedLetter, Route
-from mess.state.store import DeadLetter
 from tests.unit.fakes import Recorder, make_event
 from tests.unit.relay.line import Line
 
@@ -61,33 +57,3 @@ async def test_what_is_refused_beside_them_is_given_up_and_they_are_not() -> Non
     assert [letter.id for letter in line.letters.kept] == [events[0].id]
     assert line.delivered == events[1:]
     await line.stop()
-
-
-def travellers(events: Sequence[Event]) -> list[ReplayedLetter]:
-    def letter(event: Event) -> DeadLetter:
-        return DeadLetter(
-            id=event.id,
-            pipeline="default",
-            step="sink",
-            namespace=event.namespace,
-            operation=event.operation,
-            key=event.key,
-            reason="",
-            error="Refused",
-            attempts=1,
-            time=event.change["clusterTime"].as_datetime(),
-            event=event.change,
-            body=event.body,
-        )
-
-    return [ReplayedLetter(letter(event), event, 0) for event in events]
-
-
-async def test_a_replayed_one_is_led_past_too() -> None:
-    sink, behind = Inserts(), Recorder()
-    taken = travellers(mixed())
-    async with Route("default", ["sink", "behind"], [sink, behind]) as route:
-        await route.take(taken, lambda: False)
-    assert sink.delivered == [each.event for each in taken[::2]]
-    assert behind.delivered == [each.event for each in taken]
-    assert all(each.done and each.error is None for each in taken)

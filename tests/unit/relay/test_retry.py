@@ -8,7 +8,7 @@ import pytest
 
 from mess.config.model import Probe, Retry
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
-from mess.relay.retry import Facts, Verdict, classify, judge, pause, probe_pause
+from mess.relay.retry import Facts, Verdict, bounded, classify, judge, pause, probe_pause
 
 HOLD, ROTATE, RETRY = Verdict.HOLD, Verdict.ROTATE, Verdict.RETRY
 SPLIT, GIVE_UP = Verdict.SPLIT, Verdict.GIVE_UP
@@ -133,3 +133,28 @@ def test_retry_after_is_followed_up_to_five_minutes_and_never_at_once() -> None:
     assert probe_pause(Probe(), 0, EndpointDown("x", retry_after=0)) == 0.25
     assert probe_pause(Probe(), 0, EndpointDown("x", retry_after=9999)) == 300
     assert probe_pause(Probe(max_retry_after=1), 0, EndpointDown("x", retry_after=9999)) == 1
+
+
+@pytest.mark.parametrize(
+    ("verdict", "several", "attempts", "found"),
+    [
+        (Verdict.HOLD, False, 50, Verdict.HOLD),
+        (Verdict.GIVE_UP, False, 1, Verdict.GIVE_UP),
+        (Verdict.SPLIT, True, 1, Verdict.SPLIT),
+        (Verdict.RETRY, False, 2, Verdict.RETRY),
+        (Verdict.ROTATE, False, 2, Verdict.RETRY),
+        (Verdict.RETRY, False, 3, Verdict.GIVE_UP),
+        (Verdict.ROTATE, False, 3, Verdict.GIVE_UP),
+        (Verdict.RETRY, True, 1, Verdict.RETRY),
+        (Verdict.ROTATE, True, 2, Verdict.SPLIT),
+    ],
+)
+def test_a_delivery_that_has_an_end_counts_every_attempt(
+    verdict: Verdict, several: bool, attempts: int, found: Verdict
+) -> None:
+    assert bounded(verdict, Retry(max_attempts=3), attempts=attempts, several=several) is found
+
+
+def test_a_delivery_that_has_an_end_has_one_without_a_limit_too() -> None:
+    outcomes = [bounded(Verdict.RETRY, FOR_EVER, attempts=attempts, several=False) for attempts in (9, 10)]
+    assert outcomes == [Verdict.RETRY, Verdict.GIVE_UP]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -10,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from mess.config.model import Config, StepSpec
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused, Response
 from mess.event import Event, Namespace
-from mess.replay.dead_letters import Replayer, Report
-from mess.replay.passage import Route
+from mess.relay.build import BuiltStep
+from mess.replay.dead_letters import Replayer
+from mess.replay.letter_results import Report
 from mess.replay.routes import Ways
 from mess.state import DeadLetter, Wanted
 from mess.state.sqlite import SqliteStore
@@ -57,17 +61,37 @@ def numbers(events: Sequence[Event]) -> list[int]:
     return [event.body["number"] for event in events]
 
 
-def replayer(store: SqliteStore, now: dict[str, str] | None = None, /, **steps: dict[str, Step]) -> Replayer:
-    """A replayer through pipelines of these steps; `now` says which pipeline each namespace has."""
-    routes = {name: Route(name, list(some), list(some.values())) for name, some in steps.items()}
-    return Replayer(store, routes, Ways(routes, lambda namespace: (now or {}).get(str(namespace))))
+QUICK = {"retry": {"first": 0.001, "cap": 0.002, "max_attempts": 3}}
+
+
+def replayer(
+    store: SqliteStore,
+    now: dict[str, str] | None = None,
+    /,
+    *,
+    whole: bool = False,
+    lanes: int | None = 1,
+    options: dict[str, Any] | None = None,
+    **steps: dict[str, Step],
+) -> Replayer:
+    """A replayer through pipelines of these steps, which have `options` in the config; `now` says which pipeline each
+    namespace has."""
+    built = {
+        pipeline: [
+            BuiltStep(name, StepSpec.model_validate({"name": name, **QUICK, **(options or {})}), step)
+            for name, step in some.items()
+        ]
+        for pipeline, some in steps.items()
+    }
+    names = {name: list(some) for name, some in steps.items()}
+    ways = Ways(names, lambda namespace: (now or {}).get(str(namespace)), whole=whole)
+    config = Config.model_validate({"databases": {"*": {}}, "concurrency": lanes})
+    return Replayer(config, built, store, ways)
 
 
 async def replay(store: SqliteStore, steps: dict[str, Step], *, whole: bool = False) -> Report:
     """Replay everything through the pipeline `shop`."""
-    routes = {"shop": Route("shop", list(steps), list(steps.values()))}
-    ways = Ways(routes, lambda namespace: None, whole=whole)
-    return await Replayer(store, routes, ways).run(await store.pointers())
+    return await replayer(store, whole=whole, shop=steps).run(await store.pointers())
 
 
 class Mark(Transform):
@@ -127,37 +151,109 @@ async def test_a_batch_refused_as_one_is_halved(store: SqliteStore, bare: bool) 
     sink = Picky(2, 7, bare=bare)
     report = await replay(store, {"http": sink})
     assert (report.delivered, report.failed) == (7, 2)
-    assert numbers(sink.delivered) == [0, 1, 3, 4, 5, 6, 8]
+    assert sorted(numbers(sink.delivered)) == [0, 1, 3, 4, 5, 6, 8]
     kept = [await store.dead_letter(make_event(number).id) for number in (2, 7)]
     assert [each.body["number"] for each in kept if each] == [2, 7]
     assert kept[0] is not None
-    assert (kept[0].reason, kept[0].attempts, kept[0].time) == ("refused 1", 2, NOW)
-    [attempt] = kept[0].history
+    assert (kept[0].reason, kept[0].time) == ("refused 1", NOW)
+    assert kept[0].attempts == 1 + len(kept[0].history)
+    *_, attempt = kept[0].history
     assert (attempt.error, attempt.reason, attempt.status, attempt.response) == ("Refused", "refused 1", 400, "bad")
 
 
 async def test_some_fail_each_for_itself_and_some_are_untried(store: SqliteStore) -> None:
-    """The untried are given to the step again; all else is settled."""
+    """The untried are given to the step again; what fails is retried as often as `retry` says."""
     await store.add_dead_letters([letter(number) for number in range(4)])
 
     class Stumbling(Sink):
-        calls = 0
+        def __init__(self) -> None:
+            self.calls: list[list[int]] = []
 
         async def deliver(self, events: Sequence[Event]) -> None:
-            self.calls += 1
-            if self.calls == 1:
-                raise BatchError({1: Ambiguous("answered 500")}, untried=events[2:])
-            assert numbers(events) == [2, 3]
+            self.calls.append(numbers(events))
+            if 1 in self.calls[-1]:
+                at = self.calls[-1].index(1)
+                raise BatchError({at: Ambiguous("answered 500")}, untried=events[at + 1 :])
 
-    report = await replay(store, {"http": Stumbling()})
+    sink = Stumbling()
+    report = await replay(store, {"http": sink})
     assert (report.delivered, report.failed, report.first_failure) == (3, 1, "answered 500")
-    assert [pointer.id for pointer in await store.pointers()] == [make_event(1).id]
+    assert sink.calls == [[0, 1, 2, 3], [2, 3], [1], [1]]
+    [kept] = [await store.dead_letter(pointer.id) for pointer in await store.pointers()]
+    assert kept is not None
+    assert (kept.id, kept.attempts) == (make_event(1).id, 1 + 3)
+    assert [attempt.reason for attempt in kept.history] == ["answered 500"] * 3
+
+
+async def test_retry_applies(store: SqliteStore) -> None:
+    """An event that fails now and then is delivered, and later ones of its document wait for it."""
+    same = make_event(0).key
+    letters = [letter(number, event={**make_event(number).change, "documentKey": same}) for number in range(3)]
+    await store.add_dead_letters([*letters, letter(3)])
+    sink = Recorder(Ambiguous("answered 500"), Ambiguous("answered 500"), max_events=1)
+    report = await replay(store, {"http": sink})
+    assert (report.delivered, report.complete) == (4, True)
+    assert [number for number in numbers(sink.delivered) if number != 3] == [0, 1, 2]
+
+
+async def test_concurrency_and_rate_limit_apply(store: SqliteStore) -> None:
+    """Requests run concurrently up to the limit, and begin no faster than the rate."""
+    await store.add_dead_letters([letter(number) for number in range(12)])
+
+    class Busy(Recorder):
+        now = most = 0
+
+        async def deliver(self, events: Sequence[Event]) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            await asyncio.sleep(0.01)
+            self.now -= 1
+            await super().deliver(events)
+
+    sink = Busy(max_events=1)
+    limited = replayer(store, shop={"http": sink}, options={"concurrency": 3, "rate_limit": 100.0}, lanes=None)
+    began = time.monotonic()
+    assert (await limited.run(await store.pointers())).delivered == 12
+    assert sink.most <= 3
+    assert time.monotonic() - began >= 11 / 100
+
+    await store.add_dead_letters([letter(number) for number in range(12)])
+    sink = Busy(max_events=1)
+    free = replayer(store, shop={"http": sink}, options={"concurrency": 3}, lanes=None)
+    assert (await free.run(await store.pointers())).delivered == 12
+    assert sink.most == 3
+
+
+async def test_an_event_that_the_step_has_nothing_to_do_for_bypasses_it(store: SqliteStore) -> None:
+    class Inserts(Recorder):
+        def carries(self, event: Event) -> bool:
+            return event.operation == "insert"
+
+    await store.add_dead_letters(
+        [letter(0), letter(1, operation="delete", event=make_event(1, operation="delete").change)]
+    )
+    first, second = Inserts(), Recorder()
+    assert (await replay(store, {"http": first, "http 2": second})).delivered == 2
+    assert numbers(first.delivered) == [0]
+    assert sorted(numbers(second.delivered)) == [0, 1]
+
+
+async def test_events_behind_one_that_was_left_are_left_too(store: SqliteStore) -> None:
+    """Whatever step they are at, and when they come in a later batch."""
+    letters = [letter(n, body={"number": n, "region": "us" if n == 0 else "eu"}) for n in range(600)]
+    letters[599] = replace(letters[599], event={**letters[599].event, "documentKey": letters[0].event["documentKey"]})
+    await store.add_dead_letters(letters)
+    sink = Regional(50, "us")
+    report = await replay(store, {"http": sink})
+    assert report.down == {"shop": ("us refuses connections", 2)}
+    assert report.delivered == 598
+    assert 599 not in sink.taken
 
 
 async def test_any_other_exception_is_the_events_fault(store: SqliteStore) -> None:
     """As it is to the relay."""
     await store.add_dead_letters([letter()])
-    report = await replay(store, {"http": Recorder(RuntimeError("oops"))})
+    report = await replay(store, {"http": Recorder(*[RuntimeError("oops")] * 3)})
     assert (report.failed, report.first_failure) == (1, "RuntimeError: oops")
 
 
@@ -364,18 +460,21 @@ async def test_a_letter_that_still_gets_a_403_does_not_keep_the_others_from_thei
     sink = Firewall(lambda number: number in (3, 11), size)
     report = await replay(store, {"http": sink})
     assert (report.delivered, report.failed, report.down) == (28, 2, {})
-    assert numbers(sink.delivered) == [number for number in range(30) if number not in (3, 11)]
+    assert sorted(numbers(sink.delivered)) == [number for number in range(30) if number not in (3, 11)]
     assert await store.count_dead_letters() == 2
 
 
 @pytest.mark.parametrize("size", [1, 5])
 async def test_a_sink_that_answers_403_to_all_is_down_for_a_replay_too(store: SqliteStore, size: int) -> None:
-    """After ten different events; the others keep their letters as they were."""
+    """After ten different events; all keep their letters as they were."""
     await store.add_dead_letters([letter(number) for number in range(200)])
     sink = Firewall(lambda number: True, size)
     report = await replay(store, {"http": sink})
-    assert (report.delivered, report.failed) == (0, 10)
-    assert report.down == {"shop": ("answered 403", 190)}
+    assert (report.delivered, report.failed) == (0, 0)
+    assert report.down == {"shop": ("answered 403", 200)}
+    kept = await store.dead_letter(make_event(0).id)
+    assert kept is not None
+    assert (kept.reason, kept.attempts) == ("answered 422", 1)
     assert sink.calls < 40
 
 
@@ -434,8 +533,7 @@ async def test_a_renamed_collection_that_is_watched_under_its_new_name_only(stor
 async def test_another_pipeline_can_be_chosen(store: SqliteStore) -> None:
     """For letters whose own pipeline is there, too; a letter of the chosen one goes on where it stopped."""
     await store.add_dead_letters([letter(0), letter(1, pipeline="old"), letter(2, pipeline="crm")])
-    routes = {name: Route(name, ["mark", "http"], [Mark(), Recorder()]) for name in ("shop", "crm")}
-    ways = Ways(routes, lambda namespace: None, through="crm")
+    ways = Ways({"shop": ["mark", "http"], "crm": ["mark", "http"]}, lambda namespace: None, through="crm")
     found = [ways.of(pointer) for pointer in await store.pointers()]
     assert [(way.first, way.whole) for way in found] == [(0, True), (0, True), (1, False)]
     assert {way.pipeline for way in found} == {"crm"}

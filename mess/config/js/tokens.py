@@ -3,145 +3,128 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from mess.config.document import MAX_NODES
 
 _TOKEN = re.compile(
     r"""
       (?P<space> [\s\ufeff]+ | //[^\n]* | /\*.*?\*/ )
-    | (?P<string> "(?:[^"\\\n]|\\.)*" | '(?:[^'\\\n]|\\.)*' )
+    | (?P<string> "(?:[^"\\\n]++|\\.)*+" | '(?:[^'\\\n]++|\\.)*+' | `(?:[^`\\$]++|\\.|\$(?!\{))*+` )
     | (?P<number> \.?\d (?: [eE][+-]\d | [\w.] )* )
     | (?P<name> (?:[^\W\d]|[$#\\]) [\w$\\\u200c\u200d]* )
-    | (?P<mark> => | \.\.\. | [^`] )
+    | (?P<open> /\* | ["'`] )
+    | (?P<mark> => | \.\.\. | \+\+ | -- | . )
     """,
     re.VERBOSE | re.DOTALL,
 )
-_TEMPLATE_PART = re.compile(r"\\.|\$\{|`|\{|\}|[^\\$`{}]+|\$", re.DOTALL)
 _REGEX = re.compile(r"/(?![*/])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/\w*")
+_TEMPLATE_PART = re.compile(r"\\.|`|\$?\{|\}", re.DOTALL)
+_NUMBER = re.compile(
+    r"[+-]?(?:0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+|(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?|NaN|Infinity)"
+)
+_WORDS = {"true": True, "false": False, "null": None, "undefined": None}
 _ESCAPE = re.compile(r"\\(u\{[0-9a-fA-F]{1,6}\}|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|.)", re.DOTALL)
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "\n": ""}
-_NUMBER = re.compile(r"0[xX][\da-fA-F]+|0[oO][0-7]+|0[bB][01]+|(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-_WORDS = {"true": True, "false": False, "null": None, "undefined": None, "NaN": float("nan"), "Infinity": float("inf")}
+_MOST_TOKENS = 2 * MAX_NODES
 
 NO_LITERAL: Final = object()
-"""What `literal` returns for a token that is not a value by itself."""
+"""What `literal` returns for tokens that are code."""
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
-    """`kind` is string, template, code (a template with `${}`), regex, number, name, mark, or open (a string or comment
-    that is not closed)."""
+class Token(NamedTuple):
+    """`kind` is string, template (with `${}`), regex, number, name, mark, or end (of the file, with an empty text)."""
 
     kind: str
     text: str
     line: int
-    index: int
+    column: int
 
 
-def tokenize(text: str, most: int) -> list[Token]:
+class Unreadable(Exception):
+    """From here on, the text is not a JS-style object. The arguments are the message and the line, if it has one."""
+
+
+def tokenize(text: str) -> list[Token]:
     """Split a text whose lines end in newlines into tokens, without spaces and comments.
 
-    Raises OverflowError if there are more than `most`.
+    Raises Unreadable if a string or comment is not closed, or if there are too many tokens.
     """
-    breaks = [index for index, character in enumerate(text) if character == "\n"]
     tokens: list[Token] = []
-    index = no_regex_before = 0
+    index, line, line_start = 0, 1, 0
     while index < len(text):
-        kind, end = "", index
-        if text[index] == "/" and index >= no_regex_before and _value_may_follow(tokens):
-            kind, end = _regex(text, index)
-            if not kind:
-                # Check once for each line whether a regular expression is possible; otherwise a line of slashes would
-                # take forever.
-                no_regex_before = (text.find("\n", index) + 1) or len(text)
-        if not kind:
-            kind, end = _next(text, index)
-        if kind != "space":
-            if len(tokens) == most:
-                raise OverflowError
-            tokens.append(Token(kind, text[index:end], bisect_right(breaks, index - 1) + 1, index))
+        kind, end = _next(text, index, tokens)
         if kind == "open":
-            break
+            what = f"text that starts with {text[index]}"
+            if text.startswith("/*", index):
+                what = "comment that begins with /*"
+            raise Unreadable(f"the {what} on this line is not closed", line)
+        if kind != "space":
+            tokens.append(Token(kind, text[index:end], line, index - line_start + 1))
+        if len(tokens) > _MOST_TOKENS:
+            raise Unreadable(f"too large to be a config file: more than {_MOST_TOKENS:,} tokens", None)
+        if breaks := text.count("\n", index, end):
+            line, line_start = line + breaks, text.rindex("\n", index, end) + 1
         index = end
-    return tokens
+    return [*tokens, Token("end", "", line, index - line_start + 1)]
 
 
-def _regex(text: str, index: int) -> tuple[str, int]:
-    found = None if text[index + 1 : index + 2] in ("/", "*") else _REGEX.match(text, index)
-    return ("regex", found.end()) if found is not None else ("", index)
-
-
-def _next(text: str, index: int) -> tuple[str, int]:
-    if text[index] == "`":
-        return _template(text, index)
+def _next(text: str, index: int, before: list[Token]) -> tuple[str, int]:
     found = _TOKEN.match(text, index)
     if found is None or found.lastgroup is None:
         raise AssertionError(f"no token at {index}")
-    kind = found.lastgroup
-    if found[0] in ('"', "'") or (text.startswith("/*", index) and kind == "mark"):
-        return "open", len(text)
-    return kind, found.end()
+    if found[0] == "`" and (end := _template_end(text, index)):
+        return "template", end
+    if found[0] == "/" and not (before and _is_value(before[-1])):
+        # Where a value is expected, a slash starts a regular expression; after a value, it divides.
+        regex = _REGEX.match(text, index)
+        return ("regex", regex.end()) if regex else ("open", index)
+    return found.lastgroup, found.end()
 
 
-def _value_may_follow(before: list[Token]) -> bool:
-    # Where a value is expected, a slash starts a regular expression; after a value, it divides.
-    if not before:
-        return True
-    last = before[-1]
-    return (last.kind == "mark" and last.text not in ")]}") or last.text in ("return", "typeof", "case", "in", "of")
+def _is_value(token: Token) -> bool:
+    """Whether a value may end with this token."""
+    if token.kind == "mark":
+        return token.text in (")", "]", "}", "++", "--")
+    return token.text not in ("return", "typeof", "case", "in", "of")
 
 
-def _template(text: str, start: int) -> tuple[str, int]:
-    kind, braces, index = "template", [], start + 1
-    while index < len(text):
-        found = _TEMPLATE_PART.match(text, index)
-        if found is None:
-            break
-        part, index = found[0], found.end()
-        if part == "${":
-            kind = "code"
-            braces.append(part)
-        elif part == "{" and braces:
-            braces.append(part)
-        elif part == "}" and braces:
-            braces.pop()
-        elif part == "`":
-            if not braces:
-                return kind, index
-            # A nested template.
-            _, index = _template(text, index - 1)
-    return "open", len(text)
+def _template_end(text: str, index: int) -> int | None:
+    nested: list[str] = []
+    for part in _TEMPLATE_PART.finditer(text, index):
+        in_code = nested[-1:] != ["`"]
+        if part[0] == ("}" if in_code else "`"):
+            nested.pop()
+        elif part[0] in ("`", "${") or (part[0] == "{" and in_code):
+            nested.append(part[0])
+        if not nested:
+            return part.end()
+    return None
 
 
-def literal(token: Token) -> Any:
-    """The value of a single token, or NO_LITERAL."""
-    if token.kind in ("string", "template"):
-        return _unescape(token.text[1:-1])
-    if token.kind == "name":
-        return _WORDS.get(token.text, NO_LITERAL)
-    if token.kind == "number" and len(token.text) < 300 and _NUMBER.fullmatch(token.text):
+def literal(code: Sequence[Token]) -> Any:
+    """The value of a string, a word like true, or a number with its sign; NO_LITERAL for anything else."""
+    if len(code) == 1 and code[0].kind == "string":
+        return _unescape(code[0].text[1:-1])
+    if len(code) > 2 or (len(code) == 2 and code[0].text not in ("+", "-")):
+        return NO_LITERAL
+    text = "".join(token.text for token in code)
+    if len(text) < 300 and _NUMBER.fullmatch(text):
         try:
-            return int(token.text, 0)
+            return int(text, 0)
         except ValueError:
-            return float(token.text)
-    return NO_LITERAL
+            return float(text)
+    return _WORDS.get(text, NO_LITERAL)
 
 
 def _unescape(text: str) -> str:
-    if "\\" not in text:
-        return text
-    text = _ESCAPE.sub(_escaped, text)
-    if _SURROGATES.search(text):
-        # JavaScript escapes a character beyond U+FFFF as two escapes (a surrogate pair).
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    # JavaScript escapes a character beyond U+FFFF as two escapes (a surrogate pair).
+    return _ESCAPE.sub(_escaped, text).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _escaped(found: re.Match[str]) -> str:
     code = found[1]
     if len(code) > 1:
-        number = int(code[1:].strip("{}"), 16)
-        return chr(number) if number <= 0x10FFFF else "\ufffd"
+        return chr(min(int(code[1:].strip("{}"), 16), 0x10FFFF))
     return _ESCAPES.get(code, code)

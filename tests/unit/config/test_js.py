@@ -170,6 +170,8 @@ def test_every_function_is_reported_and_none_in_a_comment_or_text(problems: Prob
         ("concurrency: 1_000", "config.js:3: concurrency: this is JavaScript code"),
         ("...defaults", "config.js:3: ... is JavaScript; write out what it stands for"),
         ("[key]: 1", "config.js:3: this is JavaScript code"),
+        ("changeHook(item, sent = new Set()) {}", "config.js:3: changeHook: JavaScript functions do not run here"),
+        ("concurrency: x++ / 2, admin: { /* port */ }", "config.js:3: concurrency: this is JavaScript code"),
         ("name: 'a' admin: {}", "config.js:3: a comma is missing before admin"),
         ("name: 'a', name: 'b'", "config.js:3: name: is written twice, first on line 3"),
         ("admn: {}", 'config.js:3: admn: unknown key; did you mean "admin"?'),
@@ -202,11 +204,17 @@ def test_code_is_named_with_line_path_and_the_python_way(problems: Problems, mem
         ("{a: 'x\n}", "config.js:1: the text that starts with ' on this line is not closed"),
         ("{a: `x\n}", "config.js:1: the text that starts with ` on this line is not closed"),
         ("{}\n/* x", "config.js:2: the comment that begins with /* on this line is not closed"),
-        ("{a: 1,,}", "config.js:1: cannot be read at ,: a comma, quote or bracket is missing or superfluous"),
+        (
+            "{\n a: 1,,}",
+            "config.js:2: cannot be read at ,: a comma, quote or bracket is missing or superfluous (column 7)",
+        ),
+        ("{a: [1,}}", "config.js:1: } does not close the [ on line 1"),
+        ("{a: /x}", "config.js:1: the text that starts with / on this line is not closed"),
         ("{a = 1}", "config.js:1: cannot be read at ="),
         ("{a: }", "config.js:1: cannot be read at }"),
         ("{'hunter2' 'hunter2'}", "config.js:1: cannot be read at this value"),
         ("", "config.js: is empty; run `mess init` to create one"),
+        ("foo()", "config.js: contains no config; write module.exports = {…}"),
         ("// nothing", "config.js: contains no config; write module.exports = {…}"),
         ("[1]", "config.js:1: must be a mapping at the top level"),
         ("{a:" * 100 + "1" + "}" * 100, "config.js:1: nested more than 64 levels deep"),
@@ -220,7 +228,7 @@ def test_what_is_no_object_is_named_with_its_line(problems: Problems, text: str,
 def test_functions_are_reported_up_to_where_the_file_cannot_be_read(problems: Problems) -> None:
     found = problems("{\nplugins: { a: () => 1 },\nb: [1,,\n}", "config.js")
     assert [line.split(": ")[:2] for line in found] == [
-        ["config.js:2", "JavaScript functions do not run here; write it in Python"],
+        ["config.js:2", "plugins.a"],
         ["config.js:3", "cannot be read at ,"],
     ]
 

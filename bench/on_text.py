@@ -32,9 +32,9 @@ from mess.event import Event, Namespace
 from mess.formats import bson_json, java_json
 from mess.formats.paths import get, parse_path
 from mess.formats.template import Template
-from mess.options import tls
 from mess.options.mongodb import refusals
 from mess.options.secret import of_basic, of_broker_url, of_credentials, of_http_url, of_mongodb_url
+from mess.options.tls import TlsOptions
 from mess.options.values import parse_duration, parse_size
 from mess.relay.retry import classify
 from mess.state.failover import brief
@@ -99,7 +99,7 @@ def _message(text: str) -> Message:
 
 
 def _mqtt(text: str) -> None:
-    around = Surroundings(Path(), 1, tls.settings(Path(), ca=None, verify=True, client=None))
+    around = Surroundings(Path(), 1, TlsOptions().tls(Path()))
     mqtt.MqttBroker("mqtt://h", mqtt.MqttOptions(), around)._unfit(_message(text))
 
 

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationInfo, field_validator
 
 from mess.event import Encoder, Event
 from mess.formats import bson_json, cloudevents, debezium
 from mess.formats.template import document_key
 from mess.ids import hashed_id
+from mess.options.base import Options
 
 Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
 """Joins the ids and bodies of several events; returns the batch's id and body."""
@@ -52,10 +53,8 @@ def _type_prefix(value: str) -> str:
     return value
 
 
-class CloudEvents(BaseModel):
+class CloudEvents(Options):
     """CloudEvents source and type."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     source: Annotated[str, AfterValidator(_source)] = "/mongodb/{db}/{collection}"
     """The attribute `source`, a URI reference; `{db}` and `{collection}` stand for the event's, percent-encoded."""
@@ -64,19 +63,15 @@ class CloudEvents(BaseModel):
     `com.example.mongodb.insert`."""
 
 
-class Debezium(BaseModel):
+class Debezium(Options):
     """Debezium source."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str | None = Field(None, min_length=1)
     """`source.name`, which is `topic.prefix` in Debezium's own config. Default: the relay's name."""
 
 
-class Format(BaseModel):
+class Format(Options):
     """The options that select what a sink sends; a base class of the sinks' options."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     format: Literal["event", "cloudevents", "debezium"] = "event"
     """The content of a message: `event` is the event's body as left by the previous steps, `cloudevents` is that body

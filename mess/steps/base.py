@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
 from mess.formats.body import Shape
 from mess.formats.template import Template
+from mess.options.base import Options
 
 MINI_BATCH_EVENTS = 500
 """The maximum number of events in one call of a step."""
@@ -160,10 +159,8 @@ def readings(option: tuple[str | int, ...], text: str, need: Literal["refused", 
         yield Reading(option, name, need, default is not None)
 
 
-class StepConfig(BaseModel):
+class StepConfig(Options):
     """Base class of a step's options. Its docstring and its field descriptions are the step's documentation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: ClassVar[str]
     """The step's name in a pipeline."""

@@ -16,9 +16,9 @@ from mess.event import Event, Namespace
 from mess.formats.body import Shape
 from mess.formats.envelope import Envelope, Format
 from mess.formats.template import WHOLE_DATABASE, Template, TemplateText
-from mess.options import insecure, tls
+from mess.options import insecure
 from mess.options.secret import Secret, of_broker_url
-from mess.options.tls import ClientCertificate
+from mess.options.tls import TlsOptions
 from mess.options.values import Duration
 from mess.steps.base import Context, Reading, Sink, StepConfig, readings
 from mess.steps.queue.broker import Broker, Message, Surroundings
@@ -69,7 +69,7 @@ def _broker_url(value: str) -> str:
     return value
 
 
-class QueueConfig(StepConfig, Format):
+class QueueConfig(StepConfig, TlsOptions, Format):
     """Publishes each event to a broker, and passes it on unchanged when the broker has confirmed it.
 
     The url's scheme selects the broker. If the broker is down, events wait until it is back. What it will never accept
@@ -94,13 +94,6 @@ class QueueConfig(StepConfig, Format):
     """Additional headers, whose values are templates."""
     timeout: Duration = Field(30.0, gt=0)
     """How long the broker may take to confirm the messages of one publication."""
-    ca: str | None = None
-    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
-    folder."""
-    client_certificate: ClientCertificate | None = None
-    """Client certificate (mTLS)."""
-    verify: bool = True
-    """Whether to verify the broker's certificate. Turn it off for tests only."""
     kafka: KafkaOptions | None = None
     """Options for Kafka only."""
     mqtt: MqttOptions | None = None
@@ -146,8 +139,7 @@ class QueueConfig(StepConfig, Format):
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """See `StepConfig.warnings`."""
-        if not self.verify:
-            yield "verify", insecure.UNVERIFIED
+        yield from self.tls_warnings()
         for parameter in insecure.unverified(self.url):
             yield "url", f"{parameter}: {insecure.UNVERIFIED}"
         options = getattr(self, self._section)
@@ -156,7 +148,7 @@ class QueueConfig(StepConfig, Format):
 
     def build(self, context: Context) -> Queue:
         """Build the step. Raises ConfigError if the broker's client is not installed, or if a file cannot be used."""
-        made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        made = self.tls(context.directory)
         kind = _BROKERS[self._section]
         options = getattr(self, self._section) or kind.options()
         broker = kind(self.url, options, Surroundings(context.directory, self.timeout, made))

@@ -136,7 +136,12 @@ _WRITERS = {"plain": bson_json.plain, "relaxed": bson_json.relaxed, "canonical":
 @cache
 def _cloudevents(json: str, options: CloudEvents) -> Envelope:
     encode = cloudevents.encoder(_WRITERS[json], options.source, options.type_prefix)
-    return Envelope(encode, cloudevents.join, cloudevents.CONTENT_TYPE, cloudevents.BATCH_CONTENT_TYPE)
+    return Envelope(
+        encode=encode,
+        join=cloudevents.join,
+        content_type=cloudevents.CONTENT_TYPE,
+        batch_content_type=cloudevents.BATCH_CONTENT_TYPE,
+    )
 
 
 @cache

@@ -156,7 +156,7 @@ class Reading(NamedTuple):
 def readings(option: tuple[str | int, ...], text: str, need: Literal["refused", "empty"]) -> Iterator[Reading]:
     """The values that a template in an option reads."""
     for name, default in Template(text).placeholders:
-        yield Reading(option, name, need, default is not None)
+        yield Reading(option=option, name=name, need=need, default=default is not None)
 
 
 class StepConfig(Options):

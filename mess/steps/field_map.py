@@ -74,7 +74,12 @@ class FieldMapConfig(StepConfig):
             if isinstance(source, str):
                 yield Reading(option, source, "left out")
             elif source.path is not None:
-                yield Reading((*option, "path"), source.path, "left out", "default" in source.model_fields_set)
+                yield Reading(
+                    option=(*option, "path"),
+                    name=source.path,
+                    need="left out",
+                    default="default" in source.model_fields_set,
+                )
             elif source.template is not None:
                 yield from readings((*option, "template"), source.template, "empty")
         for index, path in enumerate(self.drop):

@@ -256,12 +256,12 @@ class Queue(Sink):
         if event.replay:
             headers.append(_REPLAY)
         return Message(
-            event.id,
-            self._target_of(event),
-            None if key is None else _one_line(key).encode(),
-            event.encode(self._encode),
-            headers,
-            event.operation == "delete",
+            id=event.id,
+            target=self._target_of(event),
+            key=None if key is None else _one_line(key).encode(),
+            body=event.encode(self._encode),
+            headers=headers,
+            deleted=event.operation == "delete",
         )
 
     def _target_of(self, event: Event) -> str:

@@ -23,7 +23,7 @@ from mess.capture import stream
 from mess.capture.client import explain
 from mess.config.document import Document, show
 from mess.config.js.file import read_js
-from mess.config.messages import closest_name, without_secret
+from mess.config.messages import without_secret
 from mess.config.secrets import Secrets
 from mess.config.variables import expand
 from mess.config.yaml_file import read_yaml
@@ -37,6 +37,7 @@ from mess.options.secret import of_basic, of_broker_url, of_credentials, of_http
 from mess.options.tls import TlsOptions
 from mess.options.values import parse_duration, parse_size
 from mess.relay.retry import classify
+from mess.similar import closest_name
 from mess.state.failover import brief
 from mess.state.letters import pack
 from mess.state.store import DeadLetter
@@ -143,7 +144,7 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("JS", lambda text: read_js(text, Document("config.js")), texts.JS),
     ("document.show", lambda text: show(("a", text, 1)), PLAIN + JSON),
     ("messages.without_secret", lambda text: without_secret(f"x {text} {text!r}", text, True), PLAIN + JSON),
-    ("messages.closest_name", lambda text: closest_name(text, ["endpoint"]), PLAIN),
+    ("similar.closest_name", lambda text: closest_name(text, ["endpoint"]), PLAIN),
     ("failover.brief", lambda text: brief(OperationFailure(text)), texts.DRIVER + PLAIN),
     ("client.explain", lambda text: explain(OperationFailure(text, 13)), texts.DRIVER + PLAIN),
     ("stream, a token in an error", stream._TOKEN.search, texts.STREAM),

@@ -18,8 +18,9 @@ from yarl import URL
 import mess
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
 from mess.event import Event
+from mess.formats.base import Envelope
 from mess.formats.body import Shape
-from mess.formats.envelope import Envelope, Format
+from mess.formats.envelope import Format
 from mess.options import insecure
 from mess.options.base import Options
 from mess.options.secret import Secret, of_headers

@@ -63,7 +63,7 @@ class Broker(ABC):
 
     schemes: ClassVar[tuple[str, ...]]
     """The url schemes of this broker."""
-    options: ClassVar[type[BrokerOptions]]
+    options: ClassVar[type[BrokerOptions]] = BrokerOptions
     """The class of its own options."""
     lanes: ClassVar[int] = 4
     """The number of lanes that suits it best: fewer lanes fill their mini-batches better."""

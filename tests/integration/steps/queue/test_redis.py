@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import pytest
 from bson import Binary
 
@@ -44,6 +46,20 @@ async def test_each_event_is_an_entry_in_order_with_id_key_body_and_headers(redi
     assert found[3]["odd ☃ name".encode()] == "3 ☃␍␊␀".encode()
     assert found[3][b"content-type"] == b"application/json"
     assert [index for index, entry in enumerate(found) if b"mess-replay" in entry] == [7]
+
+
+async def test_the_client_encodes_with_hiredis(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise a version of redis-py no longer calls what mess/steps/queue/redis_packing.py overrides."""
+    pack, packed = hiredis.pack_command, Counter[str]()
+
+    def counting(command: tuple[Any, ...]) -> bytes:
+        packed[command[0]] += 1
+        return pack(command)
+
+    monkeypatch.setattr(hiredis, "pack_command", counting)
+    async with opened(redis_server.url) as step:
+        await step.process(make_events(10))
+    assert packed["XADD"] == len(entries(redis_server, "shop.orders")) == 10
 
 
 async def test_keys_of_every_kind_and_events_without_one(redis_server: RedisServer) -> None:
@@ -211,7 +227,7 @@ def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"url": "kafkaesque://host"}, "redis://"),
+        ({"url": "http://host"}, "redis://"),
         ({"url": "redis://"}, "has no host"),
         ({"url": "redis://host:port"}, "not a URL"),
         ({"url": "redis://two..dots"}, "not a URL"),

@@ -58,6 +58,10 @@ class Registry(Generic[T]):
         """The packages that have a component called `name`, with their versions. Raises KeyError if there are none."""
         return " and ".join(sorted(map(_distribution, _points(self.group)[name])))
 
+    def about(self, name: str) -> str:
+        """`the step "tag" of the package acme-tag 1.0`. Raises KeyError if no package has it."""
+        return f'the {self.kind} "{name}" of the package {self.origin(name)}'
+
     def installed(self) -> dict[str, type[T]]:
         """The components of installed packages, by name, except broken ones and those named like a built-in one."""
         found: dict[str, type[T]] = {}
@@ -86,10 +90,10 @@ class Registry(Generic[T]):
 
     def _packaged(self, name: str) -> type[T]:
         first, *others = _points(self.group)[name]
-        what = f'the {self.kind} "{name}"'
         if others:
-            raise ConfigError(f"{what} is in more than one package: {self.origin(name)}; uninstall all but one of them")
-        where = f"{what} of the package {_distribution(first)} cannot be used"
+            what = f'the {self.kind} "{name}" is in more than one package'
+            raise ConfigError(f"{what}: {self.origin(name)}; uninstall all but one of them")
+        where = f"{self.about(name)} cannot be used"
         try:
             found = first.load()
         except (Exception, SystemExit) as error:  # a package may raise anything

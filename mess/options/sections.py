@@ -87,6 +87,8 @@ def for_options(model: type[M], given: Any) -> type[M]:
         if name in packaged:
             try:
                 sections.registry.find(name)
+                if _is_taken(name, model, added):
+                    raise ConfigError(f"{sections.registry.about(name)} cannot be used: an option has the same name")
             except ConfigError as error:
                 raise ConfigError([Problem(str(error), sections.option)]) from error
         added.append(_Added(sections, (name,) if name in packaged else (), packaged))
@@ -95,7 +97,16 @@ def for_options(model: type[M], given: Any) -> type[M]:
 
 def for_all(model: type[M]) -> type[M]:
     """The model with the sections of all components of installed packages, except broken ones."""
-    return _installed(model, [_Added(sections, tuple(sections.registry.installed())) for sections in _of(model)])
+    added: list[_Added] = []
+    for sections in _of(model):
+        names = (name for name in sections.registry.installed() if not _is_taken(name, model, added))
+        added.append(_Added(sections, tuple(names)))
+    return _installed(model, added)
+
+
+def _is_taken(name: str, model: type[Options], added: Iterable[_Added]) -> bool:
+    """Whether a section with this name would hide an option, or a method that the options need."""
+    return name in model.model_fields or hasattr(model, name) or any(name in each.names for each in added)
 
 
 def _of(model: type[Options]) -> list[Sections[Any]]:

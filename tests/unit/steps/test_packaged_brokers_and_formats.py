@@ -151,6 +151,27 @@ def test_two_packages_with_one_name(site: Path) -> None:
     assert "acme-spool 1.0 and other 1.0; uninstall all but one" in problem(url="redis://x", format="slim")
 
 
+@pytest.mark.parametrize("name", ["kafka", "timeout", "json", "build"])
+def test_a_name_that_an_option_has(site: Path, name: str) -> None:
+    """A section of that name would hide the option."""
+    spool(site)
+    install(site, "other", {"mess.formats": {name: "acme_spool:Slim"}})
+    assert problem(url="redis://x", format=name) == (
+        f'format: the format "{name}" of the package other 1.0 cannot be used: an option has the same name'
+    )
+    assert (
+        json_schema(installed=True)["$defs"]["queue"]["properties"]["timeout"]
+        == (json_schema()["$defs"]["queue"]["properties"]["timeout"])
+    )
+
+
+def test_a_broker_and_a_format_with_one_name(site: Path) -> None:
+    spool(site)
+    install(site, "other", {"mess.formats": {"spool": "acme_spool:Slim"}})
+    assert problem(url="spool://x", format="spool").endswith("an option has the same name")
+    loads(url="redis://x", format="spool", spool={"document": "order"})
+
+
 def test_secrets_in_their_options_are_never_shown(site: Path) -> None:
     """As for MESS's own: an option of pydantic's type SecretStr."""
     text = block("python", "class SpoolBroker").replace("separator: str = ", "separator: pydantic.SecretStr = ")

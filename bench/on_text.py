@@ -23,7 +23,7 @@ from mess.capture import stream
 from mess.capture.client import explain
 from mess.config.document import Document, show
 from mess.config.js.file import read_js
-from mess.config.messages import closest_name, without_secret
+from mess.config.messages import without_secret
 from mess.config.secrets import Secrets
 from mess.config.variables import expand
 from mess.config.yaml_file import read_yaml
@@ -32,11 +32,12 @@ from mess.event import Event, Namespace
 from mess.formats import bson_json, java_json
 from mess.formats.paths import get, parse_path
 from mess.formats.template import Template
-from mess.options import tls
 from mess.options.mongodb import refusals
 from mess.options.secret import of_basic, of_broker_url, of_credentials, of_http_url, of_mongodb_url
+from mess.options.tls import TlsOptions
 from mess.options.values import parse_duration, parse_size
 from mess.relay.retry import classify
+from mess.similar import closest_name
 from mess.state.failover import brief
 from mess.state.letters import pack
 from mess.state.store import DeadLetter
@@ -99,7 +100,7 @@ def _message(text: str) -> Message:
 
 
 def _mqtt(text: str) -> None:
-    around = Surroundings(Path(), 1, tls.settings(Path(), ca=None, verify=True, client=None))
+    around = Surroundings(Path(), 1, TlsOptions().tls(Path()))
     mqtt.MqttBroker("mqtt://h", mqtt.MqttOptions(), around)._unfit(_message(text))
 
 
@@ -143,7 +144,7 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("JS", lambda text: read_js(text, Document("config.js")), texts.JS),
     ("document.show", lambda text: show(("a", text, 1)), PLAIN + JSON),
     ("messages.without_secret", lambda text: without_secret(f"x {text} {text!r}", text, True), PLAIN + JSON),
-    ("messages.closest_name", lambda text: closest_name(text, ["endpoint"]), PLAIN),
+    ("similar.closest_name", lambda text: closest_name(text, ["endpoint"]), PLAIN),
     ("failover.brief", lambda text: brief(OperationFailure(text)), texts.DRIVER + PLAIN),
     ("client.explain", lambda text: explain(OperationFailure(text, 13)), texts.DRIVER + PLAIN),
     ("stream, a token in an error", stream._TOKEN.search, texts.STREAM),

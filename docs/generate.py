@@ -20,6 +20,8 @@ from pydantic.fields import FieldInfo
 from mess import steps
 from mess.config import model
 from mess.config.schema import json_schema
+from mess.formats.envelope import Format
+from mess.options.tls import TlsOptions
 from mess.options.values import parse_duration, parse_size
 
 ROOT = Path(__file__).parent.parent
@@ -102,11 +104,17 @@ def _step(name: str) -> str:
 
 def _models(section: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
     """Every model that a section's options hold, with the option's path."""
-    for name, field in section.model_fields.items():
+    for name, field in _fields(section):
         for kind in _parts(field.annotation):
             if _is_model(kind):
                 yield prefix + name, kind
                 yield from _models(kind, f"{prefix}{name}.")
+
+
+def _fields(section: type[BaseModel]) -> list[tuple[str, FieldInfo]]:
+    """A section's options: first what must be given, then what is its own, then what it shares with other steps."""
+    shared = {name for base in (Format, TlsOptions) if issubclass(section, base) for name in base.model_fields}
+    return sorted(section.model_fields.items(), key=lambda item: (not item[1].is_required(), item[0] in shared))
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
@@ -123,8 +131,7 @@ def _table(
     section: type[BaseModel], leave_out: Sequence[str] = (), titles: dict[type[BaseModel], str] | None = None
 ) -> str:
     rows = ["| option | values | default | meaning |", "|---|---|---|---|"]
-    # What must be given comes first, then as it stands in the model.
-    for name, field in sorted(section.model_fields.items(), key=lambda item: not item[1].is_required()):
+    for name, field in _fields(section):
         if name in leave_out:
             continue
         values = _values(field.annotation, field.metadata, titles or {})

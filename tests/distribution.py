@@ -7,13 +7,20 @@ from pathlib import Path
 
 
 def install(
-    site: Path, name: str, steps: Mapping[str, str], files: Mapping[str, str] | None = None, version: str = "1.0"
+    site: Path,
+    name: str,
+    entry_points: Mapping[str, Mapping[str, str]],
+    files: Mapping[str, str] | None = None,
+    version: str = "1.0",
 ) -> None:
-    """Put a distribution into the folder `site`: its `files` (path: text), and its metadata with `steps` as the entry
-    points of the group `mess.steps`."""
+    """Put a distribution into the folder `site`: its `files` (path: text), and its metadata with the entry points of
+    each group."""
+    lines: list[str] = []
+    for group, points in entry_points.items():
+        lines += [f"[{group}]", *(f"{point} = {value}" for point, value in points.items()), ""]
     metadata = {
         "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
-        "entry_points.txt": "\n".join(["[mess.steps]", *(f"{step} = {value}" for step, value in steps.items()), ""]),
+        "entry_points.txt": "\n".join(lines),
         "RECORD": "",
     }
     folder = f"{name.replace('-', '_')}-{version}.dist-info"

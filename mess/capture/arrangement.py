@@ -197,7 +197,9 @@ def divide(
     alive = [rule for rule in own if rule not in gone]
     if gone and lost.go_on is not None:
         since = min(map(_time, gone))
-        skipped.append(Skipped(plan.name, tuple(rule.region for rule in gone), since, lost.go_on))
+        skipped.append(
+            Skipped(stream=plan.name, regions=tuple(rule.region for rule in gone), since=since, until=lost.go_on)
+        )
         here |= {rule.region for rule in gone}
         alive += [replace(rule, value=replace(rule.value, time=lost.go_on)) for rule in gone]
         gone = []

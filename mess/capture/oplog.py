@@ -87,7 +87,7 @@ async def _read(client: Any) -> Oplog | None:
     if first is None or last is None:
         return None
     whole = first.get("op") == "n" and (first.get("o") or {}).get("msg") == "initiating set"
-    return Oplog(first["ts"], last["ts"], whole, await _filled(local))
+    return Oplog(oldest=first["ts"], newest=last["ts"], whole=whole, filled=await _filled(local))
 
 
 async def _filled(local: Any) -> float | None:

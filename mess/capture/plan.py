@@ -190,9 +190,9 @@ def _branches(config: Config) -> Iterable[_Branch]:
     for db, colls in options.items():
         apart_colls = _apart(wanted[db])
         for coll, each in colls.items():
-            entry = Entry(db, coll, apart_dbs[db], apart_colls[coll])
+            entry = Entry(db=db, coll=coll, apart_dbs=apart_dbs[db], apart_colls=apart_colls[coll])
             query = _query(config, db, coll if config.databases[db].collections else None)
-            yield _Branch(entry, each, wanted[db][coll], databases[db], query)
+            yield _Branch(entry=entry, options=each, wanted=wanted[db][coll], database=databases[db], query=query)
 
 
 def _wanted(options: Resolved) -> str:

@@ -91,7 +91,9 @@ def replay(
         to="stderr",
         max_field=loaded.config.log.max_field,
     )
-    extent = Extent(from_, to or now, Narrowing(tuple(database or ()), tuple(collection or ())), step)
+    extent = Extent(
+        since=from_, until=to or now, within=Narrowing(tuple(database or ()), tuple(collection or ())), step=step
+    )
     try:
         code = run_async(_replay(loaded, extent, dry_run, connecting(timeout)))
     except MessError as error:

@@ -6,11 +6,12 @@ import re
 from typing import Any
 
 from mess.config.document import Document, Path
-from mess.config.messages import closest_name, did_you_mean, plain
+from mess.config.messages import plain
 from mess.config.pipelines import scopes
 from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
 from mess.options.mongodb import KNOWN, refusals
+from mess.similar import closest_name, did_you_mean
 
 _INTERNAL = ("admin", "local", "config")
 _LIKE = 0.65

@@ -86,7 +86,7 @@ class Document:
                 line = self.keys.get(path[:length], self.values.get(path[:length]))
         if not path and line is None:
             line = self.values.get(path)
-        return Problem(message, show(path), self.file, line)
+        return Problem(message=message, path=show(path), file=self.file, line=line)
 
     def is_unusable(self, path: Path) -> bool:
         """Whether a mistake has been reported for this path or one of its parents."""

@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from mess.config.document import Document, Path
-from mess.config.messages import did_you_mean
 from mess.config.pipelines import scopes
+from mess.similar import did_you_mean
 
 _folders: set[str] = set()
 """The folders of config files that were added to `sys.path`."""

@@ -85,7 +85,15 @@ def load(
         document.warn(_TOO_SHORT, place)
     config = _with_default_pipeline(config, document)
     warnings = tuple(sorted(document.warnings, key=by_place))
-    return Loaded(config, file, directory, document.data, functions, document.problem, warnings)
+    return Loaded(
+        config=config,
+        path=file,
+        directory=directory,
+        tree=document.data,
+        functions=functions,
+        problem=document.problem,
+        warnings=warnings,
+    )
 
 
 def _with_default_pipeline(config: Config, document: Document) -> Config:

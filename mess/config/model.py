@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from mess.config.fields import (
     HostName,
@@ -19,14 +19,15 @@ from mess.config.fields import (
     empty_for_none,
 )
 from mess.config.operations import Operation
+from mess.options.base import Options
 from mess.options.values import Duration, FunctionReference, MongoURL, Size, StateURL
 
 Order = Literal["document", "collection", "none"]
 OnFailure = Literal["dead_letter", "skip", "stop"]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, populate_by_name=True)
+class Section(Options):
+    model_config = ConfigDict(populate_by_name=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from mess.config.messages import closest_name
+from mess.similar import closest_name
 
 OF_DOCUMENTS = ("insert", "update", "replace", "delete")
 OF_A_DATABASE = "dropDatabase"

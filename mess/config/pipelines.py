@@ -8,11 +8,12 @@ from typing import Any
 
 from mess import steps
 from mess.config.document import Document, Path
-from mess.config.messages import closest_name, did_you_mean, plain
+from mess.config.messages import plain
 from mess.config.placeholders import check_placeholders
 from mess.config.validate import validate
 from mess.errors import ConfigError
-from mess.steps import packages
+from mess.options.sections import for_options
+from mess.similar import closest_name, did_you_mean
 from mess.steps.base import StepConfig
 
 _LISTED = 50  # how many names a message lists
@@ -78,6 +79,12 @@ def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document
         config = {}
     if not isinstance(config, dict):
         return None  # the model reports it
+    try:
+        model = for_options(model, config)
+    except ConfigError as error:
+        for problem in error.problems:
+            document.reject(problem.message, (*path, "config", problem.path))
+        return None
     if model.ignores_unknown and isinstance(entry, dict):
         config = entry["config"] = _known(model, config, document, (*path, "config"))
     made = validate(model, config, document, (*path, "config"))
@@ -89,19 +96,19 @@ def _options(entry: Any, path: Path, plugins: dict[str, Any], document: Document
 def shadowed(data: dict[str, Any]) -> Iterator[str]:
     """Describe which steps win where a name in use belongs to both a step of MESS and one of an installed package."""
     used = {name for _, entry in entries(data) if isinstance(name := step_name(entry), str)}
-    for name in sorted(used & set(steps.names()) & set(packages.names()) - _mapping(data, "plugins").keys()):
-        yield f"the {name} step is MESS's own, not the one of the package {packages.origin(name)}"
+    for name in sorted(used & set(steps.names()) & set(steps.STEPS.packaged()) - _mapping(data, "plugins").keys()):
+        yield f"the {name} step is MESS's own, not the one of the package {steps.STEPS.origin(name)}"
 
 
 def _warn_of_packages(plugins: dict[str, Any], document: Document) -> None:
     for name in plugins:
-        if name not in steps.names() and name in packages.names():
-            whose = f"the {name} step of the package {packages.origin(name)}"
+        if name not in steps.names() and name in steps.STEPS.packaged():
+            whose = f"the {name} step of the package {steps.STEPS.origin(name)}"
             document.warn(f"replaces {whose}", ("plugins", name))
 
 
 def _unknown(name: str, plugins: dict[str, Any], *, secret: bool) -> str:
-    known = list(islice(dict.fromkeys([*steps.names(), *packages.names(), *islice(plugins, _LISTED)]), _LISTED))
+    known = list(islice(dict.fromkeys([*steps.names(), *steps.STEPS.packaged(), *islice(plugins, _LISTED)]), _LISTED))
     if secret or not plain(name):
         return f"unknown step; known are {', '.join(known)}"
     hint = (

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from mess.config.document import Document, Path
-from mess.config.messages import closest_name, did_you_mean, plain
+from mess.config.messages import plain
 from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
 from mess.formats.template import OWN
+from mess.similar import closest_name, did_you_mean
 from mess.steps.base import Reading, StepConfig
 
 _MEANT = {"database": "db", "coll": "collection", "id": "$id", "op": "operation"}

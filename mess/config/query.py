@@ -7,8 +7,9 @@ from typing import Any
 
 from mess.config.document import Path
 from mess.config.match import TYPES
-from mess.config.messages import closest_name, plain
+from mess.config.messages import plain
 from mess.formats.body import CHANGE, Unknown
+from mess.similar import closest_name
 
 Finding = tuple[Path, str]
 """The place in a query where something is wrong, and what is wrong."""

@@ -9,6 +9,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 
 from mess import steps
 from mess.config.model import Config
+from mess.options.sections import for_all
 from mess.steps.base import StepConfig
 
 _VARIABLE = {
@@ -22,8 +23,8 @@ _NULL = {"type": "null"}
 def json_schema(*, installed: bool = False) -> dict[str, Any]:
     """The schema of the config file, with the options of each step next to its name.
 
-    With `installed`, it includes the steps of installed packages, except broken ones. It knows no plugins: a step of
-    another name may have any options.
+    With `installed`, it includes the steps, brokers and formats of installed packages, except broken ones. It knows no
+    plugins: a step of another name may have any options.
     """
     schema = _tidy(Config.model_json_schema(), nullable=True)
     definitions: dict[str, Any] = schema.pop("$defs")
@@ -31,7 +32,7 @@ def json_schema(*, installed: bool = False) -> dict[str, Any]:
         scope["properties"]["change_hook"] = scope["properties"]["changeHook"]
     models = {name: steps.config_class(name) for name in steps.names()}
     if installed:
-        models |= steps.installed()
+        models = {name: for_all(model) for name, model in (models | steps.STEPS.installed()).items()}
     definitions["StepSpec"] = _step(definitions["StepSpec"], models)
     for name, model in models.items():
         definitions |= _options(name, model)

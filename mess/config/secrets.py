@@ -14,6 +14,7 @@ from mess.config.model import Config
 from mess.config.pipelines import entries, step_name
 from mess.errors import ConfigError
 from mess.options.secret import SHORTEST, Part, Secret, whole
+from mess.options.sections import for_options
 
 _PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 
@@ -99,6 +100,10 @@ def _options(entry: Any, data: Any) -> type[BaseModel] | None:
     if not isinstance(name, str) or (isinstance(plugins, dict) and name in plugins):
         return None
     try:
-        return steps.config_class(name)
+        model = steps.config_class(name)
     except (KeyError, ConfigError):  # reported where the step is named
         return None
+    try:
+        return for_options(model, entry.get("config") if isinstance(entry, dict) else None)
+    except ConfigError:  # reported at the option that selects it
+        return model

@@ -11,9 +11,9 @@ from pydantic.fields import FieldInfo
 
 from mess import steps
 from mess.config.document import Path
-from mess.config.messages import closest_name, did_you_mean
 from mess.config.model import StepSpec
 from mess.errors import ConfigError
+from mess.similar import closest_name, did_you_mean
 from mess.steps.base import StepConfig
 
 _BESIDE_CONFIG = StepSpec.model_fields.keys() - {"name", "config"}

@@ -62,7 +62,7 @@ class _Expansion:
         if self._found:
             self._document.secret.add(path)
         for found, is_file in self._found:
-            self._document.sources.append(Source(path, found, is_file, found == text))
+            self._document.sources.append(Source(path=path, value=found, is_file=is_file, is_whole=found == text))
         if isinstance(text, _Wrong):
             self._document.reject(text.reason, path)
             return value

@@ -82,7 +82,7 @@ class RequestBin:
             body = None
         if not identity or not isinstance(body, dict):
             return web.Response(status=400, text="a webhook has the header webhook-id and a JSON object as its body")
-        event = Received(identity, now, body, identity in self._ids)
+        event = Received(id=identity, time=now, body=body, again=identity in self._ids)
         if event.again:
             self.again += 1
         else:

@@ -196,12 +196,17 @@ async def _deployment(url: str | None, folder: Path) -> AsyncIterator[_Deploymen
         try:
             await asyncio.to_thread(replica_set.start)
             about = f"{replica_set.url} (started for this demo; write to test-db yourself, too)"
-            yield _Deployment(replica_set.url, "test-db", None, about)
+            yield _Deployment(url=replica_set.url, database="test-db", state=None, about=about)
         finally:
             await asyncio.to_thread(replica_set.close)
         return
     database = f"mess-demo-{secrets.token_hex(4)}"
-    yield _Deployment(url, database, f"sqlite:///{folder / 'state.db'}", f"{redact(url)}, database {database}")
+    yield _Deployment(
+        url=url,
+        database=database,
+        state=f"sqlite:///{folder / 'state.db'}",
+        about=f"{redact(url)}, database {database}",
+    )
 
 
 @contextmanager

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from functools import lru_cache
-from typing import Any
+from typing import Annotated
 from urllib.parse import quote
 
 import orjson
 from bson import Timestamp
+from pydantic import AfterValidator
 
-from mess.event import Event, Namespace
+from mess.event import Encoder, Event, Namespace
+from mess.formats.base import Envelope, FormatOptions, Write
 from mess.formats.template import written
 from mess.ids import hashed_id
 
@@ -19,7 +22,42 @@ CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
 
 
-def encoder(write: Callable[[Any], bytes], source: str, type_prefix: str) -> Callable[[Event], bytes]:
+def _source(value: str) -> str:
+    text = value.replace("{db}", "").replace("{collection}", "")
+    if re.search(r"\{[^{}]*\}", text):
+        raise ValueError("only {db} and {collection} are allowed here; remove other placeholders")
+    # The characters allowed in a URI reference (RFC 3986, 2).
+    if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
+        raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")
+    return value
+
+
+def _type_prefix(value: str) -> str:
+    if not re.fullmatch(r"[\w.-]*", value, re.ASCII):
+        raise ValueError("must contain only letters, digits and . _ -, as in com.example")
+    return value
+
+
+class CloudEvents(FormatOptions):
+    """CloudEvents source and type."""
+
+    source: Annotated[str, AfterValidator(_source)] = "/mongodb/{db}/{collection}"
+    """The attribute `source`, a URI reference; `{db}` and `{collection}` stand for the event's, percent-encoded."""
+    type_prefix: Annotated[str, AfterValidator(_type_prefix)] = ""
+    """A prefix for the attribute `type`, often your domain in reverse: `com.example` turns `mongodb.insert` into
+    `com.example.mongodb.insert`."""
+
+    def envelope(self, write: Write, relay: str) -> Envelope:
+        """See `FormatOptions`."""
+        return Envelope(
+            encode=encoder(write, self.source, self.type_prefix),
+            join=join,
+            content_type=CONTENT_TYPE,
+            batch_content_type=BATCH_CONTENT_TYPE,
+        )
+
+
+def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
     """Return a function that encodes an event as a CloudEvent, with its body encoded by `write`.
 
     `source` is a URI reference in which `{db}` and `{collection}` stand for the event's; `type_prefix` is put before

@@ -6,18 +6,33 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import orjson
 from bson import Timestamp
+from pydantic import Field
 
 from mess.event import Encoder, Event
+from mess.formats.base import Envelope, FormatOptions, Write
 from mess.formats.java_json import milliseconds, relaxed, relaxed_spaced, strict
 
 VERSION = "3.6.1.Final"
 """The version of Debezium whose format this is."""
 
 _OPERATIONS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
+
+
+class Debezium(FormatOptions):
+    """Debezium source."""
+
+    own_json: ClassVar[bool] = True
+
+    name: str | None = Field(None, min_length=1)
+    """`source.name`, which is `topic.prefix` in Debezium's own config. Default: the relay's name."""
+
+    def envelope(self, write: Write, relay: str) -> Envelope:
+        """See `FormatOptions`."""
+        return Envelope(encoder(self.name or relay), key=key, carries=carries)
 
 
 def carries(event: Event) -> bool:

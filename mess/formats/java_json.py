@@ -2,6 +2,9 @@
 
 `strict` is the driver's old form, used for documents. `relaxed` is Extended JSON v2, used for keys. `relaxed_spaced` is
 the same with a space after each comma, used for updated fields.
+
+Keys must match byte for byte, or consumers' partitions and compaction break. For documents, `bson.json_util`'s legacy
+mode would do, except for doubles and escapes as docs/formats.md promises them, but it takes 1.4 times as long.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""Options shared by many components: durations and sizes, TLS, secrets, backoff. Start reading at `values`."""
+"""Options shared by many components: durations and sizes, TLS, secrets, backoff. Start reading at `base`."""

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import SecretStr
 
 from mess.errors import ConfigError, Problem
 from mess.files import check_bounded, read_bounded
+from mess.options.base import Options
+from mess.options.insecure import UNVERIFIED
 
 _MAX_BYTES = 4 * 1024 * 1024
 
 
-class ClientCertificate(BaseModel):
+class ClientCertificate(Options):
     """The client certificate that this relay presents (mTLS). Paths start at the config file's folder."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     certificate: str
     """A PEM file with the certificate, and any intermediate certificates."""
@@ -42,32 +43,50 @@ class Tls(NamedTuple):
     password: str | None = None
 
 
-def settings(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> Tls:
-    """The TLS settings for a broker. Raises the same errors as `context`."""
-    made = Tls(
-        context(directory, ca=ca, verify=verify, client=client), None if ca is None else str(directory / ca), verify
-    )
-    if client is None:
+class TlsOptions(Options):
+    """The options of a connection that may use TLS; a base class of the sinks' options."""
+
+    ca: str | None = None
+    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
+    folder."""
+    client_certificate: ClientCertificate | None = None
+    """Client certificate (mTLS)."""
+    verify: bool = True
+    """Whether to verify the server's certificate. Turn it off for tests only."""
+
+    def tls_warnings(self) -> Iterator[tuple[str, str]]:
+        """What is possibly unwanted: the option's path, and the message."""
+        if not self.verify:
+            yield "verify", UNVERIFIED
+
+    def tls_context(self, directory: Path) -> ssl.SSLContext:
+        """The settings for Python; relative paths start at `directory`.
+
+        Raises ConfigError, with the option at fault, if a file cannot be used.
+        """
+        made = _trusting(directory, self.ca)
+        if not self.verify:
+            made.check_hostname = False
+            made.verify_mode = ssl.CERT_NONE
+        if self.client_certificate is not None:
+            _identify(made, directory, self.client_certificate)
         return made
-    return made._replace(
-        certificate=str(directory / client.certificate),
-        key=str(directory / (client.key or client.certificate)),
-        password=client.password.get_secret_value() if client.password else None,
-    )
 
-
-def context(directory: Path, *, ca: str | None, verify: bool, client: ClientCertificate | None) -> ssl.SSLContext:
-    """The TLS settings for an endpoint; relative paths start at `directory`.
-
-    Raises ConfigError, with the option at fault, if a file cannot be used.
-    """
-    made = _trusting(directory, ca)
-    if not verify:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-    if client is not None:
-        _identify(made, directory, client)
-    return made
+    def tls(self, directory: Path) -> Tls:
+        """The settings in both forms. Raises the same errors as `tls_context`."""
+        client = self.client_certificate
+        made = Tls(
+            context=self.tls_context(directory),
+            ca=None if self.ca is None else str(directory / self.ca),
+            verify=self.verify,
+        )
+        if client is None:
+            return made
+        return made._replace(
+            certificate=str(directory / client.certificate),
+            key=str(directory / (client.key or client.certificate)),
+            password=client.password.get_secret_value() if client.password else None,
+        )
 
 
 def _trusting(directory: Path, ca: str | None) -> ssl.SSLContext:

@@ -228,4 +228,10 @@ async def _aggregated(collection: Any, stages: list[dict[str, Any]]) -> list[dic
 
 
 def _pointer(head: Mapping[str, Any]) -> Pointer:
-    return Pointer(head["id"], head["pipeline"], head["step"], Namespace(head["db"], head["coll"]), head["operation"])
+    return Pointer(
+        id=head["id"],
+        pipeline=head["pipeline"],
+        step=head["step"],
+        namespace=Namespace(head["db"], head["coll"]),
+        operation=head["operation"],
+    )

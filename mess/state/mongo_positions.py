@@ -221,10 +221,10 @@ def _checked(document: Mapping[str, Any], field: str, *kinds: type) -> Any:
 def _checkpoint(document: Mapping[str, Any]) -> Checkpoint:
     _checked(document, "arrangement", str)
     return Checkpoint(
-        _checked(document, "stream", str),
-        _checked(document, "plan", str),
-        _position(document),
-        _checked(document, "updated", datetime),
+        stream=_checked(document, "stream", str),
+        plan=_checked(document, "plan", str),
+        position=_position(document),
+        updated=_checked(document, "updated", datetime),
     )
 
 
@@ -233,7 +233,7 @@ def _legacy(document: Mapping[str, Any]) -> LegacyCheckpoint:
     if not isinstance(selection, dict):
         raise TypeError("the field selection does not contain an object")
     stream, plan = _checked(document, "stream", str), _checked(document, "plan", str)
-    return LegacyCheckpoint(stream, plan, selection, _position(document))
+    return LegacyCheckpoint(stream=stream, plan=plan, selection=selection, position=_position(document))
 
 
 def _position(document: Mapping[str, Any]) -> Position:

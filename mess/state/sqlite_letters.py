@@ -54,7 +54,7 @@ def pointers(db: sqlite3.Connection, relay: str, wanted: Wanted) -> list[Pointer
     where, values = _where(relay, wanted)
     query = f"SELECT id, pipeline, step, db, coll, operation FROM dead_letters WHERE {where} ORDER BY place, time, id"
     return [
-        Pointer(id_, pipeline, step, Namespace(of_db, coll), operation)
+        Pointer(id=id_, pipeline=pipeline, step=step, namespace=Namespace(of_db, coll), operation=operation)
         for id_, pipeline, step, of_db, coll, operation in db.execute(query, values)
     ]
 

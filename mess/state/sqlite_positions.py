@@ -143,7 +143,7 @@ def gaps(db: sqlite3.Connection, relay: str) -> list[Gap]:
     """See `StateStore.gaps`."""
     old = "SELECT stream, since_t, since_i, until_t, until_i, reason, time FROM gaps WHERE relay = ?"
     found = [
-        Gap(stream, timestamp(st, si), timestamp(ut, ui), reason, instant(time))
+        Gap(stream=stream, since=timestamp(st, si), until=timestamp(ut, ui), reason=reason, time=instant(time))
         for stream, st, si, ut, ui, reason, time in db.execute(old, (relay,))
     ]
     new = (
@@ -152,14 +152,14 @@ def gaps(db: sqlite3.Connection, relay: str) -> list[Gap]:
     )
     found += [
         Gap(
-            stream,
-            timestamp(st, si),
-            timestamp(ut, ui),
-            reason,
-            instant(time),
-            tuple(json.loads(namespaces)),
-            bool(is_open),
-            timestamp(rt, ri),
+            stream=stream,
+            since=timestamp(st, si),
+            until=timestamp(ut, ui),
+            reason=reason,
+            time=instant(time),
+            namespaces=tuple(json.loads(namespaces)),
+            open=bool(is_open),
+            resume=timestamp(rt, ri),
         )
         for stream, st, si, ut, ui, rt, ri, reason, namespaces, is_open, time in db.execute(new, (relay,))
     ]
@@ -179,7 +179,7 @@ def _understood(row: Sequence[Any], read: Callable[[Sequence[Any]], T], table: s
 
 def _checkpoint(row: Sequence[Any]) -> Checkpoint:
     stream, plan, token, t, i, updated = row
-    return Checkpoint(stream, plan, _position(token, t, i), instant(updated))
+    return Checkpoint(stream=stream, plan=plan, position=_position(token, t, i), updated=instant(updated))
 
 
 def _legacy(row: Sequence[Any]) -> LegacyCheckpoint:
@@ -187,7 +187,7 @@ def _legacy(row: Sequence[Any]) -> LegacyCheckpoint:
     found = json.loads(selection)
     if not isinstance(found, dict):
         raise TypeError("the column selection does not contain an object")
-    return LegacyCheckpoint(stream, plan, found, _position(token, t, i))
+    return LegacyCheckpoint(stream=stream, plan=plan, selection=found, position=_position(token, t, i))
 
 
 def _position(token: Any, t: Any, i: Any) -> Position:

@@ -6,14 +6,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ModelWrapValidatorHandler, model_validator
 
 from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
 from mess.formats.body import Shape
 from mess.formats.template import Template
+from mess.options.base import Options
+from mess.options.sections import for_options
 
 MINI_BATCH_EVENTS = 500
 """The maximum number of events in one call of a step."""
@@ -157,18 +159,23 @@ class Reading(NamedTuple):
 def readings(option: tuple[str | int, ...], text: str, need: Literal["refused", "empty"]) -> Iterator[Reading]:
     """The values that a template in an option reads."""
     for name, default in Template(text).placeholders:
-        yield Reading(option, name, need, default is not None)
+        yield Reading(option=option, name=name, need=need, default=default is not None)
 
 
-class StepConfig(BaseModel):
+class StepConfig(Options):
     """Base class of a step's options. Its docstring and its field descriptions are the step's documentation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: ClassVar[str]
     """The step's name in a pipeline."""
     ignores_unknown: ClassVar[bool] = False
     """Whether unknown options are ignored with a warning instead of being mistakes."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _with_installed(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Options may select what installed packages add, which has options of its own."""
+        model = for_options(cls, value)
+        return handler(value) if model is cls else model.model_validate(value)
 
     def describe(self) -> str:
         """Describe the step in a few words for the log at startup; must not reveal secrets."""

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mess.event import Event
 from mess.formats.body import ANYTHING, EMPTY, Shape, Unknown
 from mess.formats.bson_json import copy
 from mess.formats.paths import MISSING, Path, parse_path, put, remove
 from mess.formats.template import PathText, Read, Template, TemplateText, reader
+from mess.options.base import Options
 from mess.steps.base import Context, Reading, StepConfig, Transform, readings
 
 
-class FieldSource(BaseModel):
+class FieldSource(Options):
     """The source of a field's value. Set one of: a `path` in the body with an optional `default`, a `template`, or a
     constant `value`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     path: PathText | None = None
     """A path in the body."""
@@ -75,7 +74,12 @@ class FieldMapConfig(StepConfig):
             if isinstance(source, str):
                 yield Reading(option, source, "left out")
             elif source.path is not None:
-                yield Reading((*option, "path"), source.path, "left out", "default" in source.model_fields_set)
+                yield Reading(
+                    option=(*option, "path"),
+                    name=source.path,
+                    need="left out",
+                    default="default" in source.model_fields_set,
+                )
             elif source.template is not None:
                 yield from readings((*option, "template"), source.template, "empty")
         for index, path in enumerate(self.drop):

@@ -46,7 +46,9 @@ class Probe(mess.Sink):
 
 @pytest.fixture(autouse=True)
 def _installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "site", "acme-probe", {"probe": "acme_probe:ProbeConfig"}, {"acme_probe.py": PROBE})
+    install(
+        tmp_path / "site", "acme-probe", {"mess.steps": {"probe": "acme_probe:ProbeConfig"}}, {"acme_probe.py": PROBE}
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
 
 
@@ -122,7 +124,7 @@ async def test_a_template_that_is_none_is_told_in_its_place(tmp_path: Path) -> N
 
 
 async def test_validate_tells_of_a_namesake(tmp_path: Path) -> None:
-    install(tmp_path / "site", "acme-log", {"log": "acme_probe:ProbeConfig"})
+    install(tmp_path / "site", "acme-log", {"mess.steps": {"log": "acme_probe:ProbeConfig"}})
     done = await run("validate", tmp_path, ["log"])
     assert done.returncode == 0
     assert "warning: the log step is MESS's own, not the one of the package acme-log" in done.stdout

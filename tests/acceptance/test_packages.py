@@ -30,11 +30,9 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture
 def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the docs' package is installed, for the commands to find."""
-    (pyproject,) = map(tomllib.loads, blocks("toml"))
-    project = pyproject["project"]
+    project = tomllib.loads(blocks("toml")[0])["project"]
     folder = tmp_path / "site"
-    entry_points = project["entry-points"]["mess.steps"]
-    install(folder, project["name"], entry_points, {"acme_tag.py": blocks("python")[0]}, project["version"])
+    install(folder, project["name"], project["entry-points"], {"acme_tag.py": blocks("python")[0]}, project["version"])
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
     return folder
 
@@ -96,7 +94,8 @@ async def test_a_relay_runs_it(
 
 
 async def test_a_broken_package_is_a_plain_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    install(tmp_path / "site", "acme-tag", {"tag": "acme_tag:TagConfig"}, {"acme_tag.py": "import nowhere"})
+    points = {"mess.steps": {"tag": "acme_tag:TagConfig"}}
+    install(tmp_path / "site", "acme-tag", points, {"acme_tag.py": "import nowhere"})
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
     for command in ("validate", "run", "check"):
         done = await mess(command, "--config", config(tmp_path), folder=tmp_path)

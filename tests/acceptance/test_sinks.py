@@ -146,7 +146,7 @@ async def test_an_expired_certificate(tmp_path: Path, replica_set: ReplicaSet, d
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (queue("kafk://host"), "no broker uses urls that begin with kafk://; known are kafka://, kafkas://"),
+        (queue("kafk://host"), "no broker uses urls that begin with kafk://; did you mean kafka://?"),
         (queue("redis://host", target="{db"), "an unmatched brace"),
         (queue("redis://host", kafka={}), "kafka is for another broker than the url's"),
         (queue("redis://host", maxlen=5), "unknown key"),

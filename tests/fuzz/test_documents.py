@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from mess.errors import BatchError, Refused
 from mess.event import Event
-from mess.formats.envelope import Envelope, Format
+from mess.formats.base import Envelope
+from mess.formats.envelope import Format
 from mess.formats.java_json import strict
 from mess.relay.dispatch import id_hash, ordering_key
 from mess.state.letters import pack, unpack

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated
+from functools import wraps
+from inspect import Signature, signature
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -24,31 +26,6 @@ def _option(*names: str, help: str) -> typer.models.OptionInfo:  # noqa: A002 - 
     return found
 
 
-IdOption = Annotated[list[str] | None, typer.Option("--id", help="The same as ID.", show_default=False)]
-Keys = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--key",
-        help="Only those of the document with this _id, as shown by `list`, or as JSON or Extended JSON.",
-        metavar="ID",
-        show_default=False,
-    ),
-]
-Ids = Annotated[list[str] | None, typer.Argument(help="Only these events.", metavar="[ID]...", show_default=False)]
-Pipeline = Annotated[str | None, _option("--pipeline", help="Only this pipeline's.")]
-Step = Annotated[str | None, _option("--step", help="Only those that failed at this step.")]
-OfNamespace = Annotated[
-    str | None, _option("--namespace", help="Only this database's, or database.collection's; globs are allowed.")
-]
-Since = Annotated[
-    datetime | None,
-    typer.Option(help="Only those given up since: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
-]
-Until = Annotated[
-    datetime | None,
-    typer.Option(help="Only those given up until: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
-]
-Reason = Annotated[str | None, _option("--reason", help="Only those whose reason contains this text.")]
 All = Annotated[bool, typer.Option("--all", help="All dead letters; not together with other filters.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done.")]
 
@@ -65,6 +42,15 @@ class Choice:
     def everything(self) -> bool:
         """Whether all dead letters are selected."""
         return self.wanted.everything and not self.keys
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether letters are named, by their ids or their documents."""
+        return bool(self.wanted.ids or self.keys)
+
+    def of_any_pipeline(self) -> Choice:
+        """The same without the filter on the pipeline."""
+        return replace(self, wanted=replace(self.wanted, pipeline=None))
 
     def demand(self, everything: bool) -> None:
         """Make sure that a command does not select all letters by mistake. Raises ConfigError."""
@@ -107,21 +93,61 @@ class Choice:
 
 
 def choose(
-    ids: list[str] | None,
-    more_ids: list[str] | None,
-    keys: list[str] | None,
-    pipeline: str | None,
-    step: str | None,
-    namespace: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    reason: str | None,
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Only these events.", metavar="[ID]...", show_default=False)
+    ] = None,
+    id_: Annotated[list[str] | None, _option("--id", help="The same as ID.")] = None,
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--key",
+            help="Only those of the document with this _id, as shown by `list`, or as JSON or Extended JSON.",
+            metavar="ID",
+            show_default=False,
+        ),
+    ] = None,
+    pipeline: Annotated[str | None, _option("--pipeline", help="Only this pipeline's.")] = None,
+    step: Annotated[str | None, _option("--step", help="Only those that failed at this step.")] = None,
+    namespace: Annotated[
+        str | None, _option("--namespace", help="Only this database's, or database.collection's; globs are allowed.")
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option(help="Only those given up since: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(help="Only those given up until: an ISO time, or an age like 2h.", parser=moment, metavar="TIME"),
+    ] = None,
+    reason: Annotated[str | None, _option("--reason", help="Only those whose reason contains this text.")] = None,
 ) -> Choice:
     """The letters that the options select."""
     from mess.state.records import Wanted
 
-    named = tuple(dict.fromkeys([*(ids or ()), *(more_ids or ())]))
-    return Choice(Wanted(pipeline, step, namespace, since, until, reason, named or None), tuple(keys or ()))
+    wanted = Wanted(
+        pipeline=pipeline,
+        step=step,
+        namespace=namespace,
+        since=since,
+        until=until,
+        reason=reason,
+        ids=tuple(dict.fromkeys([*(ids or ()), *(id_ or ())])) or None,
+    )
+    return Choice(wanted, tuple(key or ()))
+
+
+def choosing(run: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `choose`; its own follow. The command gets their result as its first argument."""
+    options = signature(choose, eval_str=True).parameters
+    _, *own = signature(run, eval_str=True).parameters.values()
+
+    @wraps(run)
+    def chosen(**given: Any) -> None:
+        choice = choose(**{name: given.pop(name) for name in options})
+        run(choice, **given)
+
+    chosen.__signature__ = Signature([*options.values(), *own])  # type: ignore[attr-defined]
+    return chosen
 
 
 def _filters(wanted: Wanted) -> list[str]:

@@ -10,21 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
-from mess.cli.dead_letters.choice import (
-    All,
-    DryRun,
-    IdOption,
-    Ids,
-    Keys,
-    OfNamespace,
-    Pipeline,
-    Reason,
-    Since,
-    Step,
-    Until,
-    choose,
-    letters,
-)
+from mess.cli.dead_letters.choice import All, Choice, DryRun, choosing, letters
 from mess.cli.progress import progress
 from mess.cli.state import with_store
 from mess.errors import ConfigError
@@ -36,16 +22,9 @@ if TYPE_CHECKING:
 _AT_A_TIME = 500
 
 
+@choosing
 def discard(
-    ids: Ids = None,
-    id_: IdOption = None,
-    key: Keys = None,
-    pipeline: Pipeline = None,
-    step: Step = None,
-    namespace: OfNamespace = None,
-    since: Since = None,
-    until: Until = None,
-    reason: Reason = None,
+    choice: Choice,
     all_: All = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
     dry_run: DryRun = False,
@@ -54,7 +33,6 @@ def discard(
     timeout: TimeoutOption = None,
 ) -> None:
     """Delete dead letters permanently. Asks for confirmation first."""
-    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
 

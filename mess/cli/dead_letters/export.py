@@ -12,19 +12,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
-from mess.cli.dead_letters.choice import (
-    IdOption,
-    Ids,
-    Keys,
-    OfNamespace,
-    Pipeline,
-    Reason,
-    Since,
-    Step,
-    Until,
-    choose,
-    letters,
-)
+from mess.cli.dead_letters.choice import Choice, choosing, letters
 from mess.cli.dead_letters.listing import shape
 from mess.cli.progress import progress
 from mess.cli.state import with_store
@@ -42,16 +30,9 @@ class Json(StrEnum):
     relaxed = "relaxed"
 
 
+@choosing
 def export(
-    ids: Ids = None,
-    id_: IdOption = None,
-    key: Keys = None,
-    pipeline: Pipeline = None,
-    step: Step = None,
-    namespace: OfNamespace = None,
-    since: Since = None,
-    until: Until = None,
-    reason: Reason = None,
+    choice: Choice,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +48,6 @@ def export(
     timeout: TimeoutOption = None,
 ) -> None:
     """Write complete dead letters as JSON lines, the oldest change first. Nothing is deleted."""
-    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     loaded = load_config(config, mongodb__url=url)
 
     async def write(store: StateStore) -> tuple[int, list[str]]:

@@ -9,19 +9,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
-from mess.cli.dead_letters.choice import (
-    All,
-    IdOption,
-    Ids,
-    Keys,
-    OfNamespace,
-    Pipeline,
-    Reason,
-    Since,
-    Step,
-    Until,
-    choose,
-)
+from mess.cli.dead_letters.choice import All, Choice, choosing
 from mess.cli.state import with_store
 from mess.commands import command
 from mess.errors import ConfigError
@@ -34,16 +22,9 @@ if TYPE_CHECKING:
 _MAX_KEY = 60
 
 
+@choosing
 def list_(
-    ids: Ids = None,
-    id_: IdOption = None,
-    key: Keys = None,
-    pipeline: Pipeline = None,
-    step: Step = None,
-    namespace: OfNamespace = None,
-    since: Since = None,
-    until: Until = None,
-    reason: Reason = None,
+    choice: Choice,
     limit: Annotated[int, typer.Option(help="The maximum number, newest first.", min=0)] = 50,
     json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     config: ConfigOption = None,
@@ -51,7 +32,6 @@ def list_(
     timeout: TimeoutOption = None,
 ) -> None:
     """List dead letters, newest first."""
-    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     loaded = load_config(config, mongodb__url=url)
 
     async def collect(store: StateStore) -> tuple[list[DeadLetter], int, int]:
@@ -68,16 +48,9 @@ def list_(
     say(f"{len(letters)} shown of {total}" + ("" if choice.everything else f", {matching} matching"))
 
 
+@choosing
 def show(
-    ids: Ids = None,
-    id_: IdOption = None,
-    key: Keys = None,
-    pipeline: Pipeline = None,
-    step: Step = None,
-    namespace: OfNamespace = None,
-    since: Since = None,
-    until: Until = None,
-    reason: Reason = None,
+    choice: Choice,
     all_: All = False,
     config: ConfigOption = None,
     url: UrlOption = None,
@@ -85,7 +58,6 @@ def show(
 ) -> None:
     """Print dead letters as JSON, the oldest change first: the original event, the body to be sent, the reason, and the
     last attempts."""
-    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
 

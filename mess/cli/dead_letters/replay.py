@@ -8,21 +8,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
-from mess.cli.dead_letters.choice import (
-    All,
-    DryRun,
-    IdOption,
-    Ids,
-    Keys,
-    OfNamespace,
-    Pipeline,
-    Reason,
-    Since,
-    Step,
-    Until,
-    choose,
-    letters,
-)
+from mess.cli.dead_letters.choice import All, Choice, DryRun, choosing, letters
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import progress
 from mess.cli.state import with_store
@@ -41,16 +27,9 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
+@choosing
 def replay(
-    ids: Ids = None,
-    id_: IdOption = None,
-    key: Keys = None,
-    pipeline: Pipeline = None,
-    step: Step = None,
-    namespace: OfNamespace = None,
-    since: Since = None,
-    until: Until = None,
-    reason: Reason = None,
+    choice: Choice,
     all_: All = False,
     whole_pipeline: Annotated[
         bool,
@@ -78,10 +57,9 @@ def replay(
     delivered; one that fails again stays, with the new reason. The relay may be running. Exit codes: 0 all delivered, 1
     some were not, 2 config.
     """
-    if pipeline is not None and (ids or id_ or key):
+    if choice.one_by_one:
         # Letters that are named one by one need no filter.
-        pipeline, through = None, through or pipeline
-    choice = choose(ids, id_, key, pipeline, step, namespace, since, until, reason)
+        choice, through = choice.of_any_pipeline(), through or choice.wanted.pipeline
     choice.demand(all_)
     loaded = load_config(config, mongodb__url=url)
     from mess.replay.letters import replayer_for

@@ -8,10 +8,11 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, WithJsonSchema, model_validator
 from yarl import URL
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused, Response
+from mess.options.base import Options
 from mess.telemetry.redact import beginning
 
 Meaning = Literal["done", "down", "ambiguous", "refused"]
@@ -49,11 +50,9 @@ Status = Annotated[
 ]
 
 
-class Answers(BaseModel):
+class Answers(Options):
     """What the endpoint's answers mean if they differ from the usual: statuses (`503`) and classes of them (`5xx`). A
     status takes precedence over its class; statuses that are not listed keep their usual meaning."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     done: tuple[Status, ...] = ()
     """The event is delivered. Default: 2xx."""

@@ -6,17 +6,16 @@ import base64
 import re
 import ssl
 
-from pydantic import BaseModel, ConfigDict, SecretStr, field_validator, model_validator
+from pydantic import SecretStr, field_validator, model_validator
 from yarl import URL
 
+from mess.options.base import Options
 from mess.steps.http.oauth2 import OAuth2, Tokens
 from mess.telemetry.redact import learn
 
 
-class Basic(BaseModel):
+class Basic(Options):
     """User name and password."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     username: str
     """The user name."""
@@ -24,10 +23,8 @@ class Basic(BaseModel):
     """The password."""
 
 
-class Auth(BaseModel):
+class Auth(Options):
     """Credentials of exactly one kind."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     basic: Basic | None = None
     """HTTP basic authentication."""

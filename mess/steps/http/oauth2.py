@@ -13,10 +13,11 @@ from typing import Annotated, Any, Literal
 from urllib.parse import quote_plus, urlencode
 
 import aiohttp
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator
 from yarl import URL
 
 from mess.errors import EndpointDown
+from mess.options.base import Options
 from mess.options.extras import required
 from mess.options.secret import Part, Secret
 from mess.steps.http import connection
@@ -57,12 +58,10 @@ def _of_parameters(value: Any) -> Iterator[Part]:
             yield from (Part(text, own=False) for text in texts if isinstance(text, str) and name not in _PUBLIC)
 
 
-class OAuth2(BaseModel):
+class OAuth2(Options):
     """OAuth 2.0 client credentials: tokens from a token endpoint. Each is used until shortly before it expires, and
     replaced once if the endpoint answers 401. `ca`, `client_certificate` and `verify` also apply to the token endpoint.
     Needs `pip install 'mess[oauth2]'`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     token_url: HttpUrl
     """The token endpoint's URL."""

@@ -8,8 +8,9 @@ import hmac
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
+from mess.options.base import Options
 from mess.options.secret import Secret, of_signing_secret
 
 _PREFIX = "whsec_"
@@ -38,10 +39,8 @@ def _checked(secret: SecretStr) -> SecretStr:
 SigningSecret = Annotated[SecretStr, AfterValidator(_checked), Secret(of_signing_secret)]
 
 
-class Sign(BaseModel):
+class Sign(Options):
     """Signs every request according to Standard Webhooks, in the `webhook-signature` header."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     secret: SigningSecret | Annotated[tuple[SigningSecret, ...], Field(min_length=1)]
     """The secret shared with the receiver: `whsec_` and the base64 of 24 to 64 random bytes. While you rotate a secret,

@@ -12,17 +12,19 @@ from typing import Annotated, ClassVar, Literal
 
 import aiohttp
 from multidict import CIMultiDict, istr
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 from yarl import URL
 
 import mess
 from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown
 from mess.event import Event
+from mess.formats.base import Envelope
 from mess.formats.body import Shape
-from mess.formats.envelope import Envelope, Format
-from mess.options import insecure, tls
+from mess.formats.envelope import Format
+from mess.options import insecure
+from mess.options.base import Options
 from mess.options.secret import Secret, of_headers
-from mess.options.tls import ClientCertificate
+from mess.options.tls import TlsOptions
 from mess.options.values import Duration, Size
 from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, StepConfig, readings
 from mess.steps.http import connection
@@ -57,11 +59,9 @@ Request = Callable[[URL, str, bytes, bool], Awaitable[Answer]]
 """Sends a request to a URL, given its id, its body, and whether it is a replay."""
 
 
-class Batch(BaseModel):
+class Batch(Options):
     """Several events in one request: `{"id": …, "events": [{"id": …, "body": …}, …]}`. Events are never delayed to fill
     a batch; it contains whatever is waiting."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_events: int = Field(MINI_BATCH_EVENTS, ge=1, le=MINI_BATCH_EVENTS)
     """The maximum number of events in a request."""
@@ -69,7 +69,7 @@ class Batch(BaseModel):
     """The maximum total size of the events in a request, in bytes; a larger event goes alone."""
 
 
-class HttpConfig(StepConfig, Format):
+class HttpConfig(StepConfig, TlsOptions, Format):
     """Sends each event to an endpoint as JSON, and passes it on unchanged when the endpoint has accepted it (any 2xx).
 
     Every request carries the headers of Standard Webhooks: `webhook-id`, the same for every attempt, and
@@ -101,13 +101,6 @@ class HttpConfig(StepConfig, Format):
     """What the endpoint's answers mean."""
     auth: Auth | None = None
     """Credentials."""
-    ca: str | None = None
-    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
-    folder."""
-    client_certificate: ClientCertificate | None = None
-    """Client certificate (mTLS)."""
-    verify: bool = True
-    """Whether to verify the endpoint's certificate. Turn it off for tests only."""
 
     def describe(self) -> str:
         """The step and the endpoint's host, without path and query, which are often secret in webhooks."""
@@ -125,8 +118,7 @@ class HttpConfig(StepConfig, Format):
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """See `StepConfig.warnings`."""
-        if not self.verify:
-            yield "verify", insecure.UNVERIFIED
+        yield from self.tls_warnings()
         url, oauth2 = UrlTemplate(self.endpoint).origin, self.auth.oauth2 if self.auth else None
         given = self.auth or url.user or url.password or insecure.hold_credentials(self.headers)
         if given and (warning := insecure.plain_http(str(url), "credentials are")):
@@ -137,7 +129,7 @@ class HttpConfig(StepConfig, Format):
     def build(self, context: Context) -> Http:
         """Build the step. Raises ConfigError if `ca` or `client_certificate` cannot be used, or if a package that
         `auth` needs is not installed."""
-        made = tls.context(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
+        made = self.tls_context(context.directory)
         tokens = self.auth.tokens(made, self.timeout) if self.auth else None
         return Http(self, self.envelope(context.relay), made, tokens)
 

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from pydantic import BaseModel, ConfigDict
-
 from mess.errors import DeliveryError
+from mess.options.base import Options
 from mess.options.tls import Tls
 
 
@@ -29,11 +28,9 @@ class Message(NamedTuple):
     deleted: bool
 
 
-class BrokerOptions(BaseModel):
+class BrokerOptions(Options):
     """Base class of a broker's own options: those that no other broker shares. Its docstring and its field descriptions
     are their documentation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     def unfit_header(self, name: str) -> str | None:
         """Why no message can have a header of this name, with the remedy; None if it can."""
@@ -66,7 +63,7 @@ class Broker(ABC):
 
     schemes: ClassVar[tuple[str, ...]]
     """The url schemes of this broker."""
-    options: ClassVar[type[BrokerOptions]]
+    options: ClassVar[type[BrokerOptions]] = BrokerOptions
     """The class of its own options."""
     lanes: ClassVar[int] = 4
     """The number of lanes that suits it best: fewer lanes fill their mini-batches better."""

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.files import read_bounded
+from mess.options.base import Options
 from mess.options.extras import required
 from mess.options.values import Duration, Size
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
@@ -42,10 +43,8 @@ _log.addHandler(logging.NullHandler())  # the client's messages also come with i
 _log.propagate = False
 
 
-class NatsStream(BaseModel):
+class NatsStream(Options):
     """A stream to create if it does not exist, also by `mess check`; an existing one is not changed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     name: str = Field(pattern=r"^[^\s.*>/\\\x00]+$")
     """The stream's name."""

@@ -13,30 +13,19 @@ from pydantic import AfterValidator, Field, model_validator
 
 from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event, Namespace
+from mess.formats.base import Envelope
 from mess.formats.body import Shape
-from mess.formats.envelope import Envelope, Format
+from mess.formats.envelope import Format
 from mess.formats.template import WHOLE_DATABASE, Template, TemplateText
-from mess.options import insecure, tls
+from mess.options import insecure
 from mess.options.secret import Secret, of_broker_url
-from mess.options.tls import ClientCertificate
+from mess.options.sections import Sections
+from mess.options.tls import TlsOptions
 from mess.options.values import Duration
 from mess.steps.base import Context, Reading, Sink, StepConfig, readings
-from mess.steps.queue.broker import Broker, Message, Surroundings
-from mess.steps.queue.kafka import KafkaBroker, KafkaOptions
-from mess.steps.queue.mqtt import MqttBroker, MqttOptions
-from mess.steps.queue.nats import NatsBroker, NatsOptions
-from mess.steps.queue.rabbitmq import RabbitBroker, RabbitOptions
-from mess.steps.queue.redis import RedisBroker, RedisOptions
+from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
+from mess.steps.queue.brokers import BROKERS, broker_of, unknown
 
-_BROKERS: dict[str, type[Broker]] = {
-    "kafka": KafkaBroker,
-    "mqtt": MqttBroker,
-    "nats": NatsBroker,
-    "rabbitmq": RabbitBroker,
-    "redis": RedisBroker,
-}
-"""The broker classes, by the name of their options section."""
-_SECTIONS = {scheme: section for section, broker in _BROKERS.items() for scheme in broker.schemes}
 _BY_NAMESPACE = "{db}.{collection}"
 # Use three different replacements, so that keys that differ only in these characters stay different.
 _PICTURES = str.maketrans(
@@ -57,9 +46,8 @@ def _broker_url(value: str) -> str:
     except ValueError as error:
         scheme = value.partition("://")[0] if "://" in value else "redis"
         raise ValueError(f"not a URL; write it like {scheme}://host:port. {_ESCAPED}") from error
-    if scheme not in _SECTIONS:
-        known = ", ".join(f"{name}://" for name in _SECTIONS)
-        raise ValueError(f"no broker uses urls that begin with {scheme or 'nothing'}://; known are {known}")
+    if broker_of(value) is None:
+        raise ValueError(unknown(scheme))
     if value.count("://") > 1:
         raise ValueError(f"several URLs; write one, with its hosts separated by commas: {scheme}://host,host2")
     if "@" in value.partition("://")[2].removeprefix(parts.netloc):
@@ -69,7 +57,14 @@ def _broker_url(value: str) -> str:
     return value
 
 
-class QueueConfig(StepConfig, Format):
+@Sections(
+    BROKERS,
+    "url",
+    selected=broker_of,
+    options=lambda broker: broker.options,
+    about="Options for {} only.",
+)
+class QueueConfig(StepConfig, TlsOptions, Format):
     """Publishes each event to a broker, and passes it on unchanged when the broker has confirmed it.
 
     The url's scheme selects the broker. If the broker is down, events wait until it is back. What it will never accept
@@ -94,38 +89,24 @@ class QueueConfig(StepConfig, Format):
     """Additional headers, whose values are templates."""
     timeout: Duration = Field(30.0, gt=0)
     """How long the broker may take to confirm the messages of one publication."""
-    ca: str | None = None
-    """A file of CA certificates (PEM) to trust instead of the system's; a relative path starts at the config file's
-    folder."""
-    client_certificate: ClientCertificate | None = None
-    """Client certificate (mTLS)."""
-    verify: bool = True
-    """Whether to verify the broker's certificate. Turn it off for tests only."""
-    kafka: KafkaOptions | None = None
-    """Options for Kafka only."""
-    mqtt: MqttOptions | None = None
-    """Options for MQTT only."""
-    nats: NatsOptions | None = None
-    """Options for NATS only."""
-    rabbitmq: RabbitOptions | None = None
-    """Options for RabbitMQ only."""
-    redis: RedisOptions | None = None
-    """Options for Redis only."""
 
     @model_validator(mode="after")
     def _fits_the_broker(self) -> Self:
-        for section in _BROKERS:
+        for section in BROKERS.names():
             if section != self._section and getattr(self, section) is not None:
                 raise ValueError(f"{section} is for another broker than the url's; its own section is {self._section}")
-        options = getattr(self, self._section) or _BROKERS[self._section].options()
         for name in self.headers:
-            if (unfit := options.unfit_header(name)) is not None:
+            if (unfit := self._options.unfit_header(name)) is not None:
                 raise ValueError(unfit)
         return self
 
     @property
     def _section(self) -> str:
-        return _SECTIONS[urlsplit(self.url).scheme]
+        return broker_of(self.url) or ""
+
+    @property
+    def _options(self) -> BrokerOptions:
+        return getattr(self, self._section, None) or BROKERS.find(self._section).options()
 
     def describe(self) -> str:
         """The step, the broker's host and the target."""
@@ -146,20 +127,17 @@ class QueueConfig(StepConfig, Format):
 
     def warnings(self) -> Iterator[tuple[str, str]]:
         """See `StepConfig.warnings`."""
-        if not self.verify:
-            yield "verify", insecure.UNVERIFIED
+        yield from self.tls_warnings()
         for parameter in insecure.unverified(self.url):
             yield "url", f"{parameter}: {insecure.UNVERIFIED}"
-        options = getattr(self, self._section)
-        for name in options.unverified() if options is not None else ():
+        for name in self._options.unverified():
             yield f"{self._section}.{name}", insecure.UNVERIFIED
 
     def build(self, context: Context) -> Queue:
         """Build the step. Raises ConfigError if the broker's client is not installed, or if a file cannot be used."""
-        made = tls.settings(context.directory, ca=self.ca, verify=self.verify, client=self.client_certificate)
-        kind = _BROKERS[self._section]
-        options = getattr(self, self._section) or kind.options()
-        broker = kind(self.url, options, Surroundings(context.directory, self.timeout, made))
+        made = self.tls(context.directory)
+        kind = BROKERS.find(self._section)
+        broker = kind(self.url, self._options, Surroundings(context.directory, self.timeout, made))
         return Queue(self, self.envelope(context.relay), broker)
 
 
@@ -264,12 +242,12 @@ class Queue(Sink):
         if event.replay:
             headers.append(_REPLAY)
         return Message(
-            event.id,
-            self._target_of(event),
-            None if key is None else _one_line(key).encode(),
-            event.encode(self._encode),
-            headers,
-            event.operation == "delete",
+            id=event.id,
+            target=self._target_of(event),
+            key=None if key is None else _one_line(key).encode(),
+            body=event.encode(self._encode),
+            headers=headers,
+            deleted=event.operation == "delete",
         )
 
     def _target_of(self, event: Event) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mess import registry
 from mess.config.load import Loaded, load
 from mess.config.pipelines import shadowed
 from mess.config.schema import json_schema
 from mess.errors import ConfigError
 from mess.relay.build import build_step, describe_step
-from mess.steps import packages
 from tests.distribution import install
 
 TAG = """
@@ -36,26 +35,6 @@ class Tag(Transform):
 """
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder for packages on `sys.path`; nothing of it stays imported or known."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
-    _forget(folder)
-    yield folder
-    _forget(folder)
-
-
-def _forget(folder: Path) -> None:
-    packages._found.cache_clear()
-    packages.config_class.cache_clear()
-    for name, module in [*sys.modules.items()]:
-        if str(getattr(module, "__file__", "")).startswith(str(folder)):
-            del sys.modules[name]
-
-
 def loads(*pipeline: Any, **options: Any) -> Loaded:
     text = json.dumps({"databases": {"shop": {}}, "pipeline": pipeline, **options})
     Path("config.yml").write_text(text)
@@ -70,7 +49,7 @@ def problems(*pipeline: Any, **options: Any) -> list[str]:
 
 def good(site: Path, name: str = "tag", package: str = "acme-steps") -> None:
     module = package.replace("-", "_")
-    install(site, package, {name: f"{module}:TagConfig"}, {f"{module}.py": TAG.replace("{name}", name)})
+    install(site, package, {"mess.steps": {name: f"{module}:TagConfig"}}, {f"{module}.py": TAG.replace("{name}", name)})
 
 
 def test_it_is_built_like_any_other(site: Path) -> None:
@@ -102,7 +81,7 @@ def test_its_name_is_suggested(site: Path) -> None:
 
 def test_editors_know_it_but_the_schema_that_comes_with_mess_does_not(site: Path) -> None:
     good(site)
-    install(site, "broken", {"other": "nowhere:Config"})
+    install(site, "broken", {"mess.steps": {"other": "nowhere:Config"}})
     schema = json_schema(installed=True)
     assert schema["$defs"]["tag"]["properties"]["tag"]["description"] == "What to write."
     assert "other" not in schema["$defs"]
@@ -127,7 +106,7 @@ def test_a_broken_package_is_told_by_its_name_when_its_step_is_used(
     site: Path, files: dict[str, str], value: str, message: str
 ) -> None:
     """And only then: a config that does not use it loads, and nothing of the package is imported."""
-    install(site, "acme-steps", {"tag": value}, files, version="2.3")
+    install(site, "acme-steps", {"mess.steps": {"tag": value}}, files, version="2.3")
     loads("log")
     assert "bad" not in sys.modules
     (problem,) = problems("tag")
@@ -162,5 +141,5 @@ def test_a_plugin_of_the_config_goes_before_a_packages_step(site: Path) -> None:
 
 def test_packages_are_not_looked_for_without_need(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A relay with none but MESS's own steps starts without reading the metadata of all that is installed."""
-    monkeypatch.setattr(packages, "entry_points", lambda **_: pytest.fail("looked for packages"))
+    monkeypatch.setattr(registry, "entry_points", lambda **_: pytest.fail("looked for packages"))
     loads("log", {"name": "http", "config": {"endpoint": "http://x/"}})

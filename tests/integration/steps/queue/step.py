@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from mess.errors import EndpointDown
 from mess.event import Event
 from mess.steps.base import Context
 from mess.steps.queue.step import Queue, QueueConfig
+from tests.servers.certificates import Certificates
 from tests.waiting import PATIENCE
 
 
@@ -25,6 +29,15 @@ async def opened(url: str, *, folder: Path = Path(), **options: Any) -> AsyncIte
         yield step
     finally:
         await step.close()
+
+
+async def trust_is_needed(url: str, files: Certificates, **options: Any) -> None:
+    """A server that the relay does not trust is down, and so is one that does not trust the relay."""
+    for trusted in ({"ca": files.ca}, {}):
+        async with opened(url, **options, **trusted) as step:
+            with pytest.raises(EndpointDown) as caught:
+                await step.check()
+    assert re.search("certificate.verify.failed", str(caught.value), re.IGNORECASE)
 
 
 async def insisted(step: Queue, events: Sequence[Event]) -> None:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import pytest
 from bson import Binary
 
-from mess.errors import BatchError, ConfigError, EndpointDown, Refused
-from mess.steps.base import Context
-from mess.steps.queue.step import QueueConfig
+from mess.errors import BatchError, EndpointDown, Refused
 from tests.conftest import servers_needed
 from tests.integration.steps.queue import step as queue_step
 from tests.integration.steps.queue.step import insisted, number
@@ -158,38 +154,5 @@ async def test_a_delivery_that_is_broken_off_is_not_sent_later(kafka_server: Kaf
 async def test_tls_with_a_client_certificate(kafka: KafkaServer, certificates: Certificates) -> None:
     async with opened(kafka.tls_url, target="secure", **certificates.options) as step:
         await step.process(make_events(2))
-    for options in ({"ca": certificates.ca}, {}):
-        async with opened(kafka.tls_url, target="secure", timeout="3s", **options) as step:
-            with pytest.raises(EndpointDown):
-                await step.check()
+    await queue_step.trust_is_needed(kafka.tls_url, certificates, target="secure", timeout="3s")
     assert len(kafka.records("secure")) == 2
-
-
-def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mess\[kafka\]'"):
-        QueueConfig(url="kafka://localhost").build(Context())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"url": "kafka://a:9092,"}, "has no host"),
-        ({"url": "kafka://host", "redis": {"maxlen": 5}}, "its own section is kafka"),
-        ({"url": "kafka://host", "kafka": {"config": {"acks": 1}}}, "acks cannot be set"),
-    ],
-)
-def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        QueueConfig.model_validate(options)
-
-
-def test_a_setting_that_the_client_does_not_know_is_told() -> None:
-    config = QueueConfig.model_validate({"url": "kafka://h", "kafka": {"config": {"no.such.setting": "x"}}})
-    with pytest.raises(ConfigError, match=r"no\.such\.setting"):
-        config.build(Context())
-
-
-def test_several_hosts_and_no_password_are_shown() -> None:
-    config = QueueConfig(url="kafkas://user:secret@a:9092,b:9092")
-    assert config.describe() == "queue kafkas://a:9092,b:9092 {db}.{collection}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ import pytest
 from bson import Binary
 from paho.mqtt.client import MQTTMessage
 
-from mess.errors import BatchError, ConfigError, EndpointDown, Refused
-from mess.steps.base import Context
+from mess.errors import BatchError, EndpointDown, Refused
 from mess.steps.queue.step import QueueConfig
-from tests.integration.steps.queue.step import insisted, number, opened
+from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.mosquitto import MosquittoServer, Subscriber
 from tests.unit.fakes import make_event, make_events
@@ -262,35 +260,8 @@ async def test_tls_with_a_client_certificate(mosquitto_server: MosquittoServer, 
         assert await step.check()
     with Subscriber(mosquitto_server.port) as late:
         assert await numbers(late, 1) == [499]
-    async with opened(mosquitto_server.tls_url, ca=files.ca) as step:
-        with pytest.raises(EndpointDown):
-            await step.check()
-    async with opened(mosquitto_server.tls_url) as step:
-        with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
-            await step.check()
+    await trust_is_needed(mosquitto_server.tls_url, files)
     client = files.options["client_certificate"]
     async with opened(mosquitto_server.tls_url, verify=False, client_certificate=client) as step:
         assert await step.check()
     gc.collect()
-
-
-def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mess\[mqtt\]'"):
-        QueueConfig(url="mqtt://localhost").build(Context())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"mqtt": {"version": "4"}}, "3.1.1"),
-        ({"mqtt": {"keepalive": 0}}, r"mqtt\.keepalive"),
-        ({"headers": {"a\n": "b"}}, "cannot contain control characters"),
-        ({"headers": {"": "b"}}, "needs a name"),
-        ({"url": "mqtt://one,two"}, "has a single host"),
-        ({"nats": {}}, "its own section is mqtt"),
-    ],
-)
-def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, ConfigError), match=message):
-        QueueConfig.model_validate({"url": "mqtt://host", **options}).build(Context())

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import json
 import secrets
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,9 @@ import pytest
 from bson import Binary
 from nats.aio.client import Client
 
-from mess.errors import Ambiguous, BatchError, ConfigError, EndpointDown, Refused
-from mess.steps.base import Context
-from mess.steps.queue.step import QueueConfig
+from mess.errors import Ambiguous, BatchError, EndpointDown, Refused
 from tests.conftest import servers_needed
-from tests.integration.steps.queue.step import insisted, number, opened
+from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.nats import NatsServer
 from tests.unit.fakes import make_event, make_events
@@ -358,39 +355,10 @@ async def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
         async with opened(url, nats=stream, **files.options) as step:
             await step.process(make_events(2))
             assert await step.check()
-        async with opened(url, ca=files.ca) as step:
-            with pytest.raises(EndpointDown):
-                await step.check()
-        async with opened(url) as step:
-            with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
-                await step.check()
+        await trust_is_needed(url, files)
 
 
 async def test_a_server_without_tls_is_never_told_the_password(nats_server: NatsServer) -> None:
     async with opened(nats_server.url.replace("nats://", "tls://mess:secret@")) as step:
         with pytest.raises(EndpointDown, match="does not ask for TLS"):
             await step.check()
-
-
-@pytest.mark.parametrize("module", ["nats", "nkeys"])
-def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
-    monkeypatch.setitem(sys.modules, module, None)
-    monkeypatch.delitem(sys.modules, "nats.aio.client", raising=False)
-    with pytest.raises(ConfigError, match=r"pip install 'mess\[nats\]'"):
-        QueueConfig(url="nats://localhost").build(Context())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"nats": {"stream": {"name": "a.b", "subjects": ["x"]}}}, r"stream\.name"),
-        ({"nats": {"stream": {"name": "a", "subjects": []}}}, r"stream\.subjects"),
-        ({"nats": {"credentials": "none.creds"}}, r"there is no file .*none.creds"),
-        ({"redis": {}}, "its own section is nats"),
-        ({"headers": {"odd ☃": "x"}}, "NATS cannot have a header"),
-        ({"headers": {"": "x"}}, "NATS cannot have a header"),
-    ],
-)
-def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, ConfigError), match=message):
-        QueueConfig.model_validate({"url": "nats://host", **options}).build(Context())

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from bson import Binary
 
-from mess.errors import BatchError, ConfigError, EndpointDown, Refused
-from mess.steps.base import Context
-from mess.steps.queue.step import QueueConfig
+from mess.errors import BatchError, EndpointDown, Refused
 from tests.conftest import servers_needed
-from tests.integration.steps.queue.step import insisted, number, opened
+from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.rabbitmq import RabbitServer
 from tests.unit.fakes import make_event, make_events
@@ -262,30 +258,5 @@ async def test_tls_with_a_client_certificate(rabbit: RabbitServer, certificates:
     rabbit.declare("secure")
     async with opened(rabbit.tls_url, target="secure", **certificates.options) as step:
         await step.process(make_events(2))
-    async with opened(rabbit.tls_url, target="secure", ca=certificates.ca) as step:
-        with pytest.raises(EndpointDown):
-            await step.check()
-    async with opened(rabbit.tls_url) as step:
-        with pytest.raises(EndpointDown, match="CERTIFICATE_VERIFY_FAILED"):
-            await step.check()
+    await trust_is_needed(rabbit.tls_url, certificates, target="secure")
     assert numbers(rabbit, "secure") == [0, 1]
-
-
-def test_without_the_client_the_mend_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pika", None)
-    with pytest.raises(ConfigError, match=r"pip install 'mess\[rabbitmq\]'"):
-        QueueConfig(url="amqp://localhost").build(Context())
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"url": "amqp://host", "rabbitmq": {"declare": "lazy"}}, "quorum"),
-        ({"url": "amqp://host", "headers": {"x" * 256: "y"}}, "255 bytes"),
-        ({"url": "amqp://host", "redis": {}}, "its own section is rabbitmq"),
-        ({"url": "amqp://host/a?heartbeat=often"}, "amqp://user:password@host"),
-    ],
-)
-def test_bad_options_are_told_with_the_remedy(options: dict[str, Any], message: str) -> None:
-    with pytest.raises((ValueError, ConfigError), match=message):
-        QueueConfig.model_validate(options).build(Context())

@@ -78,6 +78,13 @@ def link_folders(app: Sphinx, doctree: nodes.document) -> None:
             link.replace_self(nodes.reference("", "", *link.children, refuri=uri))
 
 
+def mark_option_tables(app: Sphinx, doctree: nodes.document) -> None:
+    """Give tables of options a class: on a phone, static/site.css shows their rows as cards."""
+    for table in doctree.findall(nodes.table):
+        if next(table.findall(nodes.entry)).astext() == "option":
+            table["classes"].append("options")
+
+
 def add_diagrams(
     app: Sphinx, page: str, template: str, context: dict[str, str], doctree: nodes.document | None
 ) -> None:
@@ -92,4 +99,5 @@ def setup(app: Sphinx) -> None:
     app.add_directive("mermaid", Mermaid)
     app.connect("source-read", add_navigation)
     app.connect("doctree-read", link_folders)
+    app.connect("doctree-read", mark_option_tables)
     app.connect("html-page-context", add_diagrams)

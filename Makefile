@@ -89,6 +89,7 @@ picture: $(VENV)/.demo ## Run the demo and take the README's picture of it
 
 .PHONY: site
 site: $(SITE)/.installed ## Build the documentation site in build/site; a broken link fails
+	@rm -rf build/site
 	@$(SITE)/bin/sphinx-build --builder html --fresh-env --fail-on-warning --keep-going --quiet \
 		--conf-dir docs/site --doctree-dir build/doctrees . build/site
 	@echo "build/site/index.html"

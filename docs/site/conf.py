@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 import tomllib
+from html import escape
 from pathlib import Path
 
 from docutils import nodes
@@ -32,14 +33,13 @@ myst_fence_as_directive = ["mermaid"]
 
 html_theme = "furo"
 html_title = "MESS"
-html_baseurl = _URLS["Documentation"]
 html_static_path = ["static", str(Path(sys.prefix, "node_modules", "@mermaid-js", "tiny", "dist"))]
 html_css_files = ["site.css"]
 html_additional_pages = {"index": "index.html"}
 templates_path = ["templates"]
 html_copy_source = False
 html_show_sphinx = False
-html_theme_options = {"navigation_with_keys": True, "source_edit_link": ""}
+html_use_index = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 
 
@@ -50,9 +50,8 @@ class Mermaid(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """The source as text; static/diagrams.js draws it."""
-        source = nodes.Text("\n".join(self.content)).astext()
-        escaped = source.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-        return [nodes.raw("", f'<div class="mermaid">{escaped}</div>', format="html")]
+        source = escape("\n".join(self.content), quote=False)
+        return [nodes.raw("", f'<div class="mermaid">{source}</div>', format="html")]
 
 
 def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:

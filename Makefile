@@ -8,6 +8,7 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 TOOLS := .venv-tools
+SITE := .venv-site
 LATEST := .venv-latest
 LOWEST := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check
@@ -82,13 +83,27 @@ format: $(VENV)/.dev ## Format the code and fix what the linter can
 docs: $(VENV)/.dev ## Generate the docs and the JSON Schema that come from the code
 	$(BIN)/python -m docs.generate
 
+.PHONY: picture
+picture: $(VENV)/.demo ## Run the demo and take the README's picture of it
+	$(BIN)/python -m docs.picture
+
+.PHONY: site
+site: $(SITE)/.installed ## Build the documentation site in build/site; a broken link fails
+	@rm -rf build/site
+	@$(SITE)/bin/sphinx-build --builder html --fresh-env --fail-on-warning --keep-going --quiet \
+		--conf-dir docs/site --doctree-dir build/doctrees . build/site
+	@echo "build/site/index.html"
+
 .PHONY: lock
 lock: $(TOOLS)/.installed ## Refresh the locked versions of all dependencies
 	@$(COMPILE) --upgrade --extra dev --group build --output-file requirements/dev.txt
 	@$(COMPILE) --extra demo --group build --constraint requirements/dev.txt --output-file requirements/demo.txt
 	@$(COMPILE) $(IMAGE_EXTRAS:%=--extra %) --constraint requirements/dev.txt --output-file requirements/image.txt
 	@$(COMPILE_GROUP)build --constraint requirements/dev.txt --output-file requirements/build.txt
+	@$(COMPILE_GROUP)site --upgrade --output-file requirements/site.txt
 	@$(COMPILE_GROUP)tools --upgrade --output-file requirements/tools.txt
+	@$(MAKE) --no-print-directory $(SITE)/.installed
+	@$(NPM) update --prefix requirements --package-lock-only --omit-lockfile-registry-resolved
 
 .PHONY: audit
 audit: $(TOOLS)/.installed ## Look for known vulnerabilities in the locked packages
@@ -116,12 +131,13 @@ dist: $(TOOLS)/.installed ## Build a release: packages and bill of materials in 
 
 .PHONY: clean
 clean: ## Remove the virtual environments, caches and build results
-	rm -rf $(VENV) $(TOOLS) $(LATEST) $(LOWEST) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(TOOLS) $(SITE) $(LATEST) $(LOWEST) build dist .coverage htmlcov .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv resolves for all Python versions and systems at once. The locks name no package index: pip's own settings choose it.
 COMPILE = $(TOOLS)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock' pyproject.toml
+NPM = $(SITE)/bin/npm --silent --no-audit --no-fund
 COMPILE_GROUP = $(subst pyproject.toml,--group pyproject.toml:,$(COMPILE))
 
 %/bin/python:
@@ -149,4 +165,11 @@ $(VENV)/.dev: requirements/dev.txt pyproject.toml | $(BIN)/python
 $(TOOLS)/.installed: requirements/tools.txt | $(TOOLS)/bin/python
 	@echo "Installing the tools for releases into $(TOOLS) (only once)"
 	@$(TOOLS)/bin/python $(INSTALL) --require-hashes --requirement requirements/tools.txt
+	@touch $@
+
+$(SITE)/.installed: requirements/site.txt requirements/package-lock.json | $(SITE)/bin/python
+	@echo "Installing the documentation's tools into $(SITE) (only once)"
+	@$(SITE)/bin/python $(INSTALL) --require-hashes --requirement requirements/site.txt
+	@cp requirements/package.json requirements/package-lock.json $(SITE)
+	@$(NPM) ci --prefix $(SITE)
 	@touch $@

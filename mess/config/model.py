@@ -40,13 +40,12 @@ class Retry(Section):
     jitter."""
 
     max_attempts: Annotated[int, Field(ge=1), NotBool] | None = 10
-    """How many attempts an event gets before it is given up; null for no limit. An attempt counts only if the same
-    destination accepted another event since the previous one, so an outage never costs an event. Only two kinds of
-    failure count: ambiguous ones (a 500, no answer in time), and those that mean that the sink is down but that the
-    event may have caused (403, 404, 410, 502, 504, or a connection that breaks during the request)."""
+    """How many attempts an event gets before it is given up; null for no limit. An attempt counts only if the event may
+    have caused its failure, and the same destination accepted another event since the previous one: an outage never
+    costs an event."""
     min_age: Duration = 300.0
     """How long an event must have been failing before it is given up because of answers that mean that the sink is
-    down. For ambiguous failures, only `max_attempts` applies."""
+    down. Ambiguous failures have no such minimum."""
     first: Duration = 0.2
     """The first pause."""
     multiplier: Number = Field(2.0, ge=1)
@@ -70,13 +69,11 @@ class Probe(Section):
     max_retry_after: Duration = 300.0
     """The longest pause that a sink may ask for (`Retry-After`)."""
     refusing_after: Annotated[int, Field(ge=1), NotBool] | None = 100
-    """How many different events must be refused in a row, with no success in between, before the step itself is
-    considered broken. It is then paused like a sink that is down. null for never; with `on_failure: skip` this never
-    happens."""
+    """How many different events must be refused in a row before the step itself is considered broken, and paused like a
+    sink that is down. null for never; with `on_failure: skip` this never happens."""
     suspect_after: Annotated[int, Field(ge=1), NotBool] = 10
-    """How many different events make an outage. The sink is considered down when this many fail ambiguously in a row,
-    with no success in between, or when this many are waiting for their next attempt after answers that mean that the
-    sink is down."""
+    """How many different events make an outage: the sink is considered down when this many fail ambiguously in a row,
+    or are waiting for their next attempt after answers that mean that it is down."""
 
 
 class StepSpec(Section):
@@ -180,9 +177,8 @@ class Admin(Section):
     port: Integer = Field(3000, ge=0, le=65535)
     """The port; 0 picks a free one. Default: the environment variable `PORT`."""
     hosts: tuple[HostName, ...] = ()
-    """Host names or globs that clients may use to reach this server, such as a service name in Compose or Kubernetes.
-    IP addresses and `localhost` always work; `/healthz`, `/readyz` and `/metrics` can be reached under any name. `"*"`
-    allows every name."""
+    """Host names or globs that clients may use to reach this server, such as a service name in Compose or Kubernetes;
+    `"*"` for all. IP addresses and `localhost` always work, as do `/healthz`, `/readyz` and `/metrics`."""
 
 
 class Log(Section):
@@ -193,8 +189,8 @@ class Log(Section):
     format: Literal["auto", "console", "json"] = "auto"
     """`auto` is console on a terminal and JSON lines elsewhere. Default: the environment variable `MESS_LOG_FORMAT`."""
     max_field: Size = Field(16 * 1024, ge=256)
-    """How many bytes of a field are written; a longer one is cut and ends with its original length. What the `log` step
-    writes of an event is limited by the step's own `max_bytes`."""
+    """How many bytes of a field are written; a longer one is cut and ends with its original length. The `log` step has
+    its own `max_bytes`."""
 
 
 class WindowOptions(Section):
@@ -220,8 +216,8 @@ class Config(Scope):
     """The config file."""
 
     name: RelayName = "mess"
-    """This relay's name; its state is stored under it. Only one process with a given name runs at a time: a second one
-    waits for the first to stop."""
+    """This relay's name; its state is stored under it. A second process with the same name waits for the first to
+    stop."""
     mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
     """The deployment to watch."""
     start: Start = "now"

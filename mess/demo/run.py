@@ -147,7 +147,7 @@ async def _reach(url: str, seconds: float | None, screen: Screen, stop: asyncio.
 
 def _announce(relay: Relay, deployment: _Deployment, screen: Screen, rate: float, seconds: float | None) -> None:
     if relay.admin is not None:
-        screen.say("relay", f"is ready; {relay.admin.url}/status and {relay.admin.url}/metrics tell how it does")
+        screen.say("relay", f"is ready; {relay.admin.url}/status and {relay.admin.url}/metrics report its state")
     how = f"for {seconds:g} seconds" if seconds is not None else "until Ctrl-C"
     screen.say("shop", f"writes to {deployment.database}, {rate:g} times a second, {how}\n")
 

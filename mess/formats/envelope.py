@@ -39,11 +39,11 @@ class Format(Options):
     """The options that select what a sink sends; a base class of the sinks' options."""
 
     format: str = "event"
-    """The content of a message: `event` is the event's body as left by the previous steps, `cloudevents` is that body
-    as the data of a CloudEvent (1.0, structured), `debezium` is what Debezium's MongoDB connector writes."""
+    """What is sent: `event` is the body after the previous steps, `cloudevents` is a CloudEvent (1.0, structured) with
+    that body as its data, `debezium` is what Debezium's MongoDB connector writes."""
     json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
-    """How BSON is written: `plain` as receivers in any language expect it, `relaxed` and `canonical` as MongoDB
-    Extended JSON v2, which preserves the types."""
+    """How BSON is written: as simple JSON, or as MongoDB Extended JSON v2 (`relaxed`, `canonical`), which preserves the
+    types."""
 
     @field_validator("json_")
     @classmethod

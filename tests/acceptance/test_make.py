@@ -17,7 +17,7 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("build", "demo", "dev", "image", "tools")
+LOCKS = ("build", "demo", "dev", "image", "site", "tools")
 
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
@@ -101,7 +101,7 @@ def test_continuous_integration_runs_what_a_person_runs() -> None:
     assert os.access(script, os.X_OK)
     subprocess.run(["bash", "-n", script], check=True)
     assert "MESS_REQUIRE_SERVERS=1" in script.read_text()
-    for command in ("make test", "make check", "make sbom"):
+    for command in ("make test", "make check", "make site", "make sbom"):
         assert command in script.read_text()
     hooks = yaml.safe_load(text(".pre-commit-config.yaml"))["repos"]
     assert [source["repo"] for source in hooks] == ["local"]

@@ -31,8 +31,13 @@ def test_the_package_index_shows_the_readme_with_absolute_links(metadata: dict[s
     assert len(links) > 10
     assert [link for link in links if not link.startswith("https://")] == []
     base = metadata["urls"]["Repository"] + "/blob/main/"
+    images = metadata["urls"]["Repository"] + "/raw/main/"
     ours = [link.removeprefix(base).partition("#")[0] for link in links if link.startswith(base)]
     assert "docs/delivery.md" in ours
+    shown_images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", shown)
+    assert shown_images
+    assert [image for image in shown_images if not image.startswith(images)] == []
+    ours += [image.removeprefix(images) for image in shown_images]
     for path in ours:
         assert (ROOT / path).exists(), path
 

@@ -58,8 +58,8 @@ class Answers(Options):
     """The event is delivered. Default: 2xx."""
     down: tuple[Status, ...] = ()
     """The endpoint is down: its events wait until it is back. Default: 3xx, 401, 403, 404, 407, 410, 429, 502, 503,
-    504. Of these, 403, 404, 410, 502 and 504 may also be caused by an event, so if only one event keeps getting them,
-    it is given up. A status that is listed here is never considered the event's fault."""
+    504. If only one event keeps getting a 403, 404, 410, 502 or 504, it is given up, unless the status is listed
+    here."""
     ambiguous: tuple[Status, ...] = ()
     """It may be either: the event is retried. Default: 408, 425, and all other 5xx."""
     refused: tuple[Status, ...] = ()

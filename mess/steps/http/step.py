@@ -80,10 +80,8 @@ class HttpConfig(StepConfig, TlsOptions, Format):
     name: ClassVar[str] = "http"
 
     endpoint: HttpUrlTemplate
-    """The URL to send to, as a template: in its path and query, `{…}` stands for a value of the event, percent-encoded,
-    as in `https://example.com/hooks/{db}/{collection}`. An event that lacks the value is refused, unless the
-    placeholder has a default: `{fullDocument.region|eu}`. An event whose URL is longer than 8,000 characters is refused
-    too."""
+    """The URL to send to, whose path and query are a template: `https://example.com/hooks/{db}/{collection}`. An event
+    that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`."""
     method: Literal["POST", "PUT", "PATCH"] = "POST"
     """The request's method."""
     headers: Annotated[dict[str, str], AfterValidator(_headers), Secret(of_headers)] = Field(

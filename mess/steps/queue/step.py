@@ -80,8 +80,7 @@ class QueueConfig(StepConfig, TlsOptions, Format):
     `mqtts://…`. It may contain user and password, which are never shown."""
     target: TemplateText = _BY_NAMESPACE
     """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject. An event
-    that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`. `{collection}` is
-    `_database` for events of a whole database (`dropDatabase`)."""
+    that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`."""
     key: TemplateText | None = None
     """The key that the broker partitions and orders by, as a template. Default: the document's `_id`, encoded by the
     format."""

@@ -93,7 +93,7 @@ def build_step(spec: StepSpec, loaded: Loaded) -> Step:
         return FunctionStep(functions[name.removeprefix(HOOK)], {}, loaded.tree, hook=True)
     if name in loaded.config.plugins:
         return FunctionStep(functions[loaded.config.plugins[name]], spec.config, loaded.tree)
-    context = Context(loaded.config.name, loaded.directory, loaded.tree, functions)
+    context = Context(relay=loaded.config.name, directory=loaded.directory, config=loaded.tree, functions=functions)
     return steps.config_class(name).model_validate(spec.config).build(context)
 
 

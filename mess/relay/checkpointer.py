@@ -76,7 +76,9 @@ class Checkpointer:
         for stream in moved:
             if position := stream.window.position:
                 updated = datetime.now(timezone.utc)
-                checkpoints.append(Checkpoint(stream.stream, stream.plan, position, updated))
+                checkpoints.append(
+                    Checkpoint(stream=stream.stream, plan=stream.plan, position=position, updated=updated)
+                )
         if not checkpoints:
             return
         self._saving_since = now

@@ -116,7 +116,9 @@ class Destinations:
             elif place in held:
                 held[place].events.append(event)
             else:
-                held[place] = Group([event], breaker.error, breaker, place, waiting=True)
+                held[place] = Group(
+                    events=[event], error=breaker.error, breaker=breaker, destination=place, waiting=True
+                )
         return go, list(held.values()), later
 
     def _evict(self) -> None:

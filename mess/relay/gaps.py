@@ -53,4 +53,4 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
             )
     if batch.lost is not None:
         since, until = batch.lost.since.time, batch.lost.until.time
-        await keeper.record_gap(Gap(stream.name, since, until, batch.lost.reason, now))
+        await keeper.record_gap(Gap(stream=stream.name, since=since, until=until, reason=batch.lost.reason, time=now))

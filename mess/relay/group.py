@@ -101,7 +101,10 @@ def note(
     now = time.monotonic()
     kind, evidence = Kind.of(error), breaker.evidence
     if known is None:
-        group, witness = Group(events, error, breaker, destination, failing_since=now), False
+        group, witness = (
+            Group(events=events, error=error, breaker=breaker, destination=destination, failing_since=now),
+            False,
+        )
     else:
         known.over()
         witness = known.breaker is breaker and evidence.accepted > known.accepted

@@ -46,4 +46,6 @@ async def outlook(
     verify_times(recorded, now, begin.time)
     oldest = await connect(client, oldest_kept)
     lost = Lost(oldest, now if config.on_history_lost == "now" else None)
-    return Outlook(arrange(plans, assignments(config), recorded, begin, lost), gaps, now, oldest)
+    return Outlook(
+        arrangement=arrange(plans, assignments(config), recorded, begin, lost), gaps=gaps, now=now, oldest=oldest
+    )

@@ -169,7 +169,9 @@ def _removed(recorded: Recorded, assigned: Sequence[Rule[str | None]], chosen: C
     ]
     for name, rules in sorted(apart.items()):
         regions = tuple(rule.region for rule in rules)
-        removed.append(Removed(name, _listed(regions), min(rule.value for rule in rules), regions))
+        removed.append(
+            Removed(stream=name, namespaces=_listed(regions), time=min(rule.value for rule in rules), regions=regions)
+        )
     return removed
 
 
@@ -233,7 +235,7 @@ async def _recorded(store: StateStore) -> Recorded:
 async def _store(store: StateStore, coverage: Coverage, recorded: Recorded, chosen: Collection[str]) -> None:
     now = datetime.now(timezone.utc)
     checkpoints = [
-        Checkpoint(name, reached.plan, reached.position, now)
+        Checkpoint(stream=name, plan=reached.plan, position=reached.position, updated=now)
         for name, reached in recorded.reached.items()
         if name not in chosen
     ]

@@ -90,7 +90,7 @@ class ScopeRouter:
         lanes = self._groups.of(pipeline, options.order, options.concurrency)
         operations = None if options.operations is None else frozenset(options.operations)
         later = since if self._begin is not None and since > self._begin else None
-        return Route(lanes, options.order, operations, later)
+        return Route(lanes=lanes, order=options.order, operations=operations, since=later)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """By the old name if that is already delivered at `time` (another stream may see the event too), else by the

@@ -66,7 +66,7 @@ async def _try(candidate: Built, timeout: float) -> Finding | None:
                 await step.close()
     except MessError as error:
         message, *remedy = str(error).splitlines()
-        return Finding(False, f"{candidate.about}: {message}", "\n".join(remedy), EXIT_CODE)
+        return Finding(ok=False, what=f"{candidate.about}: {message}", remedy="\n".join(remedy), exit_code=EXIT_CODE)
     except Exception as error:  # report any error in a line, and check the others
         why = f"no answer within {timeout:g} s" if limit.expired() else brief(error)
         return Finding(False, f"{candidate.about}: {why}", exit_code=EXIT_CODE)

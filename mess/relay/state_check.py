@@ -49,7 +49,7 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
     free = await store.free_bytes()
     if free is not None and free < _ROOM:
         what = f"the state in {where} has no room to grow: {free:,} bytes are free on its disk"
-        yield Finding(False, what, "free some space there", StateError.exit_code)
+        yield Finding(ok=False, what=what, remedy="free some space there", exit_code=StateError.exit_code)
     else:
         yield Finding(True, f"the state in {where} can be read and written")
     if (other := await store.alive()) is not None:
@@ -144,11 +144,11 @@ def _lost(start: StreamStart, config: Config, found: Outlook) -> Finding:
     if config.on_history_lost != "stop":
         return Finding(True, f"{what}; {_GOES_ON}", warning=True)
     return Finding(
-        False,
-        f"{what}: changes are lost, and a start would not open this stream",
-        f"to continue from now: {command(f'checkpoints reset --stream {quoted(start.name)}')}; "
+        ok=False,
+        what=f"{what}: changes are lost, and a start would not open this stream",
+        remedy=f"to continue from now: {command(f'checkpoints reset --stream {quoted(start.name)}')}; "
         "or set `on_history_lost: now`, which records the gap and continues",
-        HistoryLost.exit_code,
+        exit_code=HistoryLost.exit_code,
     )
 
 

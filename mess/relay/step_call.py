@@ -65,7 +65,8 @@ async def _call(step: Step, events: Sequence[Event]) -> Called:
         failures = _together(step, events, error.errors)
         failed = {id(event) for failure in failures for event in failure.events}.union(map(id, error.untried))
         accepted = [event for event in events if id(event) not in failed]
-        return Called(accepted if error.passed is None else error.passed, accepted, failures, error.untried)
+        passed = accepted if error.passed is None else error.passed
+        return Called(passed, accepted, failures=failures, untried=error.untried)
     except Exception as error:
         return Called((), (), _together(step, events, dict.fromkeys(range(len(events)), error)))
 

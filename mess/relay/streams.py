@@ -157,7 +157,7 @@ class Streams:
         if not start.waits:
             runner = self._open(start, Claim(partial(self._since, stream=start.name), self._since))
             window = runner.window
-        progress = Progress(start.name, start.plan.hash, window, start.position)
+        progress = Progress(stream=start.name, plan=start.plan.hash, window=window, saved=start.position)
         stream = Stream(start, progress, runner)
         if start.waits:
             stream.stopped = _lost(start.name, start.position)
@@ -239,7 +239,11 @@ class Streams:
         position = stream.progress.window.position or stream.start.position
         own = tuple(str(rule.region) for rule in self._coverage if rule.value.stream == stream.name)
         now = datetime.now(timezone.utc)
-        await self._store.open_gap(Gap(stream.name, position.time, None, _REASON, now, own, open=True))
+        await self._store.open_gap(
+            Gap(
+                stream=stream.name, since=position.time, until=None, reason=_REASON, time=now, namespaces=own, open=True
+            )
+        )
         log.error("stream stopped", stream=stream.name, problem=stream.stopped)
         if error is not None:
             log.debug("MongoDB's answer", stream=stream.name, error=str(error))
@@ -400,7 +404,10 @@ class Streams:
 async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:
     """Store a coverage map and its streams' positions, as the plan's hash and the position, by name."""
     now = datetime.now(timezone.utc)
-    checkpoints = [Checkpoint(name, plan, position, now) for name, (plan, position) in positions.items()]
+    checkpoints = [
+        Checkpoint(stream=name, plan=plan, position=position, updated=now)
+        for name, (plan, position) in positions.items()
+    ]
     await store.arrange(to_json(coverage), checkpoints)
 
 
@@ -409,7 +416,16 @@ async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
     now = datetime.now(timezone.utc)
     for skipped in arrangement.skipped:
         namespaces = tuple(map(str, skipped.regions))
-        await store.record_gap(Gap(skipped.stream, skipped.since, skipped.until, _REASON, now, namespaces))
+        await store.record_gap(
+            Gap(
+                stream=skipped.stream,
+                since=skipped.since,
+                until=skipped.until,
+                reason=_REASON,
+                time=now,
+                namespaces=namespaces,
+            )
+        )
         log.error(
             "history lost; continuing",
             stream=skipped.stream,
@@ -420,7 +436,17 @@ async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
     for start in arrangement.starts:
         if start.waits:
             own = tuple(str(rule.region) for rule in arrangement.coverage if rule.value.stream == start.name)
-            await store.open_gap(Gap(start.name, start.position.time, None, _REASON, now, own, open=True))
+            await store.open_gap(
+                Gap(
+                    stream=start.name,
+                    since=start.position.time,
+                    until=None,
+                    reason=_REASON,
+                    time=now,
+                    namespaces=own,
+                    open=True,
+                )
+            )
             log.error("stream stopped", stream=start.name, problem=_lost(start.name, start.position))
 
 

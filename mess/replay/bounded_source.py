@@ -65,4 +65,6 @@ class BoundedSource:
     def _cut(self, batch: Batch) -> Batch:
         count = bisect_right(batch.events, self._last, key=lambda event: event.position.time or self._last)
         unreadable = tuple(each for each in batch.unreadable if (each.position.time or self._last) <= self._last)
-        return Batch(batch.events[:count], Position(None, self._last), unreadable, batch.lost)
+        return Batch(
+            events=batch.events[:count], position=Position(None, self._last), unreadable=unreadable, lost=batch.lost
+        )

@@ -10,23 +10,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 POSITIONAL = 3
-EXEMPT = (
-    "mess/config/js/data.py",
-    "mess/config/js/tokens.py",
-    "mess/relay/build.py",
-    "mess/relay/checkpointer.py",
-    "mess/relay/destinations.py",
-    "mess/relay/gaps.py",
-    "mess/relay/group.py",
-    "mess/relay/outlook.py",
-    "mess/relay/positions.py",
-    "mess/relay/router.py",
-    "mess/relay/sink_check.py",
-    "mess/relay/state_check.py",
-    "mess/relay/streams.py",
-    "mess/replay/bounded_source.py",
-)
-"""Files in which some calls still give more by position."""
 FILES = {path.relative_to(ROOT).as_posix(): ast.parse(path.read_text()) for path in (ROOT / "mess").rglob("*.py")}
 
 
@@ -86,13 +69,8 @@ def test_the_records_are_found() -> None:
     assert not list(_many_by_position("mess/x.py", ast.parse("from mess.errors import Problem\nProblem('', line=1)")))
 
 
-@pytest.mark.parametrize("file", sorted(FILES.keys() - set(EXEMPT)))
+@pytest.mark.parametrize("file", sorted(FILES))
 def test_arguments_beyond_the_third_are_named(file: str) -> None:
     """Nobody can read `Gap(name, since, None, reason, now, namespaces, True)`, and two of its arguments swapped may
     well type-check."""
     assert list(_many_by_position(file, FILES[file])) == []
-
-
-@pytest.mark.parametrize("file", EXEMPT)
-def test_the_list_of_exempt_files_is_no_longer_than_needed(file: str) -> None:
-    assert list(_many_by_position(file, FILES[file]))

@@ -61,13 +61,13 @@ def tokenize(text: str) -> list[Token]:
                 what = "comment that begins with /*"
             raise Unreadable(f"the {what} on this line is not closed", line)
         if kind != "space":
-            tokens.append(Token(kind, text[index:end], line, index - line_start + 1))
+            tokens.append(Token(kind=kind, text=text[index:end], line=line, column=index - line_start + 1))
         if len(tokens) > _MOST_TOKENS:
             raise Unreadable(f"too large to be a config file: more than {_MOST_TOKENS:,} tokens", None)
         if breaks := text.count("\n", index, end):
             line, line_start = line + breaks, text.rindex("\n", index, end) + 1
         index = end
-    return [*tokens, Token("end", "", line, index - line_start + 1)]
+    return [*tokens, Token(kind="end", text="", line=line, column=index - line_start + 1)]
 
 
 def _next(text: str, index: int, before: list[Token]) -> tuple[str, int]:

@@ -34,6 +34,7 @@ from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
+from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
@@ -219,10 +220,10 @@ class Relay:
         arrangement = await self._arrange(client, store, known=epoch > 1)
         parts = Assembly(config, steps, store, self._stopping, self.metrics)
         self.step_runners = parts.step_runners
-        number = len(arrangement.starts)
+        share = Share.of(config.window, len(arrangement.starts))
 
         def open_stream(start: StreamStart, claim: Claim) -> StreamRunner:
-            return parts.runner(client, start, claim, lambda error: engine.fail(error), streams=number)
+            return parts.runner(change_stream(client, config, start, share), start, claim, share)
 
         self._streams = streams = Streams(
             self.plans,

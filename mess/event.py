@@ -25,37 +25,27 @@ class Namespace(NamedTuple):
 
 
 class Position(NamedTuple):
-    """Where to resume reading: MongoDB's resume token, and a cluster time in case the token cannot be used."""
+    """Where to resume reading a source.
+
+    `token` is the source's own: nobody else looks into it, and the state stores it as it is. `time` is the cluster time
+    that everything before the position was committed by, None if the source does not know it.
+    """
 
     token: Mapping[str, Any] | None
     time: Timestamp | None
 
-    @classmethod
-    def of(cls, token: Mapping[str, Any], time: Timestamp | None = None) -> Position:
-        """The position of a resume token.
 
-        A token's `_data` is a hex key string that begins with 0x82 and the cluster time as two big-endian 32-bit
-        numbers (MongoDB's `ResumeToken`). If it is not, as on servers that only emulate MongoDB's protocol, `time` is
-        used if it is a cluster time.
-        """
-        if not isinstance(time, Timestamp):
-            time = None
-        data = token.get("_data")
-        if isinstance(data, str) and data.startswith("82"):
-            with suppress(ValueError):
-                time = Timestamp(int(data[2:10], 16), int(data[10:18], 16))
-        return cls(token, time)
+def token_time(token: Mapping[str, Any], time: object = None) -> Timestamp | None:
+    """The cluster time in a resume token; else `time` if it is one, else None.
 
-    def has_passed(self, other: Position) -> bool:
-        """Whether every change up to `other` has been read by anyone who has read up to this position.
-
-        Resume tokens sort like the changes. Of cluster times, only a strictly later one proves it, since several
-        changes may share one.
-        """
-        own, others = (None if each.token is None else each.token.get("_data") for each in (self, other))
-        if isinstance(own, str) and isinstance(others, str) and own[:2] == others[:2] == "82":
-            return own >= others
-        return self.time is not None and other.time is not None and self.time > other.time
+    A token's `_data` is a hex key string that begins with 0x82 and the cluster time as two big-endian 32-bit numbers
+    (MongoDB's `ResumeToken`).
+    """
+    data = token.get("_data")
+    if isinstance(data, str) and data.startswith("82"):
+        with suppress(ValueError):
+            return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
+    return time if isinstance(time, Timestamp) else None
 
 
 def event_id(token: Mapping[str, Any]) -> str:
@@ -77,8 +67,8 @@ class Event:
     it (BSON types and all) and is never altered. `body` starts as the same object; a step *replaces* it
     (`event.body = {…}`) and never mutates it. `operation` is MongoDB's `operationType`; `key` its `documentKey` (None
     for events of a whole collection or database); `size` its length in bytes of BSON; `replay` says whether it is
-    delivered again on purpose. `line` is set on the way into a pipeline: events with the same number are delivered in
-    their order.
+    delivered again on purpose. `ordering_key` is set on the way into a pipeline: events with the same number are
+    delivered in their order.
     """
 
     __slots__ = (
@@ -116,11 +106,6 @@ class Event:
         self.done = False
         self.replay = False
         self._encoded: tuple[Encoder, dict[str, Any], bytes] | None = None
-
-    @property
-    def position(self) -> Position:
-        """Where to resume reading after this event."""
-        return Position.of(self.change["_id"], self.change.get("clusterTime"))
 
     def encode(self, encoder: Encoder) -> bytes:
         """The body as encoded by `encoder`; cached until the body is replaced."""

@@ -11,6 +11,7 @@ from bson.codec_options import CodecOptions
 from bson.raw_bson import RawBSONDocument
 
 from mess.capture.source import Unreadable
+from mess.capture.tokens import position_of
 from mess.errors import SourceError
 from mess.event import Event, Namespace, Position, event_ids
 
@@ -82,7 +83,7 @@ class Decoder:
             except Exception as error:
                 self.pending = []
                 reason = f"the change event cannot be decoded: {type(error).__name__}: {error}"
-                unreadable.append(Unreadable(_position(document), reason))
+                unreadable.append(Unreadable.at(_position(document), reason))
             else:
                 if made is not None:
                     events.append(made)
@@ -132,7 +133,7 @@ def _checked(event: Event) -> Event:
 def _position(document: RawBSONDocument) -> Position:
     try:
         token: dict[str, Any] = bson.decode(document["_id"].raw, _VALUES)
-        return Position.of(token, document.get("clusterTime"))
+        return position_of(token, document.get("clusterTime"))
     except Exception as error:  # see above
         raise SourceError(
             "MongoDB sends a change without a resume token (_id), so it is unknown where to continue; is this "

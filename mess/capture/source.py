@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from mess.event import Event, Position
+from mess.event import Event, Position, event_id
 
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A change that MongoDB cannot deliver, because its event exceeds the maximum size of a reply."""
+    """A change that cannot be read: its event exceeds the maximum size of a reply, or cannot be decoded.
+
+    `id` is the event's, `change` as much of it as is known, and `position` is after it.
+    """
 
     position: Position
     reason: str
+    id: str
+    change: Mapping[str, Any]
+
+    @classmethod
+    def at(cls, position: Position, reason: str) -> Unreadable:
+        """A change of a change stream, of which only the resume token is known."""
+        token = position.token or {}
+        return cls(position, reason, id=event_id(token), change={"_id": token})
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Connection(Protocol):
 
 
 class Source(Connection, Protocol):
-    """One change stream."""
+    """A sequence of events that can be read on from a position, such as a change stream."""
 
     @property
     def connected(self) -> asyncio.Event:
@@ -76,6 +87,9 @@ class Source(Connection, Protocol):
 
         Handles temporary failures itself, retrying forever. Raises SourceError for permanent ones.
         """
+
+    def position_after(self, event: Event) -> Position:
+        """Where reading continues after one of its events."""
 
     async def close(self) -> None:
         """Close the cursor."""

@@ -18,9 +18,10 @@ from mess.capture.plan import StreamPlan
 from mess.capture.prefetch import ReadAhead
 from mess.capture.source import Batch, LostHistory, Unreadable
 from mess.capture.start import time_now, time_oldest
+from mess.capture.tokens import position_after, position_of
 from mess.commands import command, quoted
 from mess.errors import HistoryLost, SourceError, SourceUnavailable
-from mess.event import Position
+from mess.event import Event, Position
 from mess.options.backoff import backoff
 from mess.telemetry.logging import get_logger
 
@@ -114,6 +115,10 @@ class ChangeStream:
                 if recovered is not None:
                     return recovered
 
+    def position_after(self, event: Event) -> Position:
+        """See `Source.position_after`."""
+        return position_after(event)
+
     async def close(self) -> None:
         """Close the cursor and its session, ignoring MongoDB's answer."""
         cursor, session, ahead = self._cursor, self._session, self._ahead
@@ -165,9 +170,9 @@ class ChangeStream:
             last = events[-1].change.get("clusterTime") if events else position.time
             # Servers that only emulate MongoDB's protocol may omit the post-batch token.
             token = cursor.get("postBatchResumeToken") or (events[-1].change["_id"] if events else position.token)
-            position = Position(None, last) if token is None else Position.of(dict(token), last)
+            position = Position(None, last) if token is None else position_of(dict(token), last)
         elif events:
-            position = events[-1].position  # fragments of an incomplete event follow
+            position = position_after(events[-1])  # fragments of an incomplete event follow
         self._position = position
         self._token_is_good = position.token is not None
         if self._too_large is not None and cursor["postBatchResumeToken"]["_data"] >= self._too_large:
@@ -266,10 +271,10 @@ class ChangeStream:
             self._too_large = found[1]
             return None
         self._too_large = None
-        self._position = Position.of({"_data": found[1]}, self._position.time)
+        self._position = position_of({"_data": found[1]}, self._position.time)
         self._token_is_good = True
         reason = "the change event is larger than MongoDB can deliver (16 MB)"
-        return Batch((), self._position, (Unreadable(self._position, reason),))
+        return Batch((), self._position, (Unreadable.at(self._position, reason),))
 
     async def _past_lost_history(self, error: PyMongoError) -> Batch | None:
         if await self._begins_later():

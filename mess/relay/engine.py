@@ -70,13 +70,6 @@ class Engine:
         self._checkpointer = checkpointer
         self._stopping = stopping
         self._grace = grace
-        self._failure: BaseException | None = None
-
-    def fail(self, error: BaseException) -> None:
-        """Stop because of an error, which `run` raises once everything is closed; the first error wins."""
-        if self._failure is None:
-            self._failure = error
-        self._stopping.set()
 
     async def run(self, streams: RunningStreams) -> None:
         """Run, then stop gracefully: reading first, then deliveries in flight, the checkpoint last. Raises the error
@@ -103,15 +96,15 @@ class Engine:
             await streams.close()
             for pipeline in reversed(opened):
                 await pipeline.close()
-        if self._failure is not None:
-            raise self._failure
+        if self._stopping.failure is not None:
+            raise self._stopping.failure
 
     async def _guard(self, work: Callable[[], Coroutine[None, None, None]]) -> None:
         # Not an existing coroutine: a task that is cancelled before it starts would never await it.
         try:
             await work()
         except Exception as error:
-            self.fail(error)
+            self._stopping.fail(error)
 
     async def _read(self, streams: RunningStreams) -> None:
         try:
@@ -144,11 +137,12 @@ class Engine:
             await cancel(*late)
 
     async def _last_checkpoint(self) -> None:
-        if self._checkpointer is None or isinstance(self._failure, StateError):
+        if self._checkpointer is None or isinstance(self._stopping.failure, StateError):
             return
         try:
             await within(_LAST_CHECKPOINT_SECONDS, self._checkpointer.save())
         except TimeoutError:
-            self.fail(StateError("the last checkpoint could not be stored in time; its events will be delivered again"))
+            message = "the last checkpoint could not be stored in time; its events will be delivered again"
+            self._stopping.fail(StateError(message))
         except StateError as error:
-            self.fail(error)
+            self._stopping.fail(error)

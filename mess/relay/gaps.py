@@ -8,7 +8,7 @@ from typing import Protocol
 
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch
-from mess.event import Namespace, event_id
+from mess.event import Namespace
 from mess.state.store import DeadLetter, Gap
 from mess.telemetry.logging import get_logger
 
@@ -30,7 +30,7 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
     now = datetime.now(timezone.utc)
     letters = [
         DeadLetter(
-            id=event_id(unreadable.position.token or {}),
+            id=unreadable.id,
             pipeline="",
             step="capture",
             namespace=Namespace(stream.database or "", ""),
@@ -40,7 +40,7 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
             error="SourceError",
             attempts=1,
             time=now,
-            event={"_id": unreadable.position.token},
+            event=dict(unreadable.change),
             body=None,
         )
         for unreadable in batch.unreadable

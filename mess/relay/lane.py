@@ -23,13 +23,12 @@ class Lane:
 
     It has a task only while events wait. Under load, mini-batches grow on their own; otherwise they are single events.
     An event that is to be retried later lets events with other keys pass. It calls `wants_more` when less than another
-    mini-batch is waiting, and `failed` with an error that ends the lane for good.
+    mini-batch is waiting. An error in it stops the relay.
     """
 
     __slots__ = (
         "_batch",
         "_completion",
-        "_failed",
         "_pipeline",
         "_resting",
         "_retries",
@@ -48,7 +47,6 @@ class Lane:
         *,
         stopping: Stopping,
         wants_more: Callable[[], None],
-        failed: Callable[[BaseException], None],
     ) -> None:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
@@ -56,7 +54,6 @@ class Lane:
         self._completion = completion
         self._stopping = stopping
         self._wants_more = wants_more
-        self._failed = failed
         self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
         self._resting = False
@@ -114,7 +111,7 @@ class Lane:
         except Halted:
             pass
         except Exception as error:
-            self._failed(error)
+            self._stopping.fail(error)
             return
         finally:
             self.task = None

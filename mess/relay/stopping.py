@@ -23,12 +23,20 @@ class Stopping:
     """Once it is set, nothing more is read and pauses end immediately.
 
     Events that are waiting in the lanes may still be delivered for a short while: events finished behind an unfinished
-    one would be delivered again after the next start.
+    one would be delivered again after the next start. `failure` is the error that everything stops for, None if it is
+    no error.
     """
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
         self._until = math.inf
+        self.failure: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Stop at once because of an error; the first one is the `failure`."""
+        if self.failure is None:
+            self.failure = error
+        self.set()
 
     def set(self, drain: float = 0.0) -> None:
         """Stop; deliveries may still start for `drain` seconds."""

@@ -18,6 +18,7 @@ from mess.capture.arrangement import Arrangement, Begin, Lost, Reached, Recorded
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
 from mess.capture.plan import StreamPlan
 from mess.capture.source import StoppedSource
+from mess.capture.tokens import has_passed, position_after
 from mess.commands import command, quoted
 from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
@@ -152,7 +153,7 @@ class Streams:
         await asyncio.gather(*(runner.source.close() for runner in self.runners), return_exceptions=True)
 
     def _add(self, start: StreamStart) -> Stream:
-        window = Window(1, 1)
+        window = Window(1, 1, position_after)
         runner = None
         if not start.waits:
             runner = self._open(start, Claim(partial(self._since, stream=start.name), self._since))
@@ -342,7 +343,7 @@ class Streams:
             target = main.runner.source.position
             while time.monotonic() < deadline:
                 done = stream.progress.window.position
-                if done is not None and done.has_passed(target):
+                if done is not None and has_passed(done, target):
                     stream.runner.pause()
                     async with asyncio.timeout(_JOIN):
                         await stream.runner.paused()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from mess.event import Event, Position
 
@@ -27,12 +27,13 @@ class Window:
 
     It contains all events from the oldest unfinished one on, so at most `max_events` events and `max_bytes` bytes of
     BSON can pass an event that takes long. An event larger than the window is admitted alone. `finished` counts the
-    events before the position.
+    events before the position. `position_after` is the source's.
     """
 
-    def __init__(self, max_events: int, max_bytes: int) -> None:
+    def __init__(self, max_events: int, max_bytes: int, position_after: Callable[[Event], Position]) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
+        self._position_after = position_after
         self.bytes = 0
         self.finished = 0
         self._entries: deque[Event | Mark] = deque()
@@ -50,7 +51,10 @@ class Window:
     @property
     def position(self) -> Position | None:
         """The newest position with nothing unfinished before it; None until there is one."""
-        return None if self._reached is None else self._reached.position
+        reached = self._reached
+        if reached is None or isinstance(reached, Mark):
+            return None if reached is None else reached.position
+        return self._position_after(reached)
 
     @property
     def blocked_since(self) -> float | None:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from bson import Timestamp
 
 from mess.capture.source import Batch, Source
-from mess.event import Position
+from mess.event import Event, Position
 
 
 class BoundedSource:
@@ -58,12 +58,16 @@ class BoundedSource:
             event.replay = True
         return batch
 
+    def position_after(self, event: Event) -> Position:
+        """See `Source.position_after`."""
+        return self._stream.position_after(event)
+
     async def close(self) -> None:
         """Close the stream's cursor."""
         await self._stream.close()
 
     def _cut(self, batch: Batch) -> Batch:
-        count = bisect_right(batch.events, self._last, key=lambda event: event.position.time or self._last)
+        count = bisect_right(batch.events, self._last, key=lambda event: self.position_after(event).time or self._last)
         unreadable = tuple(each for each in batch.unreadable if (each.position.time or self._last) <= self._last)
         return Batch(
             events=batch.events[:count], position=Position(None, self._last), unreadable=unreadable, lost=batch.lost

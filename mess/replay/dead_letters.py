@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bson import Timestamp
 
@@ -122,7 +122,7 @@ class _Delivery:
     async def run(self, source: LetterSource, steps: Sequence[BuiltStep]) -> None:
         pipeline = Pipeline(self._name, [self._step(position, step) for position, step in enumerate(steps)])
         engine = Engine([pipeline], self._results, self._stopping, self._config.shutdown_grace)
-        await engine.run(FixedStreams([self._stream(source, pipeline, engine.fail)]))
+        await engine.run(FixedStreams([self._stream(source, pipeline)]))
 
     def _step(self, position: int, built: BuiltStep) -> StepRunner:
         name, spec, step = built
@@ -139,11 +139,9 @@ class _Delivery:
             leaving=results,
         )
 
-    def _stream(
-        self, source: LetterSource, pipeline: Pipeline, failed: Callable[[BaseException], None]
-    ) -> StreamRunner:
+    def _stream(self, source: LetterSource, pipeline: Pipeline) -> StreamRunner:
         limits = self._config.window
-        window = Window(limits.max_events, limits.max_bytes)
+        window = Window(limits.max_events, limits.max_bytes, source.position_after)
         completion = Completion(window, self._results)
 
         def lane(pipeline: Pipeline) -> Lane:
@@ -152,7 +150,6 @@ class _Delivery:
                 completion,
                 stopping=self._stopping,
                 wants_more=dispatcher.wants_more,
-                failed=failed,
             )
 
         router = _OneWay(self._config, pipeline, LaneGroups(lane, window.max_events))

@@ -63,6 +63,10 @@ class LetterSource:
                 size += letter.size
         return Batch(events, _NOWHERE) if events or self.unread else None
 
+    def position_after(self, event: Event) -> Position:
+        """Nowhere: letters are not read on from a position."""
+        return _NOWHERE
+
     async def close(self) -> None:
         """Nothing to close: the store is the caller's."""
 

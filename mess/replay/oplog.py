@@ -19,7 +19,6 @@ from mess.capture.coverage import lookup
 from mess.capture.plan import StreamPlan, assignments, plan
 from mess.capture.reach import Connect, reach
 from mess.capture.selection import Narrowing
-from mess.capture.source import Source
 from mess.capture.start import explained, time_latest, time_oldest
 from mess.config.load import Loaded
 from mess.errors import HistoryLost, SourceError
@@ -31,6 +30,7 @@ from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.router import Claim
 from mess.relay.runner import FixedStreams, StreamRunner
+from mess.relay.sources import Share, change_stream
 from mess.relay.stopping import Halted, Stopping
 from mess.replay.bounded_source import BoundedSource
 from mess.replay.counts import ReplayCounts, only
@@ -131,19 +131,18 @@ class OplogReplay:
         engine = Engine(list(parts.pipelines.values()), None, stopping, self._config.shutdown_grace)
         if self._first > self._last:
             return
+        share = Share.of(self._config.window, len(plans))
         for each in plans:
             start = StreamStart(each, Position(None, self._first))
             claim = Claim(partial(self._claimed, each), lambda namespace: self._first)
-            runner = parts.runner(self._client, start, claim, engine.fail, streams=len(plans), bounded=self._bounded)
+            source = BoundedSource(change_stream(self._client, self._config, start, share, ends=True), self._last)
+            runner = parts.runner(source, start, claim, share)
             self._runners.append(runner)
         try:
             with preflight.telling_the_role(plans, self._config.state.database):
                 await engine.run(FixedStreams(self._runners))
         except HistoryLost as error:
             raise await self._lost() from error
-
-    def _bounded(self, stream: Source) -> Source:
-        return BoundedSource(stream, self._last)
 
     def _claimed(self, stream: StreamPlan, namespace: Namespace) -> Timestamp | None:
         mine = lookup(self._assigned, namespace) == stream.name and stream.selection.within.selects(namespace)

@@ -11,11 +11,11 @@ from typing import Any
 
 import bson
 import orjson
-from bson import DatetimeConversion, Timestamp
+from bson import DatetimeConversion
 from bson.codec_options import CodecOptions
 
 from mess.errors import StateError
-from mess.event import Namespace, Position
+from mess.event import Namespace, token_time
 from mess.formats import bson_json
 from mess.state.records import HISTORY, Attempt, DeadLetter
 
@@ -154,8 +154,7 @@ def _place(event: Mapping[str, Any]) -> str:
     token = event.get("_id")
     if not isinstance(token, Mapping):
         return ""
-    clock = event.get("clusterTime")
-    time = Position.of(token, clock if isinstance(clock, Timestamp) else None).time
+    time = token_time(token, event.get("clusterTime"))
     data = token.get("_data")
     return (
         ""

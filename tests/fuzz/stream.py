@@ -9,6 +9,7 @@ from typing import Any
 from bson import Timestamp
 
 from mess.capture.source import Batch
+from mess.capture.tokens import position_after
 from mess.config.model import Config, StepSpec
 from mess.event import Event, Position
 from mess.relay.assembly import Assembly
@@ -32,10 +33,9 @@ class Stream:
     def __init__(self, *steps: tuple[Step, Mapping[str, Any]], order: str = "document") -> None:
         config = Config.model_validate({"databases": {"*": {}}, "name": "generated", "order": order})
         self.letters = Letters()
-        self.window = Window(1000, 10**9)
+        self.window = Window(1000, 10**9, position_after)
         self._completion = Completion(self.window, PipelineObserver())
         self._stopping = Stopping()
-        self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         config_steps = [
             BuiltStep(f"step {number}", StepSpec.model_validate({"name": f"step {number}", **options}), step)
             for number, (step, options) in enumerate(steps)
@@ -53,28 +53,23 @@ class Stream:
             self._completion,
             stopping=self._stopping,
             wants_more=self._dispatcher.wants_more,
-            failed=self._failed,
         )
-
-    def _failed(self, error: BaseException) -> None:
-        self._stopping.set()
-        if not self._failure.done():
-            self._failure.set_exception(error)
 
     async def take(self, arrivals: Sequence[tuple[float, Sequence[Event]]], timeout: float) -> None:
         """Take in events, each lot after so many seconds, and return when they are delivered or given up. What ends the
         stream is raised, and TimeoutError after `timeout` seconds."""
-        work = asyncio.create_task(self._deliver(arrivals))
+        work, stop = asyncio.create_task(self._deliver(arrivals)), asyncio.create_task(self._stopping.wait())
         try:
             async with asyncio.timeout(timeout):
-                await asyncio.wait({work, self._failure}, return_when=asyncio.FIRST_COMPLETED)
-            if self._failure.done():
-                self._failure.result()
+                await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if self._stopping.failure is not None:
+                raise self._stopping.failure
             await work
         finally:
             self._stopping.set()
             work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+            stop.cancel()
+            await asyncio.gather(work, stop, return_exceptions=True)
 
     async def _deliver(self, arrivals: Sequence[tuple[float, Sequence[Event]]]) -> None:
         for pause, events in arrivals:

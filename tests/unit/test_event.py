@@ -7,6 +7,7 @@ import hashlib
 
 from bson import Timestamp
 
+from mess.capture.tokens import has_passed, position_of
 from mess.event import Position, event_id
 from tests.unit.fakes import make_event
 
@@ -26,12 +27,12 @@ def test_the_id_does_not_depend_on_the_body() -> None:
 
 
 def test_a_position_reads_the_cluster_time_from_the_token() -> None:
-    assert Position.of({"_data": "82 not hex at all"}).time is None
-    assert Position.of({"_data": "82" + "65A00000" + "00000007" + "2B02"}).time == Timestamp(0x65A00000, 7)
+    assert position_of({"_data": "82 not hex at all"}).time is None
+    assert position_of({"_data": "82" + "65A00000" + "00000007" + "2B02"}).time == Timestamp(0x65A00000, 7)
 
 
 def test_a_token_of_another_make_keeps_the_events_cluster_time() -> None:
-    assert Position.of({"_data": "opaque"}, Timestamp(5, 6)).time == Timestamp(5, 6)
+    assert position_of({"_data": "opaque"}, Timestamp(5, 6)).time == Timestamp(5, 6)
 
 
 def test_a_body_is_encoded_once_until_it_is_replaced() -> None:
@@ -56,10 +57,10 @@ def test_only_a_later_token_or_a_strictly_later_time_has_passed_a_position() -> 
     def at(second: int, rest: str | None) -> Position:
         return Position(None if rest is None else {"_data": f"82{second:08X}00000001{rest}"}, Timestamp(second, 1))
 
-    assert at(5, "2B0229").has_passed(at(5, "2B0229"))
-    assert at(5, "2B022C").has_passed(at(5, "2B0229"))
-    assert not at(5, "2B0229").has_passed(at(5, "2B022C"))
-    assert at(6, "2B0229").has_passed(at(5, "2B022C"))
-    assert not at(5, None).has_passed(at(5, "2B0229"))
-    assert at(6, None).has_passed(at(5, "2B0229"))
-    assert not Position(None, None).has_passed(at(1, None))
+    assert has_passed(at(5, "2B0229"), at(5, "2B0229"))
+    assert has_passed(at(5, "2B022C"), at(5, "2B0229"))
+    assert not has_passed(at(5, "2B0229"), at(5, "2B022C"))
+    assert has_passed(at(6, "2B0229"), at(5, "2B022C"))
+    assert not has_passed(at(5, None), at(5, "2B0229"))
+    assert has_passed(at(6, None), at(5, "2B0229"))
+    assert not has_passed(Position(None, None), at(1, None))

@@ -8,7 +8,7 @@ from typing import Any
 
 from mess.config.document import MAX_DEPTH, Document, Path
 from mess.config.js.code import is_function, suggestion
-from mess.config.js.tokens import NO_LITERAL, Token, Unreadable, literal, tokenize
+from mess.config.js.tokens import NO_LITERAL, Token, Unparsable, literal, tokenize
 
 _CLOSING = {"{": "}", "[": "]", "(": ")"}
 _CLOSERS = frozenset(_CLOSING.values())
@@ -30,13 +30,13 @@ def read_js(text: str, document: Document) -> None:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         document.data = _Parser(tokenize(text), document).config() if text.strip() else None
-    except Unreadable as error:
+    except Unparsable as error:
         message, line = error.args
         document.report(message, line=line)
 
 
 class _Parser:
-    """Builds a tree, and reports the JavaScript around and inside it. Raises Unreadable where it cannot continue."""
+    """Builds a tree, and reports the JavaScript around and inside it. Raises Unparsable where it cannot continue."""
 
     def __init__(self, tokens: list[Token], document: Document) -> None:
         self._tokens = tokens
@@ -93,7 +93,7 @@ class _Parser:
         if token.text in _ENDS or token.text in (":", "="):
             raise self._unexpected(token)
         if len(path) > MAX_DEPTH:
-            raise Unreadable(f"nested more than {MAX_DEPTH} levels deep", token.line)
+            raise Unparsable(f"nested more than {MAX_DEPTH} levels deep", token.line)
         self._document.values[path] = token.line
         if token.text == "{":
             return self._mapping(path)
@@ -162,16 +162,16 @@ class _Parser:
                 self._part()
         return self._tokens[start : self._at]
 
-    def _unexpected(self, token: Token) -> Unreadable:
+    def _unexpected(self, token: Token) -> Unparsable:
         bracket = self._open[-1] if self._open else None
         if bracket and token.kind == "end":
-            return Unreadable(f"the {bracket.text} on this line is not closed", bracket.line)
+            return Unparsable(f"the {bracket.text} on this line is not closed", bracket.line)
         if bracket and token.text in _CLOSERS and token.text != _CLOSING[bracket.text]:
-            return Unreadable(f"{token.text} does not close the {bracket.text} on line {bracket.line}", token.line)
+            return Unparsable(f"{token.text} does not close the {bracket.text} on line {bracket.line}", token.line)
         if token.kind == "end":
-            return Unreadable("contains no config; write module.exports = {…}", None)
+            return Unparsable("contains no config; write module.exports = {…}", None)
         reason = f"a comma, quote or bracket is missing or superfluous (column {token.column})"
-        return Unreadable(f"cannot be read at {_shown(token)}: {reason}", token.line)
+        return Unparsable(f"cannot be read at {_shown(token)}: {reason}", token.line)
 
 
 def _begins_value(token: Token) -> bool:

@@ -42,14 +42,14 @@ class Token(NamedTuple):
     column: int
 
 
-class Unreadable(Exception):
+class Unparsable(Exception):
     """From here on, the text is not a JS-style object. The arguments are the message and the line, if it has one."""
 
 
 def tokenize(text: str) -> list[Token]:
     """Split a text whose lines end in newlines into tokens, without spaces and comments.
 
-    Raises Unreadable if a string or comment is not closed, or if there are too many tokens.
+    Raises Unparsable if a string or comment is not closed, or if there are too many tokens.
     """
     tokens: list[Token] = []
     index, line, line_start = 0, 1, 0
@@ -59,11 +59,11 @@ def tokenize(text: str) -> list[Token]:
             what = f"text that starts with {text[index]}"
             if text.startswith("/*", index):
                 what = "comment that begins with /*"
-            raise Unreadable(f"the {what} on this line is not closed", line)
+            raise Unparsable(f"the {what} on this line is not closed", line)
         if kind != "space":
             tokens.append(Token(kind=kind, text=text[index:end], line=line, column=index - line_start + 1))
         if len(tokens) > _MOST_TOKENS:
-            raise Unreadable(f"too large to be a config file: more than {_MOST_TOKENS:,} tokens", None)
+            raise Unparsable(f"too large to be a config file: more than {_MOST_TOKENS:,} tokens", None)
         if breaks := text.count("\n", index, end):
             line, line_start = line + breaks, text.rindex("\n", index, end) + 1
         index = end

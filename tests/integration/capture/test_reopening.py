@@ -11,6 +11,7 @@ from pymongo.database import Database
 from pymongo.errors import OperationFailure
 
 from mess.capture.start import fresh_time, time_oldest
+from mess.capture.tokens import position_after
 from mess.config.model import Config
 from mess.event import Position
 from tests.integration.capture.reading import Reader, Watching
@@ -112,7 +113,7 @@ async def test_it_goes_on_behind_any_events_position(watch: Watching, db: Db) ->
         db.orders.insert_many([{"_id": n} for n in range(5)])
         events = await reader.take(5)
     for number, event in enumerate(events[:-1]):
-        async with watch.open({db.name: {}}, event.position) as again:
+        async with watch.open({db.name: {}}, position_after(event)) as again:
             assert [each.id for each in await again.take(4 - number)] == [each.id for each in events[number + 1 :]]
 
 

@@ -10,8 +10,9 @@ from bson import DatetimeMS, Int64, Timestamp
 from bson.raw_bson import RawBSONDocument
 
 from mess.capture.decode import RAW, Decoder
+from mess.capture.tokens import position_after, position_of
 from mess.errors import SourceError
-from mess.event import Namespace, Position
+from mess.event import Namespace
 from tests.unit.fakes import make_event
 
 TOKEN = {"_data": "826553F10000000001AA"}
@@ -74,10 +75,10 @@ def test_fragments_of_an_event_are_put_together() -> None:
     decoder = Decoder()
     assert decoder.events(cursor(first))[0] == []
     [event], unreadable, _ = decoder.events(cursor(rest))
-    assert (event.token, event.position.token, unreadable) == (TOKEN, {"_data": "last"}, [])
+    assert (event.token, position_after(event).token, unreadable) == (TOKEN, {"_data": "last"}, [])
     assert event.change == {**change, "_id": {"_data": "last"}}
 
 
 def test_a_cluster_time_that_is_none_is_not_taken_for_one() -> None:
-    assert Position.of({"_data": "opaque"}, "noon").time is None  # type: ignore[arg-type]
-    assert Position.of({"_data": "opaque"}, Timestamp(5, 1)).time == Timestamp(5, 1)
+    assert position_of({"_data": "opaque"}, "noon").time is None  # type: ignore[arg-type]
+    assert position_of({"_data": "opaque"}, Timestamp(5, 1)).time == Timestamp(5, 1)

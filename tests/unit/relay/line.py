@@ -31,12 +31,12 @@ class Line:
     """
 
     def __init__(self, *steps: Step, lanes: int = 1, order: str = "document", **spec: Any) -> None:
-        self.stopping = Stopping()
+        self.stopping = _Stopping(self)
         self.letters = Letters()
         self.metrics = Metrics("test")
         self.delivered: list[Event] = []
         self.dropped: list[Event] = []
-        self.errors: list[BaseException] = []
+        self.errors: list[BaseException] = []  # what ended a lane
         self.runners = [self._stage(number, step, {}) for number, step in enumerate(steps[:-1])]
         self.runners.append(self._stage(len(steps) - 1, steps[-1], spec))
         self.runner = self.runners[-1]
@@ -49,7 +49,6 @@ class Line:
                 cast(Completion, self),
                 stopping=self.stopping,
                 wants_more=lambda: None,
-                failed=self._failed,
             )
             for _ in range(lanes)
         ]
@@ -98,6 +97,17 @@ class Line:
         (self.delivered if delivered else self.dropped).extend(events)
         self._told.set()
 
-    def _failed(self, error: BaseException) -> None:
+    def failed(self, error: BaseException) -> None:
+        """What ended a lane."""
         self.errors.append(error)
         self._told.set()
+
+
+class _Stopping(Stopping):
+    def __init__(self, line: Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def fail(self, error: BaseException) -> None:
+        super().fail(error)
+        self._line.failed(error)

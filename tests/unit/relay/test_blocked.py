@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from structlog.testing import capture_logs
 
+from mess.capture.tokens import position_after
 from mess.relay.blocked import BlockedStreamLog, blockage
 from mess.relay.window import Window
 from tests import clock
@@ -30,7 +31,7 @@ async def fill(window: Window) -> asyncio.Task[int]:
 
 def test_a_full_stream_names_its_oldest_event_and_where_it_waits() -> None:
     async def work() -> None:
-        window = Window(10_000, 10**9)
+        window = Window(10_000, 10**9, position_after)
         waiting = await fill(window)
         await asyncio.sleep(9)
         assert blockage(runner(window)) is None, "it may still be under way"
@@ -46,7 +47,7 @@ def test_a_full_stream_names_its_oldest_event_and_where_it_waits() -> None:
 
 def test_a_stream_may_also_be_full_by_its_bytes() -> None:
     async def work() -> None:
-        window = Window(10_000, 2 * 1024**2)
+        window = Window(10_000, 2 * 1024**2, position_after)
         await window.admit(make_events(2, size=1024**2))
         waiting = asyncio.create_task(window.admit(make_events(1, first=5)))
         await asyncio.sleep(60)
@@ -58,7 +59,7 @@ def test_a_stream_may_also_be_full_by_its_bytes() -> None:
 
 def test_a_drop_that_waits_for_the_events_before_it_is_named_too() -> None:
     async def work() -> None:
-        window = Window(10, 10**9)
+        window = Window(10, 10**9, position_after)
         await window.admit([make_event(0, key="x" * 500)])
         waiting = asyncio.create_task(window.drained())
         await asyncio.sleep(60)
@@ -72,7 +73,7 @@ def test_a_drop_that_waits_for_the_events_before_it_is_named_too() -> None:
 
 def test_a_slow_stream_that_moves_is_not_blocked() -> None:
     async def work() -> None:
-        window = Window(100, 10**9)
+        window = Window(100, 10**9, position_after)
         events = make_events(100)
         await window.admit(events)
         waiting = asyncio.create_task(window.admit(make_events(50, first=10_000)))
@@ -89,7 +90,7 @@ def test_a_slow_stream_that_moves_is_not_blocked() -> None:
 
 def test_it_is_logged_at_once_every_ten_minutes_and_when_it_is_over() -> None:
     async def work() -> list[Any]:
-        window = Window(10, 10**9)
+        window = Window(10, 10**9, position_after)
         waiting = await fill(window)
         with capture_logs() as logs:
             log = asyncio.create_task(BlockedStreamLog(SimpleNamespace(runners=[runner(window)])).run())

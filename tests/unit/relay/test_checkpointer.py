@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from mess.capture.tokens import position_after
 from mess.errors import StateError
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.window import Window
@@ -27,7 +28,7 @@ class Store:
 
 async def moved(store: Store) -> Checkpointer:
     """A checkpointer with something to store."""
-    window = Window(10, 10**6)
+    window = Window(10, 10**6, position_after)
     events = make_events(1)
     await window.admit(events)
     window.done(events)

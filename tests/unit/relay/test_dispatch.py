@@ -13,6 +13,7 @@ import pytest
 from bson import Decimal128, Int64, ObjectId, Timestamp
 
 from mess.capture.source import Batch
+from mess.capture.tokens import position_after
 from mess.event import Event, Namespace, Position
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher, Route, id_hash, ordering_key
@@ -49,18 +50,16 @@ class Bench:
     def __init__(
         self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] | None = None, **route: Any
     ) -> None:
-        self.window = Window(1000, 10_000_000)
+        self.window = Window(1000, 10_000_000, position_after)
         self.pipeline = Slow()
-        self.errors: list[BaseException] = []
+        self.stopping = Stopping()
         self.dispatcher = Dispatcher(self.window, self)
-        wants_more, failed = self.dispatcher.wants_more, self.errors.append
         self.lanes = [
             Lane(
                 self.pipeline,
                 Completion(self.window, PipelineObserver()),
-                stopping=Stopping(),
-                wants_more=wants_more,
-                failed=failed,
+                stopping=self.stopping,
+                wants_more=self.dispatcher.wants_more,
             )
             for _ in range(lanes)
         ]
@@ -196,7 +195,7 @@ async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench.pipeline.run = broken  # type: ignore[method-assign, assignment]
     await bench.dispatcher.dispatch(Batch(make_events(1), END))
     await asyncio.gather(*(lane.task for lane in bench.lanes if lane.task))
-    assert [str(error) for error in bench.errors] == ["broken"]
+    assert str(bench.stopping.failure) == "broken"
     assert bench.window.position is None
 
 

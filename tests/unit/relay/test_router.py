@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from bson import Timestamp
 
+from mess.capture.tokens import position_after
 from mess.config.model import Config
 from mess.event import Namespace
 from mess.relay.completion import Completion
@@ -36,7 +37,10 @@ def _lane(pipeline: Pipeline) -> Lane:
         pass
 
     return Lane(
-        pipeline, Completion(Window(1, 1), PipelineObserver()), stopping=Stopping(), wants_more=ignore, failed=ignore
+        pipeline,
+        Completion(Window(1, 1, position_after), PipelineObserver()),
+        stopping=Stopping(),
+        wants_more=ignore,
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 from bson import Timestamp
 
 from mess.capture.source import Batch, Unreadable
+from mess.capture.tokens import position_after
 from mess.event import Event, Position
 from mess.replay.bounded_source import BoundedSource
 from tests.unit.fakes import make_event
@@ -35,6 +36,9 @@ class Stream:
 
     async def read(self) -> Batch:
         return self.batches.pop(0)
+
+    def position_after(self, event: Event) -> Position:
+        return position_after(event)
 
     async def close(self) -> None:
         self.closed = True
@@ -84,14 +88,14 @@ async def test_events_of_the_same_time_as_the_last_are_waited_for() -> None:
 
 
 async def test_what_cannot_be_read_is_told_up_to_the_end() -> None:
-    stream = Stream(Batch([], token(3), (Unreadable(token(2), "too large"), Unreadable(token(3), "too large"))))
+    stream = Stream(Batch([], token(3), (Unreadable.at(token(2), "too large"), Unreadable.at(token(3), "too large"))))
     batch = await BoundedSource(stream, at(2)).read()
     assert batch is not None
     assert [each.position for each in batch.unreadable] == [token(2)]
 
 
 async def test_an_unreadable_event_at_the_end_is_not_the_end() -> None:
-    batches = Batch([], token(2), (Unreadable(token(2), "too large"),)), Batch([make_event(2)], token(2))
+    batches = Batch([], token(2), (Unreadable.at(token(2), "too large"),)), Batch([make_event(2)], token(2))
     events, _, left = await read(at(2), *batches, Batch([], token(2)))
     assert (seconds(events), left) == ([2], 0)
 

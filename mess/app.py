@@ -77,6 +77,7 @@ class Relay:
         self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.admin: AdminServer | None = None
+        self.store: StateStore | None = None
 
     @classmethod
     def from_config(
@@ -148,7 +149,7 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, config.admin.hosts)
+            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
@@ -163,7 +164,11 @@ class Relay:
                     self.starting = "opening"
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
-                    await self._relay(client, store, steps, await store.take_over())
+                    self.store = store
+                    try:
+                        await self._relay(client, store, steps, await store.take_over())
+                    finally:
+                        self.store = None
         except Halted:
             log.info("stopped before connecting")
         finally:

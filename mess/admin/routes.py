@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from mess.admin.connections import Connection
 from mess.admin.hosts import Hosts, without_port
-from mess.admin.view import View
+from mess.admin.view import Controls, View
 from mess.telemetry.logging import get_logger, redacted
 from mess.telemetry.metrics import CONTENT_TYPE
 from mess.telemetry.printable import printable_json
@@ -27,11 +27,16 @@ _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 # Probes and scrapers use any name for the relay, and these pages contain nothing confidential.
 _ANY_HOST = frozenset({"/healthz", "/readyz", "/metrics"})
 
+CONTROLS = web.AppKey("controls", Controls)
+"""The application's key for the relay's controls."""
 
-def make_app(view: View, hosts: Hosts) -> web.Application:
-    """The application, which shows `view` to requests whose Host header is accepted by `hosts`."""
+
+def make_app(view: View, controls: Controls, hosts: Hosts) -> web.Application:
+    """The application, which shows `view` to requests whose Host header is accepted by `hosts`. Routes that act on the
+    relay find its `controls` in `request.app[CONTROLS]`."""
     pages = _Pages(view)
     app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)])
+    app[CONTROLS] = controls
     app.on_response_prepare.append(_without_server)
     app.add_routes(
         [

@@ -12,7 +12,7 @@ from mess.admin.connections import Connections, limit
 from mess.admin.hosts import Hosts
 from mess.admin.listener import Listener, bind
 from mess.admin.routes import make_app
-from mess.admin.view import View
+from mess.admin.view import Controls, View
 from mess.errors import ConfigError, Problem
 
 _SHUTDOWN_SECONDS = 1.0
@@ -23,15 +23,15 @@ class PortInUse(ConfigError):
 
 
 class AdminServer:
-    """Serves `view` on `host` and `port`; port 0 picks a free one.
+    """Serves `view` on `host` and `port`; port 0 picks a free one. Requests may act on the relay by its `controls`.
 
     `hosts` are the names, or globs, that requests may use besides IP addresses, localhost and `host`.
     """
 
-    def __init__(self, host: str, port: int, view: View, hosts: Sequence[str] = ()) -> None:
+    def __init__(self, host: str, port: int, view: View, controls: Controls, *, hosts: Sequence[str] = ()) -> None:
         self._host = host
         self._port = port
-        self._app = make_app(view, Hosts([host, *hosts]))
+        self._app = make_app(view, controls, Hosts([host, *hosts]))
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
 

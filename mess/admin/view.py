@@ -1,8 +1,10 @@
-"""What the admin server shows; implemented by the relay."""
+"""What the admin server shows of a relay, and how it acts on it; implemented by the relay."""
 
 from __future__ import annotations
 
 from typing import Any, Protocol
+
+from mess.state.store import StateStore
 
 
 class View(Protocol):
@@ -32,4 +34,17 @@ class View(Protocol):
 
     def metrics(self) -> bytes:
         """The metrics in Prometheus' text format."""
+        ...
+
+
+class Controls(Protocol):
+    """Acts on a relay."""
+
+    @property
+    def store(self) -> StateStore | None:
+        """The relay's state; None before it is open, and after it was closed."""
+        ...
+
+    def stop(self) -> None:
+        """Stop the relay gracefully."""
         ...

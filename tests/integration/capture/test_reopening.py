@@ -134,7 +134,7 @@ async def test_a_token_that_another_plan_refuses_is_replaced_by_its_cluster_time
         db.orders.insert_one({"_id": 2})
         await reader.take(3)
     _, other, second = reader.events
-    async with watch.open({db.name: {"collections": {"orders": {}}}}, other.position) as again:
+    async with watch.open({db.name: {"collections": {"orders": {}}}}, position_after(other)) as again:
         events = await again.take(1)
         db.orders.insert_one({"_id": 3})
         await again.take_to(3)
@@ -149,7 +149,7 @@ async def test_a_token_is_refused_before_a_drop_as_well(watch: Watching, db: Db)
         [other] = await reader.take(1)
     db.client.drop_database(db.name)
     db.orders.insert_one({"_id": 1})
-    async with watch.open({db.name: {"collections": {"orders": {}}}}, other.position) as again:
+    async with watch.open({db.name: {"collections": {"orders": {}}}}, position_after(other)) as again:
         await again.take_to(1)
     assert told(again) == [("dropDatabase", None), ("insert", 1)]
 

@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from mess.admin import AdminServer, routes
 from mess.admin import connections as module
-from tests.unit.admin.test_server import FakeView
+from tests.unit.admin.test_server import FakeControls, FakeView
 
 Client = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -61,7 +61,7 @@ def view() -> FakeView:
 async def server(view: FakeView, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AdminServer]:
     monkeypatch.setattr(module, "MOST", 8)
     monkeypatch.setattr(module.Connections.__init__, "__defaults__", (0.5,))
-    server = AdminServer("127.0.0.1", 0, view)
+    server = AdminServer("127.0.0.1", 0, view, FakeControls())
     await server.start()
     yield server
     await server.stop()
@@ -321,14 +321,14 @@ async def test_a_compressed_body_is_not_unpacked(clients: Clients) -> None:
 EXHAUSTED = """
 import asyncio, os, resource, sys, time
 from mess.admin import AdminServer
-from tests.unit.admin.test_server import FakeView
+from tests.unit.admin.test_server import FakeControls, FakeView
 from mess.telemetry.logging import configure
 
 configure("info", "json")
 resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
 
 async def main():
-    server = AdminServer("127.0.0.1", 0, FakeView())
+    server = AdminServer("127.0.0.1", 0, FakeView(), FakeControls())
     await server.start()
     port = int(server.url.rpartition(":")[2])
     ask = f"import urllib.request as u; print(u.urlopen('http://127.0.0.1:{port}/healthz', timeout=20).status)"
@@ -378,7 +378,7 @@ async def test_a_failure_of_the_server_itself_is_logged(
         raise RuntimeError("a secret")
 
     monkeypatch.setattr(routes, "_without_server", fail)
-    server = AdminServer("127.0.0.1", 0, FakeView())
+    server = AdminServer("127.0.0.1", 0, FakeView(), FakeControls())
     await server.start()
     clients = Clients(server)
     with capture_logs() as logs:

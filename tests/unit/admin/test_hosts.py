@@ -9,12 +9,12 @@ import pytest
 
 from mess.admin import AdminServer
 from mess.admin.hosts import Hosts
-from tests.unit.admin.test_server import FakeView
+from tests.unit.admin.test_server import FakeControls, FakeView
 
 
 @pytest.fixture
 async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    server = AdminServer("127.0.0.1", 0, FakeView(), ["mess", "*.shop.example"])
+    server = AdminServer("127.0.0.1", 0, FakeView(), FakeControls(), hosts=["mess", "*.shop.example"])
     await server.start()
     async with aiohttp.ClientSession(server.url) as session:
         yield session

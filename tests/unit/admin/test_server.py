@@ -11,8 +11,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
 from mess.admin import AdminServer
+from mess.admin.hosts import Hosts
+from mess.admin.routes import CONTROLS, _json, make_app
 from mess.errors import ConfigError
 from mess.telemetry.metrics import Metrics
 
@@ -41,6 +45,16 @@ class FakeView:
         return Metrics("1.2.3").render()
 
 
+class FakeControls:
+    store = None
+
+    def __init__(self) -> None:
+        self.stopped = False
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
 @pytest.fixture
 def view() -> FakeView:
     return FakeView()
@@ -48,7 +62,7 @@ def view() -> FakeView:
 
 @pytest.fixture
 async def server(view: FakeView) -> AsyncIterator[AdminServer]:
-    server = AdminServer("127.0.0.1", 0, view)
+    server = AdminServer("127.0.0.1", 0, view, FakeControls())
     await server.start()
     yield server
     await server.stop()
@@ -189,7 +203,7 @@ async def test_a_port_in_use() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigError) as caught:
-            await AdminServer("127.0.0.1", port, FakeView()).start()
+            await AdminServer("127.0.0.1", port, FakeView(), FakeControls()).start()
     assert str(caught.value) == f"admin.port: {port} on 127.0.0.1 is already in use; set admin.port, or PORT"
 
 
@@ -197,7 +211,7 @@ async def test_a_port_in_use() -> None:
 async def test_an_address_that_is_not_this_machines(host: str) -> None:
     """Told with what to write instead."""
     with pytest.raises(ConfigError, match=rf"^admin\.host: {host} is not an address of this machine; set admin\.host"):
-        await AdminServer(host, 0, FakeView()).start()
+        await AdminServer(host, 0, FakeView(), FakeControls()).start()
 
 
 async def test_a_port_that_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,13 +222,13 @@ async def test_a_port_that_is_not_permitted(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr("socket.create_server", refuse)
     with pytest.raises(ConfigError, match=r"admin\.port: 80 on 127\.0\.0\.1 may not be used by this user"):
-        await AdminServer("127.0.0.1", 80, FakeView()).start()
+        await AdminServer("127.0.0.1", 80, FakeView(), FakeControls()).start()
 
 
 @pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 async def test_the_url_can_be_opened(host: str, shown: str) -> None:
     """With the port it got, whatever address it listens on."""
-    server = AdminServer(host, 0, FakeView())
+    server = AdminServer(host, 0, FakeView(), FakeControls())
     try:
         await server.start()
     except ConfigError:
@@ -227,7 +241,7 @@ async def test_the_url_can_be_opened(host: str, shown: str) -> None:
 
 async def test_stopping_is_quick_and_may_be_repeated(view: FakeView) -> None:
     """Open keep-alive connections do not hold it up, and the port is free again."""
-    server = AdminServer("127.0.0.1", 0, view)
+    server = AdminServer("127.0.0.1", 0, view, FakeControls())
     with pytest.raises(RuntimeError):
         _ = server.url
     await server.start()
@@ -238,15 +252,28 @@ async def test_stopping_is_quick_and_may_be_repeated(view: FakeView) -> None:
         await server.stop()
         with pytest.raises(aiohttp.ClientConnectorError):
             await session.get("/count")
-    again = AdminServer("127.0.0.1", int(url.rpartition(":")[2]), view)
+    again = AdminServer("127.0.0.1", int(url.rpartition(":")[2]), view, FakeControls())
     await again.start()
     await again.stop()
 
 
 async def test_a_text_that_is_no_unicode_is_shown_all_the_same() -> None:
     """A sink's answer may hold bytes that no UTF-8 has; the page is not the place to fail."""
-    from mess.admin.routes import _json
-
     body = _json({"reasons": ["a redirect to \udcff"]}).body
     assert isinstance(body, bytes)
     assert json.loads(body) == {"reasons": ["a redirect to \udcff"]}
+
+
+async def test_a_route_can_act_on_the_relay(view: FakeView) -> None:
+    """By the relay's controls, which the application holds."""
+    controls = FakeControls()
+    app = make_app(view, controls, Hosts(["127.0.0.1"]))
+
+    async def stop(request: web.Request) -> web.Response:
+        request.app[CONTROLS].stop()
+        return web.Response()
+
+    app.router.add_post("/stop", stop)
+    async with TestClient(TestServer(app)) as client:
+        assert (await client.post("/stop")).status == 200
+    assert controls.stopped

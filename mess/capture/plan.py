@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fnmatch import translate
-from functools import lru_cache
 from typing import Any
 
 import bson
-from bson import Regex, json_util
+from bson import json_util
 
 from mess.capture.coverage import Rule
+from mess.capture.match import NEVER_WATCHED, Branch, match_of, own_match, within_regions
 from mess.capture.region import Region, disjoint
 from mess.capture.selection import Entry, Selection
 from mess.config.document import show
-from mess.config.match import parsed
 from mess.config.model import CollectionScope, Config, DatabaseScope
 from mess.config.scope import Resolved, is_glob, resolve
 from mess.errors import ConfigError, Problem
-
-_NEVER_WATCHED = ("admin", "local", "config")
-ALWAYS_SEEN = ["dropDatabase", "invalidate"]
-"""Operations that concern no collection: conditions on collections do not apply to them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +68,10 @@ class StreamPlan:
 
     def narrowed(self, name: str, regions: Sequence[Region]) -> StreamPlan:
         """The same stream under another name, for only some of its namespaces; MongoDB evaluates the restriction."""
-        condition = _within_regions(regions)
+        condition = within_regions(regions)
         match = condition if self.match is None else {"$and": [self.match, condition]}
         return replace(self, name=name, match=match)
 
-
-_LONGEST_REGEX = 4_000
-"""Compiling a class of two letters takes eight times its length, and PCRE compiles at most 64 kB."""
 
 LARGEST_MATCH = 8_000_000
 """The maximum size of a stream's `$match` in bytes. MongoDB accepts commands of up to 16 MB, and adds its own `$match`
@@ -97,18 +87,6 @@ _CAMEL = {
     "when_available": "whenAvailable",
     "required": "required",
 }
-
-
-@dataclass(slots=True)
-class _Branch:
-    """One entry of the config. Entries of one stream share a condition if they have the same `wanted`, their databases
-    have the same `database`, and the same names are excluded from them."""
-
-    entry: Entry
-    options: Resolved
-    wanted: str
-    database: str
-    query: str = ""
 
 
 def plan(config: Config) -> list[StreamPlan]:
@@ -140,7 +118,7 @@ def assignments(config: Config) -> tuple[Rule[str | None], ...]:
     `mess.capture.coverage`."""
     names = _names(_groups(config))
     rules: list[Rule[str | None]] = []
-    for db in (*_NEVER_WATCHED, config.state.database):
+    for db in (*NEVER_WATCHED, config.state.database):
         rules += [Rule(Region.of(db, "*"), None), Rule(Region.of(db, ""), None)]
     for db in sorted(config.databases, key=is_glob):  # exact database names take precedence over globs
         scope = config.databases[db]
@@ -162,8 +140,8 @@ def _key(db: str, options: Resolved) -> _Key:
     return database, options.full_document, options.full_document_before_change
 
 
-def _groups(config: Config) -> dict[_Key, list[_Branch]]:
-    groups: dict[_Key, list[_Branch]] = defaultdict(list)
+def _groups(config: Config) -> dict[_Key, list[Branch]]:
+    groups: dict[_Key, list[Branch]] = defaultdict(list)
     for branch in _branches(config):
         groups[_key(branch.entry.db, branch.options)].append(branch)
     return groups
@@ -179,20 +157,20 @@ def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
     return names
 
 
-def _branches(config: Config) -> Iterable[_Branch]:
+def _branches(config: Config) -> Iterable[Branch]:
     options = {
         db: {coll: _options(config, db, scope, coll) for coll in scope.collections or ("*",)}
         for db, scope in config.databases.items()
     }
     wanted = {db: {coll: _wanted(each) for coll, each in colls.items()} for db, colls in options.items()}
-    databases = {db: json.dumps([_own_match(config, db), *colls.items()]) for db, colls in wanted.items()}
+    databases = {db: json.dumps([own_match(config, db), *colls.items()]) for db, colls in wanted.items()}
     apart_dbs = _apart(databases)
     for db, colls in options.items():
         apart_colls = _apart(wanted[db])
         for coll, each in colls.items():
             entry = Entry(db=db, coll=coll, apart_dbs=apart_dbs[db], apart_colls=apart_colls[coll])
             query = _query(config, db, coll if config.databases[db].collections else None)
-            yield _Branch(entry=entry, options=each, wanted=wanted[db][coll], database=databases[db], query=query)
+            yield Branch(entry=entry, options=each, wanted=wanted[db][coll], database=databases[db], query=query)
 
 
 def _wanted(options: Resolved) -> str:
@@ -238,19 +216,13 @@ def _query(config: Config, db: str, coll: str | None = None) -> str:
     return "match" if config.match else ""
 
 
-def _own_match(config: Config, db: str) -> dict[str, Any] | None:
-    """The `match` that applies to events of a whole database."""
-    own = config.databases[db].match
-    return config.match if own is None else own
-
-
-def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> StreamPlan:
+def _stream(key: _Key, branches: list[Branch], name: str, config: Config) -> StreamPlan:
     database, full_document, before_change = key
     return StreamPlan(
         name=name,
         database=database,
         selection=Selection(tuple(branch.entry for branch in branches)),
-        match=_match(database, branches, config),
+        match=match_of(database, branches, config),
         full_document=full_document,
         full_document_before_change=before_change,
         expanded_events=config.show_expanded_events,
@@ -258,142 +230,7 @@ def _stream(key: _Key, branches: list[_Branch], name: str, config: Config) -> St
     )
 
 
-def _queries(branches: list[_Branch], config: Config) -> tuple[str, ...]:
+def _queries(branches: list[Branch], config: Config) -> tuple[str, ...]:
     own = [branch.query for branch in branches]
     of_databases = [_query(config, branch.entry.db) for branch in branches]
     return tuple(query for query in dict.fromkeys([*own, *of_databases]) if query)
-
-
-def _match(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
-    alternatives: list[dict[str, Any]] = []
-    merged: dict[Hashable, list[_Branch]] = defaultdict(list)
-    for branch in branches:
-        entry = branch.entry
-        merged[branch.database, entry.apart_dbs, branch.wanted, entry.apart_colls].append(branch)
-    for alike_branches in merged.values():
-        condition = _condition(database, alike_branches, config)
-        if condition is None:
-            return None
-        alternatives.append(condition)
-    return {"$or": [*_of_databases(database, branches, config), *alternatives]}
-
-
-def _of_databases(database: str | None, branches: list[_Branch], config: Config) -> list[dict[str, Any]]:
-    """The conditions for events of whole databases; without a `match`, any."""
-    if not any(_own_match(config, branch.entry.db) for branch in branches):
-        return [{"operationType": {"$in": ALWAYS_SEEN}}]
-    merged: dict[Hashable, list[_Branch]] = defaultdict(list)
-    for branch in branches:
-        merged[branch.database, branch.entry.apart_dbs].append(branch)
-    found: list[dict[str, Any]] = [{"operationType": "invalidate"}]
-    for alike in merged.values():
-        query = _own_match(config, alike[0].entry.db)
-        within = _within_databases("ns", database, alike, config)
-        found.append(_all([{"operationType": "dropDatabase"}, *within, *([parsed(query)] if query else [])]))
-    return found
-
-
-def _condition(database: str | None, branches: list[_Branch], config: Config) -> dict[str, Any] | None:
-    """The `$match` for entries that differ only in their names; None if they want every event."""
-    entry, options = branches[0].entry, branches[0].options
-    colls = list(dict.fromkeys(branch.entry.coll for branch in branches))
-
-    def within(place: str) -> dict[str, Any]:
-        databases = _within_databases(place, database, branches, config)
-        return _all([*databases, *_named(f"{place}.coll", colls, entry.apart_colls)])
-
-    conditions: list[dict[str, Any]] = []
-    if source := within("ns"):
-        # A rename into a watched collection has the new name in `to`.
-        conditions.append({"$or": [source, within("to")]})
-    if options.operations is not None:
-        conditions.append({"operationType": {"$in": list(options.operations)}})
-    if options.match:
-        conditions.append(parsed(options.match))
-    return _all(conditions) or None
-
-
-def _within_databases(
-    place: str, database: str | None, branches: list[_Branch], config: Config
-) -> list[dict[str, Any]]:
-    if database is not None:
-        return []
-    dbs = list(dict.fromkeys(branch.entry.db for branch in branches))
-    return _named(f"{place}.db", dbs, [*branches[0].entry.apart_dbs, *_NEVER_WATCHED, config.state.database])
-
-
-def _within_regions(regions: Sequence[Region]) -> dict[str, Any]:
-    single: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    others: list[Region] = []
-    for region in regions:
-        if len(region.colls) > 1:
-            others.append(region)
-        elif region.colls[0]:
-            single[region.dbs].append(region.colls[0])
-
-    def within(place: str) -> list[dict[str, Any]]:
-        named = [[*_fitting(f"{place}.db", dbs), *_named(f"{place}.coll", colls, ())] for dbs, colls in single.items()]
-        wide = [[*_fitting(f"{place}.db", each.dbs), *_fitting(f"{place}.coll", each.colls)] for each in others]
-        return [_all(conditions) for conditions in (*named, *wide)]
-
-    return {"$or": [{"operationType": {"$in": ALWAYS_SEEN}}, *within("ns"), *within("to")]}
-
-
-def _fitting(path: str, patterns: Sequence[str]) -> list[dict[str, Any]]:
-    return [{path: {"$in": [exact_or_glob(pattern)]}} for pattern in patterns if pattern != "*"]
-
-
-def _all(conditions: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"$and": conditions} if len(conditions) > 1 else next(iter(conditions), {})
-
-
-def _named(path: str, wanted: list[str], apart: Sequence[str]) -> list[dict[str, Any]]:
-    """The conditions for the name at `path` to be in `wanted` and not in `apart`; both may contain globs."""
-    conditions: list[dict[str, Any]] = []
-    if "*" not in wanted:
-        exact = [name for name in wanted if not is_glob(name)]
-        # For many names, MongoDB is twice as fast with an expression: a query tries one name after another.
-        alternatives: list[dict[str, Any]] = [{"$expr": {"$in": [f"${path}", {"$literal": exact}]}}] if exact else []
-        if globs := _globs(wanted):
-            alternatives.append({path: {"$in": globs}})
-        conditions.append({"$or": alternatives} if len(alternatives) > 1 else alternatives[0])
-    if excluded := [*(name for name in apart if not is_glob(name)), *_globs(apart)]:
-        # Without a wanted name, an event that is not a rename, and has no `to`, would match.
-        absent = [None] if "*" in wanted and path.startswith("to.") else []
-        conditions.append({path: {"$nin": [*excluded, *absent]}})
-    return conditions
-
-
-def _globs(names: Iterable[str]) -> list[Regex[str]]:
-    """Regular expressions for the globs among `names`, as few as possible: MongoDB copies each dozens of times when it
-    plans how to read its oplog, and evaluates all of them for every change."""
-    joined: list[list[str]] = []
-    room = 0
-    for pattern in (_pattern(name) for name in names if is_glob(name)):
-        if len(pattern) > room:
-            joined.append([])
-            room = _LONGEST_REGEX
-        joined[-1].append(pattern)
-        room -= len(pattern)
-    return [Regex("^" + (each[0] if len(each) == 1 else f"(?:{'|'.join(each)})")) for each in joined]
-
-
-def exact_or_glob(name: str) -> str | Regex[str]:
-    """The value that matches a name or glob in a query; `$in` accepts both kinds."""
-    return Regex("^" + _pattern(name)) if is_glob(name) else name
-
-
-@lru_cache(maxsize=10_000)
-def _pattern(glob: str) -> str:
-    # Python writes `(?s:…)\\Z`, which PCRE understands as well; MongoDB does not understand the flags that re.compile
-    # would add.
-    return _CLASS.sub(_without_posix, translate(glob))
-
-
-_CLASS = re.compile(r"\\.|\[(\^?\]?(?:\\.|[^\]\\])*)\]", re.DOTALL)
-"""An escaped character, or a class, in a pattern in the form of `fnmatch.translate`."""
-
-
-def _without_posix(found: re.Match[str]) -> str:
-    # Within a class, PCRE reads `[:`, `[.` and `[=` as the beginning of a POSIX class, Python as two characters.
-    return found[0] if found[1] is None else "[" + found[1].replace("[", r"\[") + "]"

@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mess.capture.plan import ALWAYS_SEEN, StreamPlan, exact_or_glob
+from mess.capture.match import ALWAYS_SEEN
+from mess.capture.name_query import exact_or_glob
+from mess.capture.plan import StreamPlan
 from mess.capture.selection import Entry, Narrowing
 from mess.errors import ConfigError
 

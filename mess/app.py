@@ -25,6 +25,7 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
+from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
@@ -38,7 +39,7 @@ from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
-from mess.relay.streams import Streams, close_gaps, record_gaps, store_arrangement
+from mess.relay.streams import Streams
 from mess.replay import strays
 from mess.state.instance import Instance
 from mess.state.open import RETRY_FOR, file_of, open_store

@@ -7,7 +7,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
 from functools import partial
 from typing import Any, Protocol
 
@@ -15,21 +14,20 @@ from bson import Timestamp
 
 from mess.cancellation import cancel
 from mess.capture.arrangement import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
-from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify, to_json
+from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify
 from mess.capture.plan import StreamPlan
 from mess.capture.source import StoppedSource
 from mess.capture.tokens import has_passed, position_after
-from mess.commands import command, quoted
 from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
 from mess.options.backoff import backoff
+from mess.relay.arranging import open_gap, store_arrangement, why_stopped, written
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
-from mess.relay.resuming import settled
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.window import Window
-from mess.state.store import Checkpoint, Gap, StateStore
+from mess.state.store import Gap, StateStore
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
@@ -41,7 +39,6 @@ _REPLY = 6.0  # seconds; an idle stream's reply takes up to five
 _JOIN = 0.5  # seconds for which the other stream may be held up
 _JOIN_AGAIN = 30.0  # maximum seconds between two attempts to join
 _DECISION = 2.0  # seconds between two checks for an operator's decision
-_REASON = "the position is no longer in MongoDB's oplog"
 _REPEAT = 600.0  # seconds until a stopped stream is reported again
 
 
@@ -161,7 +158,7 @@ class Streams:
         progress = Progress(stream=start.name, plan=start.plan.hash, window=window, saved=start.position)
         stream = Stream(start, progress, runner)
         if start.waits:
-            stream.stopped = _lost(start.name, start.position)
+            stream.stopped = why_stopped(start.name, start.position)
         self.streams.append(stream)
         self.progress.append(progress)
         return stream
@@ -183,7 +180,7 @@ class Streams:
                 "stream is catching up",
                 stream=stream.name,
                 joins=stream.start.joins,
-                since=_written(stream.start.position.time),
+                since=written(stream.start.position.time),
             )
 
     async def _read(self, stream: Stream, runner: StreamRunner) -> None:
@@ -208,7 +205,7 @@ class Streams:
             async with self._arranging:
                 if await self._divide(stream, Lost(before), error):
                     return
-        stream.stopped = _lost(stream.name, position)
+        stream.stopped = why_stopped(stream.name, position)
         await self._record_open_gap(stream, error)
 
     async def _divide(self, stream: Stream, lost: Lost, error: HistoryLost) -> bool:
@@ -238,13 +235,7 @@ class Streams:
     async def _record_open_gap(self, stream: Stream, error: BaseException | None = None) -> None:
         # What was read but not delivered is skipped too, in case the relay ends meanwhile.
         position = stream.progress.window.position or stream.start.position
-        own = tuple(str(rule.region) for rule in self._coverage if rule.value.stream == stream.name)
-        now = datetime.now(timezone.utc)
-        await self._store.open_gap(
-            Gap(
-                stream=stream.name, since=position.time, until=None, reason=_REASON, time=now, namespaces=own, open=True
-            )
-        )
+        await open_gap(self._store, stream.name, position, self._coverage)
         log.error("stream stopped", stream=stream.name, problem=stream.stopped)
         if error is not None:
             log.debug("MongoDB's answer", stream=stream.name, error=str(error))
@@ -302,7 +293,7 @@ class Streams:
             self._remove(stream)
             self._coverage = coverage
             resumed = self._add(StreamStart(stream.start.plan, position, joins=joins))
-        log.info("stream continues", stream=stream.name, since=_written(at))
+        log.info("stream continues", stream=stream.name, since=written(at))
         self._begin(resumed)
 
     async def _join_if_near(self, stream: Stream) -> None:
@@ -369,7 +360,7 @@ class Streams:
         if stream.task is not None:
             await cancel(stream.task)
         await stream.runner.source.close()
-        log.info("stream has caught up", stream=stream.name, joins=main.name, at=_written(done.time))
+        log.info("stream has caught up", stream=stream.name, joins=main.name, at=written(done.time))
 
     def _recorded(self) -> Recorded:
         reached = {
@@ -402,74 +393,5 @@ class Streams:
         await store_arrangement(self._store, simplify(folded, NEVER), {**found, **(positions or {})})
 
 
-async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:
-    """Store a coverage map and its streams' positions, as the plan's hash and the position, by name."""
-    now = datetime.now(timezone.utc)
-    checkpoints = [
-        Checkpoint(stream=name, plan=plan, position=position, updated=now)
-        for name, (plan, position) in positions.items()
-    ]
-    await store.arrange(to_json(coverage), checkpoints)
-
-
-async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
-    """Record what an arrangement skips and which of its streams wait, before it is stored."""
-    now = datetime.now(timezone.utc)
-    for skipped in arrangement.skipped:
-        namespaces = tuple(map(str, skipped.regions))
-        await store.record_gap(
-            Gap(
-                stream=skipped.stream,
-                since=skipped.since,
-                until=skipped.until,
-                reason=_REASON,
-                time=now,
-                namespaces=namespaces,
-            )
-        )
-        log.error(
-            "history lost; continuing",
-            stream=skipped.stream,
-            namespaces=", ".join(namespaces),
-            since=_written(skipped.since),
-            until=_written(skipped.until),
-        )
-    for start in arrangement.starts:
-        if start.waits:
-            own = tuple(str(rule.region) for rule in arrangement.coverage if rule.value.stream == start.name)
-            await store.open_gap(
-                Gap(
-                    stream=start.name,
-                    since=start.position.time,
-                    until=None,
-                    reason=_REASON,
-                    time=now,
-                    namespaces=own,
-                    open=True,
-                )
-            )
-            log.error("stream stopped", stream=start.name, problem=_lost(start.name, start.position))
-
-
-async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
-    """Close the gaps of streams that no longer wait, after the arrangement is stored; otherwise a crash would lose the
-    reason."""
-    for gap, until in settled(gaps, arrangement):
-        await store.close_gap(gap, until)
-
-
-def _lost(name: str, position: Position) -> str:
-    reset = command(f"checkpoints reset --stream {quoted(name)}")
-    return (
-        f"its position ({_written(position.time)}) is no longer in MongoDB's oplog, so changes have been lost to this "
-        f"relay. To continue from now: {reset}. With a larger oplog the relay can be down for longer; with "
-        f"`on_history_lost: now` it records the gap and continues automatically"
-    )
-
-
 def _next(time: Timestamp | None) -> Timestamp:
     return Timestamp(0, 1) if time is None else Timestamp(time.time, time.inc + 1)
-
-
-def _written(time: Timestamp | None) -> str:
-    return "unknown" if time is None else time.as_datetime().isoformat()

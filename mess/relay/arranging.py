@@ -1,0 +1,94 @@
+"""Stores where a relay's streams are, and what they have lost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from bson import Timestamp
+
+from mess.capture.arrangement import Arrangement
+from mess.capture.coverage import Coverage, to_json
+from mess.commands import command, quoted
+from mess.event import Position
+from mess.relay.resuming import settled
+from mess.state.store import Checkpoint, Gap, StateStore
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_REASON = "the position is no longer in MongoDB's oplog"
+
+
+async def store_arrangement(store: StateStore, coverage: Coverage, positions: dict[str, tuple[str, Position]]) -> None:
+    """Store a coverage map and its streams' positions, as the plan's hash and the position, by name."""
+    now = datetime.now(timezone.utc)
+    checkpoints = [
+        Checkpoint(stream=name, plan=plan, position=position, updated=now)
+        for name, (plan, position) in positions.items()
+    ]
+    await store.arrange(to_json(coverage), checkpoints)
+
+
+async def open_gap(store: StateStore, stream: str, position: Position, coverage: Coverage) -> None:
+    """Record that a stream waits at a position for a decision, with the namespaces that it covers."""
+    gap = Gap(
+        stream=stream,
+        since=position.time,
+        until=None,
+        reason=_REASON,
+        time=datetime.now(timezone.utc),
+        namespaces=tuple(str(rule.region) for rule in coverage if rule.value.stream == stream),
+        open=True,
+    )
+    await store.open_gap(gap)
+
+
+async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
+    """Record what an arrangement skips and which of its streams wait, before it is stored."""
+    now = datetime.now(timezone.utc)
+    for skipped in arrangement.skipped:
+        namespaces = tuple(map(str, skipped.regions))
+        await store.record_gap(
+            Gap(
+                stream=skipped.stream,
+                since=skipped.since,
+                until=skipped.until,
+                reason=_REASON,
+                time=now,
+                namespaces=namespaces,
+            )
+        )
+        log.error(
+            "history lost; continuing",
+            stream=skipped.stream,
+            namespaces=", ".join(namespaces),
+            since=written(skipped.since),
+            until=written(skipped.until),
+        )
+    for start in arrangement.starts:
+        if start.waits:
+            await open_gap(store, start.name, start.position, arrangement.coverage)
+            log.error("stream stopped", stream=start.name, problem=why_stopped(start.name, start.position))
+
+
+async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
+    """Close the gaps of streams that no longer wait, after the arrangement is stored; otherwise a crash would lose the
+    reason."""
+    for gap, until in settled(gaps, arrangement):
+        await store.close_gap(gap, until)
+
+
+def why_stopped(name: str, position: Position) -> str:
+    """Why a stream is not read: its position is lost; and what to do."""
+    reset = command(f"checkpoints reset --stream {quoted(name)}")
+    return (
+        f"its position ({written(position.time)}) is no longer in MongoDB's oplog, so changes have been lost to this "
+        f"relay. To continue from now: {reset}. With a larger oplog the relay can be down for longer; with "
+        f"`on_history_lost: now` it records the gap and continues automatically"
+    )
+
+
+def written(time: Timestamp | None) -> str:
+    """A cluster time in words."""
+    return "unknown" if time is None else time.as_datetime().isoformat()

@@ -98,6 +98,8 @@ class StepRunner:
         cannot be stored.
         """
         if self._leaving is not None and not (events := self._leaving.still_due(events)):
+            if group is not None:
+                group.over()
             return StepResult(())
         carries = self._carries
         if carries is not None and not all(map(carries, events)):

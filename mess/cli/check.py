@@ -10,6 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.root import app
 from mess.errors import ConfigError, MessError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _RETRY_FOR = 5.0
 
 
+@app.command()
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """Connect to MongoDB, to the relay's state and to every endpoint. Show on one screen whether they are ready for the
     config, where each stream would begin, and how to fix what is missing.

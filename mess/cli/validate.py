@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from mess.cli.common import ConfigOption, load_config, say
+from mess.cli.root import app
 from mess.errors import ConfigError
 
 
+@app.command()
 def validate(config: ConfigOption = None) -> None:
     """Check the config file, and that its steps have what they need here (files, packages), without connecting to
     anything. All mistakes are reported together.

@@ -208,7 +208,7 @@ async def test_a_file_takes_a_field_that_it_did_not_have(tmp_path: Path) -> None
     await store.open()
     await store.take_over()
     await store.arrange([], [CHECKPOINT])
-    await store.save([Labelled("crm", "abc", CHECKPOINT.position, CHECKPOINT.updated, "blue")])
+    await store.save([Labelled("crm", "abc", CHECKPOINT.position, CHECKPOINT.updated, label="blue")])
     with closing(sqlite3.connect(path)) as db:
         stored = dict(db.execute("SELECT stream, label FROM positions"))
     assert stored == {"shop": None, "crm": "blue"}

@@ -226,6 +226,8 @@ def _written(field: FieldInfo) -> str:
     kind = _values(field.annotation, field.metadata, {})
     if isinstance(value, bool):
         value = str(value).lower()
+    elif isinstance(value, tuple):
+        value = f"[{', '.join(map(str, value))}]"
     elif kind == "duration":
         value = _duration(value)
     elif kind == "size":

@@ -10,6 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.root import app
 from mess.errors import ConfigError, MessError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _RETRY_FOR = 5.0
 
 
+@app.command()
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """Connect to MongoDB, to the relay's state and to every endpoint. Show on one screen whether they are ready for the
     config, where each stream would begin, and how to fix what is missing.
@@ -84,10 +86,10 @@ async def _print_all(findings: AsyncIterator[Finding], codes: set[int]) -> bool:
 async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterator[Finding]:
     from mess.capture.plan import plan
     from mess.capture.preflight import examine, verify
-    from mess.state.open import file_of
+    from mess.state.open import in_mongodb
 
     config = loaded.config
-    state_database = None if file_of(config.state.url) else config.state.database
+    state_database = config.state.database if in_mongodb(config.state.url) else None
     plans = plan(config)
     hello = await connect(client, verify)
     async for finding in examine(client, hello, plans, state_database):
@@ -100,12 +102,12 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     from mess.capture.preflight import Finding
     from mess.relay.state_check import examine_positions, examine_state, predict
     from mess.replay.strays import strays
-    from mess.state.open import file_of
+    from mess.state.open import in_mongodb
     from mess.telemetry.redact import redact
 
     config = loaded.config
     url = config.state.url or config.mongodb.url
-    where = url if file_of(url) else f"{redact(url)} (database {config.state.database})"
+    where = f"{redact(url)} (database {config.state.database})" if in_mongodb(url) else redact(url)
     prediction = None
     async with store_for(config, connect, lasting=False, retry_for=_RETRY_FOR) as store:
         async for finding in examine_state(store, where):

@@ -9,6 +9,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.root import app
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.commands import command, quoted
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(help="Show and change how far each stream has been processed.", no_args_is_help=True)
+group = typer.Typer(help="Show and change how far each stream has been processed.", no_args_is_help=True)
+app.add_typer(group, name="checkpoints")
 
 StreamOption = Annotated[str | None, typer.Option(help="Only this stream.", show_default=False)]
 ForceOption = Annotated[bool, typer.Option("--force", help="Proceed even if the relay is running; this stops it.")]
 
 
-@app.command("list")
+@group.command("list")
 def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """List every stream's position, and the positions of namespaces that are no longer watched."""
 
@@ -51,7 +53,7 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
     Console(markup=False).print(table)
 
 
-@app.command("set")
+@group.command("set")
 def set_(
     time: Annotated[
         Any,
@@ -113,7 +115,7 @@ def set_(
         )
 
 
-@app.command()
+@group.command()
 def reset(
     stream: StreamOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Every stream.")] = False,

@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from mess.cli.common import run_async
+from mess.cli.root import app
 
 
+@app.command()
 def demo(
     seconds: Annotated[
         float | None,

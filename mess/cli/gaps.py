@@ -8,6 +8,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
 from mess.cli.connecting import TimeoutOption
+from mess.cli.root import app
 from mess.cli.state import with_store
 
 if TYPE_CHECKING:
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
 
     from mess.state.store import Gap, StateStore
 
-app = typer.Typer(help="Show the changes that the relay missed.", no_args_is_help=True)
+group = typer.Typer(help="Show the changes that the relay missed.", no_args_is_help=True)
+app.add_typer(group, name="gaps")
 
 
-@app.callback()
+@group.callback()
 def _group() -> None:
     pass  # keeps `list` a subcommand while it is the only one
 
 
-@app.command("list")
+@group.command("list")
 def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
     """List every gap: which collections missed changes, between which times, and whether their stream continues."""
 

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from mess.cli.common import say
+from mess.cli.root import app
 from mess.errors import ConfigError, Problem
 
 
+@app.command()
 def init(
     path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("config/config.yml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,

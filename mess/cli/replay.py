@@ -15,6 +15,7 @@ from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_as
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
+from mess.cli.root import app
 from mess.cli.times import moment
 from mess.commands import command
 from mess.errors import ConfigError, HistoryLost, MessError
@@ -31,6 +32,7 @@ _LOOK = 0.25  # seconds
 _ROWS = 20
 
 
+@app.command()
 def replay(
     from_: Annotated[
         datetime,

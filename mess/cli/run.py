@@ -10,6 +10,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, tune_process
 from mess.cli.ending import leave, stop_on_signals
+from mess.cli.root import app
 from mess.cli.times import seconds
 from mess.errors import MessError
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mess.config.load import Loaded
 
 
+@app.command()
 def run(
     config: ConfigOption = None,
     url: UrlOption = None,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from mess.cli.common import ConfigOption, load_config, say
+from mess.cli.root import app
 from mess.errors import ConfigError
 
 
+@app.command()
 def validate(config: ConfigOption = None) -> None:
     """Check the config file, and that its steps have what they need here (files, packages), without connecting to
     anything. All mistakes are reported together.
@@ -18,7 +20,7 @@ def validate(config: ConfigOption = None) -> None:
     from mess.capture.plan import plan
     from mess.config.pipelines import shadowed
     from mess.relay.build import build_all
-    from mess.replay.strays import in_file
+    from mess.replay.strays import at_rest
     from mess.telemetry.printable import printable
     from mess.telemetry.redact import redact
 
@@ -26,7 +28,7 @@ def validate(config: ConfigOption = None) -> None:
     if problems:
         raise ConfigError(problems)
     out = Console(soft_wrap=True, highlight=False)
-    for warning in (*loaded.warnings, *shadowed(loaded.tree), *in_file(loaded.config)):
+    for warning in (*loaded.warnings, *shadowed(loaded.tree), *at_rest(loaded.config)):
         out.print("[yellow]warning:[/] ", end="")
         out.print(printable(redact(str(warning))), markup=False)
     streams = plan(loaded.config)

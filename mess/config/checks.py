@@ -12,6 +12,7 @@ from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
 from mess.options.mongodb import KNOWN, refusals
 from mess.similar import closest_name, did_you_mean
+from mess.state.open import in_mongodb
 
 _INTERNAL = ("admin", "local", "config")
 _LIKE = 0.65
@@ -80,7 +81,7 @@ def _state(data: dict[str, Any], document: Document) -> None:
     state = state if isinstance(state, dict) else {}
     url = state.get("url")
     database = state.get("database", "mess")
-    if not isinstance(database, str) or (isinstance(url, str) and url.startswith("sqlite:")):
+    if not isinstance(database, str) or (isinstance(url, str) and not in_mongodb(url)):
         return
     if database in _INTERNAL:
         document.report("is MongoDB's own database; name another", ("state", "database"))

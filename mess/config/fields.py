@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mess.config.match import checked, utc
+from mess.options.secret import Secret, of_mongodb_url
+from mess.state.open import checked_url
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 
@@ -57,6 +59,7 @@ def _is_host_name(value: str) -> str:
 
 _T = TypeVar("_T")
 NotBool = BeforeValidator(_no_bool)
+StateURL = Annotated[str, AfterValidator(checked_url), Secret(of_mongodb_url)]
 OffForFalse = BeforeValidator(_off_for_false)
 Named = Annotated[dict[str, _T], BeforeValidator(empty_for_none)]
 HostName = Annotated[str, AfterValidator(_is_host_name)]

@@ -16,11 +16,13 @@ from mess.config.fields import (
     Query,
     RelayName,
     Start,
+    StateURL,
     empty_for_none,
 )
 from mess.config.operations import Operation
 from mess.options.base import Options
-from mess.options.values import Duration, FunctionReference, MongoURL, Size, StateURL
+from mess.options.values import Duration, FunctionReference, MongoURL, Size
+from mess.state.open import FORMS
 
 Order = Literal["document", "collection", "none"]
 OnFailure = Literal["dead_letter", "skip", "stop"]
@@ -159,8 +161,9 @@ class Retention(Section):
 class State(Section):
     """Where the relay stores its progress and its dead letters."""
 
-    url: StateURL | None = Field(None, repr=False)
-    """`mongodb://…`, or `sqlite:///path`. Default: the watched deployment itself."""
+    url: StateURL | None = Field(
+        None, repr=False, description=f"`{'` or `'.join(FORMS)}`. Default: the watched deployment itself."
+    )
     database: str = "mess"
     """The MongoDB database that stores the state. It cannot be watched."""
     retention: Retention = Retention()

@@ -59,14 +59,6 @@ def _mongo_url(value: str) -> str:
     return value
 
 
-def _state_url(value: str) -> str:
-    if value.startswith("sqlite:///") and len(value) > len("sqlite:///"):
-        return value
-    if value.startswith(("mongodb://", "mongodb+srv://")):
-        return value
-    raise ValueError("not a valid state URL; write mongodb://… or sqlite:///path/to/file")
-
-
 def _function_reference(value: str) -> str:
     module, _, function = value.partition(":")
     if not all(part.isidentifier() for part in [*module.split("."), *function.split(".")]):
@@ -89,5 +81,4 @@ Size = Annotated[
     ),
 ]
 MongoURL = Annotated[str, AfterValidator(_mongo_url), Secret(of_mongodb_url)]
-StateURL = Annotated[str, AfterValidator(_state_url), Secret(of_mongodb_url)]
 FunctionReference = Annotated[str, AfterValidator(_function_reference)]

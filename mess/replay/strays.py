@@ -9,8 +9,7 @@ from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
 from mess.relay.build import stage_names
-from mess.state.open import file_of
-from mess.state.sqlite_letters import places_in_file
+from mess.state.open import places_at_rest
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 
@@ -50,7 +49,6 @@ async def warn(config: Config, store: StateStore) -> None:
         log.debug("the dead letters could not be counted", error=str(error))
 
 
-def in_file(config: Config) -> list[str]:
-    """These warnings, if they need no connection: for state in an SQLite file, which is not changed."""
-    file = file_of(config.state.url)
-    return [] if file is None else list(strays(config, places_in_file(file, config.name)))
+def at_rest(config: Config) -> list[str]:
+    """These warnings, if they need no connection: for state in a file, which is not changed."""
+    return list(strays(config, places_at_rest(config.state.url, config.name)))

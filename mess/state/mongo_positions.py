@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, TypeVar
 
-from bson import Int64, Timestamp
+from bson import Int64
 from pymongo import DeleteMany, UpdateOne
 from pymongo.errors import BulkWriteError
 
 from mess.commands import command, quoted
 from mess.errors import DamagedState
-from mess.event import Position
 from mess.state.failover import Unsettled, persist
-from mess.state.records import Checkpoint, LegacyCheckpoint, Positions
+from mess.state.records import Checkpoint, LegacyCheckpoint, Positions, checked
 from mess.state.store import superseded
 
 T = TypeVar("T")
@@ -98,8 +95,8 @@ class MongoPositions:
         if "coverage" not in fence:
             if fence.get("arrangement") is not None:
                 raise self._damaged(self._relay, "the field coverage is missing")
-            return Positions(legacy=tuple(self._understood(each, _legacy) for each in legacy))
-        coverage = self._understood(fence, lambda document: _checked(document, "coverage", list))
+            return Positions(legacy=tuple(self._understood(each, LegacyCheckpoint.of_fields) for each in legacy))
+        coverage = self._understood(fence, lambda document: checked(document, "coverage", list))
         arrangement = fence.get("arrangement")
         current = [each for each in streams if "selection" not in each and _belongs(each, arrangement)]
         return Positions(coverage, tuple(self._understood(each, _checkpoint) for each in current))
@@ -149,12 +146,8 @@ class MongoPositions:
         writes: list[UpdateOne] = []
         for each in checkpoints:
             fields = {
+                **each.fields(),
                 "relay": self._relay,
-                "stream": each.stream,
-                "plan": each.plan,
-                "token": None if each.position.token is None else dict(each.position.token),
-                "time": each.position.time,
-                "updated": each.updated,
                 "arrangement": arrangement,
                 "generation": epoch,
             }
@@ -211,34 +204,6 @@ def _belongs(document: Mapping[str, Any], arrangement: Any) -> bool:
     return bool(document.get("arrangement", arrangement) == arrangement)
 
 
-def _checked(document: Mapping[str, Any], field: str, *kinds: type) -> Any:
-    value = document[field]
-    if not isinstance(value, kinds):
-        raise TypeError(f"the field {field} holds a {type(value).__name__}")
-    return value
-
-
 def _checkpoint(document: Mapping[str, Any]) -> Checkpoint:
-    _checked(document, "arrangement", str)
-    return Checkpoint(
-        stream=_checked(document, "stream", str),
-        plan=_checked(document, "plan", str),
-        position=_position(document),
-        updated=_checked(document, "updated", datetime),
-    )
-
-
-def _legacy(document: Mapping[str, Any]) -> LegacyCheckpoint:
-    selection = json.loads(_checked(document, "selection", str))
-    if not isinstance(selection, dict):
-        raise TypeError("the field selection does not contain an object")
-    stream, plan = _checked(document, "stream", str), _checked(document, "plan", str)
-    return LegacyCheckpoint(stream=stream, plan=plan, selection=selection, position=_position(document))
-
-
-def _position(document: Mapping[str, Any]) -> Position:
-    token = _checked(document, "token", dict, type(None))
-    time = _checked(document, "time", Timestamp, type(None))
-    if token is None and time is None:
-        raise ValueError("it has neither a token nor a time")
-    return Position(token, time)
+    checked(document, "arrangement", str)
+    return Checkpoint.of_fields(document)

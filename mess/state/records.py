@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from bson import Timestamp
 
@@ -28,6 +30,31 @@ class Checkpoint:
     position: Position
     updated: datetime
 
+    def fields(self) -> dict[str, Any]:
+        """What the stores keep of it, by name. `token`, `time` and `updated` are of types that BSON has; other fields
+        are text or numbers, which SQLite has too, or None."""
+        token = None if self.position.token is None else dict(self.position.token)
+        return {
+            "stream": self.stream,
+            "plan": self.plan,
+            "token": token,
+            "time": self.position.time,
+            "updated": self.updated,
+        }
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The inverse of `fields`. One that an earlier MESS did not store is missing or None.
+
+        Raises KeyError for a missing field, TypeError or ValueError for a wrong one.
+        """
+        return cls(
+            stream=checked(fields, "stream", str),
+            plan=checked(fields, "plan", str),
+            position=_position(fields),
+            updated=checked(fields, "updated", datetime),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class LegacyCheckpoint:
@@ -37,6 +64,15 @@ class LegacyCheckpoint:
     plan: str
     selection: dict[str, Any]
     position: Position
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The checkpoint with these fields, of which `selection` is in JSON. Raises as `Checkpoint.of_fields` does."""
+        selection = json.loads(checked(fields, "selection", str))
+        if not isinstance(selection, dict):
+            raise TypeError("the field selection does not contain an object")
+        stream, plan = checked(fields, "stream", str), checked(fields, "plan", str)
+        return cls(stream=stream, plan=plan, selection=selection, position=_position(fields))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +210,19 @@ class Pointer(NamedTuple):
     step: str
     namespace: Namespace
     operation: str
+
+
+def checked(fields: Mapping[str, Any], name: str, *kinds: type) -> Any:
+    """A field's value, which is of one of these types. Raises KeyError, TypeError."""
+    value = fields[name]
+    if not isinstance(value, kinds):
+        raise TypeError(f"the field {name} holds a {type(value).__name__}")
+    return value
+
+
+def _position(fields: Mapping[str, Any]) -> Position:
+    token = checked(fields, "token", dict, type(None))
+    time = checked(fields, "time", Timestamp, type(None))
+    if token is None and time is None:
+        raise ValueError("it has neither a token nor a time")
+    return Position(token, time)

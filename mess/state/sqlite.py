@@ -107,6 +107,10 @@ class SqliteStore(StateStore):
     async def dead_letter_places(self) -> dict[tuple[str, str], int]:
         return await self._read(lambda db: letters_table.places(db, self.relay))
 
+    @classmethod
+    def places_at_rest(cls, place: str, relay: str) -> dict[tuple[str, str], int]:
+        return letters_table.places_in_file(Path(place), relay)
+
     async def replace_unchanged(self, letters: Sequence[DeadLetter]) -> int:
         return await self._write(
             lambda db: letters_table.replace(db, self.relay, [(letter, pack(letter)) for letter in letters])

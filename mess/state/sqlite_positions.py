@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import bson
 
 from mess.commands import command, quoted
 from mess.errors import DamagedState
-from mess.event import Position
 from mess.state.letters import OPTIONS
 from mess.state.records import Checkpoint, Gap, LegacyCheckpoint, Positions
 from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
@@ -19,11 +19,8 @@ from mess.state.store import superseded
 
 T = TypeVar("T")
 
-_LEGACY = "SELECT stream, plan, selection, token, time_t, time_i FROM checkpoints WHERE relay = ? ORDER BY stream"
-_CURRENT = (
-    "SELECT stream, plan, token, time_t, time_i, updated FROM positions WHERE relay = ? AND arrangement = ? "
-    "ORDER BY stream"
-)
+_LEGACY = "SELECT * FROM checkpoints WHERE relay = ? ORDER BY stream"
+_CURRENT = "SELECT * FROM positions WHERE relay = ? AND arrangement = ? ORDER BY stream"
 
 
 def take_over(db: sqlite3.Connection, relay: str) -> int:
@@ -50,13 +47,10 @@ def read(db: sqlite3.Connection, relay: str) -> Positions:
     """See `StateStore.positions`."""
     row = db.execute("SELECT arrangement, rules FROM coverage WHERE relay = ?", (relay,)).fetchone()
     if row is None:
-        return Positions(
-            legacy=tuple(_understood(each, _legacy, "checkpoints") for each in db.execute(_LEGACY, (relay,)))
-        )
+        return Positions(legacy=tuple(_read(db, LegacyCheckpoint.of_fields, "checkpoints", _LEGACY, relay)))
     arrangement, rules = row
-    coverage = _understood((relay, rules), lambda each: json.loads(each[1]), "coverage")
-    found = db.execute(_CURRENT, (relay, arrangement))
-    return Positions(coverage, tuple(_understood(each, _checkpoint, "positions") for each in found))
+    coverage = _understood(relay, lambda: json.loads(rules), "coverage")
+    return Positions(coverage, tuple(_read(db, Checkpoint.of_fields, "positions", _CURRENT, relay, arrangement)))
 
 
 def arrange(
@@ -96,19 +90,30 @@ def save(db: sqlite3.Connection, relay: str, epoch: int, arrangement: str, check
 
 
 def _write(db: sqlite3.Connection, relay: str, arrangement: str, checkpoints: Sequence[Checkpoint]) -> None:
-    rows = [
-        (
-            relay,
-            each.stream,
-            each.plan,
-            None if each.position.token is None else bson.encode(each.position.token),
-            *numbers(each.position.time),
-            millis(each.updated),
-            arrangement,
-        )
-        for each in checkpoints
-    ]
-    db.executemany("INSERT OR REPLACE INTO positions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    known = {column[1] for column in db.execute("PRAGMA table_info(positions)")}
+    for each in checkpoints:
+        row = {"relay": relay, "arrangement": arrangement, **_columns(each.fields())}
+        for name in sorted(row.keys() - known):
+            db.execute(f"ALTER TABLE positions ADD COLUMN {name}")
+        known |= row.keys()
+        values = ", ".join(f":{name}" for name in row)
+        db.execute(f"INSERT OR REPLACE INTO positions ({', '.join(row)}) VALUES ({values})", row)
+
+
+def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's fields as columns: those of types that SQLite lacks in its own way, the others as they are."""
+    others = {name: value for name, value in fields.items() if name not in ("token", "time", "updated")}
+    token, (t, i) = fields["token"], numbers(fields["time"])
+    encoded = None if token is None else bson.encode(token)
+    return {**others, "token": encoded, "time_t": t, "time_i": i, "updated": millis(fields["updated"])}
+
+
+def _fields(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of `_columns`."""
+    token = columns["token"]
+    decoded = None if token is None else bson.decode(token, OPTIONS)
+    time = timestamp(columns["time_t"], columns["time_i"])
+    return {**columns, "token": decoded, "time": time, "updated": instant(columns["updated"])}
 
 
 def _check(db: sqlite3.Connection, relay: str, epoch: int) -> None:
@@ -166,33 +171,26 @@ def gaps(db: sqlite3.Connection, relay: str) -> list[Gap]:
     return sorted(found, key=lambda gap: gap.time)
 
 
-def _understood(row: Sequence[Any], read: Callable[[Sequence[Any]], T], table: str) -> T:
+def _read(
+    db: sqlite3.Connection, of_fields: Callable[[Mapping[str, Any]], T], table: str, query: str, *values: str
+) -> Iterator[T]:
+    found = db.execute(query, values)
+    names = [column[0] for column in found.description]
+    for row in found:
+        columns = dict(zip(names, row, strict=True))
+        yield _understood(columns["stream"], partial(_decoded, of_fields, columns), table)
+
+
+def _decoded(of_fields: Callable[[Mapping[str, Any]], T], columns: Mapping[str, Any]) -> T:
+    return of_fields(_fields(columns))
+
+
+def _understood(record: str, read: Callable[[], T], table: str) -> T:
     try:
-        return read(row)
+        return read()
     except (bson.errors.BSONError, KeyError, TypeError, ValueError, OverflowError) as error:
-        option = "--all" if table == "coverage" else f"--stream {quoted(str(row[0]))}"
+        option = "--all" if table == "coverage" else f"--stream {quoted(record)}"
         raise DamagedState(
-            f"the record {row[0]!r} in table {table} is damaged: {error}. Restore it from a backup, or give up the "
+            f"the record {record!r} in table {table} is damaged: {error}. Restore it from a backup, or give up the "
             f"position: {command(f'checkpoints reset {option}')}"
         ) from error
-
-
-def _checkpoint(row: Sequence[Any]) -> Checkpoint:
-    stream, plan, token, t, i, updated = row
-    return Checkpoint(stream=stream, plan=plan, position=_position(token, t, i), updated=instant(updated))
-
-
-def _legacy(row: Sequence[Any]) -> LegacyCheckpoint:
-    stream, plan, selection, token, t, i = row
-    found = json.loads(selection)
-    if not isinstance(found, dict):
-        raise TypeError("the column selection does not contain an object")
-    return LegacyCheckpoint(stream=stream, plan=plan, selection=found, position=_position(token, t, i))
-
-
-def _position(token: Any, t: Any, i: Any) -> Position:
-    decoded: Mapping[str, Any] | None = None if token is None else bson.decode(token, OPTIONS)
-    time = timestamp(t, i)
-    if decoded is None and time is None:
-        raise ValueError("it has neither a token nor a time")
-    return Position(decoded, time)

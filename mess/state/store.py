@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -179,6 +179,14 @@ class StateStore(ABC):
     @abstractmethod
     async def dead_letter_places(self) -> dict[tuple[str, str], int]:
         """How many dead letters stopped at each pipeline and step."""
+
+    @classmethod
+    def places_at_rest(cls, place: str, relay: str) -> Mapping[tuple[str, str], int]:
+        """The same for the state of `relay` at the `place` that a URL names, which is neither opened nor changed.
+
+        Empty if that is not possible. Letters of the last moments may be missing. Raises nothing.
+        """
+        return {}
 
     @abstractmethod
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002 - the field's name

@@ -9,10 +9,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 Count = Callable[[int], None]
 """Adds a number to a counter."""
+
+
+class Metric(NamedTuple):
+    """A metric. Prometheus appends `_total` to the name of a counter."""
+
+    name: str
+    text: str
+    labels: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,14 @@ class StreamStatus:
     checkpoint_age: float | None
     headroom: float | None = None
     stopped: bool = False
+
+
+class Gauge(NamedTuple):
+    """A metric of each stream, and how to get it from the stream's status; None while it is unknown."""
+
+    name: str
+    text: str
+    value: Callable[[StreamStatus], float | None]
 
 
 class Counter:

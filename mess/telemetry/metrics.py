@@ -1,4 +1,7 @@
-"""The relay's Prometheus metrics. The hot path counts once per mini-batch, on children that are bound in advance."""
+"""The relay's Prometheus metrics, which `make docs` lists in docs/operations.md.
+
+The hot path counts once per mini-batch, on children that are bound in advance.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,54 @@ from collections.abc import Callable, Iterable, Sequence
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event
-from mess.telemetry.counters import Count, StreamStatus, Timing
+from mess.telemetry.counters import Count, Gauge, Metric, StreamStatus, Timing
 from mess.telemetry.observer import PipelineObserver, StepObserver, StreamObserver
 
 __all__ = ["CONTENT_TYPE", "Metrics", "StreamStatus"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The content type of `Metrics.render`."""
+
+_STEP = ("pipeline", "step")
+_EVENTS = Metric("mess_events", "Events read.", ("stream",))
+_DONE = Metric("mess_events_done", "Events that have gone through all steps.", ("pipeline",))
+_DELIVERIES = Metric(
+    "mess_deliveries",
+    "Events by the result of each attempt: delivered, refused, down, ambiguous, dropped, or passed_over (the format "
+    "cannot express them).",
+    (*_STEP, "outcome"),
+)
+_RETRIES = Metric("mess_retries", "Events retried.", _STEP)
+_DEAD_LETTERS = Metric("mess_dead_letters", "Events stored as dead letters.", _STEP)
+_SECONDS = Metric("mess_step_seconds", "Histogram of the time that a step takes for a mini-batch.", _STEP)
+COUNTERS = (_EVENTS, _DONE, _DELIVERIES, _RETRIES, _DEAD_LETTERS)
+"""The counters, in the order of the docs."""
+TIMINGS = (_SECONDS,)
+"""The histograms, in the order of the docs."""
+GAUGES = (
+    Gauge("mess_stream_connected", "1 while the stream is connected, else 0.", lambda stream: float(stream.connected)),
+    Gauge(
+        "mess_stream_stopped",
+        "1 while the stream is stopped because its history was lost, else 0.",
+        lambda stream: float(stream.stopped),
+    ),
+    Gauge(
+        "mess_oplog_headroom_seconds",
+        "How far the position is ahead of the oldest oplog entry. Absent if the user may not read local, and on "
+        "mongos.",
+        lambda stream: stream.headroom,
+    ),
+    Gauge(
+        "mess_lag_seconds",
+        "Server time minus the cluster time up to which everything is done or, while idle, has been read. While idle "
+        "it varies by up to 15 seconds.",
+        lambda stream: stream.lag,
+    ),
+    Gauge("mess_window_events", "Events in flight.", lambda stream: stream.window_events),
+    Gauge("mess_window_bytes", "Bytes of BSON in flight.", lambda stream: stream.window_bytes),
+    Gauge("mess_checkpoint_age_seconds", "Time since the last checkpoint.", lambda stream: stream.checkpoint_age),
+)
+"""The gauges, in the order of the docs; each has a value per stream."""
 
 
 class _StreamMetrics(StreamObserver):
@@ -110,24 +154,24 @@ class Metrics:
         registry.register(self._counters)
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
-        registry.register(StreamCollector(lambda: self.streams()))
+        registry.register(StreamCollector(GAUGES, lambda: self.streams()))
 
     def stream(self, name: str) -> StreamObserver:
         """See `Observer`."""
-        return _StreamMetrics(self._counters.counter("mess_events", name))
+        return _StreamMetrics(self._counters.counter(_EVENTS, name))
 
     def pipeline(self, name: str) -> PipelineObserver:
         """See `Observer`."""
-        return _PipelineMetrics(done=self._counters.counter("mess_events_done", name), changed=self._change)
+        return _PipelineMetrics(done=self._counters.counter(_DONE, name), changed=self._change)
 
     def step(self, pipeline: str, step: str) -> StepObserver:
         """See `Observer`."""
         counters = self._counters
         return _StepMetrics(
-            outcome=lambda outcome: counters.counter("mess_deliveries", pipeline, step, outcome),
-            retries=counters.counter("mess_retries", pipeline, step),
-            dead_letters=counters.counter("mess_dead_letters", pipeline, step),
-            seconds=counters.timing("mess_step_seconds", pipeline, step),
+            outcome=lambda outcome: counters.counter(_DELIVERIES, pipeline, step, outcome),
+            retries=counters.counter(_RETRIES, pipeline, step),
+            dead_letters=counters.counter(_DEAD_LETTERS, pipeline, step),
+            seconds=counters.timing(_SECONDS, pipeline, step),
         )
 
     def render(self) -> bytes:

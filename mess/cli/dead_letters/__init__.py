@@ -1,14 +1,9 @@
-"""`mess dead-letters`: events that were given up."""
+"""`mess dead-letters`: events that were given up. A command adds itself to `group.group`."""
 
 from __future__ import annotations
 
-import typer
+from mess.cli.dead_letters.group import group
+from mess.cli.root import app, import_modules
 
-from mess.cli.dead_letters import discard, export, listing, replay
-
-app = typer.Typer(help="List, replay or discard the events that were given up.", no_args_is_help=True)
-app.command("list")(listing.list_)
-app.command()(listing.show)
-app.command()(replay.replay)
-app.command()(discard.discard)
-app.command()(export.export)
+app.add_typer(group, name="dead-letters")
+import_modules(__name__, __path__)

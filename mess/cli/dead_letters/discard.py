@@ -11,6 +11,7 @@ import typer
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import All, Choice, DryRun, choosing, letters
+from mess.cli.dead_letters.group import group
 from mess.cli.progress import progress
 from mess.cli.state import with_store
 from mess.errors import ConfigError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _AT_A_TIME = 500
 
 
+@group.command()
 @choosing
 def discard(
     choice: Choice,

@@ -13,6 +13,7 @@ import typer
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import Choice, choosing, letters
+from mess.cli.dead_letters.group import group
 from mess.cli.dead_letters.listing import shape
 from mess.cli.progress import progress
 from mess.cli.state import with_store
@@ -30,6 +31,7 @@ class Json(StrEnum):
     relaxed = "relaxed"
 
 
+@group.command()
 @choosing
 def export(
     choice: Choice,

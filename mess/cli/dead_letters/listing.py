@@ -10,6 +10,7 @@ import typer
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import All, Choice, choosing
+from mess.cli.dead_letters.group import group
 from mess.cli.state import with_store
 from mess.commands import command
 from mess.errors import ConfigError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _MAX_KEY = 60
 
 
+@group.command("list")
 @choosing
 def list_(
     choice: Choice,
@@ -48,6 +50,7 @@ def list_(
     say(f"{len(letters)} shown of {total}" + ("" if choice.everything else f", {matching} matching"))
 
 
+@group.command()
 @choosing
 def show(
     choice: Choice,

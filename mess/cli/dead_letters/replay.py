@@ -9,6 +9,7 @@ import typer
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import All, Choice, DryRun, choosing, letters
+from mess.cli.dead_letters.group import group
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import progress
 from mess.cli.state import with_store
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _SHOWN = 20
 
 
+@group.command()
 @choosing
 def replay(
     choice: Choice,

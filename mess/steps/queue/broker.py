@@ -63,6 +63,8 @@ class Broker(ABC):
 
     schemes: ClassVar[tuple[str, ...]]
     """The url schemes of this broker."""
+    address: ClassVar[str] = "host"
+    """What may follow the scheme and `://`, as an example for the docs."""
     options: ClassVar[type[BrokerOptions]] = BrokerOptions
     """The class of its own options."""
     lanes: ClassVar[int] = 4

@@ -36,6 +36,15 @@ def broker_of(url: Any) -> str | None:
     return next((name for name, broker in BROKERS.installed().items() if scheme in broker.schemes), None)
 
 
+def urls() -> str:
+    """Examples of the urls of all built-in brokers, as Markdown."""
+    found: list[str] = []
+    for broker in map(BROKERS.find, BROKERS.names()):
+        first, *others = broker.schemes
+        found.append(" or ".join([f"`{first}://{broker.address}`", *(f"`{other}://…`" for other in others)]))
+    return ", ".join(found)
+
+
 def unknown(scheme: str) -> str:
     """The message for a url whose scheme no broker has."""
     brokers = [*map(BROKERS.find, BROKERS.names()), *BROKERS.installed().values()]

@@ -127,6 +127,7 @@ class KafkaBroker(Broker):
     """
 
     schemes = ("kafka", "kafkas")
+    address = "host:9092,host2:9092"
     options = KafkaOptions
     lanes = 2  # its client pipelines on its own
     keeps_order = True

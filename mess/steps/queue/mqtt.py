@@ -76,6 +76,7 @@ class MqttBroker(Broker):
     """
 
     schemes = ("mqtt", "mqtts")
+    address = "host:1883"
     options = MqttOptions
 
     def __init__(self, url: str, options: MqttOptions, around: Surroundings) -> None:

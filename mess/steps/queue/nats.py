@@ -92,6 +92,7 @@ class NatsBroker(Broker):
     """
 
     schemes = ("nats", "tls")
+    address = "host:4222"
     options = NatsOptions
 
     def __init__(self, url: str, options: NatsOptions, around: Surroundings) -> None:

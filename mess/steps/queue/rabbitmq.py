@@ -68,6 +68,7 @@ class RabbitBroker(Broker):
     """
 
     schemes = ("amqp", "amqps")
+    address = "host:5672/vhost"
     options = RabbitOptions
 
     def __init__(self, url: str, options: RabbitOptions, around: Surroundings) -> None:

@@ -76,6 +76,7 @@ class RedisBroker(Broker):
     """See `RedisOptions`."""
 
     schemes = ("redis", "rediss")
+    address = "host:6379/0"
     options = RedisOptions
     keeps_order = True
 

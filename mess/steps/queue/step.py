@@ -24,7 +24,7 @@ from mess.options.tls import TlsOptions
 from mess.options.values import Duration
 from mess.steps.base import Context, Reading, Sink, StepConfig, readings
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
-from mess.steps.queue.brokers import BROKERS, broker_of, unknown
+from mess.steps.queue.brokers import BROKERS, broker_of, unknown, urls
 
 _BY_NAMESPACE = "{db}.{collection}"
 # Use three different replacements, so that keys that differ only in these characters stay different.
@@ -74,10 +74,10 @@ class QueueConfig(StepConfig, TlsOptions, Format):
 
     name: ClassVar[str] = "queue"
 
-    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False), Secret(of_broker_url)]
-    """The broker's address: `kafka://host:9092,host2:9092`, `amqp://host:5672/vhost`, `nats://host:4222`,
-    `redis://host:6379/0` or `mqtt://host:1883`; with TLS `kafkas://…`, `amqps://…`, `tls://…` (NATS), `rediss://…` or
-    `mqtts://…`. It may contain user and password, which are never shown."""
+    url: Annotated[str, AfterValidator(_broker_url), Field(repr=False), Secret(of_broker_url)] = Field(
+        description=f"The broker's address; a second scheme is the one with TLS: {urls()}. It may contain user and "
+        "password, which are never shown."
+    )
     target: TemplateText = _BY_NAMESPACE
     """What to publish to, as a template: a topic's, queue's or stream's name, a routing key, or a subject. An event
     that lacks a value is refused, unless the placeholder has a default: `{fullDocument.region|eu}`."""

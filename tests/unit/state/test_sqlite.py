@@ -9,8 +9,11 @@ import stat
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -186,3 +189,29 @@ async def test_files_of_others_keep_their_modes(tmp_path: Path, monkeypatch: pyt
     await store.open()
     await store.close()
     assert _modes(path)["state.db"] == 0o644
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled(Checkpoint):
+    """A checkpoint as a later MESS may store it."""
+
+    label: str = ""
+
+    def fields(self) -> dict[str, Any]:
+        return {**super(Labelled, self).fields(), "label": self.label}
+
+
+async def test_a_file_takes_a_field_that_it_did_not_have(tmp_path: Path) -> None:
+    """A later MESS adds it with the first checkpoint that has it; an earlier one uses the file as before."""
+    path = tmp_path / "state.db"
+    store = SqliteStore(path, "mess")
+    await store.open()
+    await store.take_over()
+    await store.arrange([], [CHECKPOINT])
+    await store.save([Labelled("crm", "abc", CHECKPOINT.position, CHECKPOINT.updated, label="blue")])
+    with closing(sqlite3.connect(path)) as db:
+        stored = dict(db.execute("SELECT stream, label FROM positions"))
+    assert stored == {"shop": None, "crm": "blue"}
+    await store.save([replace(CHECKPOINT, stream="crm")])
+    assert await store.checkpoints() == [replace(CHECKPOINT, stream="crm"), CHECKPOINT]
+    await store.close()

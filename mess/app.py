@@ -42,7 +42,7 @@ from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams
 from mess.replay import strays
 from mess.state.instance import Instance
-from mess.state.open import RETRY_FOR, file_of, open_store
+from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
@@ -285,7 +285,7 @@ async def store_for(
     """
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
-    client = None if file_of(url) else mongodb.connect(url, config.mongodb.driver, option=option)
+    client = mongodb.connect(url, config.mongodb.driver, option=option) if in_mongodb(url) else None
     store = open_store(url, config.name, client and client.get_database(config.state.database), retry_for=retry_for)
     try:
         if client is not None:

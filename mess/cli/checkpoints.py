@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say, show
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.root import app
 from mess.cli.state import with_store
@@ -43,14 +43,13 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
         return await rows(store)
 
     found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
-    from rich.console import Console
     from rich.table import Table
 
     table = Table("stream", "namespaces", "processed up to", "recorded")
     for row in found:
         recorded = "" if row.updated is None else f"{row.updated:%Y-%m-%d %H:%M:%S} UTC"
         table.add_row(printable(row.stream), printable(row.namespaces), _shown(row.time), recorded)
-    Console(markup=False).print(table)
+    show(table)
 
 
 @group.command("set")

@@ -17,9 +17,13 @@ from mess.errors import ConfigError, MessError
 from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from mess.config.load import Loaded
 
 T = TypeVar("T")
+
+_ANY_WIDTH = 10_000
 
 ConfigOption = Annotated[
     Path | None,
@@ -44,6 +48,16 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
     return load(
         path, overrides={key.replace("__", "."): value for key, value in overrides.items() if value is not None}
     )
+
+
+def show(table: Table) -> None:
+    """Print a table: as wide as the terminal, or as wide as it is into a pipe or a file, where nothing is cut."""
+    from rich.console import Console
+
+    console = Console(markup=False)
+    if not console.is_terminal:
+        console.width = _ANY_WIDTH
+    console.print(table)
 
 
 def say(text: str, *, err: bool = False) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async
+from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, show
 from mess.cli.connecting import TimeoutOption
 from mess.cli.root import app
 from mess.cli.state import with_store
@@ -33,17 +33,17 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
         return await store.gaps()
 
     found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
-    from rich.console import Console
     from rich.table import Table
 
     from mess.telemetry.printable import printable
 
     table = Table("id", "stream", "namespaces", "since", "until", "reason")
+    table.columns[0].no_wrap = True  # ids are meant to be copied
     for gap in found:
         until = "open: the stream is stopped" if gap.open else _shown(gap.until)
         namespaces = "\n".join(map(printable, gap.namespaces))
         table.add_row(gap.id, printable(gap.stream), namespaces, _shown(gap.since), until, printable(gap.reason))
-    Console(markup=False).print(table)
+    show(table)
 
 
 def _shown(time: Timestamp | None) -> str:

@@ -67,6 +67,3 @@ def _found(url: str | None) -> tuple[_Kind, str] | None:
         if url is not None and url.startswith(kind.prefix) and (place := url.removeprefix(kind.prefix)):
             return kind, place
     return None
-
-
-file_of = _found  # what mess/app.py calls it

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
 
 from mess.config.model import StepSpec
 from mess.event import Event
@@ -14,21 +13,13 @@ from mess.relay.failure_log import FailureLog
 from mess.relay.failures import Failures, GiveUp, Leaving
 from mess.relay.group import Group, joined
 from mess.relay.step_call import Called, call, why_not
+from mess.relay.step_result import StepResult
 from mess.relay.stopping import Stopping
 from mess.relay.throttle import Throttle
 from mess.steps.base import Step
 from mess.telemetry.observer import StepObserver
 
 _CHECK_AGAIN = 5.0  # seconds
-
-
-class StepResult(NamedTuple):
-    """The result of a step: the events that continue, in order; those to be retried later, in groups; and those that it
-    did not reach. All others are done."""
-
-    passed: Sequence[Event]
-    groups: Sequence[Group] = ()
-    untried: Sequence[Event] = ()
 
 
 class StepRunner:
@@ -118,11 +109,11 @@ class StepRunner:
         return await self._deliver(events, group, probes=(breaker,) if group.probing else ())
 
     async def _bypass(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> StepResult:
-        """Put `own` through the step, and pass on the others of `events` as if they had been processed."""
-        self._observer.bypassed(len(events) - len(own))
-        result = await self.process(own, group) if own else StepResult(())
-        ended = {id(event) for event in own}.difference(map(id, result.passed))
-        return result._replace(passed=[event for event in events if id(event) not in ended])
+        """Put `own` through the step; the others of `events` bypass it."""
+        found = await self.process(own, group) if own else StepResult(())
+        result = found.beside(own, events)
+        self._observer.bypassed(len(result.passed) - len(found.passed))
+        return result
 
     def _waiting(self, groups: list[Group]) -> list[Group]:
         """Of groups whose destinations are down, those that wait for them."""

@@ -103,6 +103,8 @@ class Replayer:
             await _Delivery(self._config, name, results, stopping).run(source, self._steps[name])
         except EndpointDown as error:  # a step could not be opened
             results.sink_down = error
+        finally:
+            await results.close()
         if left := results.unfinished + source.unread:
             if results.sink_down is not None:
                 report.leave(name, results.sink_down, left)

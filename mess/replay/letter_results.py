@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 
+from mess.cancellation import cancel
 from mess.errors import DeliveryError
 from mess.event import Event
 from mess.relay.group import Group
@@ -78,11 +79,12 @@ class LetterResults(PipelineObserver):
         self._replayed: dict[str, _Replayed] = {}
         self._left: dict[int, DeliveryError] = {}
         self._delivered: list[DeadLetter] = []
+        self._deleting: asyncio.Task[None] | None = None
 
     @property
     def unfinished(self) -> int:
         """How many letters are on their way."""
-        return len(self._replayed)
+        return sum(not replayed.over for replayed in self._replayed.values())
 
     def begin(self, event: Event, letter: DeadLetter, first: int) -> None:
         """Enter the event of a letter, which begins at the step at index `first`."""
@@ -118,7 +120,8 @@ class LetterResults(PipelineObserver):
             self.sink_down = group.error
             self._ended()
         for event in group.events:
-            self._left[event.ordering_key] = group.error
+            if event.ordering_key != id(event):  # with `order: none`, others get the same number once this one is gone
+                self._left[event.ordering_key] = group.error
             self._leave(event, group.error)
 
     def give_up(self, step: str) -> Callable[[Sequence[Group]], Awaitable[None]]:
@@ -127,6 +130,8 @@ class LetterResults(PipelineObserver):
         async def give_up(groups: Sequence[Group]) -> None:
             failed = [self._again(event, group, step) for group in groups for event in group.events]
             replaced = await self._store.replace_unchanged(failed)
+            for letter in failed:
+                self._replayed[letter.id].over = True
             report = self._report
             report.failed += len(failed)
             report.changed += len(failed) - replaced
@@ -146,10 +151,22 @@ class LetterResults(PipelineObserver):
         """Delete the letters of delivered events again and again, forever. Raises StateError."""
         while True:
             await asyncio.sleep(_SETTLE_AGAIN)
-            await self.save()
+            # `save` waits for it at the end: if it were cancelled, nobody would know which letters are deleted.
+            self._deleting = asyncio.create_task(self._delete())
+            await asyncio.shield(self._deleting)
 
     async def save(self) -> None:
         """Delete the letters of delivered events. Raises StateError."""
+        if self._deleting is not None:
+            await self._deleting
+        await self._delete()
+
+    async def close(self) -> None:
+        """End what is still being deleted, if an error has ended the replay."""
+        if self._deleting is not None:
+            await cancel(self._deleting)
+
+    async def _delete(self) -> None:
         delivered, self._delivered = self._delivered, []
         if delivered:
             gone = await self._store.delete_unchanged(delivered)
@@ -162,9 +179,7 @@ class LetterResults(PipelineObserver):
 
     def _again(self, event: Event, group: Group, step: str) -> DeadLetter:
         """The updated letter: where and why it failed this time, the body given to that step, and the new attempts."""
-        replayed = self._replayed[event.id]
-        replayed.over = True
-        letter = replayed.letter
+        letter = self._replayed[event.id].letter
         return replace(
             letter,
             pipeline=self._pipeline,

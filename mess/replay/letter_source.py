@@ -54,8 +54,8 @@ class LetterSource:
         size = 0
         while self.unread and len(events) < MINI_BATCH_EVENTS and size < MINI_BATCH_BYTES:
             pointer, way = self._due[self._read]
-            self._read += 1
             letter = await self._letter(pointer, way)
+            self._read += 1
             if letter is not None:
                 event = _event(letter, whole=way.whole)
                 self._results.begin(event, letter, way.first)

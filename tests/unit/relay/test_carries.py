@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from mess.errors import EndpointDown, Refused
+from collections.abc import Sequence
+
+from mess.errors import BatchError, EndpointDown, Refused
 from mess.event import Event
 from tests.unit.fakes import Recorder, make_event
 from tests.unit.relay.line import Line
@@ -56,4 +58,31 @@ async def test_what_is_refused_beside_them_is_given_up_and_they_are_not() -> Non
     await line.until(2)
     assert [letter.id for letter in line.letters.kept] == [events[0].id]
     assert line.delivered == events[1:]
+    await line.stop()
+
+
+class Stumbling(Inserts):
+    """Reaches no more than the first event of its first call."""
+
+    async def deliver(self, events: Sequence[Event]) -> None:
+        await super().deliver(events[:1])
+        if len(self.calls) == 1 and events[1:]:
+            raise BatchError({}, untried=events[1:])
+
+
+async def test_none_overtakes_an_earlier_change_of_its_document_that_the_step_did_not_reach() -> None:
+    sink, behind = Stumbling(), Recorder()
+    line = Line(sink, behind)
+    events = [
+        make_event(0, key=1),
+        make_event(1, key=2, operation="delete"),
+        make_event(2, key=2),
+        make_event(3, key=2, operation="delete"),
+        make_event(4, key=3, operation="delete"),
+    ]
+    line.feed(events)
+    await line.until(5)
+    document = [event for event in behind.delivered if event.key == {"_id": 2}]
+    assert document == events[1:4]
+    assert (metric(line, "passed_over"), metric(line, "delivered")) == ("3.0", "2.0")
     await line.stop()

@@ -71,6 +71,7 @@ def replayer(
     *,
     whole: bool = False,
     lanes: int | None = 1,
+    order: str = "document",
     options: dict[str, Any] | None = None,
     **steps: dict[str, Step],
 ) -> Replayer:
@@ -85,7 +86,7 @@ def replayer(
     }
     names = {name: list(some) for name, some in steps.items()}
     ways = Ways(names, lambda namespace: (now or {}).get(str(namespace)), whole=whole)
-    config = Config.model_validate({"databases": {"*": {}}, "concurrency": lanes})
+    config = Config.model_validate({"databases": {"*": {}}, "concurrency": lanes, "order": order})
     return Replayer(config, built, store, ways)
 
 
@@ -250,6 +251,16 @@ async def test_events_behind_one_that_was_left_are_left_too(store: SqliteStore) 
     assert 599 not in sink.taken
 
 
+async def test_order_none_leaves_only_the_letters_for_what_is_down(store: SqliteStore) -> None:
+    """However many events there are: without an order, no event is behind another."""
+    regions = ["us" if n % 3 == 0 else "eu" for n in range(2000)]
+    await store.add_dead_letters([letter(n, body={"number": n, "region": region}) for n, region in enumerate(regions)])
+    sink = Regional(50, "us")
+    report = await replayer(store, order="none", shop={"http": sink}).run(await store.pointers())
+    assert report.delivered == regions.count("eu")
+    assert report.down == {"shop": ("us refuses connections", regions.count("us"))}
+
+
 async def test_any_other_exception_is_the_events_fault(store: SqliteStore) -> None:
     """As it is to the relay."""
     await store.add_dead_letters([letter()])
@@ -375,6 +386,68 @@ async def test_stopping_in_order(store: SqliteStore) -> None:
     assert (report.delivered, report.interrupted, report.complete) == (2, 4, False)
     assert sum(told) == 2
     assert await store.count_dead_letters() == 4
+
+
+class Slow(SqliteStore):
+    """Takes its time to read, and to delete what is delivered."""
+
+    async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
+        await asyncio.sleep(0.002)
+        return await super().dead_letter(id)
+
+    async def delete_unchanged(self, letters: Sequence[DeadLetter]) -> int:
+        await asyncio.sleep(0.4)
+        return await super().delete_unchanged(letters)
+
+
+@pytest.fixture
+async def slow(store: SqliteStore, tmp_path: Path) -> AsyncIterator[Slow]:
+    opened = Slow(tmp_path / "state.db", "mess")
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+async def test_letters_that_are_being_deleted_at_the_end_are_gone_and_counted(slow: Slow) -> None:
+    """The end waits for it."""
+    await slow.add_dead_letters([letter(number) for number in range(15)])
+
+    class Steady(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await super().deliver(events)
+            await asyncio.sleep(0.03)
+
+    report = await replay(slow, {"http": Steady(max_events=1)})
+    assert (report.delivered, report.changed) == (15, 0)
+    assert await slow.count_dead_letters() == 0
+
+
+async def test_a_letter_that_is_being_read_when_the_sink_is_down_counts_as_left(slow: Slow) -> None:
+    """Every letter is counted, wherever it was."""
+    count = 20
+    letters = [letter(number, body={"number": number, "fill": "x" * 300_000}) for number in range(count)]
+    await slow.add_dead_letters(letters)
+
+    class Down(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await asyncio.sleep(0.003)
+            raise EndpointDown("answered 503")
+
+    report = await replayer(slow, shop={"http": Down(max_events=1)}, lanes=1).run(await slow.pointers())
+    assert report.down == {"shop": ("answered 503", count)}
+
+
+async def test_letters_left_beside_others_that_are_stopped_count_once(store: SqliteStore) -> None:
+    """One waits for its turn when the replay ends; another of the same batch was left for its destination."""
+    regions = ["us", "eu", "us", "eu"]
+    await store.add_dead_letters([letter(n, body={"number": n, "region": region}) for n, region in enumerate(regions)])
+    replaying = replayer(store, shop={"http": Regional(2, "us")}, options={"rate_limit": 1.0})
+    running = asyncio.create_task(replaying.run(await store.pointers()))
+    await asyncio.sleep(0.5)
+    replaying.stop()
+    report = await running
+    assert (report.delivered, report.interrupted) == (1, 1)
+    assert report.down == {"shop": ("us refuses connections", 2)}
 
 
 async def test_an_event_that_mongodb_had_split_keeps_its_id(store: SqliteStore) -> None:

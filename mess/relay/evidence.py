@@ -43,6 +43,7 @@ class Evidence:
         self._kinds: Counter[Kind] = Counter()
         self._doubts = 0
         self._refused = 0
+        self._unbroken = 0
 
     @property
     def suspect(self) -> bool:
@@ -53,6 +54,11 @@ class Evidence:
     def refusing(self) -> bool:
         """Whether it has refused so many different events in a row that it, and not the events, must be wrong."""
         return self._refusing_after is not None and self._refused >= self._refusing_after
+
+    @property
+    def unbroken(self) -> bool:
+        """Whether so many different events have failed since it accepted one."""
+        return self._unbroken >= self._suspect_after
 
     @property
     def failing(self) -> bool:
@@ -68,7 +74,7 @@ class Evidence:
     def accept(self, events: int) -> None:
         """It has accepted events."""
         self.accepted += events
-        self._doubts = self._refused = 0
+        self._doubts = self._refused = self._unbroken = 0
 
     def refuse(self) -> None:
         """It has refused another event."""
@@ -79,6 +85,7 @@ class Evidence:
         self.forget(unit)
         self._failing[unit] = kind
         self._kinds[kind] += 1
+        self._unbroken += first
         if first and kind is Kind.AMBIGUOUS:
             self._doubt()
 

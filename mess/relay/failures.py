@@ -124,7 +124,8 @@ class Failures:
             witness=group.witness,
             witnessed=group.witnessed,
             may_be_cause=kind is Kind.SUSPECT,
-            outage=evidence.outage(kind),
+            # Dead letters are events that may be at fault: many of them do not show that others would fail, too.
+            outage=evidence.outage(kind) and (self._leaving is None or evidence.unbroken),
             suspect=evidence.suspect or group.breaker.state != "closed" or sink.evidence.suspect,
             refusing=sink.evidence.refusing
             and alone

@@ -537,6 +537,14 @@ async def test_a_letter_that_still_gets_a_403_does_not_keep_the_others_from_thei
     assert await store.count_dead_letters() == 2
 
 
+async def test_many_letters_that_still_get_a_403_do_not_either(store: SqliteStore) -> None:
+    """As long as others are delivered between them."""
+    await store.add_dead_letters([letter(number) for number in range(60)])
+    sink = Firewall(lambda number: number % 2 == 1, 1)
+    report = await replayer(store, shop={"http": sink}, lanes=4).run(await store.pointers())
+    assert (report.delivered, report.failed, report.down) == (30, 30, {})
+
+
 @pytest.mark.parametrize("size", [1, 5])
 async def test_a_sink_that_answers_403_to_all_is_down_for_a_replay_too(store: SqliteStore, size: int) -> None:
     """After ten different events; all keep their letters as they were."""

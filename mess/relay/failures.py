@@ -135,7 +135,8 @@ class Failures:
         verdict = judge(error, facts, self._spec.retry)
         if self._leaving is None:
             return verdict
-        return bounded(verdict, self._spec.retry, attempts=group.attempts, several=several)
+        asked = asked_for(self._spec.probe, error) > 0
+        return bounded(verdict, self._spec.retry, attempts=group.attempts, several=several, asked=asked)
 
     def _hold(self, judged: CircuitBreaker, group: Group, verdict: Verdict, *, probing: bool) -> None:
         error = group.error

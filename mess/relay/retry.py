@@ -120,13 +120,16 @@ def judge(error: DeliveryError, facts: Facts, retry: Retry) -> Verdict:
     return Verdict.RETRY
 
 
-def bounded(verdict: Verdict, retry: Retry, *, attempts: int, several: bool) -> Verdict:
-    """The verdict for a delivery that has an end, on events that have had this many `attempts`.
+def bounded(verdict: Verdict, retry: Retry, *, attempts: int, several: bool, asked: bool = False) -> Verdict:
+    """The verdict for a delivery that has an end, on events that have had this many `attempts`; `asked` is whether the
+    sink asked to wait.
 
     Such a delivery waits for no sink and has few other events to be witnesses, so that every attempt counts.
     """
     if verdict not in (Verdict.RETRY, Verdict.ROTATE):
         return verdict
+    if asked:
+        return Verdict.HOLD
     if several:
         return Verdict.SPLIT if attempts >= _SPLIT_AT else Verdict.RETRY
     return Verdict.GIVE_UP if attempts >= (retry.max_attempts or _MOST_IF_BOUNDED) else Verdict.RETRY

@@ -146,9 +146,9 @@ class Receiver(Sink):
         self._changes = changes
         self._asked: Counter[str] = Counter()
         if place.several:
-            self.destination = self._goes  # type: ignore[assignment]
+            self.destination = self._goes
         if number == 0:
-            self.carries = _is_kept  # type: ignore[assignment]
+            self.carries = _is_kept
 
     def _goes(self, event: Event) -> str:
         return str(event.body["goes"])
@@ -328,7 +328,10 @@ async def _replay(world: World) -> Result:
     meanwhile = [asyncio.create_task(_other(store, letters, *each)) for each in world.others]
     if world.stops is not None:
         meanwhile.append(asyncio.create_task(_stop(replayer, world.stops)))
-    pointers = [Pointer(each.id, each.pipeline, each.step, each.namespace, each.operation) for each in letters]
+    pointers = [
+        Pointer(id=each.id, pipeline=each.pipeline, step=each.step, namespace=each.namespace, operation=each.operation)
+        for each in letters
+    ]
     began = time.monotonic()
     report: Report | None = None
     try:
@@ -422,8 +425,8 @@ def _alike(result: Result, one: DeadLetter, other: DeadLetter) -> bool:
 
 
 def _behind(result: Result, one: DeadLetter, other: DeadLetter) -> bool:
-    both_barriers = one.key is None and other.key is None
-    return both_barriers or _alike(result, one, other)
+    """Whether one is left if the other is: of barriers, too."""
+    return (one.key is None and other.key is None) or _alike(result, one, other)
 
 
 def _order_is_kept(result: Result, fates: Sequence[str]) -> None:

@@ -450,6 +450,21 @@ async def test_letters_left_beside_others_that_are_stopped_count_once(store: Sql
     assert report.down == {"shop": ("us refuses connections", 2)}
 
 
+async def test_no_letter_waits_as_long_as_a_sink_asks_for(store: SqliteStore) -> None:
+    """Not even one that failed in another way before: it is left, and the replay ends."""
+    await store.add_dead_letters([letter(number) for number in range(2)])
+
+    class Overloaded(Recorder):
+        async def deliver(self, events: Sequence[Event]) -> None:
+            if numbers(events) == [0]:
+                raise EndpointDown("answered 429", 300.0) if self.delivered else Ambiguous("answered 500")
+            await super().deliver(events)
+
+    async with asyncio.timeout(5):
+        report = await replay(store, {"http": Overloaded(max_events=1)})
+    assert (report.delivered, report.down) == (1, {"shop": ("answered 429", 1)})
+
+
 async def test_an_event_that_mongodb_had_split_keeps_its_id(store: SqliteStore) -> None:
     """Its id is its first part's, while the change as it is kept has the token of its last."""
     await store.add_dead_letters([letter(id="msg_FIRST")])

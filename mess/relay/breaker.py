@@ -22,7 +22,7 @@ Admit = Callable[[bool], bool]
 waiting."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every delivery, and that takes three times as long
 class Result:
     """What an attempt has shown about a sink.
 

@@ -15,11 +15,14 @@ _SAY_AGAIN = 10.0  # seconds
 
 
 class FailureLog:
-    """Logs the failures of one step; the metrics count them all."""
+    """Logs the failures of one step; the metrics count them all.
+
+    `said` is whether the last that it said is that the step fails.
+    """
 
     def __init__(self, pipeline: str, step: str) -> None:
         self._about: dict[str, Any] = {"pipeline": pipeline, "step": step}
-        self._said = False
+        self.said = False
         self._said_at = self._named_at = -_SAY_AGAIN
 
     def cannot_work_yet(self, reason: str) -> None:
@@ -30,14 +33,14 @@ class FailureLog:
         """Events are retried, and no others have been delivered since they failed."""
         said = {**self._about, "error": str(error), "first_id": group.events[0].id, "count": len(group.events)}
         if time.monotonic() - self._said_at >= _SAY_AGAIN:
-            self._said, self._said_at = True, time.monotonic()
+            self.said, self._said_at = True, time.monotonic()
             log.warning("step fails, retrying", **said)
         else:
             log.debug("step still fails", **said)
 
     def refuses_everything(self, error: DeliveryError) -> None:
         """Deliveries pause, since the step refuses all events."""
-        self._said, self._said_at = True, time.monotonic()
+        self.said, self._said_at = True, time.monotonic()
         log.error("step refuses everything", **self._about, error=str(error))
 
     def fails_alone(self, group: Group) -> None:
@@ -61,6 +64,5 @@ class FailureLog:
 
     def works(self) -> None:
         """Nothing keeps the step from working any more."""
-        if self._said:
-            self._said = False
-            log.info("step works again", **self._about)
+        self.said = False
+        log.info("step works again", **self._about)

@@ -41,34 +41,32 @@ async def call(step: Step, name: str, events: Sequence[Event], observer: StepObs
 
     Raises Halted if the relay stops meanwhile, MessError if the step returns an event that it was not given.
     """
+    accepted: Sequence[Event] = events
+    failures: Sequence[Failure] = ()
+    untried: Sequence[Event] = ()
     began = time.perf_counter()
-    called = await _call(step, events)
-    observer.attempted(events, time.perf_counter() - began)
-    passed = called.passed
-    if passed is not events and passed != events and not {id(event) for event in events}.issuperset(map(id, passed)):
-        raise MessError(f"step {name} returned an event that it was not given; replace event.body instead")
-    for failure in called.failures:
-        observer.failed(failure.events, failure.error)
-    if passed:
-        observer.delivered(passed)
-    if (dropped := len(called.accepted) - len(passed)) > 0:
-        observer.dropped(dropped)
-    return called
-
-
-async def _call(step: Step, events: Sequence[Event]) -> Called:
     try:
-        return Called(await step.process(events), events)
+        passed = await step.process(events)
     except Halted:
         raise
     except BatchError as error:
-        failures = _together(step, events, error.errors)
-        failed = {id(event) for failure in failures for event in failure.events}.union(map(id, error.untried))
+        failures, untried = _together(step, events, error.errors), error.untried
+        failed = {id(event) for failure in failures for event in failure.events}.union(map(id, untried))
         accepted = [event for event in events if id(event) not in failed]
         passed = accepted if error.passed is None else error.passed
-        return Called(passed, accepted, failures=failures, untried=error.untried)
     except Exception as error:
-        return Called((), (), _together(step, events, dict.fromkeys(range(len(events)), error)))
+        failures = _together(step, events, dict.fromkeys(range(len(events)), error))
+        passed = accepted = ()
+    observer.attempted(events, time.perf_counter() - began)
+    if passed is not events and passed != events and not {id(event) for event in events}.issuperset(map(id, passed)):
+        raise MessError(f"step {name} returned an event that it was not given; replace event.body instead")
+    for failure in failures:
+        observer.failed(failure.events, failure.error)
+    if passed:
+        observer.delivered(passed)
+    if (dropped := len(accepted) - len(passed)) > 0:
+        observer.dropped(dropped)
+    return Called(passed, accepted, failures=failures, untried=untried)
 
 
 async def why_not(step: Step) -> str | None:

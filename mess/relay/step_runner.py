@@ -184,6 +184,6 @@ class StepRunner:
             self._breaker.report(Result(accepted=len(accepted)))
             if self._destinations:
                 self._destinations.accept(accepted)
-            if not self._down:
+            if self._log.said and not self._down:
                 self._log.works()
         return called

@@ -23,6 +23,7 @@ from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
 _READY_SECONDS = 60.0
+_STARTED = "Server startup complete"
 _LAUNCHES = 4
 logging.getLogger("pika").setLevel(logging.CRITICAL)  # it has much to say of a server that is only starting
 _FOLDERS = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/usr/sbin")
@@ -104,6 +105,7 @@ class RabbitServer(BrokerProcess):
         if self._names is None:
             # Erlang would start one by itself that outlives it.
             self._names = subprocess.Popen(["epmd"], env=self._environment, stdin=subprocess.DEVNULL)
+        before = self._starts
         process = self._launch([self._program], env=self._environment, start_new_session=True)
         launches = 1
         deadline = time.monotonic() + _READY_SECONDS
@@ -111,7 +113,11 @@ class RabbitServer(BrokerProcess):
             try:
                 with self.channel():
                     self._knock()
+                # It listens before it has found its queues: one that is declared then would be a new, empty one.
+                if self._starts > before:
                     return
+                assert time.monotonic() < deadline, "RabbitMQ does not start up"
+                time.sleep(0.05)
             except (AMQPError, OSError):
                 if process.poll() is not None:
                     # A connection of another test may have got a port meanwhile; no other port is asked for so late.
@@ -126,6 +132,14 @@ class RabbitServer(BrokerProcess):
                     process = self._launch([self._program], env=self._environment, start_new_session=True)
                 assert time.monotonic() < deadline, "RabbitMQ does not answer"
                 time.sleep(0.05)
+
+    @property
+    def _starts(self) -> int:
+        """How often it has started up, which takes longer than to listen."""
+        try:
+            return self.log.count(_STARTED)
+        except FileNotFoundError:
+            return 0
 
     def kill(self) -> None:
         """End it as a crash would: it is a group of processes."""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from mess.capture.arrangement import StreamStart
 from mess.capture.source import Batch, Source
 from mess.config.model import Config
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completion
-from mess.relay.dispatch import Dispatcher
 from mess.relay.gaps import Keeper, record
 from mess.relay.giving_up import GivingUp
-from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
-from mess.relay.runner import StreamRunner
+from mess.relay.runner import StreamRunner, stream_runner
 from mess.relay.sources import Share
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
@@ -26,7 +25,7 @@ from mess.telemetry.observer import Observer
 class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
-    Events that are given up go to `keeper`; `observer` is told what happens to all events.
+    Events that are given up go to `keeper`; `observer` follows all events.
     """
 
     def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, observer: Observer) -> None:
@@ -59,19 +58,15 @@ class Assembly:
         window = Window(share.events, share.bytes, source.position_after)
         completions = {name: Completion(window, self._observer.pipeline(name)) for name in self.pipelines}
 
-        def lane(pipeline: Pipeline) -> Lane:
-            return Lane(
-                pipeline,
-                completions[pipeline.name],
-                stopping=self._stopping,
-                wants_more=dispatcher.wants_more,
-            )
-
-        router = ScopeRouter(self._config, claim, start.position.time, self.pipelines, lane, window.max_events)
-        dispatcher = Dispatcher(window, router)
-
         async def report(batch: Batch) -> None:
             await record(batch, start.plan, self._keeper)
 
-        observer = self._observer.stream(start.name)
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, report, observer, start.name)
+        return stream_runner(
+            source,
+            window,
+            completions=completions,
+            router=partial(ScopeRouter, self._config, claim, start.position.time, self.pipelines),
+            stopping=self._stopping,
+            report=report,
+            observer=self._observer.stream(start.name),
+        )

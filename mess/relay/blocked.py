@@ -32,7 +32,7 @@ def blockage(runner: StreamRunner) -> str | None:
     oldest = window.oldest
     if oldest is None:
         return None
-    where = next((place for lane in runner.lanes() if (place := lane.locate(oldest)) is not None), "")
+    where = next((place for lane in runner.lanes if (place := lane.locate(oldest)) is not None), "")
     fills = window.full
     state = f"is full ({fills})" if fills else "waits for the events before a drop, rename or dropDatabase"
     return (

@@ -124,11 +124,9 @@ class CircuitBreaker:
             evidence.accept(result.accepted)
             if self.trouble is not None or self._open:
                 self._close()
-        if error is None:
-            pass
-        elif result.verdict in (Verdict.HOLD, Verdict.ROTATE):
+        if error is not None and result.verdict in (Verdict.HOLD, Verdict.ROTATE):
             self._hold(error, probing=result.probe)
-        elif result.verdict is Verdict.RETRY:
+        elif error is not None and result.verdict is Verdict.RETRY:
             self.trouble = str(error)
         elif isinstance(error, Refused):  # a sink that refuses events is up
             if result.alone and result.verdict is Verdict.GIVE_UP:

@@ -94,6 +94,11 @@ class Dispatcher:
         self._turn = 0
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """All lanes that events have taken so far."""
+        return self._router.lanes
+
     def wants_more(self) -> None:
         """Called when a lane wants more events."""
         if self._waiter is not None and not self._waiter.done():

@@ -51,8 +51,7 @@ class LaneGroups:
 
 
 class ScopeRouter:
-    """The routes of one stream, which begins at `begin`, delivers what `claim` selects, and has `room` for that many
-    events.
+    """The routes of one stream, which begins at `begin` and delivers what `claim` selects, to the lanes of `groups`.
 
     Events whose pipeline is not in `pipelines` are not delivered.
     """
@@ -63,15 +62,14 @@ class ScopeRouter:
         claim: Claim,
         begin: Timestamp | None,
         pipelines: Mapping[str, Pipeline],
-        make_lane: MakeLane,
-        room: int,
+        groups: LaneGroups,
     ) -> None:
         self._config = config
         self._claim = claim
         self._begin = begin
         self._pipelines = pipelines
         self.forks = len(pipelines) > 1
-        self._groups = LaneGroups(make_lane, room)
+        self._groups = groups
 
     @property
     def lanes(self) -> Sequence[Lane]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from mess.capture.source import Batch, Source
-from mess.relay.dispatch import Dispatcher
+from mess.relay.completion import Completion
+from mess.relay.dispatch import Dispatcher, Router
 from mess.relay.lane import Lane
+from mess.relay.pipeline import Pipeline
+from mess.relay.router import LaneGroups
+from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.telemetry.observer import StreamObserver
 
@@ -23,7 +27,7 @@ class FixedStreams:
     @property
     def lanes(self) -> list[Lane]:
         """The lanes of all streams."""
-        return [lane for runner in self.runners for lane in runner.lanes()]
+        return [lane for runner in self.runners for lane in runner.lanes]
 
     async def run(self) -> None:
         """Return when all streams have ended. Raises SourceError if one cannot be read any more."""
@@ -40,8 +44,7 @@ class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
     `report` records what a batch reports besides its events, before the position after it is stored. `began` is set
-    when something has been read; `finished` is set when the source has ended, and all its events are done. `name` is
-    the stream's.
+    when something has been read; `finished` is set when the source has ended, and all its events are done.
     """
 
     def __init__(
@@ -49,15 +52,11 @@ class StreamRunner:
         source: Source,
         window: Window,
         dispatcher: Dispatcher,
-        lanes: Callable[[], Sequence[Lane]],
         report: Callable[[Batch], Awaitable[None]],
         observer: StreamObserver,
-        name: str = "",
     ) -> None:
-        self.name = name
         self.source = source
         self.window = window
-        self.lanes = lanes
         self._dispatcher = dispatcher
         self._report = report
         self._observer = observer
@@ -66,6 +65,16 @@ class StreamRunner:
         self._running = asyncio.Event()
         self._running.set()
         self._paused = asyncio.Event()
+
+    @property
+    def name(self) -> str:
+        """The stream's name."""
+        return self.source.name
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """All lanes that its events have taken so far."""
+        return self._dispatcher.lanes
 
     def pause(self) -> None:
         """Ask it to stop reading; `paused` returns when it has dispatched what it has read."""
@@ -100,3 +109,28 @@ class StreamRunner:
             await self._dispatcher.dispatch(batch)
         await self.window.drained()
         self.finished = True
+
+
+def stream_runner(
+    source: Source,
+    window: Window,
+    *,
+    completions: Mapping[str, Completion],
+    router: Callable[[LaneGroups], Router],
+    stopping: Stopping,
+    report: Callable[[Batch], Awaitable[None]],
+    observer: StreamObserver,
+) -> StreamRunner:
+    """The runner that reads `source` into the lanes that `router` chooses among those it is given; `completions` are
+    those of the pipelines, by name. An error in a lane stops everything."""
+
+    def lane(pipeline: Pipeline) -> Lane:
+        return Lane(
+            pipeline,
+            completions[pipeline.name],
+            stopping=stopping,
+            wants_more=dispatcher.wants_more,
+        )
+
+    dispatcher = Dispatcher(window, router(LaneGroups(lane, window.max_events)))
+    return StreamRunner(source, window, dispatcher, report, observer)

@@ -114,7 +114,7 @@ class Streams:
     @property
     def lanes(self) -> list[Lane]:
         """The lanes of all streams."""
-        return [lane for runner in self.runners for lane in runner.lanes()]
+        return [lane for runner in self.runners for lane in runner.lanes]
 
     @property
     def disconnected(self) -> bool:

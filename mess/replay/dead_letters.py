@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from bson import Timestamp
 
@@ -13,12 +14,12 @@ from mess.errors import EndpointDown
 from mess.event import Namespace
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completion
-from mess.relay.dispatch import Dispatcher, Route
+from mess.relay.dispatch import Route
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import LaneGroups
-from mess.relay.runner import FixedStreams, StreamRunner
+from mess.relay.runner import FixedStreams, StreamRunner, stream_runner
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
@@ -144,19 +145,15 @@ class _Delivery:
     def _stream(self, source: LetterSource, pipeline: Pipeline) -> StreamRunner:
         limits = self._config.window
         window = Window(limits.max_events, limits.max_bytes, source.position_after)
-        completion = Completion(window, self._results)
-
-        def lane(pipeline: Pipeline) -> Lane:
-            return Lane(
-                pipeline,
-                completion,
-                stopping=self._stopping,
-                wants_more=dispatcher.wants_more,
-            )
-
-        router = _OneWay(self._config, pipeline, LaneGroups(lane, window.max_events))
-        dispatcher = Dispatcher(window, router)
-        return StreamRunner(source, window, dispatcher, lambda: router.lanes, _ignore, StreamObserver(), source.name)
+        return stream_runner(
+            source,
+            window,
+            completions={pipeline.name: Completion(window, self._results)},
+            router=partial(_OneWay, self._config, pipeline),
+            stopping=self._stopping,
+            report=_ignore,
+            observer=StreamObserver(),
+        )
 
 
 class _OneWay:

@@ -1,4 +1,4 @@
-"""What observers of a relay are told: the hook for metrics, and for whatever else follows events on their way.
+"""The interface of observers: metrics, and whatever else follows events on their way through a relay.
 
 All methods are called in the event loop, once for a batch or an attempt. They must return quickly and not raise. Those
 of the base classes do nothing.

@@ -18,7 +18,7 @@ from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.router import Claim, ScopeRouter
+from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.steps.base import Step
@@ -42,9 +42,8 @@ class Stream:
         ]
         parts = Assembly(config, {"top level": config_steps}, self.letters, self._stopping, Metrics("generated"))
         begin = Timestamp(1, 1)
-        router = ScopeRouter(
-            config, Claim(lambda namespace: begin, lambda namespace: begin), begin, parts.pipelines, self._lane, 1000
-        )
+        claim = Claim(lambda namespace: begin, lambda namespace: begin)
+        router = ScopeRouter(config, claim, begin, parts.pipelines, LaneGroups(self._lane, 1000))
         self._dispatcher = Dispatcher(self.window, router)
 
     def _lane(self, pipeline: Pipeline) -> Lane:

@@ -18,7 +18,7 @@ from tests.unit.fakes import make_event, make_events
 
 def runner(window: Window, place: str | None = "step http of pipeline shop.orders") -> Any:
     lane = SimpleNamespace(locate=lambda event: place)
-    return cast(Any, SimpleNamespace(name="shop", window=window, lanes=lambda: [lane]))
+    return cast(Any, SimpleNamespace(name="shop", window=window, lanes=[lane]))
 
 
 async def fill(window: Window) -> asyncio.Task[int]:

@@ -14,7 +14,7 @@ from mess.event import Namespace
 from mess.relay.completion import Completion
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.router import Claim, ScopeRouter
+from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.telemetry.observer import PipelineObserver
@@ -29,7 +29,7 @@ def router(own: Mapping[Namespace, Timestamp], elsewhere: Mapping[Namespace, Tim
     config = Config.model_validate({"databases": {"shop": {"collections": collections}}})
     pipelines = {f"shop.{coll}": Pipeline(f"shop.{coll}", []) for coll in collections}
     all_of_them = {**own, **(elsewhere or {})}
-    return ScopeRouter(config, Claim(own.get, all_of_them.get), EARLY, pipelines, _lane, 1000)
+    return ScopeRouter(config, Claim(own.get, all_of_them.get), EARLY, pipelines, LaneGroups(_lane, 1000))
 
 
 def _lane(pipeline: Pipeline) -> Lane:

@@ -13,7 +13,7 @@ from bench.figures import progress, table
 from bench.options import Options
 from bench.relay import RelayProcess, http_step
 from bench.sink import Sink
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 
 _OPLOG_BYTES_MORE = 300  # an entry's, beyond those of its change event

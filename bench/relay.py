@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.process import cpu_seconds, peak_mb, python
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 
 _READY_SECONDS = 30.0
 _STOP_SECONDS = 30.0

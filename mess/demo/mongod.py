@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mess.demo.guard import Guard
+from mess.demo.ports import HOST, free_port
 from mess.demo.server import Server
 from mess.errors import MessError
 
-_HOST = "127.0.0.1"
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 _ADDRESS_IN_USE = 48  # mongod's exit code
@@ -46,14 +46,6 @@ def find_mongod() -> Path:
     return Path(found)
 
 
-def free_port() -> int:
-    """A free port of the loopback address."""
-    with socket.socket() as listener:
-        listener.bind((_HOST, 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 class Mongod(Server):
     """One mongod on a free port of 127.0.0.1, with data in its own temporary folder.
 
@@ -74,7 +66,7 @@ class Mongod(Server):
         self.port = 0
         self._arguments = [
             f"--dbpath={self.folder}",
-            f"--bind_ip={_HOST}",
+            f"--bind_ip={HOST}",
             f"--wiredTigerCacheSizeGB={cache_gb}",
             "--nounixsocket",
             "--setParameter=diagnosticDataCollectionEnabled=false",
@@ -90,7 +82,7 @@ class Mongod(Server):
     @property
     def address(self) -> str:
         """Host and port; the port is known after the first `start`."""
-        return f"{_HOST}:{self.port}"
+        return f"{HOST}:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -164,7 +156,7 @@ class Mongod(Server):
         deadline = time.monotonic() + _START_SECONDS
         while self.running and time.monotonic() < deadline:
             try:
-                socket.create_connection((_HOST, port), timeout=1).close()
+                socket.create_connection((HOST, port), timeout=1).close()
             except OSError:
                 time.sleep(0.02)
             else:

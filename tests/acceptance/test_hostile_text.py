@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 from pymongo.database import Database
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import running, write
 from tests.receiver import Answer, Receiver

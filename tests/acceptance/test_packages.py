@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
 from tests.distribution import install

@@ -16,7 +16,8 @@ import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
 
-from mess.demo.mongod import Mongod, MongodMissing, find_mongod, free_port
+from mess.demo.mongod import Mongod, MongodMissing, find_mongod
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import PATIENCE, mess, running, write
 from tests.conftest import server_missing

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from pymongo import MongoClient
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.acceptance.commands import Running, mess, running, write
 from tests.acceptance.conftest import Db
 from tests.receiver import Answer, Receiver

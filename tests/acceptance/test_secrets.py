@@ -15,7 +15,7 @@ import aiohttp
 import pytest
 from pymongo.database import Database
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
 from tests.conftest import servers_needed

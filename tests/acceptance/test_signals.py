@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from pymongo.database import Database
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import PATIENCE, command, environment, running, write
 from tests.receiver import Answer, Receiver

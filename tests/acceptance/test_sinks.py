@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from mess.container import in_container
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import mess, running, write
 from tests.conftest import servers_needed

@@ -17,7 +17,8 @@ import trustme
 from pymongo import MongoClient
 
 from mess.container import in_container
-from mess.demo.mongod import Mongod, find_mongod, free_port
+from mess.demo.mongod import Mongod, find_mongod
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import Running, mess, running, write
 from tests.conftest import servers_needed

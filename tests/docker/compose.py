@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 
 
 def docker(*arguments: str, check: bool = True, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.waiting import until
 
 READY_SECONDS = 30.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load, in_order

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.fault.conftest import Setting
 from tests.fault.load import Ledger, Load
 from tests.fault.relay import RelayProcess

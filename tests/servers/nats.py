@@ -15,7 +15,7 @@ import nats
 from nats.aio.client import Client
 from nats.js.api import AckPolicy, ConsumerConfig
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 

@@ -18,7 +18,7 @@ import pika
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import AMQPError
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
@@ -120,7 +120,7 @@ class RabbitServer(BrokerProcess):
                 time.sleep(0.05)
             except (AMQPError, OSError):
                 if process.poll() is not None:
-                    # A connection of another test may have got a port meanwhile; no other port is asked for so late.
+                    # A server that was killed may not have let go of its ports yet.
                     taken = [
                         each for each in ("dist_port_already_used", "could_not_start_listener") if each in self.log
                     ]
@@ -128,7 +128,6 @@ class RabbitServer(BrokerProcess):
                     assert launches < _LAUNCHES, self.log[-3000:]
                     launches += 1
                     time.sleep(1)
-                    self._environment["RABBITMQ_DIST_PORT"] = str(free_port())
                     process = self._launch([self._program], env=self._environment, start_new_session=True)
                 assert time.monotonic() < deadline, "RabbitMQ does not answer"
                 time.sleep(0.05)

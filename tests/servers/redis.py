@@ -9,7 +9,7 @@ from typing import Any
 
 import redis
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 

@@ -11,7 +11,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 

@@ -12,7 +12,7 @@ import hiredis
 import pytest
 from bson import Binary
 
-from mess.demo.mongod import free_port
+from mess.demo.ports import free_port
 from mess.errors import BatchError, EndpointDown, Refused
 from tests.conftest import servers_needed
 from tests.integration.steps.queue.step import opened, trust_is_needed

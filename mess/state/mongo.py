@@ -11,8 +11,10 @@ from pymongo import ReadPreference, WriteConcern
 from pymongo.read_concern import ReadConcern
 
 from mess.errors import NotPermitted, StateError
+from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.failover import is_refusal, persist
 from mess.state.lease import Lease
+from mess.state.mongo_backfills import MongoBackfills
 from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
 from mess.state.mongo_positions import MongoPositions
@@ -24,7 +26,8 @@ _WRITE_TIMEOUT_MS = 10_000
 
 
 class MongoStore(StateStore):
-    """State in the collections `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps` and `relays` of a database.
+    """State in a database, in the collections `backfills`, `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps`
+    and `relays`.
 
     `database` is an async handle of PyMongo or Motor; the caller connects and closes its client. All writes use
     majority write concern. `retry_for` is how many seconds a failing write is retried, so that an election does not
@@ -52,6 +55,9 @@ class MongoStore(StateStore):
             retry_for,
             f"{database.name}.checkpoints",
         )
+        self._backfills = MongoBackfills(
+            database.get_collection("backfills", **options), relay, retry_for, f"{database.name}.backfills"
+        )
         self._letters = MongoLetters(
             database.get_collection("dead_letters", **options),
             database.get_collection("dead_letter_chunks", **options),
@@ -78,8 +84,10 @@ class MongoStore(StateStore):
         return self._lease
 
     async def take_over(self) -> int:
-        self._epoch = await self._positions.take_over()
-        return self._epoch
+        epoch = await self._positions.take_over()
+        await self._backfills.take_over(epoch)
+        self._epoch = epoch
+        return epoch
 
     async def epochs(self) -> tuple[int, int]:
         return await self._positions.epochs()
@@ -93,8 +101,14 @@ class MongoStore(StateStore):
     async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
         await self._positions.arrange(self.epoch, arrangement, coverage, checkpoints)
 
-    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
-        return await self._positions.save(self.epoch, arrangement, checkpoints)
+    async def _save(
+        self, arrangement: str, checkpoints: Sequence[Checkpoint], backfills: Mapping[str, BackfillProgress]
+    ) -> bool:
+        saved = await self._positions.save(self.epoch, arrangement, checkpoints)
+        # Afterwards: after a crash in between, documents are sent again rather than never.
+        if saved and backfills:
+            await self._backfills.save(self.epoch, backfills)
+        return saved
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
@@ -124,6 +138,8 @@ class MongoStore(StateStore):
         return await self._letters.count(wanted)
 
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
+        if max_age is not None:
+            await self._backfills.prune(max_age)
         return await self._letters.prune(max_age, max_count)
 
     async def record_gap(self, gap: Gap) -> None:
@@ -146,6 +162,15 @@ class MongoStore(StateStore):
         relay, found = await self._persist("read the gaps", read)
         # MESS 0.1 stored them with the relay.
         return sorted([_gap(each) for each in (*relay.get("gaps", ()), *found)], key=lambda gap: gap.time)
+
+    async def add_backfill(self, backfill: Backfill) -> bool:
+        return await self._backfills.add(backfill)
+
+    async def backfills(self) -> list[Backfill]:
+        return await self._backfills.read()
+
+    async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
+        return await self._backfills.want(id, wanted)
 
     async def close(self) -> None:
         """Does nothing: the caller closes the client."""

@@ -7,14 +7,16 @@ import contextlib
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mess.errors import StateError
+from mess.state import sqlite_backfills as backfills_table
 from mess.state import sqlite_letters as letters_table
 from mess.state import sqlite_positions as progress
+from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.lease import Lease
 from mess.state.letters import pack
 from mess.state.sqlite_file import OpenFiles
@@ -88,9 +90,18 @@ class SqliteStore(StateStore):
         epoch = self.epoch
         await self._write(lambda db: progress.arrange(db, self.relay, epoch, arrangement, coverage, checkpoints))
 
-    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
+    async def _save(
+        self, arrangement: str, checkpoints: Sequence[Checkpoint], backfills: Mapping[str, BackfillProgress]
+    ) -> bool:
         epoch = self.epoch
-        return await self._write(lambda db: progress.save(db, self.relay, epoch, arrangement, checkpoints))
+
+        def save(db: sqlite3.Connection) -> bool:
+            saved = progress.save(db, self.relay, epoch, arrangement, checkpoints)
+            if saved:
+                backfills_table.save(db, self.relay, backfills)
+            return saved
+
+        return await self._write(save)
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda db: letters_table.add(db, self.relay, [pack(letter) for letter in letters]))
@@ -126,7 +137,12 @@ class SqliteStore(StateStore):
         return await self._read(lambda db: letters_table.count(db, self.relay, wanted))
 
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
-        return await self._write(lambda db: letters_table.prune(db, self.relay, max_age, max_count))
+        def prune(db: sqlite3.Connection) -> int:
+            if max_age is not None:
+                backfills_table.prune(db, self.relay, max_age)
+            return letters_table.prune(db, self.relay, max_age, max_count)
+
+        return await self._write(prune)
 
     async def record_gap(self, gap: Gap) -> None:
         await self._write(lambda db: progress.record_gap(db, self.relay, gap))
@@ -136,6 +152,15 @@ class SqliteStore(StateStore):
 
     async def gaps(self) -> list[Gap]:
         return await self._read(lambda db: progress.gaps(db, self.relay))
+
+    async def add_backfill(self, backfill: Backfill) -> bool:
+        return await self._write(lambda db: backfills_table.add(db, self.relay, backfill))
+
+    async def backfills(self) -> list[Backfill]:
+        return await self._read(lambda db: backfills_table.read(db, self.relay))
+
+    async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
+        return await self._write(lambda db: backfills_table.want(db, self.relay, id, wanted))
 
     async def close(self) -> None:
         if self._thread is None:

@@ -56,6 +56,12 @@ CREATE TABLE IF NOT EXISTS gap_records (
     until_i INTEGER, resume_t INTEGER, resume_i INTEGER, reason TEXT NOT NULL, namespaces TEXT NOT NULL,
     open INTEGER NOT NULL, time INTEGER NOT NULL, PRIMARY KEY (relay, id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS backfills (
+    relay TEXT NOT NULL, id TEXT NOT NULL, db TEXT NOT NULL, coll TEXT NOT NULL, origin TEXT NOT NULL,
+    created INTEGER NOT NULL, "match" TEXT, step TEXT, pipeline TEXT, rate REAL, wanted TEXT NOT NULL,
+    state TEXT NOT NULL, reason TEXT, last BLOB, documents INTEGER NOT NULL, estimated INTEGER, started INTEGER,
+    updated INTEGER, ended INTEGER, PRIMARY KEY (relay, id)
+) WITHOUT ROWID;
 """
 
 

@@ -8,15 +8,28 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from bson import Timestamp
 
 from mess.errors import StateError, Superseded
+from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.lease import Lease, Presence
 from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Positions, Wanted
 
-__all__ = ["PAGE", "Checkpoint", "DeadLetter", "Gap", "Pointer", "Positions", "StateStore", "Wanted"]
+__all__ = [
+    "PAGE",
+    "Backfill",
+    "BackfillProgress",
+    "Checkpoint",
+    "DeadLetter",
+    "Gap",
+    "Pointer",
+    "Positions",
+    "StateStore",
+    "Wanted",
+]
 
 # telemetry is beside this layer, not below it; it also handles warnings of the standard library's logging.
 _log = logging.getLogger("mess.state")
@@ -25,10 +38,11 @@ EVERYTHING = Wanted()
 """Selects all dead letters."""
 PAGE = 500
 """How many dead letters a listing reads at a time."""
+_NONE_MOVED: Mapping[str, BackfillProgress] = MappingProxyType({})
 
 
 class StateStore(ABC):
-    """Stores one relay's checkpoints, dead letters and gaps.
+    """Stores one relay's checkpoints, dead letters, gaps and backfills.
 
     Of several processes with the relay's name, only the one that called `take_over` last may write checkpoints: its
     number is the *epoch*, and each write is conditional on it. Every method raises StateError, with its cause chained,
@@ -114,8 +128,13 @@ class StateStore(ABC):
         self._arrangement, self._coverage = arrangement, coverage
         self._saved = {checkpoint.stream: checkpoint for checkpoint in checkpoints}
 
-    async def save(self, checkpoints: Sequence[Checkpoint]) -> None:
+    async def save(
+        self, checkpoints: Sequence[Checkpoint], backfills: Mapping[str, BackfillProgress] = _NONE_MOVED
+    ) -> None:
         """Store these checkpoints durably, in one write; those of other streams do not change. Only after `arrange`.
+
+        The progress of `backfills`, by id, is stored with the checkpoints or after them, never before. That of a
+        removed one is dropped.
 
         If the state was removed, or restored from a backup, while the relay was running, it is stored again. Raises
         Superseded, with nothing stored, if another process has taken over.
@@ -124,11 +143,13 @@ class StateStore(ABC):
             if self._arrangement is None:
                 raise StateError("checkpoints cannot be written before `arrange`")
             saved = {**self._saved, **{checkpoint.stream: checkpoint for checkpoint in checkpoints}}
-            if not await self._save(self._arrangement, checkpoints):
+            if not await self._save(self._arrangement, checkpoints, backfills):
                 _log.warning(
                     "the state of relay %s was removed or replaced while it was running; storing it again", self.relay
                 )
                 await self._rearrange(self._coverage, list(saved.values()))
+                if backfills:
+                    await self._save(self._arrangement, (), backfills)
             self._saved = saved
 
     @abstractmethod
@@ -139,8 +160,11 @@ class StateStore(ABC):
     async def _arrange(self, arrangement: str, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None: ...
 
     @abstractmethod
-    async def _save(self, arrangement: str, checkpoints: Sequence[Checkpoint]) -> bool:
-        """Store checkpoints of an arrangement; False, with nothing stored, if that arrangement is not stored."""
+    async def _save(
+        self, arrangement: str, checkpoints: Sequence[Checkpoint], backfills: Mapping[str, BackfillProgress]
+    ) -> bool:
+        """Store checkpoints of an arrangement, and the progress of backfills; False, with nothing stored, if that
+        arrangement is not stored."""
 
     @abstractmethod
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
@@ -219,7 +243,7 @@ class StateStore(ABC):
     async def prune(self, max_age: float | None, max_count: int | None) -> int:
         """Delete dead letters older than `max_age` seconds and all but the newest `max_count`; returns how many.
 
-        None means no limit.
+        Backfills that ended longer than `max_age` seconds ago are deleted too. None means no limit.
         """
 
     @abstractmethod
@@ -263,6 +287,19 @@ class StateStore(ABC):
         """Record that the stream of an open gap continues at `until`."""
         await self.record_gap(replace(gap, until=until, open=False, resume=None))
         await self.remove_gap(gap)
+
+    @abstractmethod
+    async def add_backfill(self, backfill: Backfill) -> bool:
+        """Store a new backfill; False, with nothing changed, if one with its id exists."""
+
+    @abstractmethod
+    async def backfills(self) -> list[Backfill]:
+        """The backfills, oldest first. Raises DamagedState for a record that cannot be decoded."""
+
+    @abstractmethod
+    async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name
+        """Store an operator's wish (running, paused or cancelled) as `Backfill.wanting` applies it; the record after
+        it, None if there is none with this id. Raises DamagedState."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -12,8 +12,8 @@ import pytest
 from bson import Timestamp
 from pymongo import AsyncMongoClient, MongoClient
 
-from mess.event import Position
-from mess.state import Checkpoint, StateStore
+from mess.event import Namespace, Position
+from mess.state import Backfill, BackfillProgress, Checkpoint, StateStore
 from mess.state.mongo import MongoStore
 from mess.state.sqlite import SqliteStore
 from tests.integration.state.samples import NOW
@@ -93,6 +93,19 @@ async def test_dead_letters_are_replaced_deleted_and_pruned(store: StateStore, b
     await store.add_dead_letters([replace(changed, id="msg_new", time=NOW)])
     assert await store.prune(None, 1) == 1
     assert await store.count_dead_letters() == 1
+
+
+async def test_backfills_are_new(store: StateStore) -> None:
+    """There are none in that state, and it takes them and their progress."""
+    assert await store.backfills() == []
+    await store.take_over()
+    old = await store.positions()
+    assert old.coverage is not None
+    await store.arrange(old.coverage, old.checkpoints)
+    added = Backfill("bf_1", Namespace("recorded_shop", "orders"), "initial", NOW)
+    assert await store.add_backfill(added)
+    await store.save([], {"bf_1": BackfillProgress("running", documents=3)})
+    assert await store.backfills() == [replace(added, progress=BackfillProgress("running", documents=3))]
 
 
 async def test_gaps_are_closed_and_removed(store: StateStore) -> None:

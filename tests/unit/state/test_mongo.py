@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -13,8 +14,8 @@ from mongomock_motor import AsyncMongoMockClient
 from pymongo.errors import OperationFailure
 
 from mess.errors import NotPermitted, StateError, Superseded
-from mess.event import Position
-from mess.state import Checkpoint, Gap
+from mess.event import Namespace, Position
+from mess.state import Backfill, BackfillProgress, Checkpoint, Gap
 from mess.state.mongo import MongoStore
 from tests.unit.state.test_letters import LETTER
 
@@ -71,6 +72,33 @@ async def test_dead_letters_and_gaps(database: Any) -> None:
     await store.record_gap(gap)
     assert await store.dead_letter("msg_1") == LETTER
     assert await store.gaps() == [gap]
+
+
+async def test_backfills(database: Any) -> None:
+    """They come back with their progress, which only the process that took over last may write."""
+    old, new = MongoStore(database, "mess"), MongoStore(database, "mess")
+    asked = Backfill("bf_1", Namespace("shop", "orders"), "operator", NOW)
+    running = BackfillProgress("running", documents=7)
+    await old.take_over()
+    await old.arrange([], [])
+    assert await old.add_backfill(asked)
+    await old.save([], {"bf_1": running})
+    assert await old.backfills() == [replace(asked, progress=running)]
+    await new.take_over()
+    with pytest.raises(Superseded, match="epoch 2, this one had 1"):
+        await old.save([CHECKPOINT], {"bf_1": BackfillProgress()})
+    assert await new.backfills() == [replace(asked, progress=running)]
+
+
+async def test_progress_is_fenced_by_itself(database: Any) -> None:
+    """An older process that passed the check of its checkpoints just before another took over writes no progress."""
+    store = MongoStore(database, "mess")
+    await store.add_backfill(Backfill("bf_1", Namespace("shop", "orders"), "operator", NOW))
+    await store.take_over()
+    await MongoStore(database, "mess").take_over()
+    with pytest.raises(Superseded, match="epoch 2, this one had 1"):
+        await store._backfills.save(1, {"bf_1": BackfillProgress("running")})
+    assert [each.progress.state for each in await store.backfills()] == ["waiting"]
 
 
 class Refusing:

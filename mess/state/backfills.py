@@ -1,0 +1,141 @@
+"""The records of backfills: which existing documents are to be sent, and how far that is done."""
+
+from __future__ import annotations
+
+import secrets
+import string
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Self
+
+from mess.errors import DamagedState
+from mess.event import Namespace
+from mess.state.records import checked
+
+_ENDED = ("done", "cancelled", "failed")
+_ALPHABET = string.ascii_lowercase + string.digits
+
+
+@dataclass(frozen=True, slots=True)
+class BackfillProgress:
+    """How far a backfill is done. Only the relay writes it.
+
+    `state` is waiting, running, paused, done, cancelled or failed. `reason` says why it waits, failed or was cancelled,
+    and what resumes it. `last` is the BSON document `{"_id": …}` of the last document that is done, None before the
+    first. `documents` counts those that are done, of `estimated`, which is None if unknown. The times are to the
+    millisecond.
+    """
+
+    state: str = "waiting"
+    reason: str | None = None
+    last: bytes | None = None
+    documents: int = 0
+    estimated: int | None = None
+    started: datetime | None = None
+    updated: datetime | None = None
+    ended: datetime | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """What the stores keep of it, by name: text, numbers, bytes, times, or None."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The inverse of `fields`. Raises KeyError for a missing field, TypeError for a wrong one."""
+        return cls(
+            state=checked(fields, "state", str),
+            reason=checked(fields, "reason", str, type(None)),
+            last=checked(fields, "last", bytes, type(None)),
+            documents=checked(fields, "documents", int),
+            estimated=checked(fields, "estimated", int, type(None)),
+            started=checked(fields, "started", datetime, type(None)),
+            updated=checked(fields, "updated", datetime, type(None)),
+            ended=checked(fields, "ended", datetime, type(None)),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Backfill:
+    """A request to send the existing documents of one collection, and its progress.
+
+    `origin` is "operator", "initial" (the config), "history_lost", or the id of the gap that it repairs. `match` is a
+    further MongoDB query over the change event, in Extended JSON. With `step` or `pipeline`, documents go only there.
+    `rate` limits the documents per second. `wanted` is the operator's wish: running, paused or cancelled.
+    """
+
+    id: str
+    namespace: Namespace
+    origin: str
+    created: datetime
+    match: str | None = None
+    step: str | None = None
+    pipeline: str | None = None
+    rate: float | None = None
+    wanted: str = "running"
+    progress: BackfillProgress = field(default_factory=BackfillProgress)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is done, cancelled or failed."""
+        return self.progress.state in _ENDED
+
+    def wanting(self, wanted: str) -> Backfill:
+        """The record after an operator's wish.
+
+        One that has ended doesn't change, except for a failed one that is wanted to run: it waits again, and resumes
+        after its last document.
+        """
+        if not self.ended:
+            return replace(self, wanted=wanted)
+        if self.progress.state == "failed" and wanted == "running":
+            waiting = replace(self.progress, state="waiting", reason=None, ended=None)
+            return replace(self, wanted=wanted, progress=waiting)
+        return self
+
+    def fields(self) -> dict[str, Any]:
+        """What the stores keep of it, by name: text, numbers, bytes, times, or None."""
+        return {
+            "id": self.id,
+            "db": self.namespace.db,
+            "coll": self.namespace.coll,
+            "origin": self.origin,
+            "created": self.created,
+            "match": self.match,
+            "step": self.step,
+            "pipeline": self.pipeline,
+            "rate": self.rate,
+            "wanted": self.wanted,
+            **self.progress.fields(),
+        }
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The inverse of `fields`. Raises KeyError for a missing field, TypeError for a wrong one."""
+        return cls(
+            id=checked(fields, "id", str),
+            namespace=Namespace(checked(fields, "db", str), checked(fields, "coll", str)),
+            origin=checked(fields, "origin", str),
+            created=checked(fields, "created", datetime),
+            match=checked(fields, "match", str, type(None)),
+            step=checked(fields, "step", str, type(None)),
+            pipeline=checked(fields, "pipeline", str, type(None)),
+            rate=checked(fields, "rate", float, int, type(None)),
+            wanted=checked(fields, "wanted", str),
+            progress=BackfillProgress.of_fields(fields),
+        )
+
+
+def new_id() -> str:
+    """A random id for a backfill."""
+    return "bf_" + "".join(secrets.choice(_ALPHABET) for _ in range(12))
+
+
+def damaged(id: str, place: str, error: Exception, removal: str) -> DamagedState:  # noqa: A002 - the field's name
+    """The error for a record that cannot be decoded. `place` names the collection or table, `removal` the statement
+    that removes the record there."""
+    why = f"the field {error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return DamagedState(
+        f"the record {id!r} in {place} is damaged: {why}. Restore it from a backup, or remove it and start the "
+        f"backfill again: {removal}"
+    )

@@ -16,6 +16,7 @@ from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.arrangement import Arrangement, StreamStart
 from mess.capture.clock import ServerClock
+from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
@@ -27,6 +28,7 @@ from mess.config.scope import pipelines
 from mess.errors import StateError
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
+from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
@@ -77,6 +79,7 @@ class Relay:
         self.starting: str | None = "starting"
         self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
+        self.backfills: Backfills | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -228,8 +231,15 @@ class Relay:
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))
 
+        self.backfills = backfills = Backfills(
+            store, client, config, list(parts.pipelines.values()), max_bytes=share.bytes // 4
+        )
+
         def open_stream(start: StreamStart, claim: Claim) -> StreamRunner:
-            return parts.runner(change_stream(client, config, start, share), start, claim, share)
+            chunks = backfills.chunks(start.name)
+            source = MergedSource(change_stream(client, config, start, share), chunks)
+            chunks.nudge = source.nudge
+            return parts.runner(source, start, claim, share)
 
         self._streams = streams = Streams(
             self.plans,
@@ -241,6 +251,7 @@ class Relay:
         self.checkpointer = checkpointer = Checkpointer(
             store,
             streams.progress,
+            backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
         )
@@ -251,7 +262,12 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
-        work = (_prune(store, config.state.retention), self.oplog.run(), strays.warn(config, store))
+        work = (
+            _prune(store, config.state.retention),
+            self.oplog.run(),
+            strays.warn(config, store),
+            backfills.run(streams),
+        )
         aside = [asyncio.create_task(_aside(each)) for each in work]
         try:
             await engine.run(streams)

@@ -83,7 +83,6 @@ class Event:
         "ordering_key",
         "replay",
         "size",
-        "token",
     )
 
     def __init__(
@@ -98,8 +97,7 @@ class Event:
         self.change = self.body = change
         self.namespace = namespace
         self.size = size
-        self.token: Mapping[str, Any] = change["_id"] if token is None else token
-        self.id = id or event_id(self.token)
+        self.id = id or event_id(change["_id"] if token is None else token)
         self.operation: str = change["operationType"]
         self.key: Mapping[str, Any] | None = change.get("documentKey")
         self.ordering_key = 0

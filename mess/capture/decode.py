@@ -17,7 +17,7 @@ from mess.event import Event, Namespace, Position, event_ids
 
 # Dates beyond Python's years and invalid UTF-8 must not make a whole reply unreadable. Dates stay naive (UTC), which
 # takes a quarter of the time; users' functions get them with a time zone.
-_VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
+VALUES: CodecOptions[dict[str, Any]] = CodecOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     unicode_decode_error_handler="replace",
 )
@@ -58,7 +58,7 @@ class Decoder:
             return self._one_by_one(cursor["nextBatch"])
 
     def _together(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
-        documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, _VALUES)["nextBatch"]
+        documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, VALUES)["nextBatch"]
         size = len(cursor.raw) // len(documents) if documents else 0
         events: list[Event] = []
         namespaces = self._namespaces
@@ -79,7 +79,7 @@ class Decoder:
         unreadable: list[Unreadable] = []
         for document in documents:
             try:
-                made = self._event(bson.decode(document.raw, _VALUES), len(document.raw))
+                made = self._event(bson.decode(document.raw, VALUES), len(document.raw))
             except Exception as error:
                 self.pending = []
                 reason = f"the change event cannot be decoded: {type(error).__name__}: {error}"
@@ -132,7 +132,7 @@ def _checked(event: Event) -> Event:
 
 def _position(document: RawBSONDocument) -> Position:
     try:
-        token: dict[str, Any] = bson.decode(document["_id"].raw, _VALUES)
+        token: dict[str, Any] = bson.decode(document["_id"].raw, VALUES)
         return position_of(token, document.get("clusterTime"))
     except Exception as error:  # see above
         raise SourceError(

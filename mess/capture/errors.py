@@ -22,12 +22,13 @@ class Kind(Enum):
     UNKNOWN_OPTION = "unknown option"
 
 
+_TOO_LARGE = 10334  # BSONObjectTooLarge
 # Names as in MongoDB's error_codes.yml.
 _KINDS = {
     280: Kind.BAD_TOKEN,  # ChangeStreamFatalError
     260: Kind.BAD_TOKEN,  # InvalidResumeToken
     286: Kind.HISTORY_LOST,  # ChangeStreamHistoryLost
-    10334: Kind.TOO_LARGE,  # BSONObjectTooLarge
+    _TOO_LARGE: Kind.TOO_LARGE,
     40324: Kind.UNKNOWN_STAGE,
     40415: Kind.UNKNOWN_OPTION,
 }
@@ -67,6 +68,13 @@ def stop_reason(error: PyMongoError, plan: StreamPlan | None = None) -> SourceEr
         which = "this query" if len(plan.queries) == 1 else "one of these queries"
         return ConfigError([Problem(f"MongoDB does not accept {which}: {explain(error)}", ", ".join(plan.queries))])
     return SourceError(f"{where}MongoDB does not accept this change stream: {explain(error)}")
+
+
+def is_permanent(error: PyMongoError) -> bool:
+    """Whether reading documents would fail again: the user may not, or MongoDB does not accept the query."""
+    if not isinstance(error, OperationFailure):
+        return False
+    return error.code in (_AUTHENTICATION_FAILED, _UNAUTHORIZED) or _is_about_the_query(error)
 
 
 def _is_about_the_query(error: OperationFailure) -> bool:

@@ -28,9 +28,21 @@ class ReadAhead:
         self._taken = asyncio.Event()
         self._task = asyncio.create_task(self._run())
 
+    @property
+    def ready(self) -> bool:
+        """Whether a reply waits."""
+        return bool(self._replies)
+
+    def interrupt(self) -> None:
+        """Make `next` return, now or when it is called."""
+        self._arrived.set()
+
     async def next(self) -> Any:
-        """Wait for the next reply, and return its `cursor`. Raises what the request raised."""
+        """Wait for the next reply, and return its `cursor`; None if interrupted. Raises what the request raised."""
         await self._arrived.wait()
+        if not self._replies:
+            self._arrived.clear()
+            return None
         reply = self._replies.popleft()
         if not self._replies:
             self._arrived.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -42,13 +42,15 @@ class LostHistory:
 class Batch:
     """The result of one read: events in stream order, and the position after the last one.
 
-    `unreadable` and `lost` must be recorded before the position.
+    `unreadable` and `lost` must be recorded before the position. `reached` is called as soon as everything up to the
+    position is done.
     """
 
     events: Sequence[Event]
     position: Position
     unreadable: tuple[Unreadable, ...] = ()
     lost: LostHistory | None = None
+    reached: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,16 @@ class ChangeStream:
         """See `Source.position`."""
         return self._position
 
+    @property
+    def ready(self) -> bool:
+        """See `LiveSource`."""
+        return self._ahead is not None and self._ahead.ready
+
+    def interrupt(self) -> None:
+        """See `LiveSource`."""
+        if self._ahead is not None:
+            self._ahead.interrupt()
+
     async def read(self) -> Batch:
         """See `Source.read`. Raises HistoryLost and other SourceErrors that retrying does not fix."""
         while True:
@@ -157,6 +167,8 @@ class ChangeStream:
         if self._ahead is None:
             self._ahead = ReadAhead(self._get_more, self._reply_bytes // 2)
         cursor = await self._ahead.next()
+        if cursor is None:
+            return Batch((), self._position)
         self._failures = 0  # not after opening: a stream that opens may fail at every read
         events, unreadable, size = self._decoder.events(cursor)
         self._connected()

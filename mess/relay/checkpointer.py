@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Protocol
 
 from mess.errors import StateError
 from mess.event import Position
 from mess.relay.window import Window
+from mess.state.backfills import BackfillProgress
 from mess.state.store import Checkpoint, StateStore
 
 
@@ -38,13 +40,30 @@ class Progress:
         return self.window.finished != self.finished or now - self.saved_at >= idle_interval
 
 
+class Moving(Protocol):
+    """The backfills, whose progress is stored with that of the streams."""
+
+    def moved(self) -> Mapping[str, BackfillProgress]:
+        """Progress that is not stored yet, by the backfill's id."""
+
+    def stored(self, progress: Mapping[str, BackfillProgress]) -> None:
+        """This progress has been stored."""
+
+
 class Checkpointer:
-    """Stores all streams' progress, each time in one write."""
+    """Stores the progress of all streams and backfills, each time in one write."""
 
     def __init__(
-        self, store: StateStore, streams: Sequence[Progress], *, interval: float, idle_interval: float
+        self,
+        store: StateStore,
+        streams: Sequence[Progress],
+        backfills: Moving,
+        *,
+        interval: float,
+        idle_interval: float,
     ) -> None:
         self._store = store
+        self._backfills = backfills
         self._streams = streams
         self._interval = interval
         self._idle_interval = idle_interval
@@ -79,16 +98,19 @@ class Checkpointer:
                 checkpoints.append(
                     Checkpoint(stream=stream.stream, plan=stream.plan, position=position, updated=updated)
                 )
-        if not checkpoints:
+        # Positions were taken before: what is done of a backfill is never ahead of them.
+        backfills = self._backfills.moved()
+        if not checkpoints and not backfills:
             return
         self._saving_since = now
         try:
-            await self._store.save(checkpoints)
+            await self._store.save(checkpoints, backfills)
         except StateError as error:
             self._failure = str(error)
             raise
         finally:
             self._saving_since = None
         self._failure = None
+        self._backfills.stored(backfills)
         for stream, checkpoint, count in zip(moved, checkpoints, finished, strict=True):
             stream.saved, stream.saved_at, stream.finished = checkpoint.position, time.monotonic(), count

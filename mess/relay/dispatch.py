@@ -118,7 +118,7 @@ class Dispatcher:
                 await self._barrier(event)
                 start = index + 1
         await self._flow(events[start:] if start else events)
-        self._window.mark(batch.position)
+        self._window.mark(batch.position, batch.reached)
 
     async def _flow(self, events: Sequence[Event]) -> None:
         while events:

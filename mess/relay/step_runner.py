@@ -47,7 +47,7 @@ class StepRunner:
         self.max_events = max(1, step.max_events)
         self.concurrency = spec.concurrency
         self.lanes = spec.concurrency or step.lanes
-        self._carries = carries or step.carries
+        self._carries = self._carried = carries or step.carries
         self._stopping = stopping
         self._observer = observer
         self._leaving = leaving
@@ -60,6 +60,14 @@ class StepRunner:
         bounded = spec.rate_limit is not None or spec.concurrency is not None
         self._throttle = Throttle(spec.rate_limit, spec.concurrency, stopping) if bounded else None
         self._unchecked: str | None = None
+
+    def bypass(self, unless: Callable[[Event], bool] | None) -> None:
+        """From now on, events that `unless` does not accept bypass the step, too."""
+        carried = self._carried
+        if unless is None or carried is None:
+            self._carries = carried if unless is None else unless
+        else:
+            self._carries = lambda event: unless(event) and carried(event)
 
     @property
     def trouble(self) -> str | None:

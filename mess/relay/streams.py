@@ -66,6 +66,13 @@ class Stream:
         """The stream's name."""
         return self.start.name
 
+    @property
+    def waits(self) -> str | None:
+        """Why existing documents cannot be merged into it at present: changes come first."""
+        if self.stopped is None and self.start.joins is not None:
+            return f"it is still catching up with stream {self.start.joins}"
+        return self.stopped
+
 
 class Streams:
     """Runs an arrangement's streams until the relay stops.
@@ -120,6 +127,15 @@ class Streams:
     def disconnected(self) -> bool:
         """Whether a stream that should be reading has no connection to MongoDB."""
         return any(runner.source.problem is not None for runner in self._reading())
+
+    def covering(self, namespace: Namespace) -> Stream | None:
+        """The stream that delivers a collection's changes; None if none does."""
+        covered = lookup(self._coverage, namespace)
+        return next((each for each in self.streams if covered is not None and each.name == covered.stream), None)
+
+    def since(self, namespace: Namespace) -> Timestamp | None:
+        """The cluster time from which a collection's changes are delivered; None if they are not."""
+        return self._since(namespace)
 
     def _reading(self) -> list[StreamRunner]:
         return [each.runner for each in self.streams if each.runner is not None and each.stopped is None]

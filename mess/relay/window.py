@@ -11,15 +11,17 @@ from mess.event import Event, Position
 
 
 class Mark:
-    """A position in the stream without an event: after the last event of a reply, or while idle."""
+    """A position in the stream without an event: after the last event of a reply, or while idle. `reached` is called
+    when nothing before it is unfinished."""
 
-    __slots__ = ("position",)
+    __slots__ = ("position", "reached")
 
     done = True
     size = 0
 
-    def __init__(self, position: Position) -> None:
+    def __init__(self, position: Position, reached: Callable[[], None] | None) -> None:
         self.position = position
+        self.reached = reached
 
 
 class Window:
@@ -88,9 +90,10 @@ class Window:
         self.bytes += sum(event.size for event in taken)
         return count
 
-    def mark(self, position: Position) -> None:
-        """Record that the stream has been read up to `position`."""
-        self._entries.append(Mark(position))
+    def mark(self, position: Position, reached: Callable[[], None] | None = None) -> None:
+        """Record that the stream has been read up to `position`. `reached` is called when everything before is
+        done."""
+        self._entries.append(Mark(position, reached))
         self._advance()
 
     def done(self, events: Iterable[Event]) -> None:
@@ -140,6 +143,8 @@ class Window:
                 self.finished += 1
                 self._events -= 1
                 self.bytes -= entry.size
+            elif entry.reached is not None:
+                entry.reached()
         waiter = self._waiter
         if waiter is not None and not waiter.done() and self._roomy():
             waiter.set_result(None)

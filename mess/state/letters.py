@@ -151,7 +151,8 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 def _place(event: Mapping[str, Any]) -> str:
     """The cluster time and the resume token's key string, which sort in commit order."""
-    token = event.get("_id")
+    # An existing document has no token; it belongs behind every change of its time.
+    token = event.get("_id", {"_data": "~"})
     if not isinstance(token, Mapping):
         return ""
     time = token_time(token, event.get("clusterTime"))

@@ -150,6 +150,19 @@ class RelayProcess:
         ):
             return answer.status, await answer.json()
 
+    async def mess(self, *arguments: str) -> str:
+        """What another command says, with the relay's config. Raises AssertionError if it fails."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "mess", *arguments, f"--config={self.config}"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=self.config.parent,
+        )
+        said, _ = await process.communicate()
+        assert process.returncode == 0, said.decode()
+        return said.decode()
+
     async def reasons(self) -> list[str]:
         """Why it is not ready, or does not deliver."""
         return (await self.get("/readyz?sinks=true"))[1]["reasons"]

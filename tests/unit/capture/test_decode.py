@@ -12,7 +12,7 @@ from bson.raw_bson import RawBSONDocument
 from mess.capture.decode import RAW, Decoder
 from mess.capture.tokens import position_after, position_of
 from mess.errors import SourceError
-from mess.event import Namespace
+from mess.event import Namespace, event_id
 from tests.unit.fakes import make_event
 
 TOKEN = {"_data": "826553F10000000001AA"}
@@ -75,7 +75,7 @@ def test_fragments_of_an_event_are_put_together() -> None:
     decoder = Decoder()
     assert decoder.events(cursor(first))[0] == []
     [event], unreadable, _ = decoder.events(cursor(rest))
-    assert (event.token, position_after(event).token, unreadable) == (TOKEN, {"_data": "last"}, [])
+    assert (event.id, position_after(event).token, unreadable) == (event_id(TOKEN), {"_data": "last"}, [])
     assert event.change == {**change, "_id": {"_data": "last"}}
 
 

@@ -12,6 +12,7 @@ from mess.capture.tokens import position_after
 from mess.errors import StateError
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.window import Window
+from mess.state.backfills import BackfillProgress
 from tests import clock
 from tests.unit.fakes import make_events
 
@@ -22,8 +23,18 @@ class Store:
     def __init__(self, answer: Callable[[], Awaitable[None]]) -> None:
         self.answer = answer
 
-    async def save(self, checkpoints: Any) -> None:
+    async def save(self, checkpoints: Any, backfills: Any) -> None:
         await self.answer()
+
+
+class NoBackfills:
+    """None is running."""
+
+    def moved(self) -> dict[str, BackfillProgress]:
+        return {}
+
+    def stored(self, progress: Any) -> None:
+        assert not progress
 
 
 async def moved(store: Store) -> Checkpointer:
@@ -33,7 +44,7 @@ async def moved(store: Store) -> Checkpointer:
     await window.admit(events)
     window.done(events)
     progress = Progress("shop", "plan", window)
-    return Checkpointer(cast(Any, store), [progress], interval=1.0, idle_interval=30.0)
+    return Checkpointer(cast(Any, store), [progress], NoBackfills(), interval=1.0, idle_interval=30.0)
 
 
 def test_a_write_that_is_not_confirmed_within_an_interval_is_a_problem_until_it_is() -> None:

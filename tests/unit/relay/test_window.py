@@ -24,7 +24,7 @@ async def test_position_waits_for_the_oldest_unfinished_event() -> None:
     window.done([second, third])
     assert window.position is None
     window.done([first])
-    assert reached(window) == third.token["_data"]
+    assert reached(window) == third.change["_id"]["_data"]
     assert len(window) == 0
     assert window.bytes == 0
 
@@ -102,4 +102,4 @@ async def test_any_order_of_finishing_ends_at_the_last_event(finish) -> None:  #
         window.done([events[index]])
         unfinished = [i for i, event in enumerate(events) if not event.done]
         expected = (unfinished[0] if unfinished else 20) - 1
-        assert reached(window) == (events[expected].token["_data"] if expected >= 0 else None)
+        assert reached(window) == (events[expected].change["_id"]["_data"] if expected >= 0 else None)

@@ -1,0 +1,276 @@
+"""Reads a collection's documents in the order of their `_id`, a chunk at a time, each as of a cluster time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from enum import StrEnum
+from typing import Any
+
+import bson
+from bson import Int64, MaxKey, Timestamp
+from bson.raw_bson import RawBSONDocument
+from pymongo.errors import OperationFailure, PyMongoError
+
+from mess.cancellation import raise_if_cancelled
+from mess.capture.client import explain
+from mess.capture.decode import RAW, VALUES
+from mess.capture.errors import Kind, is_permanent, kind_of
+from mess.capture.source import Unreadable
+from mess.errors import SourceError
+from mess.event import Event, Namespace, Position
+from mess.ids import hashed_ids
+
+_ID = b"_id\0"
+_TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
+# The length of a value of each BSON type (bsonspec.org), by type byte: a fixed one, or that of the 32-bit length with
+# which the value begins, plus what that does not count.
+_FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
+_PREFIXED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
+
+
+class ReadEvent(Event):
+    """A document as it was at a cluster time, as an event with the operation `read`.
+
+    `place` is the stream's position where it belongs, `backfill` the id of what asked for it. With `only`, it is for
+    that step alone.
+    """
+
+    __slots__ = ("backfill", "only", "place")
+
+    def __init__(self, change: dict[str, Any], namespace: Namespace, size: int, *, id: str) -> None:  # noqa: A002
+        super().__init__(change, namespace, size, id=id)
+        self.backfill = ""
+        self.only: str | None = None
+        self.place = Position(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Documents that follow each other. `last` is the last one's `_id`, in a BSON document, None at the collection's
+    end; `count` is how many documents were read, of which a `match` may have selected fewer, in `size` bytes."""
+
+    events: Sequence[ReadEvent]
+    unreadable: tuple[Unreadable, ...]
+    last: bytes | None
+    count: int
+    size: int
+
+
+class ReadFailure(StrEnum):
+    """What helps when documents cannot be read."""
+
+    LATER = "later"
+    FURTHER_ON = "further on"  # the place is too old, or older than the collection
+    FEWER = "fewer"
+    NEVER = "never"
+
+
+class CannotRead(SourceError):
+    """A chunk cannot be read."""
+
+    def __init__(self, reason: str, failure: ReadFailure) -> None:
+        super().__init__(reason)
+        self.failure = failure
+
+
+class ExistingDocuments:
+    """The documents of a collection, as events of the backfill with this id.
+
+    `stages` is evaluated by MongoDB over the events, as the stages of a change stream are over its changes: it selects
+    some of them, or removes parts.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        namespace: Namespace,
+        backfill: str,
+        *,
+        stages: Sequence[Mapping[str, Any]] = (),
+        clustered: bool = False,
+    ) -> None:
+        self._database = client.get_database(namespace.db)
+        self._read_preference = client.read_preference
+        self._namespace = namespace
+        self._backfill = backfill
+        self._stages = list(stages)
+        self._clustered = clustered
+
+    async def read(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
+        """At most `most` documents that follow the `_id` in the BSON document `after` (None for the first ones), as of
+        `at`; fewer if they exceed `max_bytes`, but at least one.
+
+        Raises CannotRead.
+        """
+        try:
+            if self._stages:
+                return await self._read_selected(at, after, most)
+            return await self._read_all(at, after, most, max_bytes)
+        except PyMongoError as error:
+            raise_if_cancelled()
+            raise CannotRead(str(explain(error)), _failure(error)) from error
+
+    async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
+        found = await self._find(at, after, {"limit": most, "batchSize": most})
+        taken: list[bytes] = []
+        size = 0
+        for document in found:
+            size += len(document.raw)
+            if size > max_bytes and taken:
+                size -= len(document.raw)
+                break
+            taken.append(bytes(document.raw))
+        last = _id_of(taken[-1]) if taken else None
+        events, unreadable = self._events(at, taken)
+        return Chunk(events, unreadable, last=last, count=len(taken), size=size)
+
+    async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> list[RawBSONDocument]:
+        command: dict[str, Any] = {"find": self._namespace.coll, "hint": {"_id": 1}, "sort": {"_id": 1}}
+        if after is not None:
+            # A plain `$gt` would find values of the same BSON type only.
+            command["filter"] = {"$expr": {"$gt": ["$_id", _literal(after)]}}
+            if self._clustered:
+                # Without it, `$expr` would scan from the collection's start. It includes the document itself, but
+                # excludes MaxKey.
+                command["min"] = RawBSONDocument(after)
+        reply = await self._command({**command, "singleBatch": True, **options}, at)
+        found: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
+        if not found and "min" in command:
+            command["filter"] = {"$and": [command["filter"], {"_id": MaxKey()}]}
+            del command["min"]
+            reply = await self._command({**command, "singleBatch": True, **options}, at)
+            found = reply["cursor"]["firstBatch"]
+        return found
+
+    async def _read_selected(self, at: Timestamp, after: bytes | None, most: int) -> Chunk:
+        # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
+        keys = await self._find(at, after, {"projection": {"_id": 1}, "skip": most - 1, "limit": 1})
+        last = _id_of(bytes(keys[0].raw)) if keys else None
+        stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, *self._as_events(at), *self._stages]
+        command = {
+            "aggregate": self._namespace.coll,
+            "pipeline": stages,
+            "cursor": {"batchSize": most + 1},
+            "hint": {"_id": 1},
+        }
+        reply = await self._command(command, at)
+        cursor = reply["cursor"]
+        found = [bytes(document.raw) for document in cursor["firstBatch"]]
+        while cursor["id"]:  # more than fits into a reply
+            more = {"getMore": Int64(cursor["id"]), "collection": self._namespace.coll}
+            cursor = (await self._command(more))["cursor"]
+            found += [bytes(document.raw) for document in cursor["nextBatch"]]
+        events, unreadable = self._selected(found)
+        return Chunk(events, unreadable, last=last, count=most if keys else len(found), size=sum(map(len, found)))
+
+    def _range(self, after: bytes | None, last: bytes | None) -> dict[str, Any]:
+        bounds = [{"$gt": ["$_id", _literal(after)]}] if after is not None else []
+        bounds += [{"$lte": ["$_id", _literal(last)]}] if last is not None else []
+        condition: dict[str, Any] = {"$expr": {"$and": bounds}} if bounds else {}
+        if self._clustered and after is not None and last is not None and after[4] == last[4]:
+            # These have bounds on clustered collections, too, but only for values of one BSON type.
+            condition["_id"] = {"$gte": _value(after), "$lte": _value(last)}
+        return condition
+
+    def _as_events(self, at: Timestamp) -> list[dict[str, Any]]:
+        event = {
+            "operationType": {"$literal": "read"},
+            "clusterTime": {"$literal": at},
+            "wallTime": {"$literal": _wall_time(at)},
+            "fullDocument": "$$ROOT",
+            "ns": {"$literal": {"db": self._namespace.db, "coll": self._namespace.coll}},
+            "documentKey": {"_id": "$_id"},
+        }
+        return [{"$replaceRoot": {"newRoot": event}}]
+
+    async def _command(self, command: dict[str, Any], at: Timestamp | None = None) -> Any:
+        if at is not None:
+            command["readConcern"] = {"level": "snapshot", "atClusterTime": at}
+        return await self._database.command(command, read_preference=self._read_preference, codec_options=RAW)
+
+    def _events(self, at: Timestamp, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
+        """Wrapping the documents here takes half as long as in the server."""
+        events: list[ReadEvent] = []
+        unreadable: list[Unreadable] = []
+        namespace, wall_time = self._namespace, _wall_time(at)
+        ns = {"db": namespace.db, "coll": namespace.coll}
+        for data, id_ in zip(raw, self._ids([_id_of(each) for each in raw]), strict=True):
+            change = {"operationType": "read", "clusterTime": at, "wallTime": wall_time}
+            try:
+                document = bson.decode(data, VALUES)
+            except Exception as error:  # bson raises many kinds
+                unreadable.append(_unreadable(error, id_, {**change, "ns": ns}))
+                continue
+            change |= {"fullDocument": document, "ns": ns, "documentKey": {"_id": document["_id"]}}
+            events.append(ReadEvent(change, namespace, len(data), id=id_))
+        return events, tuple(unreadable)
+
+    def _selected(self, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
+        events: list[ReadEvent] = []
+        unreadable: list[Unreadable] = []
+        keys = [_id_of(bytes(RawBSONDocument(each)["documentKey"].raw)) for each in raw]
+        for data, id_ in zip(raw, self._ids(keys), strict=True):
+            try:
+                change: dict[str, Any] = bson.decode(data, VALUES)
+            except Exception as error:  # see above
+                ns = {"db": self._namespace.db, "coll": self._namespace.coll}
+                unreadable.append(_unreadable(error, id_, {"operationType": "read", "ns": ns}))
+                continue
+            events.append(ReadEvent(change, self._namespace, len(data), id=id_))
+        return events, tuple(unreadable)
+
+    def _ids(self, keys: Sequence[bytes]) -> list[str]:
+        """The events' ids: the same whenever a document is read again for this backfill."""
+        start = f"{self._backfill}\0{self._namespace.db}\0{self._namespace.coll}\0"
+        return hashed_ids([start + key.hex() for key in keys])
+
+
+def _failure(error: PyMongoError) -> ReadFailure:
+    code = error.code if isinstance(error, OperationFailure) else None
+    if code in _TOO_OLD:
+        return ReadFailure.FURTHER_ON
+    if kind_of(error) is Kind.TOO_LARGE:
+        return ReadFailure.FEWER
+    return ReadFailure.NEVER if is_permanent(error) else ReadFailure.LATER
+
+
+def _unreadable(error: Exception, id_: str, change: Mapping[str, Any]) -> Unreadable:
+    reason = f"the document cannot be decoded: {type(error).__name__}: {error}"
+    return Unreadable(Position(None, None), reason, id=id_, change=change)
+
+
+def _wall_time(at: Timestamp) -> datetime:
+    return datetime.fromtimestamp(at.time, timezone.utc).replace(tzinfo=None)
+
+
+def _id_of(document: bytes) -> bytes:
+    """A BSON document with only the `_id` of a document, byte for byte: decoding it may lose something.
+
+    MongoDB stores `_id` as the first field.
+    """
+    kind = document[4]
+    start = 5 + len(_ID)
+    if document[5:start] != _ID:
+        raise ValueError("the document does not begin with its _id")
+    length = _FIXED.get(kind)
+    if length is None:
+        length = int.from_bytes(document[start : start + 4], "little") + _PREFIXED[kind]
+    body = document[4 : start + length] + b"\0"
+    return (len(body) + 4).to_bytes(4, "little") + body
+
+
+def _literal(key: bytes) -> RawBSONDocument:
+    """`{$literal: value}` for the value of the only field of a BSON document."""
+    return _renamed(key, b"$literal\0")
+
+
+def _value(key: bytes) -> Any:
+    # A raw document cannot hold a bare value; these types survive decoding.
+    return bson.decode(key)["_id"]
+
+
+def _renamed(key: bytes, name: bytes) -> RawBSONDocument:
+    body = key[4:5] + name + key[5 + len(_ID) :]
+    return RawBSONDocument((len(body) + 4).to_bytes(4, "little") + body)

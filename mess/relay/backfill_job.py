@@ -1,0 +1,190 @@
+"""One collection's existing documents on their way into a stream."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timezone
+from functools import partial
+
+from bson import Timestamp
+
+from mess.capture.existing_documents import CannotRead, Chunk, ExistingDocuments, ReadFailure
+from mess.capture.source import Batch
+from mess.commands import command
+from mess.event import Event, Position
+from mess.options.backoff import backoff
+from mess.state.backfills import Backfill
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_IN_FLIGHT = 2
+"""How many chunks are on their way at a time: the sinks work on one while the next one is read. More would only delay
+the changes behind them."""
+MOST = 500
+"""The largest number of documents in a chunk."""
+_FIRST = 50  # documents, while their size is not known
+_AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_ENDING = frozenset({"drop", "rename", "dropDatabase"})
+
+
+class BackfillJob:
+    """Reads the documents of one backfill, chunk by chunk, and follows how far they are done.
+
+    A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which the stream delivers the
+    collection's changes, None while it does not. `changed` is called when another chunk may be wanted.
+    """
+
+    def __init__(
+        self,
+        record: Backfill,
+        documents: ExistingDocuments,
+        *,
+        average: int | None = None,
+        max_bytes: int = 1024 * 1024,
+        since: Callable[[], Timestamp | None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.record = record
+        self.progress = replace(record.progress, state="waiting", reason=None)
+        self.paused = record.wanted == "paused"
+        self._documents = documents
+        self._max_bytes = max_bytes
+        self._since = since
+        self._changed = changed
+        self._most = _FIRST if not average else max(1, min(MOST, max_bytes // average))
+        self._after = record.progress.last
+        self._in_flight = 0
+        self.read_all = False  # or no more is to be read
+        self._not_before = 0.0
+        self._failures = 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it remains to be done."""
+        return self.progress.ended is not None
+
+    @property
+    def wanted(self) -> bool:
+        """Whether its next chunk is to be read now."""
+        return (
+            not (self.paused or self.read_all or self.ended)
+            and self._in_flight < _IN_FLIGHT
+            and time.monotonic() >= self._not_before
+        )
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether documents of it are on their way."""
+        return self._in_flight > 0
+
+    async def read(self, at: Timestamp, place: Position) -> Batch | None:
+        """See `mess.capture.merged_source.Chunks`."""
+        since = self._since()
+        if since is None or at < since:
+            self._wait("waiting for its stream, which has to catch up first", 0.5)
+            return None
+        try:
+            chunk = await self._documents.read(at, self._after, self._most, self._max_bytes)
+        except CannotRead as error:
+            self._failed(error)
+            return None
+        self._begun()
+        self._adapt(chunk)
+        self._after = chunk.last or self._after
+        self.read_all = chunk.last is None
+        self._in_flight += 1
+        for event in chunk.events:
+            event.place, event.backfill, event.only = place, self.record.id, self.record.step
+        return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk))
+
+    def passed(self, event: Event) -> None:
+        """A change of the stream is before the next chunk: it may end the backfill."""
+        if event.operation not in _ENDING:
+            return
+        namespace = self.record.namespace
+        if event.namespace == namespace or (not event.namespace.coll and event.namespace.db == namespace.db):
+            what = "renamed" if event.operation == "rename" else "dropped"
+            self.end("cancelled", f"the collection was {what} meanwhile; its further changes are in the stream")
+
+    def end(self, state: str, reason: str | None = None) -> None:
+        """End it as `done`, `cancelled` or `failed`; what is on its way is still delivered."""
+        now = datetime.now(timezone.utc)
+        self.progress = replace(self.progress, state=state, reason=reason, updated=now, ended=now)
+        self.read_all = True
+        say = log.error if state == "failed" else log.info
+        say(f"backfill {state}", **self._described(), **({} if reason is None else {"reason": reason}))
+
+    def wait_for(self, reason: str) -> None:
+        """Show why it does not run."""
+        if not self.ended:
+            self.progress = replace(self.progress, state="paused" if self.paused else "waiting", reason=reason)
+
+    def _begun(self) -> None:
+        self._failures = 0
+        now = datetime.now(timezone.utc)
+        if self.progress.started is None:
+            log.info("backfill started", **self._described())
+        started = self.progress.started or now
+        self.progress = replace(self.progress, state="running", reason=None, started=started, updated=now)
+
+    def _adapt(self, chunk: Chunk) -> None:
+        if chunk.count:
+            average = max(1, chunk.size // chunk.count)
+            self._most = max(1, min(MOST, 2 * self._most, self._max_bytes // average))
+        if self.record.rate is not None:
+            self._pause(chunk.count / self.record.rate)
+
+    def _failed(self, error: CannotRead) -> None:
+        if error.failure is ReadFailure.FEWER and self._most > 1:
+            self._most = max(1, self._most // 4)
+            return
+        if error.failure in (ReadFailure.NEVER, ReadFailure.FEWER):
+            again = command(f"backfill resume {self.record.id}")
+            self.end("failed", f"{error}. Once that is fixed, {again} continues it")
+            return
+        self._failures += 1
+        seconds = backoff(self._failures, first=_AGAIN_FIRST, multiplier=2, cap=_AGAIN_CAP)
+        behind = error.failure is ReadFailure.FURTHER_ON
+        self._wait(
+            "waiting for the stream, which is too far behind for a consistent read" if behind else str(error), seconds
+        )
+
+    def _wait(self, reason: str, seconds: float) -> None:
+        self.wait_for(reason)
+        self._pause(seconds)
+
+    def _pause(self, seconds: float) -> None:
+        self._not_before = time.monotonic() + seconds
+        asyncio.get_running_loop().call_later(seconds, self._changed)
+
+    def _reached(self, chunk: Chunk) -> None:
+        self._in_flight -= 1
+        before = self._tenths()
+        progress = self.progress
+        self.progress = replace(
+            progress,
+            last=chunk.last or progress.last,
+            documents=progress.documents + chunk.count,
+            updated=datetime.now(timezone.utc),
+        )
+        if self.read_all and not self._in_flight and not self.ended:
+            self.end("done")
+        elif self._tenths() > before:
+            log.info("backfill continues", **self._described())
+        self._changed()
+
+    def _tenths(self) -> int:
+        estimated = self.progress.estimated
+        return 0 if not estimated else 10 * self.progress.documents // estimated
+
+    def _described(self) -> dict[str, object]:
+        return {
+            "id": self.record.id,
+            "namespace": str(self.record.namespace),
+            "documents": self.progress.documents,
+            "of_about": self.progress.estimated,
+        }

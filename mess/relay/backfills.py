@@ -1,0 +1,263 @@
+"""The backfills of a running relay: follows their records, and gives each collection's documents to its stream."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
+
+from bson import Timestamp
+
+from mess.capture.existing import matching, why_not
+from mess.capture.existing_documents import ExistingDocuments, ReadEvent
+from mess.capture.source import Batch
+from mess.config.match import parsed
+from mess.config.model import Config
+from mess.config.scope import resolve
+from mess.errors import SourceError, StateError
+from mess.event import Event, Namespace, Position
+from mess.relay.backfill_job import BackfillJob
+from mess.relay.pipeline import Pipeline
+from mess.state.backfills import Backfill, BackfillProgress
+from mess.state.store import StateStore
+from mess.steps.base import Sink
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_LOOK = 0.75  # seconds between two looks at the records
+_STREAM = "waiting for its stream: "
+
+
+class Covering(Protocol):
+    """The stream that delivers a collection's changes."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def waits(self) -> str | None:
+        """Why existing documents cannot be merged into it at present."""
+
+
+class Streams(Protocol):
+    """The running streams."""
+
+    def covering(self, namespace: Namespace) -> Covering | None:
+        """The stream that delivers a collection's changes; None if none does."""
+
+    def since(self, namespace: Namespace) -> Timestamp | None:
+        """The cluster time from which a collection's changes are delivered."""
+
+
+class StreamChunks:
+    """The chunks that one stream is to merge: those of its backfills, one after another. See
+    `mess.capture.merged_source.Chunks`."""
+
+    def __init__(self) -> None:
+        self.jobs: list[BackfillJob] = []
+        self.nudge: Callable[[], None] = lambda: None
+
+    @property
+    def active(self) -> bool:
+        """See `Chunks`."""
+        return bool(self.jobs)
+
+    @property
+    def wanted(self) -> bool:
+        """See `Chunks`."""
+        return bool(self.jobs) and (job := self._next()) is not None and job.wanted
+
+    async def read(self, at: Timestamp, place: Position) -> Batch | None:
+        """See `Chunks`."""
+        job = self._next()
+        return None if job is None else await job.read(at, place)
+
+    def passed(self, events: Sequence[Event]) -> None:
+        """See `Chunks`."""
+        for event in events:
+            if event.key is None:
+                for job in self.jobs:
+                    job.passed(event)
+
+    def changed(self) -> None:
+        """Another chunk may be wanted."""
+        if self.wanted:
+            self.nudge()
+
+    def _next(self) -> BackfillJob | None:
+        return next((job for job in self.jobs if not job.read_all and not job.paused), None)
+
+
+class Backfills:
+    """Runs the backfills of a relay, beside its streams.
+
+    `client` reads the documents; `pipelines` are those of the relay. `moved` and `stored` are for whoever stores the
+    progress. A backfill of which every document has been read is no obstacle for the next one.
+    """
+
+    def __init__(
+        self, store: StateStore, client: Any, config: Config, pipelines: Sequence[Pipeline], max_bytes: int
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._config = config
+        self._pipelines = pipelines
+        self._max_bytes = max_bytes
+        self._streams: Streams | None = None
+        self._jobs: dict[str, BackfillJob] = {}
+        self._homes: dict[str, StreamChunks] = {}
+        self._stored: dict[str, BackfillProgress] = {}
+        self._chunks: dict[str, StreamChunks] = {}
+        self._narrowed = False
+
+    @property
+    def jobs(self) -> Sequence[BackfillJob]:
+        """Those that are not over."""
+        return list(self._jobs.values())
+
+    def chunks(self, stream: str) -> StreamChunks:
+        """The chunks that the stream with this name is to merge."""
+        return self._chunks.setdefault(stream, StreamChunks())
+
+    def moved(self) -> dict[str, BackfillProgress]:
+        """Progress that is not stored yet, by id."""
+        return {name: job.progress for name, job in self._jobs.items() if self._stored.get(name) is not job.progress}
+
+    def stored(self, progress: Mapping[str, BackfillProgress]) -> None:
+        """This progress has been stored."""
+        self._stored.update(progress)
+
+    async def run(self, streams: Streams) -> None:
+        """Follow the records, forever."""
+        self._streams = streams
+        troubled = False
+        while True:
+            try:
+                await self._follow()
+                troubled = False
+            except (StateError, SourceError) as error:
+                if not troubled:
+                    log.warning("backfills cannot be followed at present", error=str(error))
+                troubled = True
+            await asyncio.sleep(_LOOK)
+
+    async def _follow(self) -> None:
+        # A failed one whose record does not say so any more, although that was stored before, is wanted again.
+        over = [
+            name
+            for name, job in self._jobs.items()
+            if job.ended and not job.in_flight and self._stored.get(name) is job.progress
+        ]
+        records = {record.id: record for record in await self._store.backfills()}
+        for name in {*over, *(self._jobs.keys() - records.keys())}:
+            self._forget(name)
+        for record in records.values():
+            if record.id not in self._jobs and not record.ended:
+                self._jobs[record.id] = await self._job(record)
+            if (job := self._jobs.get(record.id)) is None or job.ended:
+                continue
+            job.paused = record.wanted == "paused"
+            if record.wanted == "cancelled":
+                job.end("cancelled", "cancelled by the operator")
+            else:
+                self._place(job)
+        self._narrow(any(job.record.step is not None for job in self._jobs.values()))
+        for chunks in self._chunks.values():
+            chunks.changed()
+
+    async def _job(self, record: Backfill) -> BackfillJob:
+        namespace = record.namespace
+        found = await matching(self._client, self._config, str(namespace))
+        facts = found[0] if found else None
+        reason = None if facts is None else why_not(facts)
+        options = resolve(self._config, *namespace)
+        if options is None:
+            reason = "the config does not select the collection"
+        elif options.operations is not None and "read" not in options.operations:
+            reason = "the config's `operations` for the collection do not include `read`; add it"
+        stages: list[dict[str, Any]] = []
+        if options is not None and options.match:
+            stages.append({"$match": parsed(options.match)})
+        if record.match is not None:
+            stages.append({"$match": parsed(json.loads(record.match))})
+        if record.progress.estimated is None and facts is not None:
+            record = replace(record, progress=replace(record.progress, estimated=facts.documents))
+        job = BackfillJob(
+            record,
+            ExistingDocuments(
+                self._client, namespace, record.id, stages=stages, clustered=facts is not None and facts.clustered
+            ),
+            average=None if facts is None else facts.average,
+            max_bytes=self._max_bytes,
+            since=partial(self._since, namespace),
+            changed=partial(self._changed, record.id),
+        )
+        if reason is not None:
+            job.end("failed", reason)
+        return job
+
+    def _place(self, job: BackfillJob) -> None:
+        """Give a job to the stream that delivers its collection's changes; that may have become another one."""
+        assert self._streams is not None
+        stream = self._streams.covering(job.record.namespace)
+        home = None
+        if stream is None:
+            job.wait_for(_STREAM + "no stream delivers its changes yet")
+        elif stream.waits is not None:
+            job.wait_for(_STREAM + stream.waits)
+        else:
+            home = self.chunks(stream.name)
+            if job.paused:
+                job.wait_for("paused by the operator")
+        known = self._homes.get(job.record.id)
+        if home is known:
+            return
+        if known is not None:
+            known.jobs.remove(job)
+            del self._homes[job.record.id]
+        if home is not None:
+            home.jobs.append(job)
+            self._homes[job.record.id] = home
+
+    def _forget(self, name: str) -> None:
+        job = self._jobs.pop(name)
+        self._stored.pop(name, None)
+        if (home := self._homes.pop(name, None)) is not None:
+            home.jobs.remove(job)
+
+    def _since(self, namespace: Namespace) -> Timestamp | None:
+        return None if self._streams is None else self._streams.since(namespace)
+
+    def _changed(self, name: str) -> None:
+        if (home := self._homes.get(name)) is not None:
+            home.changed()
+
+    def _narrow(self, narrowed: bool) -> None:
+        """While a backfill is for one step alone, let its documents bypass the others."""
+        if narrowed == self._narrowed:
+            return
+        self._narrowed = narrowed
+        for pipeline in self._pipelines:
+            for index, runner in enumerate(pipeline.steps):
+                later = {each.name for each in pipeline.steps[index + 1 :]}
+                runner.bypass(_Narrowing(runner.name, later, isinstance(runner.step, Sink)) if narrowed else None)
+
+
+class _Narrowing:
+    """Whether a step has something to do for an event: for those that are for one step alone, it must be that step, or
+    a step before it that does not deliver."""
+
+    def __init__(self, name: str, later: set[str], delivers: bool) -> None:
+        self._name = name
+        self._later = later
+        self._delivers = delivers
+
+    def __call__(self, event: Event) -> bool:
+        if not isinstance(event, ReadEvent) or event.only is None or event.only == self._name:
+            return True
+        return event.only in self._later and not self._delivers

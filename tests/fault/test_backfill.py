@@ -1,0 +1,214 @@
+"""Existing documents under writers, kills, outages and failovers: each at its exact place, none missing."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timezone
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import bson
+import pytest
+from bson import Binary, Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Timestamp
+from pymongo import MongoClient, WriteConcern
+from pymongo.errors import PyMongoError
+
+from mess.demo.replica_set import ReplicaSet
+from tests.checker.committed import CommittedChanges
+from tests.checker.existing import Deliveries, check_merged
+from tests.fault.conftest import Setting
+from tests.fault.relay import RelayProcess
+from tests.receiver import Answer, Receiver, Request
+from tests.waiting import until
+
+DATABASE, COLLECTION = "shop", "orders"
+# One of each type that an _id may have.
+ODD_IDS: list[Any] = [
+    MinKey(), None, 1.5, Decimal128("2.5"), Int64(2**40), "text", "", {"a": 1}, {"a": {"b": [1, 2]}}, b"bytes",
+    Binary(b"other", 5), Binary.from_uuid(UUID(int=7)), ObjectId("0123456789abcdef01234567"), True, False,
+    datetime(2026, 1, 2, 3, 4, 5, tzinfo=timezone.utc), Timestamp(3, 4), Code("f()"), MaxKey(), float("inf"), -0.5,
+    Decimal128("NaN"),
+]  # fmt: skip
+
+
+class Writers:
+    """Threads that insert, update, replace and delete documents at random, also in transactions; each write has a mark
+    of its own (`w`)."""
+
+    def __init__(self, url: str, ids: list[Any], *, threads: int = 3, pause: float = 0.002) -> None:
+        self.url = url
+        self._ids = ids
+        self._pause = pause
+        self._marks = count(1)
+        self._ending = threading.Event()
+        self._threads = [threading.Thread(target=self._run, args=(number,), daemon=True) for number in range(threads)]
+
+    def start(self) -> None:
+        """Begin to write."""
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self) -> None:
+        """End, after the current write."""
+        self._ending.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self, seed: int) -> None:
+        chance = random.Random(seed)
+        with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=20_000) as client:
+            collection = client[DATABASE].get_collection(COLLECTION, write_concern=WriteConcern("majority"))
+            while not self._ending.wait(self._pause):
+                try:
+                    if chance.random() < 0.1:
+                        self._transaction(client, collection, chance)
+                    elif chance.random() < 0.1:
+                        some = chance.sample(self._ids, 20)
+                        collection.update_many({"_id": {"$in": some}}, {"$set": {"w": next(self._marks)}})
+                    else:
+                        self._write(collection, chance, None)
+                except PyMongoError:  # what was written is for the checker to find out
+                    continue
+
+    def _transaction(self, client: Any, collection: Any, chance: random.Random) -> None:
+        with client.start_session() as session, session.start_transaction():
+            for _ in range(chance.randint(2, 40)):
+                self._write(collection, chance, session)
+
+    def _write(self, collection: Any, chance: random.Random, session: Any) -> None:
+        id_, mark = chance.choice(self._ids), next(self._marks)
+        what = chance.random()
+        if what < 0.5:
+            collection.update_one({"_id": id_}, {"$set": {"w": mark}}, upsert=True, session=session)
+        elif what < 0.8:
+            collection.replace_one({"_id": id_}, {"w": mark, "text": "x" * 50}, upsert=True, session=session)
+        else:
+            collection.delete_one({"_id": id_}, session=session)
+
+
+async def merged(
+    setting: Setting,
+    trouble: Callable[[RelayProcess, Receiver], Awaitable[None]],
+    *,
+    documents: int = 3000,
+    answer: Callable[[Request], Answer] | None = None,
+    **options: Any,
+) -> Deliveries:
+    """Backfill a collection while writers change it and `trouble` happens; every document must be at its exact place.
+
+    The relay does not see the existing documents' own changes.
+    """
+    ids = [*ODD_IDS, *range(documents)]
+    with MongoClient[dict[str, Any]](setting.url) as client:
+        collection = client[DATABASE].get_collection(COLLECTION, write_concern=WriteConcern("majority"))
+        client.drop_database(setting.state)  # servers are shared
+        collection.drop()
+        collection.insert_many([{"_id": id_, "w": f"before {number}"} for number, id_ in enumerate(ids)])
+        found = Deliveries()
+
+        def respond(request: Request) -> Answer:
+            given = Answer() if answer is None else answer(request)
+            if given.status == 200 and not given.hang:
+                found.add(request)
+            return given
+
+        writers = Writers(setting.url, ids)
+        http = {"json": "canonical", "batch": {"max_events": 100}}
+        databases = {DATABASE: {"full_document": "off"}}
+        async with Receiver(respond=respond) as receiver:
+            relay = setting.relay(receiver.url, http, databases=databases, **options)
+            async with relay:
+                before = _marks(collection)
+                with CommittedChanges(setting.url, [DATABASE]) as committed:
+                    writers.start()
+                    await until(lambda: len(found.seen) > 50, "the first changes")
+                    from mess.app import store_for
+                    from mess.config.load import load
+                    from mess.event import Namespace
+                    from mess.state.backfills import Backfill, new_id
+
+                    async with store_for(load(relay.config).config) as store:
+                        await store.add_backfill(
+                            Backfill(new_id(), Namespace(DATABASE, COLLECTION), "operator", datetime.now(timezone.utc))
+                        )
+                    await trouble(relay, receiver)
+                    await until(lambda: "backfill done" in relay.text, lambda: relay.text[-2000:], 90)
+                    await asyncio.to_thread(writers.finish)
+                    await asyncio.to_thread(committed.catch_up)
+                    changes = [each for each in committed.changes if (each.db, each.coll) == (DATABASE, COLLECTION)]
+                    wanted = {change.id for change in changes}
+                    await until(lambda: wanted <= found.ids, "every change", 60)
+                    after = _marks(collection)
+                assert await relay.stop() == 0
+    check_merged(found.seen, changes, before, after)
+    return found
+
+
+def _marks(collection: Any) -> dict[bytes, Any]:
+    return {bson.encode({"_id": each["_id"]}): each["w"] for each in collection.find()}
+
+
+async def nothing(relay: RelayProcess, receiver: Receiver) -> None:
+    """No trouble."""
+
+
+async def test_documents_are_merged_at_their_exact_place(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+    found = await merged(Setting(own_replica_set.url, DATABASE, tmp_path), nothing)
+    assert not found.repeated
+
+
+async def test_kill_9_again_and_again(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+    """Only what was in flight is sent again."""
+
+    async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
+        for _ in range(6):
+            await asyncio.sleep(random.uniform(0.2, 1.5))
+            relay.kill()
+            await relay.start(ready=False)
+
+    def slow(request: Request) -> Answer:
+        return Answer(delay=0.02)
+
+    await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow, documents=6000)
+
+
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stepped down"])
+async def test_the_primary_goes_away_meanwhile(three_nodes: ReplicaSet, tmp_path: Path, kill: bool) -> None:
+    async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
+        await asyncio.sleep(0.3)
+        if not kill:
+            await asyncio.to_thread(three_nodes.step_down)
+            return
+        killed = await asyncio.to_thread(three_nodes.kill_primary)
+        await asyncio.sleep(2)
+        await asyncio.to_thread(killed.start)
+        await asyncio.to_thread(three_nodes.wait)
+
+    setting = Setting(three_nodes.url, DATABASE, tmp_path)
+    await merged(setting, trouble, answer=lambda request: Answer(delay=0.02), documents=6000)
+
+
+async def test_documents_are_read_from_a_secondary(three_nodes: ReplicaSet, tmp_path: Path) -> None:
+    url = f"{three_nodes.url}&readPreference=secondary"
+    await merged(Setting(three_nodes.url, DATABASE, tmp_path), nothing, mongodb={"url": url})
+
+
+async def test_the_sink_is_down_meanwhile(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+    down = False
+
+    def answer(request: Request) -> Answer:
+        return Answer(503) if down else Answer()
+
+    async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
+        nonlocal down
+        await asyncio.sleep(0.1)
+        down = True
+        await asyncio.sleep(5)
+        down = False
+
+    await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=answer)

@@ -1,0 +1,161 @@
+"""Chunks of existing documents take their exact places in a stream, whatever the server's replies look like."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bson import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mess.capture.existing_documents import ReadEvent
+from mess.capture.merged_source import MergedSource
+from mess.capture.source import Batch
+from mess.capture.tokens import position_after
+from mess.event import Event, Namespace, Position
+
+NAMESPACE = Namespace("shop", "orders")
+END = 10_000
+
+
+def change(time: int, number: int) -> Event:
+    body = {
+        "_id": {"_data": f"82{0:08X}{time:08X}{number + 1:04X}"},
+        "operationType": "update",
+        "clusterTime": Timestamp(0, time),
+        "ns": NAMESPACE._asdict(),
+        "documentKey": {"_id": number},
+    }
+    return Event(body, NAMESPACE)
+
+
+@dataclass
+class Stream:
+    """Plays back replies: events, and the time of the token behind them."""
+
+    replies: Sequence[tuple[Sequence[Event], int, bool]]
+    position: Position = field(default_factory=lambda: Position(None, Timestamp(0, 1)))
+    name: str = "shop"
+    problem: str | None = None
+    connected: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._left = list(self.replies)
+
+    @property
+    def ready(self) -> bool:
+        return bool(self._left) and self._left[0][2]
+
+    def interrupt(self) -> None:
+        pass
+
+    async def read(self) -> Batch | None:
+        if not self._left:
+            return None
+        events, token, _ = self._left.pop(0)
+        # A token that is not a change's sorts before the changes of its time.
+        own = events and events[-1].change["clusterTime"].inc == token
+        data = events[-1].change["_id"]["_data"] if own else f"82{0:08X}{token:08X}0000"
+        if data > (self.position.token or {"_data": ""})["_data"]:
+            self.position = Position({"_data": data}, Timestamp(0, token))
+        return Batch(events, self.position)
+
+    def position_after(self, event: Event) -> Position:
+        return position_after(event)
+
+    async def close(self) -> None:
+        pass
+
+
+@dataclass
+class Chunks:
+    """Wants a chunk as the script says, and sometimes cannot read it."""
+
+    script: Sequence[bool]
+    reads: list[tuple[Timestamp, Position]] = field(default_factory=list)
+    active: bool = True
+    seen: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._asked = 0
+
+    @property
+    def wanted(self) -> bool:
+        self._asked += 1
+        return bool(self.script) and self._asked < 200 and self.script[self._asked % len(self.script)]
+
+    async def read(self, at: Timestamp, place: Position) -> Batch | None:
+        if len(self.reads) % 5 == 4:
+            self.reads.append((at, place))
+            return None
+        self.reads.append((at, place))
+        event = ReadEvent(
+            {"operationType": "read", "clusterTime": at, "documentKey": {"_id": len(self.reads)}},
+            NAMESPACE,
+            0,
+            id=f"read {len(self.reads)}",
+        )
+        event.place = place
+        return Batch([event], place)
+
+    def passed(self, events: Sequence[Event]) -> None:
+        self.seen += events
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> list[tuple[list[Event], int, bool]]:
+    """Changes, several of which may share a time, cut anywhere. A token may have the time of what follows it, or of
+    what is before it: that is how MongoDB's are."""
+    times = sorted(draw(st.lists(st.integers(2, 40), max_size=30)))
+    events = [change(time, number) for number, time in enumerate(times)]
+    found: list[tuple[list[Event], int, bool]] = []
+    start, token = 0, 1
+    cuts = draw(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9), st.booleans()), max_size=20))
+    for size, ahead, ready in [*cuts, (len(events), 0, True)]:
+        end = min(len(events), start + size)
+        last = times[end - 1] if end else 1
+        token = max(token, min(last + ahead, times[end] if end < len(events) else END))
+        found.append((events[start:end], token, ready))
+        start = end
+    return found
+
+
+@given(replies=replies(), script=st.lists(st.booleans(), min_size=1, max_size=8))
+def test_every_chunk_is_behind_the_changes_it_contains_and_before_all_others(
+    replies: list[tuple[list[Event], int, bool]], script: list[bool]
+) -> None:
+    stream, chunks = Stream(replies), Chunks(script)
+    source = MergedSource(stream, chunks)
+    batches = asyncio.run(_read(source))
+    events = [event for batch in batches for event in batch.events]
+    sent = [event for part, _, _ in replies for event in part]
+    live = [event for event in events if event.operation != "read"]
+    assert live == sent
+    assert chunks.seen == live
+    for index, event in enumerate(events):
+        if event.operation == "read":
+            at = event.change["clusterTime"]
+            others = [other for other in events if other.operation != "read"]
+            before = [other for other in events[:index] if other.operation != "read"]
+            assert before == [other for other in others if other.change["clusterTime"] <= at]
+            # To resume there repeats nothing before it, and skips nothing behind it.
+            place = source.position_after(event)
+            assert place.token is None or all(other.change["_id"]["_data"] <= place.token["_data"] for other in before)
+            behind = others[len(before) :]
+            assert place.token is None or all(other.change["_id"]["_data"] > place.token["_data"] for other in behind)
+
+
+@given(replies=replies())
+def test_without_chunks_it_is_the_stream_itself(replies: list[tuple[list[Event], int, bool]]) -> None:
+    batches = asyncio.run(_read(MergedSource(Stream(replies), Chunks([False], active=False))))
+    assert [list(batch.events) for batch in batches] == [events for events, _, _ in replies]
+
+
+async def _read(source: MergedSource) -> list[Batch]:
+    found: list[Batch] = []
+    while (batch := await source.read()) is not None:
+        found.append(batch)
+        assert source.position == batch.position
+    return found

@@ -30,6 +30,7 @@ from mess.config.yaml_file import read_yaml
 from mess.errors import Refused
 from mess.event import Event, Namespace
 from mess.formats import bson_json, java_json
+from mess.formats.cloudevents import CloudEvents, encoder
 from mess.formats.paths import get, parse_path
 from mess.formats.template import Template
 from mess.options.mongodb import refusals
@@ -63,6 +64,9 @@ _many = Redactor(f"{number * 7919 % 10_007:05}-tenant-secret" for number in rang
 def _event(text: str) -> Event:
     change = {"_id": {"_data": "00"}, "operationType": "insert", "documentKey": {"_id": text}}
     return Event({**change, "fullDocument": {"text": text, "regex": Regex(text)}}, Namespace("shop", "orders"))
+
+
+_cloudevent = encoder(bson_json.plain, "/mongodb", "")
 
 
 def _log_step(form: str, **options: Any) -> Callable[[str], None]:
@@ -134,6 +138,8 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("secrets of a url", lambda text: [*of_mongodb_url(text), *of_broker_url(text)], texts.BROKERS + LINKS),
     ("options of a MongoDB url", lambda text: list(refusals(f"mongodb://h/?{text}")), texts.BROKERS + LINKS),
     ("secrets of a header", lambda text: [*of_credentials(text), *of_basic(text)], texts.HEADERS),
+    ("source of CloudEvents", lambda text: CloudEvents(source=text), [*URLS, *ESCAPES, "#", "a:", "/"]),
+    ("CloudEvents", lambda text: _cloudevent(_event(text)), ESCAPES + PLAIN),
     ("template", Template, texts.PLACES + PLAIN),
     ("parse_path", parse_path, texts.TOPICS),
     ("get", lambda text: get({"a": [text]}, ("a", text)), texts.NUMBERS),

@@ -8,6 +8,7 @@ from typing import Any
 import bson
 from bson import DatetimeConversion
 from bson.codec_options import CodecOptions
+from bson.errors import InvalidBSON
 from bson.raw_bson import RawBSONDocument
 
 from mess.capture.source import Unreadable
@@ -132,13 +133,24 @@ def _checked(event: Event) -> Event:
 
 def _position(document: RawBSONDocument) -> Position:
     try:
-        token: dict[str, Any] = bson.decode(document["_id"].raw, VALUES)
-        return position_of(token, document.get("clusterTime"))
+        try:
+            raw, time = document["_id"].raw, document.get("clusterTime")
+        except InvalidBSON:  # in any of its fields
+            raw, time = _leading_token(bytes(document.raw)), None
+        token: dict[str, Any] = bson.decode(raw, VALUES)
+        return position_of(token, time)
     except Exception as error:  # see above
         raise SourceError(
             "MongoDB sends a change without a resume token (_id), so it is unknown where to continue; is this "
             "MongoDB, or a server that emulates it?"
         ) from error
+
+
+def _leading_token(change: bytes) -> bytes:
+    """The resume token of a change that cannot be taken apart: MongoDB writes it first."""
+    if not change.startswith(b"\x03_id\x00", 4):
+        raise InvalidBSON("the first field is not _id")
+    return change[9 : 9 + int.from_bytes(change[9:13], "little")]
 
 
 def _joined(fragments: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,14 +23,24 @@ _ASK_MS = 2000
 class ReplicaSet(Server):
     """`count` servers as one replica set.
 
-    `election_ms` is how long the others wait for a silent primary before they elect another. `oplog_mb` and `cache_gb`
-    are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio programs call them in a
-    thread. `close` ends every server and removes its data.
+    `election_ms` is how long the others wait for a silent primary before they elect another. `oplog_mb`, `cache_gb` and
+    `extra` are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio programs call them
+    in a thread. `close` ends every server and removes its data.
     """
 
-    def __init__(self, count: int = 1, *, oplog_mb: int = 64, cache_gb: float = 0.25, election_ms: int = 1000) -> None:
+    def __init__(
+        self,
+        count: int = 1,
+        *,
+        oplog_mb: int = 64,
+        cache_gb: float = 0.25,
+        election_ms: int = 1000,
+        extra: Sequence[str] = (),
+    ) -> None:
         self._election_ms = election_ms
-        self.nodes = [Mongod(replica_set=_NAME, oplog_mb=oplog_mb, cache_gb=cache_gb) for _ in range(count)]
+        self.nodes = [
+            Mongod(replica_set=_NAME, oplog_mb=oplog_mb, cache_gb=cache_gb, extra=extra) for _ in range(count)
+        ]
 
     @property
     def url(self) -> str:

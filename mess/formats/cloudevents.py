@@ -21,13 +21,23 @@ from mess.ids import hashed_id
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
 
+# Control characters, and Unicode's noncharacters: no attribute may contain them.
+_NONCHARACTERS = "".join(chr(plane | last) for plane in range(0, 0x110000, 0x10000) for last in (0xFFFE, 0xFFFF))
+_FORBIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f\ufdd0-\ufdef{_NONCHARACTERS}]")
+
+
+_PART = r"(?:[\w.~:/?@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*"
+# RFC 3986, 4.1. Brackets are for IPv6 addresses; without a scheme, the first segment has no colon.
+_URI_REFERENCE = re.compile(
+    rf"(?:[A-Za-z][A-Za-z0-9+.-]*:|(?![^/?#]*:))(?://\[[0-9A-Fa-f:.]+\])?{_PART}(?:#{_PART})?", re.ASCII
+)
+
 
 def _source(value: str) -> str:
-    text = value.replace("{db}", "").replace("{collection}", "")
+    text = value.replace("{db}", "%20").replace("{collection}", "%20")  # as a name may look in it
     if re.search(r"\{[^{}]*\}", text):
         raise ValueError("only {db} and {collection} are allowed here; remove other placeholders")
-    # The characters allowed in a URI reference (RFC 3986, 2).
-    if not value or not re.fullmatch(r"(?:[\w.~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})*", text, re.ASCII):
+    if not value or not _URI_REFERENCE.fullmatch(text):
         raise ValueError("not a URI reference; write it like /mongodb/{db}/{collection} or https://shop.example.com")
     return value
 
@@ -96,7 +106,8 @@ def join(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
 
 def _subject(event: Event) -> str:
     """The document's `_id` as text; empty for an event that concerns no document."""
-    return "" if event.key is None else written(event.key.get("_id"))
+    text = "" if event.key is None else written(event.key.get("_id"))
+    return text if text.isprintable() else _FORBIDDEN.sub(lambda found: quote(found[0]), text)
 
 
 def _time(event: Event) -> str:

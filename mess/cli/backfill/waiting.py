@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mess.cli.common import say
 from mess.cli.ending import stop_on_signals
-from mess.cli.progress import progress
+from mess.cli.progress import Bar, progress
 from mess.commands import command
 from mess.telemetry.redact import redact
 
@@ -53,7 +53,7 @@ async def wait_for(store: StateStore, ids: Sequence[str], total: int | None) -> 
             bar.advance(done - shown)
             shown = done
             for each in found.values():
-                _tell_changes(each, told)
+                _tell_changes(each, told, bar)
             if all(each.ended for each in found.values()):
                 break
             await waiting.pause()
@@ -73,9 +73,9 @@ async def _read(store: StateStore, ids: Sequence[str]) -> dict[str, Backfill]:
     return {each.id: each for each in await store.backfills() if each.id in ids}
 
 
-def _tell_changes(backfill: Backfill, told: dict[str, str]) -> None:
+def _tell_changes(backfill: Backfill, told: dict[str, str], bar: Bar) -> None:
     """Report why a backfill does not go on, once for each reason."""
     reason = redact(backfill.progress.reason or "")
     if reason and told.get(backfill.id) != reason:
-        say(f"{backfill.id}: {backfill.progress.state}: {reason}", err=True)
+        bar.say(f"{backfill.id}: {backfill.progress.state}: {reason}")
     told[backfill.id] = reason

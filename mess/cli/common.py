@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -14,7 +15,7 @@ import typer
 
 from mess.commands import set_given
 from mess.errors import ConfigError, MessError
-from mess.telemetry.printable import printable
+from mess.telemetry.printable import printable, printable_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,6 +59,17 @@ def show(table: Table) -> None:
     if not console.is_terminal:
         console.width = _ANY_WIDTH
     console.print(table)
+
+
+def print_json(value: Any) -> None:
+    """Print a value that may contain BSON's types as indented JSON."""
+    from rich.console import Console
+    from rich.highlighter import JSONHighlighter
+
+    from mess.formats import bson_json
+
+    text = json.dumps(json.loads(bson_json.plain(value)), indent=2, ensure_ascii=False)
+    Console(soft_wrap=True).print(JSONHighlighter()(printable_json(text)))
 
 
 def say(text: str, *, err: bool = False) -> None:

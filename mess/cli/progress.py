@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from mess.cli.common import say
+from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -22,6 +23,13 @@ class Bar:
         """Add to the number done."""
         if self._progress is not None:
             self._progress.advance(self._progress.task_ids[0], count)
+
+    def say(self, text: str) -> None:
+        """Print a line to standard error, above the bar."""
+        if self._progress is None:
+            say(text, err=True)
+        else:
+            self._progress.console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

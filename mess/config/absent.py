@@ -9,7 +9,7 @@ from mess import steps
 from mess.config.chains import Chain, chains, database_chain, innermost, wants_full_document
 from mess.config.document import Path
 from mess.config.model import Config, StepSpec
-from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS
+from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS, READ
 from mess.config.placeholders import is_own
 from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
@@ -28,7 +28,7 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
         for index, _, reading, origin in readings_from_change(config, pipeline):
             if reading.need not in _CONSEQUENCES or reading.default:
                 continue
-            taken = OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
+            taken = (*OF_DOCUMENTS, READ) if pipeline[index].config.get("format") == "debezium" else operations
             lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
             if lacking:
                 place = (*path, "pipeline", index, "config", *reading.option)
@@ -95,10 +95,10 @@ def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
         case "documentKey":
-            return operation not in OF_DOCUMENTS
+            return operation not in (*OF_DOCUMENTS, READ)
         case "fullDocument":
             looked_up = innermost(chain, "full_document", "update_lookup")[1] != "off"
-            return operation not in ("insert", "replace", *(("update",) if looked_up else ()))
+            return operation not in (READ, "insert", "replace", *(("update",) if looked_up else ()))
         case "fullDocumentBeforeChange":
             kept = innermost(chain, "full_document_before_change", "off")[1] != "off"
             return operation not in (("update", "replace", "delete") if kept else ())

@@ -111,7 +111,8 @@ class Scope(Section):
     """A function `module:function`, called with `(item, context)`, that replaces the pipeline."""
     operations: tuple[Operation, ...] | None = None
     """Which changes to relay, by their `operationType`: `insert`, `update`, `replace`, `delete`, `drop`, `rename`,
-    `dropDatabase`, or another one that your MongoDB sends. Default: all of them."""
+    `dropDatabase`, or another one that your MongoDB sends; and `read`, a document that
+    existed before, sent by a backfill. Default: all of them."""
     match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event, evaluated by MongoDB. It applies to all events of its
     scope, including `drop` and `dropDatabase`. Default: every change."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Scope, StepSpec
-from mess.config.operations import EXPANDED, OF_A_DATABASE, OPERATIONS
+from mess.config.operations import KNOWN, OF_A_DATABASE
 
 HOOK = "changeHook "
 """Prefix of a step's name where a hook replaces a pipeline; the function's reference follows."""
@@ -93,7 +93,7 @@ def pipelines(config: Config) -> list[PipelineSpec]:
 
 def _wants_database_events(options: Resolved) -> bool:
     """Whether events of a whole database are wanted, going by the operations."""
-    of_collections = {*OPERATIONS, *EXPANDED} - {OF_A_DATABASE}
+    of_collections = {*KNOWN} - {OF_A_DATABASE}
     return options.operations is None or not of_collections.issuperset(options.operations)
 
 

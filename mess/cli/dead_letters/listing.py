@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
+from mess.cli.common import ConfigOption, UrlOption, load_config, print_json, run_async, say
 from mess.cli.connecting import TimeoutOption
 from mess.cli.dead_letters.choice import All, Choice, choosing
 from mess.cli.dead_letters.group import group
 from mess.cli.state import with_store
 from mess.commands import command
 from mess.errors import ConfigError
-from mess.telemetry.printable import printable, printable_json
+from mess.telemetry.printable import printable
 from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def list_(
     letters, matching, total = run_async(with_store(loaded, collect, timeout))
     if json:
         shown = [shape(letter, whole=False) for letter in letters]
-        _print_json({"total": total, "matching": matching, "letters": shown})
+        print_json({"total": total, "matching": matching, "letters": shown})
         return
     _print(letters)
     say(f"{len(letters)} shown of {total}" + ("" if choice.everything else f", {matching} matching"))
@@ -70,7 +69,7 @@ def show(
         for pointer in pointers:
             letter = await store.dead_letter(pointer.id)
             if letter is not None:
-                _print_json(shape(letter))
+                print_json(shape(letter))
         return len(pointers)
 
     if not run_async(with_store(loaded, print_all, timeout)):
@@ -98,16 +97,6 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
     for attempt in history:
         attempt["reason"], attempt["response"] = redact(attempt["reason"]), redact(attempt["response"] or "") or None
     return {**head, "history": history, "event": letter.event, "body": letter.body}
-
-
-def _print_json(value: Any) -> None:
-    from rich.console import Console
-    from rich.highlighter import JSONHighlighter
-
-    from mess.formats import bson_json
-
-    text = json.dumps(json.loads(bson_json.plain(value)), indent=2, ensure_ascii=False)
-    Console(soft_wrap=True).print(JSONHighlighter()(printable_json(text)))
 
 
 def _print(letters: list[DeadLetter]) -> None:

@@ -27,7 +27,7 @@ def test_a_misspelt_operation_is_a_mistake(problems: Problems, operation: str, p
 
 def test_every_operation_of_mongodb_can_be_named_and_one_that_mess_does_not_know_is_a_warning(loads: Load) -> None:
     known = loads(
-        "databases: {a: {operations: [insert, create, modify, shardCollection, dropDatabase]}}\npipeline: [log]"
+        "databases: {a: {operations: [read, insert, create, modify, shardCollection, dropDatabase]}}\npipeline: [log]"
     )
     assert known.warnings == ()
     loaded = loads("databases: {a: {operations: [insert, somethingNew]}}\npipeline: [log]")
@@ -47,6 +47,7 @@ OWN = "databases: {shop: {collections: {a: {pipeline: [log]}, b: {pipeline: [log
         (OWN + "pipeline: [log]", ["top level", "shop.a", "shop.b"]),
         (OWN + "pipeline: [log]\noperations: [insert]", ["shop.a", "shop.b"]),
         (OWN + "pipeline: [log]\noperations: [insert, create, drop]", ["shop.a", "shop.b"]),
+        (OWN + "pipeline: [log]\noperations: [read]", ["shop.a", "shop.b"]),
         (OWN + "pipeline: [log]\noperations: [insert, dropDatabase]", ["top level", "shop.a", "shop.b"]),
         (OWN + "pipeline: [log]\noperations: [insert, somethingNew]", ["top level", "shop.a", "shop.b"]),
         ("databases: {shop: {pipeline: [log], collections: {a: {pipeline: [log]}}}}", ["shop", "shop.a"]),

@@ -150,6 +150,11 @@ def test_a_placeholder_that_came_from_a_variable_is_not_shown(problems: Problems
             "drop, rename and dropDatabase, which",
         ),
         (
+            "databases: {a: {operations: [read, delete]}}\npipeline:\n"
+            + queue("key: '{documentKey._id} {fullDocument.a}'"),
+            "{fullDocument.a} has no value in events of delete, where",
+        ),
+        (
             "databases: {a: {collections: {b: {operations: [insert]}}}}\npipeline:\n"
             + queue("key: '{documentKey._id}'"),
             "in events of dropDatabase, where",

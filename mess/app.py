@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.arrangement import Arrangement, StreamStart
 from mess.capture.clock import ServerClock
+from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
@@ -32,6 +34,7 @@ from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
+from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import outlook
@@ -42,6 +45,7 @@ from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams
+from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
 from mess.state.instance import Instance
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
@@ -227,7 +231,7 @@ class Relay:
     async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
         config = self.config
         arrangement = await self._arrange(client, store, known=epoch > 1)
-        parts = Assembly(config, steps, store, self._stopping, self.metrics)
+        parts = Assembly(config, steps, self._keeper(client, store), self._stopping, self.metrics)
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))
 
@@ -274,6 +278,14 @@ class Relay:
         finally:
             await cancel(*aside)
 
+    def _keeper(self, client: Any, store: StateStore) -> Keeper:
+        if self.config.on_history_lost != "backfill":
+            return store
+        return HealingKeeper(store, partial(self._existing, client))
+
+    async def _existing(self, client: Any) -> Sequence[Facts]:
+        return await self._reach(client, partial(existing, config=self.config))
+
     async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
         """Determine the streams and where they begin, and store that before any event is delivered. Raises
         DamagedState."""
@@ -282,7 +294,9 @@ class Relay:
         for start in arrangement.starts:
             if known and start.new:
                 log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
-        await record_gaps(store, arrangement)
+        if wants_initial(self.config):
+            await add_initial(store, self.config, found.known, await self._existing(client))
+        await record_gaps(store, self._keeper(client, store), arrangement)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
         await close_gaps(store, arrangement, found.gaps)
         return arrangement

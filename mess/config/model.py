@@ -122,6 +122,9 @@ class Scope(Section):
     full_document_before_change: Annotated[Literal["off", "when_available", "required"] | None, OffForFalse] = None
     """The document as it was before the change (a pre-image, which must be enabled for the collection). Default:
     off."""
+    backfill: Literal["initial", "never"] | None = None
+    """Whether documents that exist before the relay first covers their collection are sent, once, as events with the
+    operation `read`: `initial` or `never`. Default: never."""
     order: Order | None = None
     """What is delivered in order: the events of one document, the events of one collection, or nothing. Default:
     document."""
@@ -230,8 +233,9 @@ class Config(Scope):
     show_expanded_events: bool | None = None
     """Whether MongoDB (6.0 or newer) also sends expanded change events, such as `create` and `createIndexes`. Default:
     the server's own default."""
-    on_history_lost: Literal["stop", "now"] = "stop"
-    """What to do if a position is no longer in the oplog: stop, or record the gap and continue from now."""
+    on_history_lost: Literal["stop", "now", "backfill"] = "stop"
+    """What to do if a position is no longer in the oplog: `stop`; `now`: record the gap and continue from now; or
+    `backfill`: the same, and send every document that is watched there again, so that only deletions are missing."""
     databases: Named[DatabaseScope]
     """The databases to watch, by name or glob."""
     plugins: Named[FunctionReference] = Field(default_factory=dict)

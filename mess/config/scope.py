@@ -48,6 +48,7 @@ class Resolved:
     full_document_before_change: str
     order: Order
     concurrency: int | None
+    backfill: str
 
 
 def database_scope(config: Config, db: str) -> tuple[str, DatabaseScope] | None:
@@ -128,4 +129,5 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         full_document_before_change=pick("full_document_before_change", "off"),
         order=pick("order", "document"),
         concurrency=pick("concurrency", None),
+        backfill=pick("backfill", "never"),
     )

@@ -11,6 +11,7 @@ from mess.capture.arrangement import Arrangement
 from mess.capture.coverage import Coverage, to_json
 from mess.commands import command, quoted
 from mess.event import Position
+from mess.relay.gaps import Keeper
 from mess.relay.resuming import settled
 from mess.state.store import Checkpoint, Gap, StateStore
 from mess.telemetry.logging import get_logger
@@ -44,12 +45,12 @@ async def open_gap(store: StateStore, stream: str, position: Position, coverage:
     await store.open_gap(gap)
 
 
-async def record_gaps(store: StateStore, arrangement: Arrangement) -> None:
-    """Record what an arrangement skips and which of its streams wait, before it is stored."""
+async def record_gaps(store: StateStore, keeper: Keeper, arrangement: Arrangement) -> None:
+    """Record what an arrangement skips (with `keeper`) and which of its streams wait, before it is stored."""
     now = datetime.now(timezone.utc)
     for skipped in arrangement.skipped:
         namespaces = tuple(map(str, skipped.regions))
-        await store.record_gap(
+        await keeper.record_gap(
             Gap(
                 stream=skipped.stream,
                 since=skipped.since,

@@ -9,6 +9,7 @@ from typing import Any
 from bson import Timestamp
 
 from mess.capture.arrangement import Arrangement, Begin, Lost, arrange
+from mess.capture.coverage import Coverage
 from mess.capture.oplog import oldest_kept
 from mess.capture.plan import StreamPlan, assignments
 from mess.capture.reach import Connect
@@ -22,11 +23,12 @@ from mess.state.store import Gap, StateStore
 class Outlook:
     """The streams and where they would begin, with the gaps recorded so far.
 
-    `now` is the server's cluster time, and `oldest` that of its oldest change (None if none has been removed, or if it
-    is unknown).
+    `known` is the coverage map so far, `now` the server's cluster time, and `oldest` that of its oldest change (None if
+    none has been removed, or if it is unknown).
     """
 
     arrangement: Arrangement
+    known: Coverage
     gaps: Sequence[Gap]
     now: Timestamp
     oldest: Timestamp | None
@@ -45,7 +47,11 @@ async def outlook(
     now = await connect(client, lambda client: explained(time_now(client)))
     verify_times(recorded, now, begin.time)
     oldest = await connect(client, oldest_kept)
-    lost = Lost(oldest, now if config.on_history_lost == "now" else None)
+    lost = Lost(oldest, None if config.on_history_lost == "stop" else now)
     return Outlook(
-        arrangement=arrange(plans, assignments(config), recorded, begin, lost), gaps=gaps, now=now, oldest=oldest
+        arrangement=arrange(plans, assignments(config), recorded, begin, lost),
+        known=recorded.coverage,
+        gaps=gaps,
+        now=now,
+        oldest=oldest,
     )

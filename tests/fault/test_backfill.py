@@ -127,15 +127,7 @@ async def merged(
                 with CommittedChanges(setting.url, [DATABASE]) as committed:
                     writers.start()
                     await until(lambda: len(found.seen) > 50, "the first changes")
-                    from mess.app import store_for
-                    from mess.config.load import load
-                    from mess.event import Namespace
-                    from mess.state.backfills import Backfill, new_id
-
-                    async with store_for(load(relay.config).config) as store:
-                        await store.add_backfill(
-                            Backfill(new_id(), Namespace(DATABASE, COLLECTION), "operator", datetime.now(timezone.utc))
-                        )
+                    await relay.mess("backfill", "start", f"{DATABASE}.{COLLECTION}")
                     await trouble(relay, receiver)
                     await until(lambda: "backfill done" in relay.text, lambda: relay.text[-2000:], 90)
                     await asyncio.to_thread(writers.finish)

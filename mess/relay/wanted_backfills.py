@@ -1,0 +1,86 @@
+"""The backfills that a config asks for: of collections that were never covered before, and of what a gap concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime, timezone
+from fnmatch import fnmatchcase
+from hashlib import sha256
+from typing import Any
+
+from mess.capture.coverage import NEVER, Coverage, lookup
+from mess.capture.existing import Facts, matching, why_not
+from mess.config.model import Config
+from mess.config.scope import resolve
+from mess.event import Namespace
+from mess.state.backfills import Backfill
+from mess.state.store import DeadLetter, Gap, StateStore
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+INITIAL, HISTORY_LOST = "initial", "history_lost"
+
+Existing = Callable[[], Coroutine[Any, Any, Sequence[Facts]]]
+"""Lists the existing collections that the config watches, however long MongoDB takes to answer."""
+
+
+async def existing(client: Any, config: Config) -> list[Facts]:
+    """The existing collections that the config watches. Raises SourceError."""
+    found: dict[Namespace, Facts] = {}
+    for db in config.databases:
+        found |= {facts.namespace: facts for facts in await matching(client, config, f"{db}.*")}
+    return list(found.values())
+
+
+def wants_initial(config: Config) -> bool:
+    """Whether `backfill: initial` applies to anything."""
+    scopes = [config, *config.databases.values()]
+    scopes += [each for database in config.databases.values() for each in database.collections.values()]
+    return any(scope.backfill == INITIAL for scope in scopes)
+
+
+async def add_initial(store: StateStore, config: Config, known: Coverage, found: Sequence[Facts]) -> None:
+    """Add a backfill for each collection with `backfill: initial` that `known`, the coverage map so far, does not
+    cover. Called before the new map is stored: one that was added by a start that failed is not added again."""
+    for facts in found:
+        namespace = facts.namespace
+        options = resolve(config, *namespace)
+        if options is None or options.backfill != INITIAL or lookup(known, namespace) not in (None, NEVER):
+            continue
+        if reason := why_not(facts):
+            log.warning("existing documents are not sent", namespace=str(namespace), reason=reason)
+        else:
+            await _add(store, namespace, INITIAL, INITIAL)
+
+
+class HealingKeeper:
+    """A `Keeper` for `on_history_lost: backfill`: whatever a gap concerns is sent again."""
+
+    def __init__(self, store: StateStore, existing: Existing) -> None:
+        self._store = store
+        self._existing = existing
+
+    async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """See `Keeper`."""
+        await self._store.add_dead_letters(letters)
+
+    async def record_gap(self, gap: Gap) -> None:
+        """See `Keeper`."""
+        await self._store.record_gap(gap)
+        patterns = gap.namespaces or ("*",)
+        for facts in await self._existing():
+            if why_not(facts) is None and any(fnmatchcase(str(facts.namespace), pattern) for pattern in patterns):
+                await _add(self._store, facts.namespace, HISTORY_LOST, gap.id)
+
+
+async def _add(store: StateStore, namespace: Namespace, origin: str, cause: str) -> None:
+    text = "\0".join([store.relay, cause, *namespace])
+    backfill = Backfill(
+        id=f"bf_{sha256(text.encode()).hexdigest()[:12]}",
+        namespace=namespace,
+        origin=origin,
+        created=datetime.now(timezone.utc),
+    )
+    if await store.add_backfill(backfill):
+        log.info("backfill added", id=backfill.id, namespace=str(namespace), origin=origin)

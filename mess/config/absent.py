@@ -15,11 +15,15 @@ from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
 from mess.steps.base import Reading, StepConfig
 
-_CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text is left empty"}
+_CONSEQUENCES = {
+    "refused": "which the step refuses",
+    "empty": "where the text is left empty",
+    "error": "which the step refuses",
+}
 
 
 def absent(config: Config) -> Iterator[tuple[Path, str]]:
-    """Yield a warning, with its path, for each placeholder without a default that some events in scope cannot fill."""
+    """Yield a warning, with its path, for each value without a default that some events in scope cannot fill."""
     found: dict[tuple[Path, Reading], list[str]] = {}
     for chain, operations in _deliveries(config):
         path, pipeline = innermost(chain, "pipeline", ())
@@ -34,11 +38,14 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
                 place = (*path, "pipeline", index, "config", *reading.option)
                 found[place, reading] = list(dict.fromkeys([*found.get((place, reading), ()), *lacking]))
     for (place, reading), lacking in found.items():
+        if reading.need == "error":
+            shown, default = f"event.{reading.name}", f"event.?{reading.name.replace('.', '.?')}.orValue(0)"
+        else:
+            shown, default = f"{{{reading.name}}}", f"{{{reading.name}|none}}"
         yield (
             place,
-            f"{{{reading.name}}} has no value in events of {_listed(lacking)}, {_CONSEQUENCES[reading.need]}; leave "
-            f"{'this' if len(lacking) == 1 else 'these'} out of operations, or give a default, as in "
-            f"{{{reading.name}|none}}",
+            f"{shown} has no value in events of {_listed(lacking)}, {_CONSEQUENCES[reading.need]}; leave "
+            f"{'this' if len(lacking) == 1 else 'these'} out of operations, or give a default, as in {default}",
         )
 
 

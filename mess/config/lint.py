@@ -14,7 +14,7 @@ from mess.config.operations import EXPANDED, OPERATIONS
 from mess.config.pipelines import entries, step_name
 from mess.options import insecure
 
-_LOCAL_STEPS = frozenset({"log", "field-map"})
+_LOCAL_STEPS = frozenset({"log", "field-map", "filter"})
 _OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
 """Change event fields whose values are chosen by whoever writes to the collection."""
 _AGAIN = "since deliveries are retried without end"

@@ -87,7 +87,7 @@ class StepSpec(Section):
         return {"name": value} if isinstance(value, str) else value
 
     name: str
-    """The step's name: `log`, `field-map`, `http`, another step, or one of `plugins`."""
+    """The step's name: `log`, `filter`, `field-map`, `http`, another step, or one of `plugins`."""
     config: Named[Any] = Field(default_factory=dict, repr=False)
     """The step's own options."""
     retry: Retry = Retry()

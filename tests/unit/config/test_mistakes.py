@@ -50,7 +50,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("databases: {a: }\npipeline: [htpp]", 'config.yml:2: pipeline[0]: unknown step "htpp"; did you mean "http"?'),
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
-            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
+            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, filter, field-map, '
             "http, queue, and the names under plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),

@@ -33,7 +33,7 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
             if reading.need not in _CONSEQUENCES or reading.default:
                 continue
             taken = OF_DOCUMENTS if pipeline[index].config.get("format") == "debezium" else operations
-            lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
+            lacking = [one for one in operations if one in taken and lacks(one, origin, chain)]
             if lacking:
                 place = (*path, "pipeline", index, "config", *reading.option)
                 found[place, reading] = list(dict.fromkeys([*found.get((place, reading), ()), *lacking]))
@@ -64,7 +64,7 @@ def _operations(chain: Chain) -> list[str]:
     operations: list[str] = list(innermost(chain, "operations", OPERATIONS)[1])
     match = innermost(chain, "match")[1] or {}
     if wants_full_document(match):
-        operations = [one for one in operations if not _lacks(one, ("fullDocument",), chain)]
+        operations = [one for one in operations if not lacks(one, ("fullDocument",), chain)]
     return [one for one in operations if _lets_pass(match.get("operationType"), one)]
 
 
@@ -98,7 +98,7 @@ def readings_from_change(
         body = options.body_after(body)
 
 
-def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
+def lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
         case "documentKey":

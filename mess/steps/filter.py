@@ -68,6 +68,8 @@ def _compiled(text: str) -> Any:
 
 def _mistake(message: str, several_lines: bool) -> str:
     """The library's message for an expression that it does not accept, in one line."""
+    if re.search(r"undeclared reference to '(map|filter)'", message):
+        return "map and filter are left out of the language; use exists, all or exists_one"
     found = _MISTAKE.search(message)
     if found is None or found[1] == "-1":
         return "the expression is nested too deeply, or has too long a chain of operators" + (

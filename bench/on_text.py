@@ -43,6 +43,7 @@ from mess.state.failover import brief
 from mess.state.letters import pack
 from mess.state.store import DeadLetter
 from mess.steps.base import Context
+from mess.steps.filter import FilterConfig
 from mess.steps.http import connection
 from mess.steps.http.answers import failure, retry_after
 from mess.steps.http.oauth2 import OAuth2, Tokens
@@ -74,6 +75,15 @@ def _log_step(form: str, **options: Any) -> Callable[[str], None]:
         with redirect_stdout(io.StringIO()):
             configure("info", form)
             LogConfig.model_validate(options).build(Context()).apply(_event(text))
+
+    return run
+
+
+def _filter(when: str) -> Callable[[str], None]:
+    step = FilterConfig(when=when).build(Context())
+
+    def run(text: str) -> None:
+        step.apply(_event(text))
 
     return run
 
@@ -122,6 +132,8 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("log step, console", _log_step("console", max_bytes="1GB"), LINKS + PLAIN + JSON),
     ("log step, cut", _log_step("json"), LINKS + PLAIN + JSON),
     ("log step, fields", _log_step("json", fields=["fullDocument.text"]), PLAIN),
+    ("filter step", _filter("event.fullDocument.text.matches('^(a+)+$|(x+x+)+y')"), LINKS + PLAIN + JSON),
+    ("filter step, whole body", _filter("event['fullDocument'] != event"), LINKS + PLAIN + JSON),
     ("log of errors", _log_error, LINKS + ESCAPES + PLAIN),
     ("answers.failure", lambda text: failure("refused", 400, {}, text.encode()), LINKS + ESCAPES + PLAIN),
     ("answers.failure, Location", lambda text: failure("down", 302, {"Location": text}, b""), URLS + ESCAPES),

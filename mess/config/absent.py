@@ -15,11 +15,15 @@ from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
 from mess.steps.base import Reading, StepConfig
 
-_CONSEQUENCES = {"refused": "which the step refuses", "empty": "where the text is left empty"}
+_CONSEQUENCES = {
+    "refused": "which the step refuses",
+    "empty": "where the text is left empty",
+    "error": "which the step refuses",
+}
 
 
 def absent(config: Config) -> Iterator[tuple[Path, str]]:
-    """Yield a warning, with its path, for each placeholder without a default that some events in scope cannot fill."""
+    """Yield a warning, with its path, for each value without a default that some events in scope cannot fill."""
     found: dict[tuple[Path, Reading], list[str]] = {}
     for chain, operations in _deliveries(config):
         path, pipeline = innermost(chain, "pipeline", ())
@@ -29,16 +33,19 @@ def absent(config: Config) -> Iterator[tuple[Path, str]]:
             if reading.need not in _CONSEQUENCES or reading.default:
                 continue
             taken = (*OF_DOCUMENTS, READ) if pipeline[index].config.get("format") == "debezium" else operations
-            lacking = [one for one in operations if one in taken and _lacks(one, origin, chain)]
+            lacking = [one for one in operations if one in taken and lacks(one, origin, chain)]
             if lacking:
                 place = (*path, "pipeline", index, "config", *reading.option)
                 found[place, reading] = list(dict.fromkeys([*found.get((place, reading), ()), *lacking]))
     for (place, reading), lacking in found.items():
+        if reading.need == "error":
+            shown, default = f"event.{reading.name}", f"event.?{reading.name.replace('.', '.?')}.orValue(0)"
+        else:
+            shown, default = f"{{{reading.name}}}", f"{{{reading.name}|none}}"
         yield (
             place,
-            f"{{{reading.name}}} has no value in events of {_listed(lacking)}, {_CONSEQUENCES[reading.need]}; leave "
-            f"{'this' if len(lacking) == 1 else 'these'} out of operations, or give a default, as in "
-            f"{{{reading.name}|none}}",
+            f"{shown} has no value in events of {_listed(lacking)}, {_CONSEQUENCES[reading.need]}; leave "
+            f"{'this' if len(lacking) == 1 else 'these'} out of operations, or give a default, as in {default}",
         )
 
 
@@ -57,7 +64,7 @@ def _operations(chain: Chain) -> list[str]:
     operations: list[str] = list(innermost(chain, "operations", OPERATIONS)[1])
     match = innermost(chain, "match")[1] or {}
     if wants_full_document(match):
-        operations = [one for one in operations if not _lacks(one, ("fullDocument",), chain)]
+        operations = [one for one in operations if not lacks(one, ("fullDocument",), chain)]
     return [one for one in operations if _lets_pass(match.get("operationType"), one)]
 
 
@@ -91,7 +98,7 @@ def readings_from_change(
         body = options.body_after(body)
 
 
-def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
+def lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
         case "documentKey":

@@ -6,15 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from mess import steps
-from mess.config.absent import absent, readings_from_change
+from mess.config.absent import absent, lacks, readings_from_change
 from mess.config.chains import Chain, chains, innermost, wants_full_document
 from mess.config.document import Document, Path
-from mess.config.model import Config
+from mess.config.model import Config, OrderBy
 from mess.config.operations import KNOWN, OPERATIONS
 from mess.config.pipelines import entries, step_name
+from mess.formats.paths import parse_path
 from mess.options import insecure
 
-_LOCAL_STEPS = frozenset({"log", "field-map"})
+_LOCAL_STEPS = frozenset({"log", "field-map", "filter"})
 _OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
 """Change event fields whose values are chosen by whoever writes to the collection."""
 _AGAIN = "since deliveries are retried without end"
@@ -65,10 +66,32 @@ def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
     if order == "collection":
         message = f"one event that cannot be delivered holds up all later ones of its collection, {_AGAIN}"
         yield (*path, "order"), f"{message}; with order: document, other documents are not held up"
+    if isinstance(order, OrderBy):
+        yield from _by_value(chain, (*path, "order", "by"), order.by)
     path, concurrency = innermost(chain, "concurrency")
     if concurrency == 1:
         message = f"one event that cannot be delivered holds up all later ones of its pipeline, {_AGAIN}"
         yield (*path, "concurrency"), f"{message}; with more lanes, each document still keeps its order"
+
+
+def _by_value(chain: Chain, place: Path, by: str) -> Iterator[tuple[Path, str]]:
+    operations = innermost(chain, "operations", OPERATIONS)[1]
+    if lacking := [
+        one for one in ("insert", "update", "replace") if one in operations and lacks(one, parse_path(by), chain)
+    ]:
+        yield (
+            place,
+            f"events of {' and '.join(lacking)} have no {by}, so that each of them waits for all earlier events of its "
+            "stream, and later ones for it; name a field that they have",
+        )
+    path, pipeline = innermost(chain, "pipeline", ())
+    for index, step in enumerate(pipeline):
+        if step.name == "queue" and str(step.config.get("url")).startswith("kafka") and not step.config.get("key"):
+            yield (
+                (*path, "pipeline", index, "config"),
+                f"Kafka keeps order within a partition only, and spreads the events of one {by} over many; set key: "
+                f"'{{{by}|none}}'",
+            )
 
 
 def _debezium(chain: Chain) -> Iterator[tuple[Path, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mess.config.fields import (
     HostName,
@@ -20,11 +20,13 @@ from mess.config.fields import (
     empty_for_none,
 )
 from mess.config.operations import Operation
+from mess.formats.body import CHANGE, Unknown
+from mess.formats.paths import parse_path
 from mess.options.base import Options
 from mess.options.values import Duration, FunctionReference, MongoURL, Size
+from mess.similar import did_you_mean
 from mess.state.open import FORMS
 
-Order = Literal["document", "collection", "none"]
 OnFailure = Literal["dead_letter", "skip", "stop"]
 
 
@@ -35,6 +37,26 @@ class Section(Options):
     @classmethod
     def _from_nothing(cls, value: Any) -> Any:
         return empty_for_none(value)
+
+
+def _change_path(text: str) -> str:
+    found = CHANGE.find(parse_path(text))
+    if isinstance(found, Unknown):
+        hint = did_you_mean(found.name, found.known) or f"; known are {', '.join(found.known)}"
+        holder = ".".join(found.within) or "a change event"
+        raise ValueError(f'{holder} has no field "{found.name}"{hint}')
+    return text
+
+
+class OrderBy(Section):
+    """Events with equal values of a field keep their order, whichever documents and collections they are of."""
+
+    by: Annotated[str, AfterValidator(_change_path)]
+    """The field's path in the change event, such as `fullDocument.accountId`. Events without it, such as deletes, are
+    barriers."""
+
+
+Order = Literal["document", "collection", "none"] | OrderBy
 
 
 class Retry(Section):
@@ -87,7 +109,7 @@ class StepSpec(Section):
         return {"name": value} if isinstance(value, str) else value
 
     name: str
-    """The step's name: `log`, `field-map`, `http`, another step, or one of `plugins`."""
+    """The step's name: `log`, `filter`, `field-map`, `http`, another step, or one of `plugins`."""
     config: Named[Any] = Field(default_factory=dict, repr=False)
     """The step's own options."""
     retry: Retry = Retry()
@@ -126,8 +148,8 @@ class Scope(Section):
     """Whether documents that exist before the relay first covers their collection are sent, once, as events with the
     operation `read`: `initial` or `never`. Default: never."""
     order: Order | None = None
-    """What is delivered in order: the events of one document, the events of one collection, or nothing. Default:
-    document."""
+    """What is delivered in order: the events of one document, the events of one collection, nothing, or, with `by`, the
+    events with equal values of a field. Default: document."""
     concurrency: Annotated[int, Field(ge=1, le=1024), NotBool] | None = None
     """The number of lanes of the pipeline: how many deliveries run at the same time. Default: the largest `concurrency`
     of its steps, else 4 if steps send batches (fewer if many streams share the window), else 16."""

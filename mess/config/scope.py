@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeVar
 
-from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Scope, StepSpec
+from mess.config.model import CollectionScope, Config, DatabaseScope, Order, OrderBy, Scope, StepSpec
 from mess.config.operations import KNOWN, OF_A_DATABASE
 
 HOOK = "changeHook "
@@ -78,6 +78,14 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
             return None
         scopes.append((f"{database[0]}.{collection[0]}", collection[1]))
     return _merge(scopes[::-1])
+
+
+def orders_by_value(config: Config) -> bool:
+    """Whether the events of some scope keep their order by the values of a field."""
+    scopes: list[Scope] = [config]
+    for database in config.databases.values():
+        scopes += [database, *database.collections.values()]
+    return any(isinstance(scope.order, OrderBy) for scope in scopes)
 
 
 def pipelines(config: Config) -> list[PipelineSpec]:

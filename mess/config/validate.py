@@ -28,7 +28,7 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
     for path, details in found.items():
         # Of a union's branches, the one that validated furthest is probably the one that was meant.
         deeper = path in above
-        meant = [detail for detail in details if not detail["type"].endswith(_MISMATCHES)]
+        meant = [detail for detail in details if not _mismatched(detail)]
         if deeper and not meant:
             continue
         place = base + path
@@ -42,6 +42,13 @@ def validate(model: type[M], data: Any, document: Document, base: Path = ()) -> 
         first, *others = dict.fromkeys(messages)
         document.report(", or ".join([first, *(message.removeprefix("must be ") for message in others)]), place)
     return None
+
+
+def _mismatched(detail: Any) -> bool:
+    """Whether a value is of another type than a union's branch needs."""
+    if detail["type"] == "literal_error":
+        return isinstance(detail["input"], (dict, list))
+    return bool(detail["type"].endswith(_MISMATCHES))
 
 
 def _path(detail: Any, data: Any) -> Path:

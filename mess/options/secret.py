@@ -139,10 +139,10 @@ def of_basic(value: str) -> Iterator[Part]:
 
 
 def of_signing_secret(value: Any) -> Iterator[Part]:
-    """A Standard Webhooks secret, with and without its prefix."""
+    """A Standard Webhooks secret or private key, with and without its prefix."""
     if isinstance(value, str):
         yield Part(value)
-        yield Part(value.removeprefix("whsec_"))
+        yield Part(value.removeprefix("whsec_").removeprefix("whsk_"))
 
 
 def of_settings(value: Any) -> Iterator[Part]:

@@ -13,6 +13,7 @@ from bson.binary import Binary
 
 from mess.capture.source import Batch
 from mess.event import Event, Namespace
+from mess.formats.paths import MISSING, Path, get
 from mess.relay.lane import Lane
 from mess.relay.window import Window
 
@@ -20,6 +21,11 @@ _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
 _ROUTES_KEPT = 10_000
 _LOOK_AGAIN = 0.05  # seconds
+
+
+Ordering = str | Path
+"""What events keep their order by: their `document`, their `collection`, `none`, or the path of a value in the change
+event."""
 
 
 class Route(NamedTuple):
@@ -30,7 +36,7 @@ class Route(NamedTuple):
     """
 
     lanes: Sequence[Lane]
-    order: str
+    order: Ordering
     operations: frozenset[str] | None
     since: Timestamp | None = None
 
@@ -41,6 +47,10 @@ class Router(Protocol):
     @property
     def lanes(self) -> Sequence[Lane]:
         """All lanes used by routes so far."""
+
+    @property
+    def by_value(self) -> bool:
+        """Whether some events keep their order by a value."""
 
     @property
     def forks(self) -> bool:
@@ -54,7 +64,8 @@ class Router(Protocol):
 
 
 def id_hash(key: Mapping[str, Any]) -> int:
-    """A hash of a document key's `_id`: equal ids give equal hashes.
+    """A hash of a document key's `_id`: equal ids give equal hashes. Integers and doubles with the same value are
+    equal.
 
     Values that Python cannot hash, or that do not equal themselves, are hashed as BSON.
     """
@@ -69,13 +80,19 @@ def _target(event: Event) -> Namespace:
     return Namespace(target.get("db", ""), target.get("coll", ""))
 
 
-def ordering_key(event: Event, order: str) -> int:
-    """The number that determines which events keep their order: events with the same number are delivered in order."""
+def ordering_key(event: Event, order: Ordering) -> int:
+    """The number that determines which events keep their order: events with the same number are delivered in order.
+
+    It is 0 for barriers. Values that equal each other as ids give the same number, see `id_hash`.
+    """
     if event.key is None:
         return 0
     if order == "document":
         return hash(event.namespace) ^ id_hash(event.key)
-    return hash(event.namespace) if order == "collection" else id(event)
+    if isinstance(order, str):
+        return hash(event.namespace) if order == "collection" else id(event)
+    value = get(event.change, order)
+    return 0 if value is MISSING else id_hash({"_id": value})
 
 
 class Dispatcher:
@@ -112,13 +129,26 @@ class Dispatcher:
         """Dispatch a whole batch; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events
         start = 0
-        for index, event in enumerate(events):
-            if event.key is None:
-                await self._flow(events[start:index])
-                await self._barrier(event)
-                start = index + 1
+        for index in self._barriers(events):
+            await self._flow(events[start:index])
+            await self._barrier(events[index])
+            start = index + 1
         await self._flow(events[start:] if start else events)
         self._window.mark(batch.position, batch.reached)
+
+    def _barriers(self, events: Sequence[Event]) -> list[int]:
+        """The indexes of events that neither overtake an earlier one nor are overtaken by a later one."""
+        if self._router.by_value:
+            return [index for index, event in enumerate(events) if event.key is None or self._lacks_value(event)]
+        return [index for index, event in enumerate(events) if event.key is None]
+
+    def _lacks_value(self, event: Event) -> bool:
+        """Whether an event lacks the value by which its collection's events keep their order."""
+        namespace = event.namespace
+        route = self._routes[namespace] if namespace in self._routes else self._find(namespace)
+        if route is None or isinstance(route.order, str) or not self._wanted(event, route):
+            return False
+        return get(event.change, route.order) is MISSING
 
     async def _flow(self, events: Sequence[Event]) -> None:
         while events:

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from bson import Timestamp
 
-from mess.config.model import Config, Order
-from mess.config.scope import resolve
+from mess.config.model import Config, Order, OrderBy
+from mess.config.scope import orders_by_value, resolve
 from mess.event import Namespace
-from mess.relay.dispatch import Route
+from mess.formats.paths import parse_path
+from mess.relay.dispatch import Ordering, Route
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 
@@ -30,20 +31,25 @@ MakeLane = Callable[[Pipeline], Lane]
 """Creates a lane for a pipeline."""
 
 
+def ordering(order: Order) -> Ordering:
+    """What events keep their order by, from the config's option."""
+    return parse_path(order.by) if isinstance(order, OrderBy) else order
+
+
 class LaneGroups:
     """The lanes of one stream, which has room for that many events. They are created when first needed: for each
-    pipeline, order and number of lanes."""
+    pipeline, order and number of lanes. Events that keep their order by a value share them, whichever field it is."""
 
     def __init__(self, make_lane: MakeLane, room: int) -> None:
         self.lanes: list[Lane] = []
         self._make_lane = make_lane
         self._room = room
-        self._groups: dict[tuple[str, Order, int], list[Lane]] = {}
+        self._groups: dict[tuple[str, str, int], list[Lane]] = {}
 
-    def of(self, pipeline: Pipeline, order: Order, concurrency: int | None) -> Sequence[Lane]:
+    def of(self, pipeline: Pipeline, order: Ordering, concurrency: int | None) -> Sequence[Lane]:
         """The lanes for events with these options."""
         count = concurrency or pipeline.lanes(self._room)
-        key = (pipeline.name, order, count)
+        key = (pipeline.name, order if isinstance(order, str) else "by", count)
         if key not in self._groups:
             self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
             self.lanes += self._groups[key]
@@ -68,6 +74,7 @@ class ScopeRouter:
         self._claim = claim
         self._begin = begin
         self._pipelines = pipelines
+        self.by_value = orders_by_value(config)
         self.forks = len(pipelines) > 1
         self._groups = groups
 
@@ -85,10 +92,11 @@ class ScopeRouter:
         if options is None or options.pipeline.name not in self._pipelines:
             return None
         pipeline = self._pipelines[options.pipeline.name]
-        lanes = self._groups.of(pipeline, options.order, options.concurrency)
+        order = ordering(options.order)
+        lanes = self._groups.of(pipeline, order, options.concurrency)
         operations = None if options.operations is None else frozenset(options.operations)
         later = since if self._begin is not None and since > self._begin else None
-        return Route(lanes=lanes, order=options.order, operations=operations, since=later)
+        return Route(lanes=lanes, order=order, operations=operations, since=later)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """By the old name if that is already delivered at `time` (another stream may see the event too), else by the

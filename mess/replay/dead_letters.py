@@ -9,7 +9,7 @@ from bson import Timestamp
 
 from mess.capture.source import Batch
 from mess.config.model import Config
-from mess.config.scope import resolve
+from mess.config.scope import orders_by_value, resolve
 from mess.errors import EndpointDown
 from mess.event import Namespace
 from mess.relay.build import BuiltStep, Steps
@@ -18,7 +18,7 @@ from mess.relay.dispatch import Route
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
-from mess.relay.router import LaneGroups
+from mess.relay.router import LaneGroups, ordering
 from mess.relay.runner import FixedStreams, StreamRunner, stream_runner
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
@@ -165,6 +165,7 @@ class _OneWay:
         self._config = config
         self._pipeline = pipeline
         self._groups = groups
+        self.by_value = orders_by_value(config)
 
     @property
     def lanes(self) -> Sequence[Lane]:
@@ -172,7 +173,7 @@ class _OneWay:
 
     def route(self, namespace: Namespace) -> Route:
         options = resolve(self._config, *namespace)
-        order = "document" if options is None else options.order
+        order = "document" if options is None else ordering(options.order)
         concurrency = None if options is None else options.concurrency
         return Route(self._groups.of(self._pipeline, order, concurrency), order, None)
 

@@ -14,6 +14,7 @@ STEPS: Registry[StepConfig] = Registry(
     "mess.StepConfig",
     {
         "log": "mess.steps.log:LogConfig",
+        "filter": "mess.steps.filter:FilterConfig",
         "field-map": "mess.steps.field_map:FieldMapConfig",
         "http": "mess.steps.http.step:HttpConfig",
         "queue": "mess.steps.queue.step:QueueConfig",

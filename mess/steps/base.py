@@ -147,12 +147,13 @@ class Reading(NamedTuple):
 
     `option` is the path within the options: keys and indexes. `name` is a placeholder's name or a path in the body, and
     `default` whether it has a default. `need` is what happens if an event lacks the value: the event is refused, the
-    value is left empty, the field is omitted, or nothing worth mentioning.
+    value is left empty, the field is omitted, an expression cannot be evaluated and the event is refused, or nothing
+    worth mentioning.
     """
 
     option: tuple[str | int, ...]
     name: str
-    need: Literal["refused", "empty", "left out", "none"]
+    need: Literal["refused", "empty", "left out", "error", "none"]
     default: bool = False
 
 

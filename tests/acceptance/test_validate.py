@@ -195,3 +195,31 @@ def test_doubtful_security_is_said_by_validate_and_at_the_start(tmp_path: Path) 
         process.kill()
     assert text in seen
     assert "hunter2" not in seen
+
+
+def test_mistakes_in_an_expression_a_key_and_an_order_are_reported_at_their_place(tmp_path: Path) -> None:
+    """All together, with the line of the option; a key is never shown, even if it is none."""
+    config = tmp_path / "config.yml"
+    key = "whsk_bm90IGEga2V5IGF0IGFsbA=="
+    config.write_text(
+        "databases: {shop: {}}\n"
+        "order: {by: fullDocumentt.accountId}\n"
+        "pipeline:\n"
+        "  - name: filter\n"
+        "    config:\n"
+        "      when: event.fullDocument.total >= limit\n"
+        "  - name: http\n"
+        "    config:\n"
+        "      endpoint: https://example.com/\n"
+        f"      sign: {{secret: {key}}}\n"
+    )
+    found = validate(config)
+    assert found.returncode == 2
+    shown = found.stdout + found.stderr
+    assert 'config.yml:2: order.by: a change event has no field "fullDocumentt"; did you mean "fullDocument"?' in shown
+    assert (
+        "config.yml:6: pipeline[0].config.when: character 29 of the expression: undeclared reference to 'limit'"
+        in shown
+    )
+    assert "config.yml:10: pipeline[1].config.sign.secret: not a signing secret; write whsec_" in shown
+    assert key.removeprefix("whsk_") not in shown

@@ -141,7 +141,7 @@ _FUNCTIONS = _choice(
     ],
 )
 _HOOKS = Option(st.just("my_plugins:change_hook"), _FUNCTIONS.wrong)
-STEPS = _choice("log", "http", "queue", "field-map", "enrich", wrong=["shttp", "http ", "Log", ""])
+STEPS = _choice("log", "http", "queue", "filter", "field-map", "enrich", wrong=["shttp", "http ", "Log", ""])
 _HEADERS = Option(
     st.dictionaries(st.sampled_from(["Authorization", "X-Key"]), _SECRETS.right, max_size=2),
     st.dictionaries(st.sampled_from(["X-é", "", "a b", "X:Y"]), _SECRETS.right | _SECRETS.wrong, max_size=2),

@@ -23,6 +23,7 @@ from mess.state.letters import pack, unpack
 from mess.state.store import DeadLetter
 from mess.steps.base import Context, Step
 from mess.steps.field_map import FieldMapConfig
+from mess.steps.filter import FilterConfig
 from mess.steps.http.step import HttpConfig
 from mess.steps.log import LogConfig
 from mess.steps.queue.step import Queue, QueueConfig
@@ -149,6 +150,10 @@ async def test_steps_before_the_sink_pass_or_refuse_it(event: Event, fields: Any
             "drop": [drop],
         }
     ).build(Context())
+    whole = FilterConfig(when="event['fullDocument'] != 1 && event.all(key, event[key] != 1)").build(Context())
+    part = FilterConfig(when="event.?fullDocument.?a.hasValue() || event.documentKey._id != 1").build(Context())
+    for step in (whole, part):
+        await only_refuses(step, [event])
     for step in (LogConfig().build(Context()), LogConfig(fields=tuple(PATHS)).build(Context()), field_map):
         assert await only_refuses(step, [event])
     for envelope in ENVELOPES:

@@ -125,8 +125,8 @@ class HttpConfig(StepConfig, TlsOptions, Format):
             yield "auth.oauth2.token_url", warning
 
     def build(self, context: Context) -> Http:
-        """Build the step. Raises ConfigError if `ca` or `client_certificate` cannot be used, or if a package that
-        `auth` needs is not installed."""
+        """Build the step. Raises ConfigError if `ca`, `client_certificate` or a private key in `sign` cannot be used,
+        or if a package that `auth` or `sign` needs is not installed."""
         made = self.tls_context(context.directory)
         tokens = self.auth.tokens(made, self.timeout) if self.auth else None
         return Http(self, self.envelope(context.relay), made, tokens)
@@ -179,12 +179,15 @@ class Http(Sink):
         )
 
     async def check(self) -> str:
-        """Connect to the endpoint without sending anything, and get a token if it needs one."""
+        """Connect to the endpoint without sending anything, and get a token if it needs one. The result contains the
+        public keys that verify signatures."""
         found = await connection.attempt(self._endpoint.origin, self._tls, self._config.timeout)
-        if self._tokens is None:
-            return found
-        await self._tokens.authorization()
-        return f"{found}, {self._tokens.origin} gives a token for it"
+        if self._tokens is not None:
+            await self._tokens.authorization()
+            found += f", {self._tokens.origin} gives a token for it"
+        if self._sign is not None and self._sign.public_keys:
+            found += f"; public key for its signatures: {', '.join(self._sign.public_keys)}"
+        return found
 
     async def close(self) -> None:
         """Close all connections."""

@@ -50,7 +50,7 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("databases: {a: }\npipeline: [htpp]", 'config.yml:2: pipeline[0]: unknown step "htpp"; did you mean "http"?'),
         (
             "databases: {a: }\npipeline:\n  - name: qqqq",
-            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, field-map, '
+            'config.yml:3: pipeline[0].name: unknown step "qqqq"; known are log, filter, field-map, '
             "http, queue, and the names under plugins",
         ),
         ("databases: {a: }\npipeline:\n  - config: {}", "config.yml:3: pipeline[0].name: is missing"),
@@ -89,6 +89,23 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("databases: {a: }\nadmin: {host: 1}", "config.yml:2: admin.host: must be text; put it in quotes"),
         ("databases: {a: }\nadmin: {host: }", "config.yml:2: admin.host: has no value; it must be text"),
         ("databases: {a: }\nadmin: x", "config.yml:2: admin: must be a mapping, with a key: value on each line"),
+        ("databases: {a: }\norder: {}", "config.yml:2: order.by: is missing"),
+        ("databases: {a: }\norder: {by: 5}", "config.yml:2: order.by: must be text; put it in quotes"),
+        ("databases: {a: }\norder: {bye: a}", 'config.yml:2: order.bye: unknown key; did you mean "by"?'),
+        (
+            "databases: {a: }\norder: {by: fulldocument.a}",
+            'config.yml:2: order.by: a change event has no field "fulldocument"; did you mean "fullDocument"?',
+        ),
+        (
+            "databases: {a: }\norder: {by: a..b}",
+            "config.yml:2: order.by: 'a..b' is not a path; write keys and array indexes separated by dots, as in "
+            "items.0.sku",
+        ),
+        (
+            "databases: {a: }\norder: [document]",
+            "config.yml:2: order: must be document, collection or none, or a mapping, with a key: value on each line, "
+            'not a list; write "name: {}" for each',
+        ),
         (
             "databases: {a: }\norder: documnt",
             'config.yml:2: order: must be document, collection or none; did you mean "document"?',

@@ -80,6 +80,7 @@ BASE = "databases: {a: }\n"
         BASE + "pipeline: [{name: log, config: , retry: {first: 1s}, on_failure: skip}]",
         BASE
         + "admin: {port: '${PORT}', enabled: '${ON:-true}'}\nconcurrency: ${N}\nshutdown_grace: 7\norder: ${ORDER}",
+        BASE + "order: {by: fullDocument.a}",
         BASE
         + "state: {url: 'sqlite:///x', retention: {max_age: , max_count: 5}}\nwindow: {max_bytes: 64MiB}\nstart: now",
     ],
@@ -103,6 +104,8 @@ def test_what_loads_fits(text: str) -> None:
         BASE + "admin: {port: 70000}",
         BASE + "admin: {port: x}",
         BASE + "order: any",
+        BASE + "order: {by: fullDocument.a, other: x}",
+        BASE + "order: {}",
         BASE + "concurrency: 0",
         "databases: [a]",
         "databases: {a: {collections: {b: {nope: 1}}}}",

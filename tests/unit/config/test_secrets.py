@@ -14,6 +14,7 @@ from mess.telemetry.redact import redact
 from tests.unit.config.conftest import Load
 
 SIGNING = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+PRIVATE = "whsk_TM0Imyj/ltqdtsNG7BFOD1uKMZ81q6Yk2oz27U+4pvs="
 
 
 def _config(*pipeline: dict[str, Any], **others: Any) -> str:
@@ -83,6 +84,11 @@ CASES: dict[str, tuple[str, list[str], list[str]]] = {
         ["ApiKey", "application/json", "production", "yes-please"],
     ),
     "credentials": (_config(_http(auth={"bearer": "b3arer-1"}, sign={"secret": [SIGNING]})), ["b3arer-1", SIGNING], []),
+    "a private key": (
+        _config(_http(sign={"secret": [PRIVATE, SIGNING]})),
+        [PRIVATE, PRIVATE.removeprefix("whsk_"), SIGNING],
+        [],
+    ),
     "a signing secret without its prefix": (_config(_http(sign={"secret": SIGNING})), [SIGNING[6:]], []),
     "basic authentication": (
         _config(_http(auth={"basic": {"username": "me", "password": "p4ssword"}})),

@@ -40,6 +40,17 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "update_lookup",
         ),
         (
+            f"databases: {{a: {{order: {{by: fullDocument.b}}, full_document: 'off'}}}}\n{HTTP}",
+            "config.yml:1: databases.a.order.by: events of update have no fullDocument.b, so that each of them waits "
+            "for all earlier events of its stream, and later ones for it; name a field that they have",
+        ),
+        (
+            "databases: {a: }\norder: {by: fullDocument.b}\npipeline:\n"
+            "- {name: queue, config: {url: 'kafka://h', target: x}}",
+            "config.yml:4: pipeline[0].config: Kafka keeps order within a partition only, and spreads the events of "
+            "one fullDocument.b over many; set key: '{fullDocument.b|none}'",
+        ),
+        (
             f"databases: {{a: }}\n{HTTP}\norder: collection",
             "config.yml:3: order: one event that cannot be delivered holds up all later ones of its collection, since "
             "deliveries are retried without end; with order: document, other documents are not held up",
@@ -89,6 +100,9 @@ def test_warning_has_line_path_and_reason(loads: Load, text: str, warning: str) 
         "databases: {a: {match: {operationType: {$in: [insert]}, fullDocument.x: 1}}}\npipeline: [log]",
         "databases: {a: {match: {$or: [{operationType: delete}, {fullDocument.x: 1}]}}}\npipeline: [log]",
         "databases: {a: {order: collection, concurrency: 1}}\npipeline: [log, {name: field-map, config: {keep: all}}]",
+        f"databases: {{a: }}\norder: {{by: fullDocument.b}}\n{HTTP}",
+        "databases: {a: }\norder: {by: documentKey._id}\n"
+        "pipeline: [{name: queue, config: {url: 'kafka://h', target: x, key: '{documentKey._id|none}'}}]",
         f"databases: {{a: {{order: none}}}}\n{HTTP}",
         "databases: {a: {collections: {b: {pipeline: [log]}}}}",
         f"databases: {{a: }}\npipeline: [{DEBEZIUM}, {{name: field-map, config: {{fields: {{a: ns}}}}}}]",

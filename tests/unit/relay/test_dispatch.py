@@ -6,17 +6,25 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import bson
 import pytest
-from bson import Decimal128, Int64, ObjectId, Timestamp
+from bson import DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.binary import Binary
+from bson.code import Code
+from bson.codec_options import CodecOptions, DatetimeConversion
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mess.capture.source import Batch
 from mess.capture.tokens import position_after
 from mess.event import Event, Namespace, Position
+from mess.formats.paths import MISSING, get
 from mess.relay.completion import Completion
-from mess.relay.dispatch import Dispatcher, Route, id_hash, ordering_key
+from mess.relay.dispatch import Dispatcher, Ordering, Route, id_hash, ordering_key
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.stopping import Stopping
@@ -48,7 +56,7 @@ class Bench:
     """A dispatcher over one pipeline, with what a test looks at."""
 
     def __init__(
-        self, *, lanes: int = 4, order: str = "document", operations: frozenset[str] | None = None, **route: Any
+        self, *, lanes: int = 4, order: Ordering = "document", operations: frozenset[str] | None = None, **route: Any
     ) -> None:
         self.window = Window(1000, 10_000_000, position_after)
         self.pipeline = Slow()
@@ -64,6 +72,7 @@ class Bench:
             for _ in range(lanes)
         ]
         self.forks = False
+        self.by_value = not isinstance(order, str)
         self._route = Route(self.lanes, order, operations, **route)
 
     def stuck(self) -> asyncio.Event:
@@ -253,3 +262,98 @@ async def test_while_most_lanes_are_sated_nothing_more_is_let_in() -> None:
     held.set()
     await more
     await bench.window.drained()
+
+
+# Order by a value
+
+BY = ("fullDocument", "account")
+
+
+def canonical(value: Any) -> Any:
+    """What two equal values have in common, as docs/delivery.md has it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value == value:
+        return Fraction(value) if value not in (float("inf"), float("-inf")) else value
+    return bson.encode({"": value})
+
+
+values = st.one_of(
+    st.sampled_from([1, 1.0, Int64(1), True, "1", Decimal128("1"), Decimal128("1.0"), 0, 0.0, -0.0, None, "", b"1"]),
+    st.sampled_from([float("nan"), float("inf"), [1], [1.0], {"a": 1}, {"a": 1.0}, {"a": 1, "b": 2}, {"b": 2, "a": 1}]),
+    st.sampled_from([ObjectId(b"a" * 12), datetime(2026, 1, 1), Timestamp(1, 1), Regex("a"), Code("a"), MinKey()]),
+    st.sampled_from([MaxKey(), Binary(b"1", 4), DBRef("a", 1), DatetimeMS(2**60)]),
+)
+changes = st.tuples(
+    st.sampled_from(["a", "b"]),
+    st.integers(0, 2),
+    st.sampled_from(["insert", "update", "update", "delete", "drop"]),
+    values | st.none(),
+)
+
+
+def change(number: int, coll: str, key: int, operation: str, value: Any) -> Event:
+    event = make_event(number, key=key, operation=operation, namespace=Namespace(ORDERS.db, coll))
+    made = {**event.change, "fullDocument": {"account": value}}
+    if operation == "delete":
+        del made["fullDocument"]
+    elif number % 11 == 10:
+        made["fullDocument"] = None if number % 2 else {"other": value}
+    if operation == "drop":
+        made.pop("documentKey", None)
+    made = bson.decode(bson.encode(made), CodecOptions(datetime_conversion=DatetimeConversion.DATETIME_AUTO))
+    return Event(made, event.namespace)
+
+
+@settings(deadline=None)
+@given(st.lists(changes, max_size=40), st.integers(1, 5), st.integers(0, 1000), st.integers(1, 41))
+async def test_events_with_equal_values_keep_their_order_and_those_without_one_are_barriers(
+    made: list[Any], lanes: int, seed: int, batch: int
+) -> None:
+    """Whatever the documents, collections and lanes are, and however long each of them takes."""
+    bench = Bench(lanes=lanes, order=BY)
+    bench.pipeline.random = random.Random(seed)
+    events = [change(number, *one) for number, one in enumerate(made)]
+    for start in range(0, len(events), batch):
+        await bench.dispatcher.dispatch(Batch(events[start : start + batch], END))
+    await bench.window.drained()
+    began, finished = bench.pipeline.began, bench.pipeline.finished
+    assert sorted(map(id, finished)) == sorted(map(id, events))
+    by_value: dict[Any, list[int]] = defaultdict(list)
+    places = {id(event): index for index, event in enumerate(events)}
+    for event in finished:
+        value = get(event.change, BY)
+        if event.key is None or value is MISSING:
+            index = places[id(event)]
+            assert began[index] is finished[index] is event
+            assert set(map(id, finished[:index])) == set(map(id, events[:index]))
+        else:
+            by_value[canonical(value)].append(places[id(event)])
+    assert all(numbers == sorted(numbers) for numbers in by_value.values())
+
+
+async def test_different_values_take_different_lanes() -> None:
+    """Otherwise the order would hold, but nothing would run concurrently."""
+    bench = Bench(lanes=4, order=BY)
+    events = [change(number, "a", 1, "insert", f"account {number}") for number in range(64) if number % 11 != 10]
+    await bench.dispatcher.dispatch(Batch(events, END))
+    assert all(lane.events for lane in bench.lanes)
+    await bench.window.drained()
+
+
+async def test_an_unwanted_event_without_the_value_is_no_barrier() -> None:
+    """A collection or an operation that is not relayed holds up nothing."""
+    bench = Bench(lanes=2, order=BY, operations=frozenset({"insert"}))
+    held = bench.stuck()
+    events = [change(0, "a", 0, "insert", 1), change(1, "a", 0, "delete", 1)]
+    foreign = make_event(2, namespace=Namespace("elsewhere", "x"))
+    async with asyncio.timeout(5):
+        await bench.dispatcher.dispatch(Batch([*events, foreign], END))
+    held.set()
+    await bench.window.drained()
+
+
+async def test_with_order_document_nothing_is_asked_for_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would cost time for each event."""
+    bench = Bench()
+    monkeypatch.setattr(bench.dispatcher, "_lacks_value", None)
+    await bench.feed([change(number, "a", number, "insert", 1) for number in range(5)])
+    assert len(bench.pipeline.finished) == 5

@@ -68,3 +68,23 @@ def test_a_rename_from_a_name_that_the_config_leaves_out_belongs_to_the_new_one(
     found = router({LIVE: EARLY})
     assert same(found.route_rename(OTHER, LIVE, RENAMED), found.route(LIVE))
     assert found.route_rename(LIVE, OTHER, RENAMED) is not None
+
+
+def test_collections_that_keep_their_order_by_a_value_share_lanes() -> None:
+    """Whichever field each of them names; with another order they do not."""
+    orders = {
+        "live": {"order": {"by": "fullDocument.account"}},
+        "tmp": {"order": {"by": "documentKey._id"}},
+        "other": {"order": "collection"},
+    }
+    config = Config.model_validate({"databases": {"shop": {"collections": orders}}, "pipeline": ["log"]})
+    pipelines = {"top level": Pipeline("top level", [])}
+    own = dict.fromkeys((LIVE, TMP, OTHER), EARLY)
+    found = ScopeRouter(config, Claim(own.get, own.get), EARLY, pipelines, LaneGroups(_lane, 1000))
+    live, tmp, other = (found.route(each) for each in (LIVE, TMP, OTHER))
+    assert found.by_value
+    assert same(live, tmp)
+    assert not same(live, other)
+    assert live is not None
+    assert live.order == ("fullDocument", "account")
+    assert not router({LIVE: EARLY}).by_value

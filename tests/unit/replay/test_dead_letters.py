@@ -634,3 +634,36 @@ async def test_another_pipeline_can_be_chosen(store: SqliteStore) -> None:
     found = [ways.of(pointer) for pointer in await store.pointers()]
     assert [(way.first, way.whole) for way in found] == [(0, True), (0, True), (1, False)]
     assert {way.pipeline for way in found} == {"crm"}
+
+
+async def test_order_by_a_value_holds_for_letters_too(store: SqliteStore) -> None:
+    """Behind one that is left, later ones with its value are left as well, of whichever document; others are not."""
+
+    class Down(Sink):
+        """Is down for the first event of account 1; slow."""
+
+        delivered: list[int] = []  # noqa: RUF012
+
+        def __init__(self) -> None:
+            self.destination = lambda event: str(event.change["fullDocument"]["place"])
+
+        async def deliver(self, events: Sequence[Event]) -> None:
+            await asyncio.sleep(0)
+            if any(event.change["fullDocument"]["place"] == "down" for event in events):
+                raise EndpointDown("down")
+            self.delivered += numbers(events)
+
+    letters = []
+    for number in range(12):
+        one = letter(number)
+        document = {"account": number % 3, "place": "down" if number == 1 else "up"}
+        letters.append(replace(one, event={**one.event, "fullDocument": document}))
+    await store.add_dead_letters(letters)
+    sink = Down()
+    sink.max_events = 1
+    by: Any = {"by": "fullDocument.account"}
+    report = await replayer(store, order=by, lanes=4, shop={"http": sink}).run(await store.pointers())
+    for account in (0, 2):
+        assert [number for number in sink.delivered if number % 3 == account] == [*range(account, 12, 3)]
+    assert not [number for number in sink.delivered if number % 3 == 1]
+    assert report.delivered == 8

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
+import re
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -16,6 +18,7 @@ from typing import Any
 import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks import Webhook
 
 import mess
@@ -68,6 +71,22 @@ async def test_what_is_signed_is_what_is_sent(receiver: Receiver, batch: dict[st
     async with opened(receiver.url, sign={"secret": [SECRET]}, batch=batch) as step:
         await step.process([event])
     [request] = receiver.requests
+    assert Webhook(SECRET).verify(request.body, request.headers) == request.json
+
+
+async def test_check_names_the_public_key_that_verifies_what_is_sent(receiver: Receiver) -> None:
+    """A receiver can be set up with what `mess check` prints."""
+    private = "whsk_" + base64.b64encode(bytes(range(32))).decode()
+    async with opened(receiver.url, sign={"secret": [private, SECRET]}) as step:
+        found = await step.check()
+        await step.process([make_event(0, text="naïve ☃")])
+    assert private not in found
+    [public] = re.findall(r"public key for its signatures: whpk_([A-Za-z0-9+/=]+)$", found)
+    [request] = receiver.requests
+    version, _, signature = request.headers["webhook-signature"].split()[0].partition(",")
+    assert version == "v1a"
+    content = f"{request.headers['webhook-id']}.{request.headers['webhook-timestamp']}.".encode() + request.body
+    Ed25519PublicKey.from_public_bytes(base64.b64decode(public)).verify(base64.b64decode(signature), content)
     assert Webhook(SECRET).verify(request.body, request.headers) == request.json
 
 

@@ -236,7 +236,12 @@ class Relay:
         share = Share.of(config.window, len(arrangement.starts))
 
         self.backfills = backfills = Backfills(
-            store, client, config, list(parts.pipelines.values()), max_bytes=share.bytes // 4
+            store,
+            client,
+            config,
+            list(parts.pipelines.values()),
+            max_bytes=share.bytes // 4,
+            count=self.metrics.backfilled,
         )
 
         def open_stream(start: StreamStart, claim: Claim) -> StreamRunner:

@@ -35,7 +35,8 @@ class BackfillJob:
     """Reads the documents of one backfill, chunk by chunk, and follows how far they are done.
 
     A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which the stream delivers the
-    collection's changes, None while it does not. `changed` is called when another chunk may be wanted.
+    collection's changes, None while it does not. `changed` is called when another chunk may be wanted; `count` counts
+    the documents that are done.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class BackfillJob:
         max_bytes: int = 1024 * 1024,
         since: Callable[[], Timestamp | None],
         changed: Callable[[], None],
+        count: Callable[[int], None],
     ) -> None:
         self.record = record
         self.progress = replace(record.progress, state="waiting", reason=None)
@@ -55,6 +57,7 @@ class BackfillJob:
         self._max_bytes = max_bytes
         self._since = since
         self._changed = changed
+        self._count = count
         self._most = _FIRST if not average else max(1, min(MOST, max_bytes // average))
         self._after = record.progress.last
         self._in_flight = 0
@@ -163,6 +166,7 @@ class BackfillJob:
 
     def _reached(self, chunk: Chunk) -> None:
         self._in_flight -= 1
+        self._count(chunk.count)
         before = self._tenths()
         progress = self.progress
         self.progress = replace(

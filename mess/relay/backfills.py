@@ -96,18 +96,27 @@ class StreamChunks:
 class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
-    `client` reads the documents; `pipelines` are those of the relay. `moved` and `stored` are for whoever stores the
+    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay.
+    `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
     progress. A backfill of which every document has been read is no obstacle for the next one.
     """
 
     def __init__(
-        self, store: StateStore, client: Any, config: Config, pipelines: Sequence[Pipeline], max_bytes: int
+        self,
+        store: StateStore,
+        client: Any,
+        config: Config,
+        pipelines: Sequence[Pipeline],
+        *,
+        max_bytes: int,
+        count: Callable[[int], None],
     ) -> None:
         self._store = store
         self._client = client
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
+        self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
         self._homes: dict[str, StreamChunks] = {}
@@ -196,6 +205,7 @@ class Backfills:
             max_bytes=self._max_bytes,
             since=partial(self._since, namespace),
             changed=partial(self._changed, record.id),
+            count=self._count,
         )
         if reason is not None:
             job.end("failed", reason)

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import mess
 from mess.capture.clock import ServerClock
 from mess.capture.source import Connection, StoppedSource
+from mess.relay.backfill_job import BackfillJob
+from mess.relay.backfills import Backfills
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
@@ -28,6 +30,7 @@ class Parts(Protocol):
     checkpointer: Checkpointer | None
     clock: ServerClock
     oplog: OplogWatch | None
+    backfills: Backfills | None
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
@@ -116,6 +119,7 @@ class RelayStatus:
                 }
                 for stream in self.streams()
             ],
+            "backfills": [] if relay.backfills is None else [_backfill(job) for job in relay.backfills.jobs],
             "steps": [
                 {"pipeline": runner.pipeline, "step": runner.name, "trouble": runner.trouble}
                 for runner in self._relay.step_runners
@@ -125,6 +129,18 @@ class RelayStatus:
     def metrics(self) -> bytes:
         """The metrics, in Prometheus's text format."""
         return self._relay.metrics.render()
+
+
+def _backfill(job: BackfillJob) -> dict[str, Any]:
+    progress = job.progress
+    return {
+        "id": job.record.id,
+        "namespace": str(job.record.namespace),
+        "state": progress.state,
+        "reason": progress.reason,
+        "documents": progress.documents,
+        "estimated": progress.estimated,
+    }
 
 
 def _stream(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:

@@ -29,7 +29,8 @@ _DELIVERIES = Metric(
 _RETRIES = Metric("mess_retries", "Events retried.", _STEP)
 _DEAD_LETTERS = Metric("mess_dead_letters", "Events stored as dead letters.", _STEP)
 _SECONDS = Metric("mess_step_seconds", "Histogram of the time that a step takes for a mini-batch.", _STEP)
-COUNTERS = (_EVENTS, _DONE, _DELIVERIES, _RETRIES, _DEAD_LETTERS)
+_BACKFILLED = Metric("mess_backfill_documents", "Existing documents that are done.", ())
+COUNTERS = (_EVENTS, _DONE, _DELIVERIES, _RETRIES, _DEAD_LETTERS, _BACKFILLED)
 """The counters, in the order of the docs."""
 TIMINGS = (_SECONDS,)
 """The histograms, in the order of the docs."""
@@ -152,6 +153,8 @@ class Metrics:
         self._render = prometheus.generate_latest
         self._counters = CounterCollector()
         registry.register(self._counters)
+        self.backfilled: Count = self._counters.counter(_BACKFILLED)
+        """Counts existing documents that are done."""
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
         registry.register(StreamCollector(GAUGES, lambda: self.streams()))

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from mess.config.fields import (
+    ExcludedPath,
     HostName,
     Integer,
     Named,
@@ -121,6 +122,9 @@ class Scope(Section):
     full_document_before_change: Annotated[Literal["off", "when_available", "required"] | None, OffForFalse] = None
     """The document as it was before the change (a pre-image, which must be enabled for the collection). Default:
     off."""
+    exclude: tuple[ExcludedPath, ...] | None = None
+    """Fields of documents that MongoDB removes from every event, so that they never reach the relay, by their paths:
+    `password`, `card.number` (through arrays, too). `match` is evaluated before and may use them. Default: no field."""
     order: Order | None = None
     """What is delivered in order: the events of one document, the events of one collection, or nothing. Default:
     document."""

@@ -50,12 +50,10 @@ def without(paths: Sequence[str]) -> list[dict[str, Any]]:
     }
     fields = f"${_FIELDS}"
     if not parents:
-        return [_update({"updatedFields": keys.kept_fields(fields), **changed}), _remove(removed)]
-    return [
-        _update({"updatedFields": keys.wrapped(fields, list(parents)), **changed}),
-        _remove(removed),
-        _update({"updatedFields": _unwrapped(fields)}),
-    ]
+        changed["updatedFields"] = keys.if_related(fields, keys.kept_fields(fields))
+        return [_update(changed), _remove(removed)]
+    changed["updatedFields"] = keys.if_related(fields, keys.wrapped(fields, list(parents)))
+    return [_update(changed), _remove(removed), _unwrap(fields)]
 
 
 def _parents(paths: Sequence[str]) -> dict[tuple[str, ...], list[str]]:
@@ -100,6 +98,14 @@ class _Keys:
         changed = self._by_names("$$this.k", {"$switch": {"branches": branches, "default": whole}}, otherwise=whole)
         return {"$map": {"input": {"$objectToArray": fields}, "in": changed}}
 
+    def if_related(self, fields: Expression, changed: Expression) -> Expression:
+        """`changed` if any field of a document may be in one that is excluded, or contain one; few updates have any."""
+        related = {"$map": {"input": {"$objectToArray": fields}, "in": self._is_related({"$split": ["$$this.k", "."]})}}
+        return {"$cond": [{"$anyElementTrue": [related]}, changed, fields]}
+
+    def _is_related(self, parts: Expression) -> Expression:
+        return {"$in": [{"$arrayElemAt": [parts, 0]}, {"$literal": self._first}]}
+
     def _by_names(self, key: str, related: Expression, *, otherwise: Expression) -> Expression:
         """`related`, which may use the `$$names` in a dotted key; or `otherwise` for a key outside of all the paths,
         as most are.
@@ -117,17 +123,19 @@ class _Keys:
         # The first is always a name, since a document is not an array.
         later = {"$filter": {"input": {"$slice": ["$$parts", 1, _ALL]}, "cond": is_name}}
         names = {"$concatArrays": [{"$slice": ["$$parts", 1]}, later]}
-        is_related = {"$in": [{"$arrayElemAt": ["$$parts", 0]}, {"$literal": self._first}]}
-        chosen = {"$cond": [is_related, {"$let": {"vars": {"names": names}, "in": related}}, otherwise]}
+        chosen = {
+            "$cond": [self._is_related("$$parts"), {"$let": {"vars": {"names": names}, "in": related}}, otherwise]
+        }
         return {"$let": {"vars": {"parts": {"$split": [key, "."]}}, "in": chosen}}
 
 
-def _unwrapped(fields: Expression) -> Expression:
-    """The inverse of `_Keys.wrapped`, without the fields that are excluded."""
+def _unwrap(fields: Expression) -> dict[str, Any]:
+    """The stage after which fields that `_Keys.wrapped` has wrapped are a document again, without excluded ones."""
     only = {"$arrayElemAt": [{"$objectToArray": "$$this.v"}, 0]}
     value = {"$let": {"vars": {"only": only}, "in": "$$only.v"}}
     kept = {"$filter": {"input": fields, "cond": {"$ne": ["$$this", None]}}}
-    return {"$arrayToObject": {"$map": {"input": kept, "in": {"k": "$$this.k", "v": value}}}}
+    unwrapped = {"$arrayToObject": {"$map": {"input": kept, "in": {"k": "$$this.k", "v": value}}}}
+    return _update({"updatedFields": unwrapped}, condition={"$isArray": [fields]})
 
 
 def _tag(number: int) -> str:
@@ -139,10 +147,13 @@ def _if_present(field: str, change: Callable[[str], Expression]) -> Expression:
     return {"$cond": [{"$eq": [{"$type": path}, "missing"]}, "$$REMOVE", change(path)]}
 
 
-def _update(fields: Mapping[str, Expression]) -> dict[str, Any]:
-    """The stage that replaces fields of an update's description; other events have none."""
-    changed = {"$mergeObjects": [f"${_UPDATE}", fields]}
-    return {"$set": {_UPDATE: {"$cond": [{"$eq": [{"$type": f"${_UPDATE}"}, "object"]}, changed, "$$REMOVE"]}}}
+_IS_UPDATE = {"$eq": [{"$type": f"${_UPDATE}"}, "object"]}
+
+
+def _update(fields: Mapping[str, Expression], condition: Expression = _IS_UPDATE) -> dict[str, Any]:
+    """The stage that replaces fields of an update's description. Other events, and those that do not meet the
+    condition, stay as they are."""
+    return {"$set": {_UPDATE: {"$cond": [condition, {"$mergeObjects": [f"${_UPDATE}", fields]}, f"${_UPDATE}"]}}}
 
 
 def _remove(paths: Sequence[str]) -> dict[str, Any]:

@@ -118,6 +118,12 @@ def test_what_is_excluded_does_not_invalidate_a_position() -> None:
     assert one.name == other.name
 
 
+def test_a_part_of_a_stream_excludes_the_same_fields() -> None:
+    [stream] = plans({"shop": {"exclude": ["password"]}})
+    part = stream.narrowed("shop (catching up)", [Region.of("shop", "orders")])
+    assert part.stages()[2:] == stream.stages()[1:]
+
+
 def test_globs_of_databases_share_one_stream_that_leaves_the_named_ones_out() -> None:
     named, deployment = plans({"shop": {}, "tenant_*": {}, "t?": {}})
     assert named.database == "shop"

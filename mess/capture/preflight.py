@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.topology_description import TOPOLOGY_TYPE
 
 from mess.capture.client import LacksPrivilege, explain
@@ -17,7 +17,8 @@ from mess.capture.errors import stop_reason
 from mess.capture.oplog import read_oplog
 from mess.capture.plan import StreamPlan
 from mess.capture.reach import answer
-from mess.errors import NotAReplicaSet, NotPermitted, SourceError
+from mess.errors import ConfigError, NotAReplicaSet, NotPermitted, SourceError
+from mess.event import Namespace
 from mess.options.values import spoken
 
 _EXISTING = "if the role already exists, use updateRole instead of createRole"
@@ -99,7 +100,10 @@ async def examine(
     yield Finding(True, f"MongoDB {await _version(client)}, {kind}")
     for plan in plans:
         yield await _stream(client, plan, state_database, plans)
-    if not sharded:
+    if sharded:
+        async for finding in _shard_keys(client, plans):
+            yield finding
+    else:
         yield await _oplog(client)
     for plan in plans:
         async for finding in _images(client, plan):
@@ -141,6 +145,38 @@ async def _oplog(client: Any) -> Finding:
         f"the oplog is young: it reaches back {beginning}, {reach} ago{filled}. How long the relay may be away shows "
         "once it has been full",
     )
+
+
+async def _shard_keys(client: Any, plans: Sequence[StreamPlan]) -> AsyncIterator[Finding]:
+    """The excluded fields that belong to a shard key, and which events therefore contain all the same."""
+    excluding = [plan for plan in plans if plan.exclude]
+    if not excluding:
+        return
+    try:
+        sharded = await client.get_database("config").get_collection("collections").find({}, {"key": 1}).to_list(None)
+    except OperationFailure as error:
+        unknown = "it is unknown whether exclude names fields of shard keys, which every event's documentKey contains"
+        yield Finding(True, f"{unknown}: {explain(error)}", warning=True)
+        return
+    for collection in sharded:
+        db, _, coll = collection["_id"].partition(".")
+        for plan in excluding:
+            if not plan.selection.selects(Namespace(db, coll)):
+                continue
+            for field in collection.get("key", {}):
+                if any(_overlap(field, path) for path in plan.exclude):
+                    yield Finding(
+                        False,
+                        f"exclude cannot remove {field} from events of {db}.{coll}: it belongs to the shard key, which "
+                        "every event's documentKey and resume token contain",
+                        f"Leave {field} out of exclude, or shard {db}.{coll} by another key (reshardCollection)",
+                        exit_code=ConfigError.exit_code,
+                    )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two paths name the same field, or one a field that contains the other's."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 async def _images(client: Any, plan: StreamPlan) -> AsyncIterator[Finding]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mess.config.fields import (
+    ExcludedPath,
     HostName,
     Integer,
     Named,
@@ -147,6 +148,9 @@ class Scope(Section):
     backfill: Literal["initial", "never"] | None = None
     """Whether documents that exist before the relay first covers their collection are sent, once, as events with the
     operation `read`: `initial` or `never`. Default: never."""
+    exclude: tuple[ExcludedPath, ...] | None = None
+    """Fields of documents that MongoDB removes from every event, so that they never reach the relay, by their paths:
+    `password`, `card.number` (through arrays, too). `match` is evaluated before and may use them. Default: no field."""
     order: Order | None = None
     """What is delivered in order: the events of one document, the events of one collection, nothing, or, with `by`, the
     events with equal values of a field. Default: document."""

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from bson import Timestamp
 
+from mess.capture.exclude import without
 from mess.capture.existing import matching, why_not
 from mess.capture.existing_documents import ExistingDocuments, ReadEvent
 from mess.capture.source import Batch
@@ -194,6 +195,8 @@ class Backfills:
             stages.append({"$match": parsed(options.match)})
         if record.match is not None:
             stages.append({"$match": parsed(json.loads(record.match))})
+        if options is not None:
+            stages += without(options.exclude)
         if record.progress.estimated is None and facts is not None:
             record = replace(record, progress=replace(record.progress, estimated=facts.documents))
         job = BackfillJob(

@@ -90,8 +90,9 @@ class BackfillJob:
         if since is None or at < since:
             self._wait("waiting for its stream, which has to catch up first", 0.5)
             return None
+        most = self._most if self.record.rate is None else max(1, min(self._most, round(self.record.rate)))
         try:
-            chunk = await self._documents.read(at, self._after, self._most, self._max_bytes)
+            chunk = await self._documents.read(at, self._after, most, self._max_bytes)
         except CannotRead as error:
             self._failed(error)
             return None

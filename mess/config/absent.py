@@ -9,7 +9,7 @@ from mess import steps
 from mess.config.chains import Chain, chains, database_chain, innermost, wants_full_document
 from mess.config.document import Path
 from mess.config.model import Config, StepSpec
-from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS
+from mess.config.operations import OF_A_DATABASE, OF_DOCUMENTS, OPERATIONS, READ
 from mess.config.placeholders import is_own
 from mess.formats.body import CHANGE, Shape, Unknown
 from mess.formats.paths import parse_path
@@ -94,11 +94,13 @@ def readings_from_change(
 def _lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
+        case "_id":
+            return operation == READ
         case "documentKey":
             return operation not in OF_DOCUMENTS
         case "fullDocument":
             looked_up = innermost(chain, "full_document", "update_lookup")[1] != "off"
-            return operation not in ("insert", "replace", *(("update",) if looked_up else ()))
+            return operation not in ("insert", "replace", READ, *(("update",) if looked_up else ()))
         case "fullDocumentBeforeChange":
             kept = innermost(chain, "full_document_before_change", "off")[1] != "off"
             return operation not in (("update", "replace", "delete") if kept else ())

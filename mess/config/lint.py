@@ -10,7 +10,7 @@ from mess.config.absent import absent, readings_from_change
 from mess.config.chains import Chain, chains, innermost, wants_full_document
 from mess.config.document import Document, Path
 from mess.config.model import Config
-from mess.config.operations import EXPANDED, OPERATIONS
+from mess.config.operations import KNOWN, OPERATIONS
 from mess.config.pipelines import entries, step_name
 from mess.options import insecure
 
@@ -33,7 +33,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
 def _operations(chain: Chain) -> Iterator[tuple[Path, str]]:
     path, operations = innermost(chain, "operations", ())
     for index, operation in enumerate(operations):
-        if operation not in OPERATIONS and operation not in EXPANDED:
+        if operation not in KNOWN:
             message = f"{operation} is not an operation that MESS knows; it is relayed if your MongoDB sends it"
             yield (*path, "operations", index), message
 

@@ -9,9 +9,12 @@ from pydantic import AfterValidator, Field
 
 from mess.similar import closest_name
 
-OF_DOCUMENTS = ("insert", "update", "replace", "delete")
+READ = "read"
+"""The operation of existing documents, which MESS reads for a backfill."""
+_CHANGES = ("insert", "update", "replace", "delete")
+OF_DOCUMENTS = (*_CHANGES, READ)
 OF_A_DATABASE = "dropDatabase"
-OPERATIONS = (*OF_DOCUMENTS, "drop", "rename", OF_A_DATABASE)
+OPERATIONS = (*_CHANGES, "drop", "rename", OF_A_DATABASE)
 """The operations that every server sends."""
 EXPANDED = (
     "create",
@@ -25,18 +28,22 @@ EXPANDED = (
 """The operations that servers from 6.0 on send with `showExpandedEvents`; they always belong to a collection."""
 
 
+KNOWN = (*OPERATIONS, READ, *EXPANDED)
+"""All operations that MESS knows."""
+
+
 def _checked(value: str) -> str:
-    if value in OPERATIONS or value in EXPANDED:
+    if value in KNOWN:
         return value
     if value == "invalidate":
         raise ValueError("invalidate concerns the change stream, not data, and is never delivered; leave it out")
-    if meant := closest_name(value, [*OPERATIONS, *EXPANDED]):
+    if meant := closest_name(value, KNOWN):
         raise ValueError(f'is not an operation; did you mean "{meant}"?')
     if not re.fullmatch(r"[A-Za-z]{1,64}", value):
         raise ValueError(f"is not an operation; write one such as {', '.join(OPERATIONS)}")
     return value
 
 
-_SCHEMA = {"anyOf": [{"enum": [*OPERATIONS, *EXPANDED]}, {"pattern": "^[A-Za-z]{1,64}$"}]}
+_SCHEMA = {"anyOf": [{"enum": [*KNOWN]}, {"pattern": "^[A-Za-z]{1,64}$"}]}
 Operation = Annotated[str, AfterValidator(_checked), Field(json_schema_extra=_SCHEMA)]
 """An operation, possibly one that only a newer MongoDB has."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 from mess.config.model import CollectionScope, Config, DatabaseScope, Order, Scope, StepSpec
-from mess.config.operations import EXPANDED, OF_A_DATABASE, OPERATIONS
+from mess.config.operations import KNOWN, OF_A_DATABASE
 
 HOOK = "changeHook "
 """Prefix of a step's name where a hook replaces a pipeline; the function's reference follows."""
@@ -39,7 +39,10 @@ class PipelineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The effective value of every scoped option for one namespace. `operations` is None if all are wanted."""
+    """The effective value of every scoped option for one namespace. `operations` is None if all are wanted.
+
+    `full_document` is never `exact`, but what that stands for.
+    """
 
     pipeline: PipelineSpec
     operations: tuple[str, ...] | None
@@ -93,7 +96,7 @@ def pipelines(config: Config) -> list[PipelineSpec]:
 
 def _wants_database_events(options: Resolved) -> bool:
     """Whether events of a whole database are wanted, going by the operations."""
-    of_collections = {*OPERATIONS, *EXPANDED} - {OF_A_DATABASE}
+    of_collections = {*KNOWN} - {OF_A_DATABASE}
     return options.operations is None or not of_collections.issuperset(options.operations)
 
 
@@ -113,6 +116,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         value = inherited(option)[1]
         return default if value is None else value
 
+    full_document = pick("full_document", "update_lookup")
     # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
@@ -124,7 +128,8 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline=pipeline,
         operations=pick("operations", None),
         match=pick("match", None),
-        full_document=pick("full_document", "update_lookup"),
+        # One stream serves both; streams of existing configs keep their names.
+        full_document="when_available" if full_document == "exact" else full_document,
         full_document_before_change=pick("full_document_before_change", "off"),
         order=pick("order", "document"),
         concurrency=pick("concurrency", None),

@@ -33,8 +33,7 @@ _PREFIXED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0
 class ReadEvent(Event):
     """A document as it was at a cluster time, as an event with the operation `read`.
 
-    `place` is the stream's position where it belongs, `backfill` the id of what asked for it. With `only`, it is for
-    that step alone.
+    `place` is the stream's position where it belongs.
     """
 
     __slots__ = ("backfill", "only", "place")
@@ -42,7 +41,7 @@ class ReadEvent(Event):
     def __init__(self, change: dict[str, Any], namespace: Namespace, size: int, *, id: str) -> None:  # noqa: A002
         super().__init__(change, namespace, size, id=id)
         self.backfill = ""
-        self.only: str | None = None
+        self.only = None
         self.place = Position(None, None)
 
 

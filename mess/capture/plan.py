@@ -54,6 +54,11 @@ class StreamPlan:
         text = json_util.dumps(shape, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
+    @property
+    def looks_up(self) -> bool:
+        """Whether an update's `fullDocument` comes from a lookup after the change, not from a post-image."""
+        return self.full_document == "update_lookup"
+
     def stages(self) -> list[dict[str, Any]]:
         """The aggregation pipeline, without a starting position."""
         options: dict[str, Any] = {"fullDocument": _CAMEL[self.full_document]}

@@ -134,14 +134,17 @@ class Scope(Section):
     """A function `module:function`, called with `(item, context)`, that replaces the pipeline."""
     operations: tuple[Operation, ...] | None = None
     """Which changes to relay, by their `operationType`: `insert`, `update`, `replace`, `delete`, `drop`, `rename`,
-    `dropDatabase`, or another one that your MongoDB sends; and `read`, a document that
-    existed before, sent by a backfill. Default: all of them."""
+    `dropDatabase`, or another one that your MongoDB sends; `read` for existing documents. Default: all of them."""
     match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event, evaluated by MongoDB. It applies to all events of its
     scope, including `drop` and `dropDatabase`. Default: every change."""
-    full_document: Annotated[Literal["off", "update_lookup", "when_available", "required"] | None, OffForFalse] = None
-    """Whether updates include the whole document: `update_lookup` as it is now, `when_available` and `required` as it
-    was right after the update (a post-image, which must be enabled for the collection). Default: update_lookup."""
+    full_document: Annotated[
+        Literal["off", "update_lookup", "exact", "when_available", "required"] | None, OffForFalse
+    ] = None
+    """Whether updates include the whole document: `update_lookup` as it is when MongoDB looks it up, which may be
+    newer; `exact` as it was right after the update (a post-image, which must be enabled for the collection), and none
+    where there is no post-image; `required` stops the stream there. `when_available` is another name for `exact`.
+    Default: update_lookup."""
     full_document_before_change: Annotated[Literal["off", "when_available", "required"] | None, OffForFalse] = None
     """The document as it was before the change (a pre-image, which must be enabled for the collection). Default:
     off."""

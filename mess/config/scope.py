@@ -42,7 +42,8 @@ class PipelineSpec:
 class Resolved:
     """The effective value of every scoped option for one namespace.
 
-    `operations` is None if all are wanted. `exclude` is as `mess.config.exclude.minimal` gives it.
+    `operations` is None if all are wanted. `full_document` is never `exact`, but what that stands for. `exclude` is as
+    `mess.config.exclude.minimal` gives it.
     """
 
     pipeline: PipelineSpec
@@ -127,6 +128,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         value = inherited(option)[1]
         return default if value is None else value
 
+    full_document = pick("full_document", "update_lookup")
     # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
@@ -138,7 +140,8 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline=pipeline,
         operations=pick("operations", None),
         match=pick("match", None),
-        full_document=pick("full_document", "update_lookup"),
+        # One stream serves both; streams of existing configs keep their names.
+        full_document="when_available" if full_document == "exact" else full_document,
         full_document_before_change=pick("full_document_before_change", "off"),
         exclude=minimal(pick("exclude", ())),
         order=pick("order", "document"),

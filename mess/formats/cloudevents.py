@@ -14,9 +14,8 @@ from bson import Timestamp
 from pydantic import AfterValidator
 
 from mess.event import Encoder, Event, Namespace
-from mess.formats.base import Envelope, FormatOptions, Write
+from mess.formats.base import Envelope, FormatOptions, Write, batch_id
 from mess.formats.template import written
-from mess.ids import hashed_id
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
@@ -92,16 +91,21 @@ def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
             context["subject"] = subject
         if time := _time(event):
             context["time"] = time
+        # Extension attributes, whose names are lower-case letters and digits.
+        if document := event.document:
+            context["messdocument"] = document
+        if event.backfill:
+            context["messbackfill"] = event.backfill
         context["datacontenttype"] = "application/json"
         return b'%b,"data":%b}' % (orjson.dumps(context)[:-1], write(event.body))
 
     return encode
 
 
-def join(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+def join(events: Sequence[Event], bodies: Sequence[bytes]) -> tuple[str, bytes]:
     """Join CloudEvents into one batch, a JSON array. Returns the batch's id, which depends only on the members and
     their order, and its body."""
-    return hashed_id("\n".join(ids)), b"[%b]" % b",".join(bodies)
+    return batch_id(events), b"[%b]" % b",".join(bodies)
 
 
 def _subject(event: Event) -> str:

@@ -13,7 +13,7 @@ from bson import Timestamp
 
 from mess.capture.exclude import without
 from mess.capture.existing import matching, why_not
-from mess.capture.existing_documents import ExistingDocuments, ReadEvent
+from mess.capture.existing_documents import ExistingDocuments
 from mess.capture.source import Batch
 from mess.config.match import parsed
 from mess.config.model import Config
@@ -21,10 +21,10 @@ from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
 from mess.event import Event, Namespace, Position
 from mess.relay.backfill_job import BackfillJob
+from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.store import StateStore
-from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
@@ -256,21 +256,4 @@ class Backfills:
             return
         self._narrowed = narrowed
         for pipeline in self._pipelines:
-            for index, runner in enumerate(pipeline.steps):
-                later = {each.name for each in pipeline.steps[index + 1 :]}
-                runner.bypass(_Narrowing(runner.name, later, isinstance(runner.step, Sink)) if narrowed else None)
-
-
-class _Narrowing:
-    """Whether a step has something to do for an event: for those that are for one step alone, it must be that step, or
-    a step before it that does not deliver."""
-
-    def __init__(self, name: str, later: set[str], delivers: bool) -> None:
-        self._name = name
-        self._later = later
-        self._delivers = delivers
-
-    def __call__(self, event: Event) -> bool:
-        if not isinstance(event, ReadEvent) or event.only is None or event.only == self._name:
-            return True
-        return event.only in self._later and not self._delivers
+            narrow(pipeline, narrowed=narrowed)

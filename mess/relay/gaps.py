@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
-from typing import Protocol
+from typing import Any, Protocol
 
 from mess.capture.plan import StreamPlan
 from mess.capture.source import Batch
@@ -33,8 +33,8 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
             id=unreadable.id,
             pipeline="",
             step="capture",
-            namespace=Namespace(stream.database or "", ""),
-            operation="",
+            namespace=_namespace(unreadable.change, stream),
+            operation=unreadable.change.get("operationType", ""),
             key=None,
             reason=unreadable.reason,
             error="SourceError",
@@ -54,3 +54,9 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
     if batch.lost is not None:
         since, until = batch.lost.since.time, batch.lost.until.time
         await keeper.record_gap(Gap(stream=stream.name, since=since, until=until, reason=batch.lost.reason, time=now))
+
+
+def _namespace(change: Mapping[str, Any], stream: StreamPlan) -> Namespace:
+    """Where a change belongs, as far as is known."""
+    ns = change.get("ns", {})
+    return Namespace(ns.get("db", stream.database or ""), ns.get("coll", ""))

@@ -73,4 +73,7 @@ class GivingUp:
             event=event.change,
             body=event.body,
             history=tuple(group.history),
+            backfill=event.backfill,
+            only=event.only,
+            looked_up=event.looked_up,
         )

@@ -17,6 +17,7 @@ from mess.relay.completion import Completion
 from mess.relay.dispatch import Route
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
+from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import LaneGroups, ordering
 from mess.relay.runner import FixedStreams, StreamRunner, stream_runner
@@ -99,7 +100,7 @@ class Replayer:
     async def _replay(self, name: str, due: Sequence[Due], report: Report, told: Told) -> None:
         self._stopping = stopping = Stopping()
         results = LetterResults(name, self._store, report, told=told, ended=stopping.set)
-        source = LetterSource(name, due, self._store, results)
+        source = LetterSource(name, due, self._store, results, [step.name for step in self._steps[name]])
         try:
             await _Delivery(self._config, name, results, stopping).run(source, self._steps[name])
         except EndpointDown as error:  # a step could not be opened
@@ -124,6 +125,7 @@ class _Delivery:
 
     async def run(self, source: LetterSource, steps: Sequence[BuiltStep]) -> None:
         pipeline = Pipeline(self._name, [self._step(position, step) for position, step in enumerate(steps)])
+        narrow(pipeline)
         engine = Engine([pipeline], self._results, self._stopping, self._config.shutdown_grace)
         await engine.run(FixedStreams([self._stream(source, pipeline)]))
 

@@ -123,8 +123,10 @@ class DeadLetter:
     deliveries tried. `time` is when it was first given up, to the millisecond. `event` is the change event as MongoDB
     sent it and `body` what the step was given. `history` holds the last ten attempts, oldest first. `version` and
     `size` are set by the store: the version of the letter, and the total size of event and body in bytes of BSON.
+    `backfill`, `only` and `looked_up` are the event's.
 
-    In listings, `event`, `body`, `history`, `version` and `size` are empty ({}, None, (), "" and 0).
+    In listings, `event`, `body`, `history`, `version` and `size` are empty ({}, None, (), "" and 0), and so are
+    `backfill`, `only` and `looked_up`.
     """
 
     id: str
@@ -140,6 +142,9 @@ class DeadLetter:
     event: dict[str, Any]
     body: Any
     history: tuple[Attempt, ...] = ()
+    backfill: str = ""
+    only: str | None = None
+    looked_up: bool | None = None
     version: str = field(default="", compare=False, repr=False)
     size: int = field(default=0, compare=False, repr=False)
 

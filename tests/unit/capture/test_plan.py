@@ -297,3 +297,29 @@ def test_events_of_a_whole_database_come_with_a_stream_that_asks_for_them() -> N
 def test_stored_positions_stay_as_good_for_the_next_version(databases: dict[str, Any], hashes: list[str]) -> None:
     """A stream continues from its token only while its hash is the same."""
     assert [stream.hash for stream in plans(databases)] == hashes
+
+
+def test_exact_documents_are_post_images_as_when_available_which_shares_the_stream() -> None:
+    """So a config that begins to say `exact` continues where its stream was."""
+    [stream] = plans({"shop": {"full_document": "exact", "collections": {"a": {}, "b": {"full_document": None}}}})
+    [old] = plans({"shop": {"full_document": "when_available", "collections": {"a": {}, "b": {}}}})
+    assert (stream.name, stream.hash, stream.stages()) == (old.name, old.hash, old.stages())
+    assert stream.stages()[0] == {"$changeStream": {"fullDocument": "whenAvailable"}}
+    both = {"a": {"full_document": "exact"}, "b": {"full_document": "when_available"}}
+    assert len(plans({"shop": {"collections": both}})) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "looks_up"),
+    [("update_lookup", True), ("off", False), ("exact", False), ("when_available", False), ("required", False)],
+)
+def test_only_update_lookup_looks_documents_up_later(option: str, looks_up: bool) -> None:
+    [stream] = plans({"shop": {}}, full_document=option)
+    assert stream.looks_up is looks_up
+
+
+def test_selecting_existing_documents_changes_no_stream() -> None:
+    """They come from collections, and the stream continues where it was."""
+    [before] = plans({"shop": {"operations": ["insert"]}})
+    [after] = plans({"shop": {"operations": ["insert", "read"]}})
+    assert (after.match, after.hash) == (before.match, before.hash)

@@ -15,7 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mess.cancellation import raise_if_cancelled
-from mess.capture.client import explain
+from mess.capture.client import LacksPrivilege, explain
 from mess.capture.decode import RAW, VALUES
 from mess.capture.errors import Kind, is_permanent, kind_of
 from mess.capture.source import Unreadable
@@ -68,6 +68,7 @@ class ReadFailure(StrEnum):
     LATER = "later"
     FURTHER_ON = "further on"  # the place is too old, or older than the collection
     FEWER = "fewer"
+    NOT_PERMITTED = "not permitted"
     NEVER = "never"
 
 
@@ -114,7 +115,9 @@ class ExistingDocuments:
             return await self._read_all(at, after, most, max_bytes)
         except PyMongoError as error:
             raise_if_cancelled()
-            raise CannotRead(str(explain(error)), _failure(error)) from error
+            reason = explain(error)
+            permitted = not isinstance(reason, LacksPrivilege)
+            raise CannotRead(str(reason), _failure(error) if permitted else ReadFailure.NOT_PERMITTED) from error
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         found = await self._find(at, after, {"limit": most, "batchSize": most})

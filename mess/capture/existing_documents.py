@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -14,7 +15,7 @@ from bson.raw_bson import RawBSONDocument
 from pymongo.errors import OperationFailure, PyMongoError
 
 from mess.cancellation import raise_if_cancelled
-from mess.capture.client import explain
+from mess.capture.client import LacksPrivilege, explain
 from mess.capture.decode import RAW, VALUES
 from mess.capture.errors import Kind, is_permanent, kind_of
 from mess.capture.source import Unreadable
@@ -23,6 +24,9 @@ from mess.event import Event, Namespace, Position
 from mess.ids import hashed_ids
 
 _ID = b"_id\0"
+_NUMBERS = frozenset({0x01, 0x10, 0x12, 0x13})  # double, int, long, decimal
+_TOLERANCE = 2
+"""By which factor the documents that stages select may exceed a chunk's size: what is too large is read again."""
 _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 # The length of a value of each BSON type (bsonspec.org), by type byte: a fixed one, or that of the 32-bit length with
 # which the value begins, plus what that does not count.
@@ -63,6 +67,7 @@ class ReadFailure(StrEnum):
     LATER = "later"
     FURTHER_ON = "further on"  # the place is too old, or older than the collection
     FEWER = "fewer"
+    NOT_PERMITTED = "not permitted"
     NEVER = "never"
 
 
@@ -99,17 +104,19 @@ class ExistingDocuments:
 
     async def read(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         """At most `most` documents that follow the `_id` in the BSON document `after` (None for the first ones), as of
-        `at`; fewer if they exceed `max_bytes`, but at least one.
+        `at`; fewer if they exceed `max_bytes`, or with `stages` about twice that, but at least one.
 
         Raises CannotRead.
         """
         try:
             if self._stages:
-                return await self._read_selected(at, after, most)
+                return await self._read_selected(at, after, most, max_bytes)
             return await self._read_all(at, after, most, max_bytes)
         except PyMongoError as error:
             raise_if_cancelled()
-            raise CannotRead(str(explain(error)), _failure(error)) from error
+            reason = explain(error)
+            permitted = not isinstance(reason, LacksPrivilege)
+            raise CannotRead(str(reason), _failure(error) if permitted else ReadFailure.NOT_PERMITTED) from error
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         found = await self._find(at, after, {"limit": most, "batchSize": most})
@@ -143,34 +150,49 @@ class ExistingDocuments:
             found = reply["cursor"]["firstBatch"]
         return found
 
-    async def _read_selected(self, at: Timestamp, after: bytes | None, most: int) -> Chunk:
+    async def _read_selected(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
         keys = await self._find(at, after, {"projection": {"_id": 1}, "skip": most - 1, "limit": 1})
-        last = _id_of(bytes(keys[0].raw)) if keys else None
-        stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, *self._as_events(at), *self._stages]
+        more = bool(keys)
+        count = most
+        if not more:
+            keys = await self._find(at, after, {"projection": {"_id": 1}, "limit": most, "batchSize": most})
+            count = len(keys)
+        if not keys:
+            return Chunk((), (), last=None, count=0, size=0)
+        last = _id_of(bytes(keys[-1].raw))
+        # The limit ends a scan without an upper bound, see `_range`.
+        stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, {"$limit": count}]
         command = {
             "aggregate": self._namespace.coll,
-            "pipeline": stages,
-            "cursor": {"batchSize": most + 1},
+            "pipeline": [*stages, *self._as_events(at), *self._stages],
+            "cursor": {"batchSize": count + 1},
             "hint": {"_id": 1},
         }
-        reply = await self._command(command, at)
-        cursor = reply["cursor"]
+        try:
+            cursor = (await self._command(command, at))["cursor"]
+        except OperationFailure as error:
+            if kind_of(error) is not Kind.TOO_LARGE or count > 1:
+                raise
+            # A document with a long `_id`, which the event contains twice.
+            letter = self._unreadable("its event is larger than MongoDB can match (16 MB)", at, last)
+            return Chunk((), (letter,), last=last if more else None, count=1, size=0)
         found = [bytes(document.raw) for document in cursor["firstBatch"]]
-        while cursor["id"]:  # more than fits into a reply
-            more = {"getMore": Int64(cursor["id"]), "collection": self._namespace.coll}
-            cursor = (await self._command(more))["cursor"]
-            found += [bytes(document.raw) for document in cursor["nextBatch"]]
-        events, unreadable = self._selected(found)
-        return Chunk(events, unreadable, last=last, count=most if keys else len(found), size=sum(map(len, found)))
+        size = sum(map(len, found))
+        if cursor["id"]:
+            await self._command({"killCursors": self._namespace.coll, "cursors": [Int64(cursor["id"])]})
+        if count > 1 and (cursor["id"] or size > _TOLERANCE * max_bytes):
+            raise CannotRead(f"{count} documents are too large to be read at once", ReadFailure.FEWER)
+        events, unreadable = self._selected(at, found)
+        return Chunk(events, unreadable, last=last if more else None, count=count, size=size)
 
-    def _range(self, after: bytes | None, last: bytes | None) -> dict[str, Any]:
+    def _range(self, after: bytes | None, last: bytes) -> dict[str, Any]:
         bounds = [{"$gt": ["$_id", _literal(after)]}] if after is not None else []
-        bounds += [{"$lte": ["$_id", _literal(last)]}] if last is not None else []
-        condition: dict[str, Any] = {"$expr": {"$and": bounds}} if bounds else {}
-        if self._clustered and after is not None and last is not None and after[4] == last[4]:
-            # These have bounds on clustered collections, too, but only for values of one BSON type.
-            condition["_id"] = {"$gte": _value(after), "$lte": _value(last)}
+        condition: dict[str, Any] = {"$expr": {"$and": [*bounds, {"$lte": ["$_id", _literal(last)]}]}}
+        if self._clustered and after is not None and _comparable(after, last):
+            # On clustered collections, `$expr` has no bounds. These have, but only for values of one BSON type: where
+            # the type changes, one chunk is read from the collection's start.
+            condition["_id"] = _between(after, last)
         return condition
 
     def _as_events(self, at: Timestamp) -> list[dict[str, Any]]:
@@ -195,30 +217,48 @@ class ExistingDocuments:
         unreadable: list[Unreadable] = []
         namespace, wall_time = self._namespace, _wall_time(at)
         ns = {"db": namespace.db, "coll": namespace.coll}
-        for data, id_ in zip(raw, self._ids([_id_of(each) for each in raw]), strict=True):
-            change = {"operationType": "read", "clusterTime": at, "wallTime": wall_time}
+        keys = [_id_of(each) for each in raw]
+        for data, key, id_ in zip(raw, keys, self._ids(keys), strict=True):
             try:
                 document = bson.decode(data, VALUES)
             except Exception as error:  # bson raises many kinds
-                unreadable.append(_unreadable(error, id_, {**change, "ns": ns}))
+                unreadable.append(self._unreadable(_undecodable(error), at, key))
                 continue
-            change |= {"fullDocument": document, "ns": ns, "documentKey": {"_id": document["_id"]}}
+            change = {
+                "operationType": "read",
+                "clusterTime": at,
+                "wallTime": wall_time,
+                "fullDocument": document,
+                "ns": ns,
+                "documentKey": {"_id": document["_id"]},
+            }
             events.append(ReadEvent(change, namespace, len(data), id=id_))
         return events, tuple(unreadable)
 
-    def _selected(self, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
+    def _selected(self, at: Timestamp, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
         events: list[ReadEvent] = []
         unreadable: list[Unreadable] = []
         keys = [_id_of(bytes(RawBSONDocument(each)["documentKey"].raw)) for each in raw]
-        for data, id_ in zip(raw, self._ids(keys), strict=True):
+        for data, key, id_ in zip(raw, keys, self._ids(keys), strict=True):
             try:
                 change: dict[str, Any] = bson.decode(data, VALUES)
             except Exception as error:  # see above
-                ns = {"db": self._namespace.db, "coll": self._namespace.coll}
-                unreadable.append(_unreadable(error, id_, {"operationType": "read", "ns": ns}))
+                unreadable.append(self._unreadable(_undecodable(error), at, key))
                 continue
             events.append(ReadEvent(change, self._namespace, len(data), id=id_))
         return events, tuple(unreadable)
+
+    def _unreadable(self, reason: str, at: Timestamp, key: bytes) -> Unreadable:
+        change: dict[str, Any] = {
+            "operationType": "read",
+            "clusterTime": at,
+            "wallTime": _wall_time(at),
+            "ns": {"db": self._namespace.db, "coll": self._namespace.coll},
+        }
+        with contextlib.suppress(Exception):  # its _id may be what cannot be decoded
+            change["documentKey"] = bson.decode(key, VALUES)
+        [id_] = self._ids([key])
+        return Unreadable(Position(None, None), reason, id=id_, change=change)
 
     def _ids(self, keys: Sequence[bytes]) -> list[str]:
         """The events' ids: the same whenever a document is read again for this backfill."""
@@ -235,9 +275,8 @@ def _failure(error: PyMongoError) -> ReadFailure:
     return ReadFailure.NEVER if is_permanent(error) else ReadFailure.LATER
 
 
-def _unreadable(error: Exception, id_: str, change: Mapping[str, Any]) -> Unreadable:
-    reason = f"the document cannot be decoded: {type(error).__name__}: {error}"
-    return Unreadable(Position(None, None), reason, id=id_, change=change)
+def _undecodable(error: Exception) -> str:
+    return f"the document cannot be decoded: {type(error).__name__}: {error}"
 
 
 def _wall_time(at: Timestamp) -> datetime:
@@ -262,14 +301,25 @@ def _id_of(document: bytes) -> bytes:
 
 def _literal(key: bytes) -> RawBSONDocument:
     """`{$literal: value}` for the value of the only field of a BSON document."""
-    return _renamed(key, b"$literal\0")
+    return _document(_renamed(key, b"$literal"))
 
 
-def _value(key: bytes) -> Any:
-    # A raw document cannot hold a bare value; these types survive decoding.
-    return bson.decode(key)["_id"]
+def _between(low: bytes, high: bytes) -> RawBSONDocument:
+    """`{$gte: low, $lte: high}`. The values are never decoded, which may lose something."""
+    return _document(_renamed(low, b"$gte") + _renamed(high, b"$lte"))
 
 
-def _renamed(key: bytes, name: bytes) -> RawBSONDocument:
-    body = key[4:5] + name + key[5 + len(_ID) :]
-    return RawBSONDocument((len(body) + 4).to_bytes(4, "little") + body)
+def _comparable(low: bytes, high: bytes) -> bool:
+    """Whether `{$gte: low, $lte: high}` selects everything between two values of which `low` is not the larger one."""
+    if low[4] in _NUMBERS and high[4] in _NUMBERS:
+        return "nan" not in str(bson.decode(low)["_id"]).lower()  # it is the smallest number, and equals only itself
+    return low[4] == high[4]
+
+
+def _renamed(key: bytes, name: bytes) -> bytes:
+    """The only field of a BSON document, with another name."""
+    return key[4:5] + name + b"\0" + key[5 + len(_ID) : -1]
+
+
+def _document(fields: bytes) -> RawBSONDocument:
+    return RawBSONDocument((len(fields) + 5).to_bytes(4, "little") + fields + b"\0")

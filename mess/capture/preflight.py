@@ -76,8 +76,12 @@ def telling_the_role(plans: Sequence[StreamPlan], state_database: str | None) ->
     try:
         yield
     except LacksPrivilege as error:
-        command = role_command(plans, state_database)
-        raise NotPermitted(f"{error}. A role with all that the relay needs ({_EXISTING}): {command}") from error
+        raise NotPermitted(with_role(error, plans, state_database)) from error
+
+
+def with_role(error: Exception, plans: Sequence[StreamPlan], state_database: str | None) -> str:
+    """An error about a missing privilege, and a role with all privileges."""
+    return f"{error}. A role with all that the relay needs ({_EXISTING}): {role_command(plans, state_database)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from bson import Timestamp
 from mess.capture.existing_documents import CannotRead, Chunk, ExistingDocuments, ReadFailure
 from mess.capture.source import Batch
 from mess.commands import command
-from mess.event import Event, Position
+from mess.event import Event, Namespace, Position
 from mess.options.backoff import backoff
 from mess.state.backfills import Backfill
 from mess.telemetry.logging import get_logger
@@ -36,7 +36,7 @@ class BackfillJob:
 
     A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which the stream delivers the
     collection's changes, None while it does not. `changed` is called when another chunk may be wanted; `count` counts
-    the documents that are done.
+    the documents that are done. `not_permitted` adds to an error what the user is to be granted.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class BackfillJob:
         since: Callable[[], Timestamp | None],
         changed: Callable[[], None],
         count: Callable[[int], None],
+        not_permitted: Callable[[Exception], str] = str,
     ) -> None:
         self.record = record
         self.progress = replace(record.progress, state="waiting", reason=None)
@@ -58,7 +59,9 @@ class BackfillJob:
         self._since = since
         self._changed = changed
         self._count = count
-        self._most = _FIRST if not average else max(1, min(MOST, max_bytes // average))
+        self._not_permitted = not_permitted
+        self._limit = MOST if record.rate is None else max(1, min(MOST, int(record.rate)))
+        self._most = min(self._limit, _FIRST if not average else max(1, max_bytes // average))
         self._after = record.progress.last
         self._in_flight = 0
         self.read_all = False  # or no more is to be read
@@ -94,7 +97,10 @@ class BackfillJob:
         try:
             chunk = await self._documents.read(at, self._after, most, self._max_bytes)
         except CannotRead as error:
-            self._failed(error)
+            if not self.ended:
+                self._failed(error)
+            return None
+        if self.ended:  # meanwhile
             return None
         self._begun()
         self._adapt(chunk)
@@ -107,10 +113,14 @@ class BackfillJob:
 
     def passed(self, event: Event) -> None:
         """A change of the stream is before the next chunk: it may end the backfill."""
-        if event.operation not in _ENDING:
+        if event.operation not in _ENDING or self.read_all:
             return
         namespace = self.record.namespace
-        if event.namespace == namespace or (not event.namespace.coll and event.namespace.db == namespace.db):
+        to = event.change.get("to") or {}
+        if Namespace(to.get("db", ""), to.get("coll", "")) == namespace:
+            again = command(f"backfill start {namespace}")
+            self.end("cancelled", f"another collection was renamed to it meanwhile; `{again}` sends its documents")
+        elif event.namespace == namespace or (not event.namespace.coll and event.namespace.db == namespace.db):
             what = "renamed" if event.operation == "rename" else "dropped"
             self.end("cancelled", f"the collection was {what} meanwhile; its further changes are in the stream")
 
@@ -124,8 +134,15 @@ class BackfillJob:
 
     def wait_for(self, reason: str) -> None:
         """Show why it does not run."""
-        if not self.ended:
-            self.progress = replace(self.progress, state="paused" if self.paused else "waiting", reason=reason)
+        state = "paused" if self.paused else "waiting"
+        if not self.ended and (state, reason) != (self.progress.state, self.progress.reason):
+            self.progress = replace(self.progress, state=state, reason=reason)
+
+    def resume(self) -> None:
+        """Continue after a failure or a pause."""
+        if self.progress.state == "failed":
+            self.read_all = False
+        self.progress = replace(self.progress, state="waiting", reason=None, ended=None)
 
     def _begun(self) -> None:
         self._failures = 0
@@ -138,7 +155,7 @@ class BackfillJob:
     def _adapt(self, chunk: Chunk) -> None:
         if chunk.count:
             average = max(1, chunk.size // chunk.count)
-            self._most = max(1, min(MOST, 2 * self._most, self._max_bytes // average))
+            self._most = max(1, min(self._limit, 2 * self._most, self._max_bytes // average))
         if self.record.rate is not None:
             self._pause(chunk.count / self.record.rate)
 
@@ -146,9 +163,10 @@ class BackfillJob:
         if error.failure is ReadFailure.FEWER and self._most > 1:
             self._most = max(1, self._most // 4)
             return
-        if error.failure in (ReadFailure.NEVER, ReadFailure.FEWER):
+        if error.failure not in (ReadFailure.LATER, ReadFailure.FURTHER_ON):
+            reason = self._not_permitted(error) if error.failure is ReadFailure.NOT_PERMITTED else str(error)
             again = command(f"backfill resume {self.record.id}")
-            self.end("failed", f"{error}. Once that is fixed, {again} continues it")
+            self.end("failed", f"{reason}. Once that is fixed, {again} continues it")
             return
         self._failures += 1
         seconds = backoff(self._failures, first=_AGAIN_FIRST, multiplier=2, cap=_AGAIN_CAP)

@@ -90,7 +90,16 @@ async def new_backfills(store: StateStore, namespaces: Sequence[Namespace], requ
     # A millisecond apart, so that they keep their order.
     times = [now + timedelta(milliseconds=index) for index in range(len(namespaces))]
     made = [
-        Backfill(new_id(), each, "operator", time, request.match, request.step, request.pipeline, request.rate)
+        Backfill(
+            id=new_id(),
+            namespace=each,
+            origin="operator",
+            created=time,
+            match=request.match,
+            step=request.step,
+            pipeline=request.pipeline,
+            rate=request.rate,
+        )
         for each, time in zip(namespaces, times, strict=True)
     ]
     active = [each for each in await store.backfills() if not each.ended and each.wanted != "cancelled"]

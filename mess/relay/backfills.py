@@ -11,10 +11,14 @@ from typing import Any, Protocol
 
 from bson import Timestamp
 
+from mess.capture.client import LacksPrivilege
 from mess.capture.exclude import without
 from mess.capture.existing import matching, why_not
 from mess.capture.existing_documents import ExistingDocuments
+from mess.capture.plan import plan
+from mess.capture.preflight import with_role
 from mess.capture.source import Batch
+from mess.commands import command
 from mess.config.match import parsed
 from mess.config.model import Config
 from mess.config.scope import resolve
@@ -158,12 +162,12 @@ class Backfills:
 
     async def _follow(self) -> None:
         # A failed one whose record does not say so any more, although that was stored before, is wanted again.
-        over = [
-            name
-            for name, job in self._jobs.items()
-            if job.ended and not job.in_flight and self._stored.get(name) is job.progress
-        ]
+        ended = [name for name, job in self._jobs.items() if job.ended and self._stored.get(name) is job.progress]
+        over = [name for name in ended if not self._jobs[name].in_flight]
         records = {record.id: record for record in await self._store.backfills()}
+        for name in ended:
+            if name not in over and name in records and not records[name].ended:
+                self._jobs[name].resume()
         for name in {*over, *(self._jobs.keys() - records.keys())}:
             self._forget(name)
         for record in records.values():
@@ -172,6 +176,8 @@ class Backfills:
             if (job := self._jobs.get(record.id)) is None or job.ended:
                 continue
             job.paused = record.wanted == "paused"
+            if job.progress.state == "paused" and not job.paused:
+                job.resume()
             if record.wanted == "cancelled":
                 job.end("cancelled", "cancelled by the operator")
             else:
@@ -182,9 +188,15 @@ class Backfills:
 
     async def _job(self, record: Backfill) -> BackfillJob:
         namespace = record.namespace
-        found = await matching(self._client, self._config, str(namespace))
-        facts = found[0] if found else None
-        reason = None if facts is None else why_not(facts)
+        facts, reason = None, None
+        try:
+            found = await matching(self._client, self._config, str(namespace))
+            # A name may look like a glob.
+            facts = next((each for each in found if each.namespace == namespace), None)
+            reason = None if facts is None else why_not(facts)
+        except LacksPrivilege as error:
+            again = command(f"backfill resume {record.id}")
+            reason = f"{self._not_permitted(error)}. Once that is fixed, {again} continues it"
         options = resolve(self._config, *namespace)
         if options is None:
             reason = "the config does not select the collection"
@@ -209,10 +221,14 @@ class Backfills:
             since=partial(self._since, namespace),
             changed=partial(self._changed, record.id),
             count=self._count,
+            not_permitted=self._not_permitted,
         )
         if reason is not None:
             job.end("failed", reason)
         return job
+
+    def _not_permitted(self, error: Exception) -> str:
+        return with_role(error, plan(self._config), self._config.state.database)
 
     def _place(self, job: BackfillJob) -> None:
         """Give a job to the stream that delivers its collection's changes; that may have become another one."""

@@ -14,6 +14,10 @@ Encoder = Callable[["Event"], bytes]
 """Encodes an event into the bytes that a sink sends."""
 
 
+GAP = "mess.gap"
+"""The operation of an event that reports a gap to receivers; MongoDB itself sends none like it."""
+
+
 class Namespace(NamedTuple):
     """A database and a collection; the collection is empty for events of a whole database."""
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bson import Timestamp
 
+from mess.capture.region import Region
 from mess.config.model import Config, Order
-from mess.config.scope import resolve
+from mess.config.scope import Resolved, resolve
 from mess.event import Namespace
 from mess.relay.dispatch import Route
 from mess.relay.lane import Lane
@@ -20,10 +21,11 @@ Since = Callable[[Namespace], Timestamp | None]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a stream delivers, and what all streams of the relay together deliver."""
+    """What a stream delivers, and what all streams of the relay together deliver; `regions` are the stream's."""
 
     own: Since
     any: Since
+    regions: Callable[[], Sequence[Region]] = tuple
 
 
 MakeLane = Callable[[Pipeline], Lane]
@@ -81,14 +83,24 @@ class ScopeRouter:
         since = self._claim.own(namespace)
         if since is None:
             return None
-        options = resolve(self._config, *namespace)
-        if options is None or options.pipeline.name not in self._pipelines:
+        options = self._delivered(namespace)
+        if options is None:
             return None
-        pipeline = self._pipelines[options.pipeline.name]
-        lanes = self._groups.of(pipeline, options.order, options.concurrency)
         operations = None if options.operations is None else frozenset(options.operations)
         later = since if self._begin is not None and since > self._begin else None
-        return Route(lanes=lanes, order=options.order, operations=operations, since=later)
+        return Route(lanes=self._lanes(options), order=options.order, operations=operations, since=later)
+
+    def route_gap(self, affected: Namespace) -> Route | None:
+        """See `mess.relay.dispatch.Router`."""
+        options = self._delivered(affected)
+        return None if options is None else Route(lanes=self._lanes(options), order=options.order, operations=None)
+
+    def _delivered(self, namespace: Namespace) -> Resolved | None:
+        options = resolve(self._config, *namespace)
+        return None if options is None or options.pipeline.name not in self._pipelines else options
+
+    def _lanes(self, options: Resolved) -> Sequence[Lane]:
+        return self._groups.of(self._pipelines[options.pipeline.name], options.order, options.concurrency)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """By the old name if that is already delivered at `time` (another stream may see the event too), else by the

@@ -97,10 +97,15 @@ def _grown(gap: Gap, losses: Sequence[Loss]) -> Gap:
 
 def _bounded(namespaces: Sequence[str]) -> tuple[str, ...]:
     """The distinct ones; if there are too many, whole databases, or everything."""
-    found = tuple(dict.fromkeys(namespaces))
+    wide = {each for each in namespaces if each.endswith(".*")}
+    found = tuple(dict.fromkeys(each for each in namespaces if each in wide or not wide & {_all_of(each), "*.*"}))
     if len(found) > _MOST_NAMESPACES:
-        found = tuple(dict.fromkeys(f"{each.partition('.')[0]}.*" for each in found))
-    return found if len(found) <= _MOST_NAMESPACES else ("*.*",)
+        found = tuple(dict.fromkeys(map(_all_of, found)))
+    return found if len(found) <= _MOST_NAMESPACES and "*.*" not in found else ("*.*",)
+
+
+def _all_of(namespace: str) -> str:
+    return f"{namespace.partition('.')[0]}.*"
 
 
 def _text(namespace: Namespace) -> str:

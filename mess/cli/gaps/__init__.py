@@ -1,4 +1,5 @@
-"""`mess gaps`: changes that the relay did not deliver. A command adds itself to `group.group`."""
+"""`mess gaps`: changes that the relay did not deliver. A command adds itself to `group.group`. Start reading at
+`listing`."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams)
+        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -231,7 +231,10 @@ class Relay:
     async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
         config = self.config
         arrangement = await self._arrange(client, store, known=epoch > 1)
-        parts = Assembly(config, steps, self._keeper(client, store), self._stopping, self.metrics)
+        announce = config.gaps == "deliver"
+        parts = Assembly(
+            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+        )
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))
 
@@ -256,6 +259,7 @@ class Relay:
             store,
             open_stream,
             oldest=lambda: oldest_kept(client),
+            announce_gaps=announce,
         )
         self.checkpointer = checkpointer = Checkpointer(
             store,
@@ -301,7 +305,8 @@ class Relay:
                 log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
         if wants_initial(self.config):
             await add_initial(store, self.config, found.known, await self._existing(client))
-        await record_gaps(store, self._keeper(client, store), arrangement)
+        announce = self.config.gaps == "deliver"
+        await record_gaps(store, self._keeper(client, store), arrangement, announce=announce)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
         await close_gaps(store, arrangement, found.gaps)
         return arrangement

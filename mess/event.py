@@ -19,6 +19,10 @@ or nothing."""
 _LEAVES_A_DOCUMENT = frozenset({"insert", "update", "replace", "read"})
 
 
+GAP = "mess.gap"
+"""The operation of an event that reports a gap to receivers; MongoDB itself sends none like it."""
+
+
 class Namespace(NamedTuple):
     """A database and a collection; the collection is empty for events of a whole database."""
 

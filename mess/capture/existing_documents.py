@@ -18,9 +18,9 @@ from mess.cancellation import raise_if_cancelled
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.decode import RAW, VALUES
 from mess.capture.errors import Kind, is_permanent, kind_of
-from mess.capture.source import Unreadable
+from mess.capture.source import PlacedEvent, Unreadable
 from mess.errors import SourceError
-from mess.event import Event, Namespace, Position
+from mess.event import Namespace, Position
 from mess.ids import hashed_ids
 
 _ID = b"_id\0"
@@ -34,13 +34,13 @@ _FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 
 _PREFIXED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
 
 
-class ReadEvent(Event):
+class ReadEvent(PlacedEvent):
     """A document as it was at a cluster time, as an event with the operation `read`.
 
-    `place` is the stream's position where it belongs.
+    `backfill` is the id of what asked for it. With `only`, it is for that step alone.
     """
 
-    __slots__ = ("backfill", "only", "place")
+    __slots__ = ("backfill", "only")
 
     def __init__(self, change: dict[str, Any], namespace: Namespace, size: int, *, id: str) -> None:  # noqa: A002
         super().__init__(change, namespace, size, id=id)

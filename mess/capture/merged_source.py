@@ -9,9 +9,8 @@ from typing import Protocol
 
 from bson import Timestamp
 
-from mess.capture.existing_documents import ReadEvent
 from mess.capture.places import Places
-from mess.capture.source import Batch, Source
+from mess.capture.source import Batch, PlacedEvent, Source
 from mess.event import Event, Position
 
 
@@ -81,7 +80,7 @@ class MergedSource:
 
     def position_after(self, event: Event) -> Position:
         """See `Source`."""
-        return event.place if isinstance(event, ReadEvent) else self._stream.position_after(event)
+        return event.place if isinstance(event, PlacedEvent) else self._stream.position_after(event)
 
     async def close(self) -> None:
         """See `Source`."""
@@ -118,7 +117,9 @@ class MergedSource:
             before = batch.events[: split.before]
             self._held = (replace(batch, events=batch.events[split.before :]), split.at)
             if before:
-                return self._passed(Batch(before, self._stream.position_after(before[-1])))
+                # Here rather than with the others: these must be recorded before a position after them is stored.
+                self._held = (replace(self._held[0], unreadable=()), split.at)
+                return self._passed(Batch(before, self._stream.position_after(before[-1]), batch.unreadable))
 
     def _passed(self, batch: Batch) -> Batch:
         self._places.passed(batch)

@@ -265,6 +265,9 @@ class Config(Scope):
     on_history_lost: Literal["stop", "now", "backfill"] = "stop"
     """What to do if a position is no longer in the oplog: `stop`; `now`: record the gap and continue from now; or
     `backfill`: the same, and send every document that is watched there again, so that only deletions are missing."""
+    gaps: Literal["record", "deliver"] = "record"
+    """What happens to changes that are lost, cannot be read, or are skipped by a reset: a record of the gap is stored;
+    with `deliver`, the affected pipelines are also sent an event with the operation `mess.gap`."""
     databases: Named[DatabaseScope]
     """The databases to watch, by name or glob."""
     plugins: Named[FunctionReference] = Field(default_factory=dict)

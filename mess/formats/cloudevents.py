@@ -13,7 +13,7 @@ import orjson
 from bson import Timestamp
 from pydantic import AfterValidator
 
-from mess.event import Encoder, Event, Namespace
+from mess.event import GAP, Encoder, Event, Namespace
 from mess.formats.base import Envelope, FormatOptions, Write, batch_id
 from mess.formats.template import written
 
@@ -72,7 +72,8 @@ def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
     `source` is a URI reference in which `{db}` and `{collection}` stand for the event's; `type_prefix` is put before
     `mongodb.insert`.
     """
-    prefix = f"{type_prefix.rstrip('.')}.mongodb." if type_prefix else "mongodb."
+    prefix = f"{type_prefix.rstrip('.')}." if type_prefix else ""
+    mongodb, gap = f"{prefix}mongodb.", prefix + GAP
 
     @lru_cache(maxsize=1024)
     def source_of(namespace: Namespace) -> str:
@@ -85,7 +86,7 @@ def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
             "specversion": "1.0",
             "id": event.id,
             "source": source_of(event.namespace),
-            "type": prefix + event.operation,
+            "type": gap if event.operation == GAP else mongodb + event.operation,
         }
         if subject := _subject(event):
             context["subject"] = subject

@@ -33,6 +33,7 @@ class Request:
     step: str | None = None
     pipeline: str | None = None
     rate: float | None = None
+    origin: str = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ async def prepare(client: Any, config: Config, request: Request) -> Prepared:
                 raise ConfigError(reason)
     if not found:
         raise ConfigError(left_out[0])
-    if problems := [problem for namespace in found for problem in _problems(config, namespace, request)]:
+    if problems := [problem for namespace in found for problem in unfit(config, namespace, request)]:
         raise ConfigError(map(Problem, problems))
     return Prepared(tuple(found.values()), tuple(dict.fromkeys(left_out)))
 
@@ -93,7 +94,7 @@ async def new_backfills(store: StateStore, namespaces: Sequence[Namespace], requ
         Backfill(
             id=new_id(),
             namespace=each,
-            origin="operator",
+            origin=request.origin,
             created=time,
             match=request.match,
             step=request.step,
@@ -145,7 +146,7 @@ def _know(config: Config, request: Request) -> None:
         raise ConfigError(f"no pipeline has a step {request.step!r}; there are: {_listed(names)}")
 
 
-def _problems(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
+def unfit(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
     """Why a watched collection would not be sent as requested."""
     options = resolve(config, *namespace)
     if options is None:

@@ -153,7 +153,7 @@ class _Delivery:
             completions={pipeline.name: Completion(window, self._results)},
             router=partial(_OneWay, self._config, pipeline),
             stopping=self._stopping,
-            report=_ignore,
+            report=_as_it_is,
             observer=StreamObserver(),
         )
 
@@ -179,9 +179,14 @@ class _OneWay:
         concurrency = None if options is None else options.concurrency
         return Route(self._groups.of(self._pipeline, order, concurrency), order, None)
 
+    def route_gap(self, affected: Namespace) -> Route:
+        """See `mess.relay.dispatch.Router`."""
+        return self.route(affected)
+
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route:
         return self.route(source)
 
 
-async def _ignore(batch: Batch) -> None:
+async def _as_it_is(batch: Batch) -> Batch:
     """A source of letters reports nothing but events."""
+    return batch

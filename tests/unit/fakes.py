@@ -95,5 +95,12 @@ class Letters:
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self.kept.extend(letters)
 
+    @property
+    def known_gaps(self) -> list[Gap]:
+        return self.gaps
+
+    def defer_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
     async def record_gap(self, gap: Gap) -> None:
         self.gaps.append(gap)

@@ -117,9 +117,7 @@ class MergedSource:
             before = batch.events[: split.before]
             self._held = (replace(batch, events=batch.events[split.before :]), split.at)
             if before:
-                # Here rather than with the others: these must be recorded before a position after them is stored.
-                self._held = (replace(self._held[0], unreadable=()), split.at)
-                return self._passed(Batch(before, self._stream.position_after(before[-1]), batch.unreadable))
+                return self._passed(Batch(before, self._stream.position_after(before[-1])))
 
     def _passed(self, batch: Batch) -> Batch:
         self._places.passed(batch)

@@ -76,6 +76,7 @@ class StreamGaps:
     async def _record_unreadable(self, batch: Batch) -> list[GapEvent]:
         await self._keeper.add_dead_letters([self._letter(each) for each in batch.unreadable])
         found: list[GapEvent] = []
+        gaps: dict[str, Gap] = {}
         for each in batch.unreadable:
             log.error(
                 "change cannot be read, kept as a dead letter", stream=self._plan.name, id=each.id, error=each.reason
@@ -84,10 +85,12 @@ class StreamGaps:
             place = batch.position if each.position.time is None else each.position
             lost = Loss(each.id, tuple(region.text for region in regions), place.time)
             gap = self._unreadable.add(each.reason, [lost])
-            await self._keeper.record_gap(gap)
+            gaps[gap.id] = gap
             found += gap_events(
                 replace(gap, count=1, since=place.time, until=place.time), place, regions, cause=each.id
             )
+        for gap in gaps.values():
+            await self._keeper.record_gap(gap)
         return found
 
     async def _record_lost(self, lost: LostHistory) -> list[GapEvent]:

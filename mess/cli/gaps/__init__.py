@@ -1,5 +1,7 @@
-"""`mess gaps`: changes that the relay did not deliver. A command adds itself to `group.group`. Start reading at
-`listing`."""
+"""`mess gaps`: changes that the relay did not deliver. A command adds itself to `group.group`.
+
+Start reading at `listing`.
+"""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pymongo import ReplaceOne
+from pymongo import UpdateOne
 
 from mess.state.failover import persist
 from mess.state.mongo_queries import name_of
@@ -26,7 +26,7 @@ class MongoGaps:
 
     async def record(self, gaps: Sequence[Gap]) -> None:
         """See `StateStore.record_gaps`."""
-        writes = [ReplaceOne({"_id": self._name(gap)}, self._document(gap), upsert=True) for gap in gaps]
+        writes = [UpdateOne({"_id": self._name(gap)}, {"$set": self._document(gap)}, upsert=True) for gap in gaps]
         await persist("record gaps", lambda: self._gaps.bulk_write(writes), self._retry_for)
 
     async def remove(self, gap: Gap) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from mess.capture.arrangement import StreamStart
 from mess.capture.plan import plan
-from mess.capture.source import Batch, Unreadable
+from mess.capture.region import Region
+from mess.capture.source import Batch, Source, Unreadable
 from mess.config.model import Config
 from mess.event import Position
-from mess.relay.gaps import record
+from mess.relay.gaps import StreamGaps
+from mess.relay.router import Claim
 from mess.replay.routes import Kept, Ways
 from mess.state.records import Pointer
 from tests.unit.fakes import Letters, make_read
@@ -17,11 +22,18 @@ NOWHERE = Position(None, None)
 [STREAM] = plan(Config.model_validate({"databases": {"shop": {}}, "pipeline": [{"name": "log"}]}))
 
 
+async def record(batch: Batch, letters: Letters) -> None:
+    """Record what a batch of the stream could not deliver."""
+    claim = Claim(lambda namespace: None, lambda namespace: None, lambda: [Region.of("shop", "*")])
+    source = cast(Source, None)  # not asked without reports to receivers
+    await StreamGaps(StreamStart(STREAM, NOWHERE), source, claim, letters, deliver=False).passed(batch)
+
+
 async def test_an_existing_document_that_cannot_be_read() -> None:
     """Its collection is known; there is nothing to replay."""
     known = {name: make_read().change[name] for name in ("operationType", "ns")}
     letters = Letters()
-    await record(Batch((), NOWHERE, (Unreadable(NOWHERE, "odd", id="msg_1", change=known),)), STREAM, letters)
+    await record(Batch((), NOWHERE, (Unreadable(NOWHERE, "odd", id="msg_1", change=known),)), letters)
     [letter] = letters.kept
     assert (letter.id, str(letter.namespace), letter.operation) == ("msg_1", "shop.orders", "read")
     pointer = Pointer(letter.id, letter.pipeline, letter.step, letter.namespace, letter.operation)
@@ -31,6 +43,6 @@ async def test_an_existing_document_that_cannot_be_read() -> None:
 
 async def test_a_change_of_which_only_the_token_is_known() -> None:
     letters = Letters()
-    await record(Batch((), NOWHERE, (Unreadable.at(Position({"_data": "82AA"}, None), "odd"),)), STREAM, letters)
+    await record(Batch((), NOWHERE, (Unreadable.at(Position({"_data": "82AA"}, None), "odd"),)), letters)
     [letter] = letters.kept
     assert (str(letter.namespace), letter.operation) == ("shop", "")

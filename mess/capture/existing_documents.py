@@ -113,20 +113,21 @@ class ExistingDocuments:
             raise CannotRead(str(explain(error)), _failure(error)) from error
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
-        found = await self._find(at, after, {"limit": most, "batchSize": most})
+        cursor = await self._find(at, after, {"limit": most, "batchSize": most})
         taken: list[bytes] = []
         size = 0
-        for document in found:
+        for document in cursor["firstBatch"]:
             size += len(document.raw)
             if size > max_bytes and taken:
                 size -= len(document.raw)
                 break
-            taken.append(bytes(document.raw))
+            taken.append(document.raw)
         last = _id_of(taken[-1]) if taken else None
-        events, unreadable = self._events(at, taken)
+        events, unreadable = self._events(at, taken, cursor)
         return Chunk(events, unreadable, last=last, count=len(taken), size=size)
 
-    async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> list[RawBSONDocument]:
+    async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> RawBSONDocument:
+        """The reply's `cursor`, whose `firstBatch` is all of it."""
         command: dict[str, Any] = {"find": self._namespace.coll, "hint": {"_id": 1}, "sort": {"_id": 1}}
         if after is not None:
             # A plain `$gt` would find values of the same BSON type only.
@@ -136,18 +137,19 @@ class ExistingDocuments:
                 # excludes MaxKey.
                 command["min"] = RawBSONDocument(after)
         reply = await self._command({**command, "singleBatch": True, **options}, at)
-        found: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
-        if not found and "min" in command:
+        cursor: RawBSONDocument = reply["cursor"]
+        if "min" in command and not cursor["firstBatch"]:
             command["filter"] = {"$and": [command["filter"], {"_id": MaxKey()}]}
             del command["min"]
             reply = await self._command({**command, "singleBatch": True, **options}, at)
-            found = reply["cursor"]["firstBatch"]
-        return found
+            cursor = reply["cursor"]
+        return cursor
 
     async def _read_selected(self, at: Timestamp, after: bytes | None, most: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
-        keys = await self._find(at, after, {"projection": {"_id": 1}, "skip": most - 1, "limit": 1})
-        last = _id_of(bytes(keys[0].raw)) if keys else None
+        cursor = await self._find(at, after, {"projection": {"_id": 1}, "skip": most - 1, "limit": 1})
+        keys = cursor["firstBatch"]
+        last = _id_of(keys[0].raw) if keys else None
         stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, *self._as_events(at), *self._stages]
         command = {
             "aggregate": self._namespace.coll,
@@ -157,11 +159,11 @@ class ExistingDocuments:
         }
         reply = await self._command(command, at)
         cursor = reply["cursor"]
-        found = [bytes(document.raw) for document in cursor["firstBatch"]]
+        found = [document.raw for document in cursor["firstBatch"]]
         while cursor["id"]:  # more than fits into a reply
             more = {"getMore": Int64(cursor["id"]), "collection": self._namespace.coll}
             cursor = (await self._command(more))["cursor"]
-            found += [bytes(document.raw) for document in cursor["nextBatch"]]
+            found += [document.raw for document in cursor["nextBatch"]]
         events, unreadable = self._selected(found)
         return Chunk(events, unreadable, last=last, count=most if keys else len(found), size=sum(map(len, found)))
 
@@ -190,20 +192,23 @@ class ExistingDocuments:
             command["readConcern"] = {"level": "snapshot", "atClusterTime": at}
         return await self._database.command(command, read_preference=self._read_preference, codec_options=RAW)
 
-    def _events(self, at: Timestamp, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
+    def _events(
+        self, at: Timestamp, raw: Sequence[bytes], cursor: RawBSONDocument
+    ) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
         """Wrapping the documents here takes half as long as in the server."""
         events: list[ReadEvent] = []
         unreadable: list[Unreadable] = []
         namespace, wall_time = self._namespace, _wall_time(at)
         ns = {"db": namespace.db, "coll": namespace.coll}
-        for data, id_ in zip(raw, self._ids([_id_of(each) for each in raw]), strict=True):
+        ids = self._ids([_id_of(each) for each in raw])
+        for data, id_, document in zip(raw, ids, _decoded(raw, cursor), strict=True):
             change = {"operationType": "read", "clusterTime": at, "wallTime": wall_time}
-            try:
-                document = bson.decode(data, VALUES)
-            except Exception as error:  # bson raises many kinds
-                unreadable.append(_unreadable(error, id_, {**change, "ns": ns}))
+            if isinstance(document, Exception):
+                unreadable.append(_unreadable(document, id_, {**change, "ns": ns}))
                 continue
-            change |= {"fullDocument": document, "ns": ns, "documentKey": {"_id": document["_id"]}}
+            change["fullDocument"] = document
+            change["ns"] = ns
+            change["documentKey"] = {"_id": document["_id"]}
             events.append(ReadEvent(change, namespace, len(data), id=id_))
         return events, tuple(unreadable)
 
@@ -225,6 +230,22 @@ class ExistingDocuments:
         """The events' ids: the same whenever a document is read again for this backfill."""
         start = f"{self._backfill}\0{self._namespace.db}\0{self._namespace.coll}\0"
         return hashed_ids([start + key.hex() for key in keys])
+
+
+def _decoded(raw: Sequence[bytes], cursor: RawBSONDocument) -> Sequence[dict[str, Any] | Exception]:
+    """The documents `raw`, which a reply's `cursor` begins with; an error in place of one that cannot be decoded."""
+    try:
+        documents: list[dict[str, Any]] = bson.decode(cursor.raw, VALUES)["firstBatch"]  # twice as fast as one by one
+    except Exception:  # bson raises many kinds
+        return [_decode(each) for each in raw]
+    return documents[: len(raw)]
+
+
+def _decode(data: bytes) -> dict[str, Any] | Exception:
+    try:
+        return bson.decode(data, VALUES)
+    except Exception as error:  # see above
+        return error
 
 
 def _failure(error: PyMongoError) -> ReadFailure:

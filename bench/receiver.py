@@ -31,7 +31,7 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r
 
 class Measurement:
     """The events of one run: how many of `expect` have come, when the first and the last, and the CPU time that the
-    process `pid` and the receiver used between them. Of `/mixed`, so are the latencies, once the first has come."""
+    process `pid` and the receiver used between them. With `/mixed`, latencies are only those between the first and the last."""
 
     def __init__(self, pid: int | None = None, expect: int = sys.maxsize) -> None:
         self.pid = pid

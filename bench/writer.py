@@ -1,7 +1,7 @@
 """Writes orders at a steady pace, each with the time at which it was sent.
 
-Run as `python -m bench.writer URL DATABASE RATE [COLLECTION]`, it writes until its standard input ends, then prints how many it
-wrote in how many seconds, as JSON.
+Run as `python -m bench.writer URL DATABASE RATE [COLLECTION]`, it writes until its standard input ends, then prints how
+many it wrote in how many seconds, as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from bench.backlog import COLLECTION, order
 _THREADS = 4
 
 
-def write(url: str, database: str, rate: float, stop: threading.Event, collection: str = COLLECTION) -> dict[str, float]:
+def write(
+    url: str, database: str, rate: float, stop: threading.Event, collection: str = COLLECTION
+) -> dict[str, float]:
     """Write until `stop`, one by one in each of four threads.
 
     Writes are acknowledged by the majority, which is MongoDB's default. A change stream tells only of what the

@@ -119,20 +119,21 @@ class ExistingDocuments:
             raise CannotRead(str(reason), _failure(error) if permitted else ReadFailure.NOT_PERMITTED) from error
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
-        found = await self._find(at, after, {"limit": most, "batchSize": most})
+        cursor = await self._find(at, after, {"limit": most, "batchSize": most})
         taken: list[bytes] = []
         size = 0
-        for document in found:
+        for document in cursor["firstBatch"]:
             size += len(document.raw)
             if size > max_bytes and taken:
                 size -= len(document.raw)
                 break
-            taken.append(bytes(document.raw))
+            taken.append(document.raw)
         last = _id_of(taken[-1]) if taken else None
-        events, unreadable = self._events(at, taken)
+        events, unreadable = self._events(at, taken, cursor)
         return Chunk(events, unreadable, last=last, count=len(taken), size=size)
 
-    async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> list[RawBSONDocument]:
+    async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> RawBSONDocument:
+        """The reply's `cursor`, whose `firstBatch` is all of it."""
         command: dict[str, Any] = {"find": self._namespace.coll, "hint": {"_id": 1}, "sort": {"_id": 1}}
         if after is not None:
             # A plain `$gt` would find values of the same BSON type only.
@@ -142,21 +143,21 @@ class ExistingDocuments:
                 # excludes MaxKey.
                 command["min"] = RawBSONDocument(after)
         reply = await self._command({**command, "singleBatch": True, **options}, at)
-        found: list[RawBSONDocument] = reply["cursor"]["firstBatch"]
-        if not found and "min" in command:
+        cursor: RawBSONDocument = reply["cursor"]
+        if "min" in command and not cursor["firstBatch"]:
             command["filter"] = {"$and": [command["filter"], {"_id": MaxKey()}]}
             del command["min"]
             reply = await self._command({**command, "singleBatch": True, **options}, at)
-            found = reply["cursor"]["firstBatch"]
-        return found
+            cursor = reply["cursor"]
+        return cursor
 
     async def _read_selected(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
-        keys = await self._find(at, after, {"projection": {"_id": 1}, "skip": most - 1, "limit": 1})
+        keys = await self._keys(at, after, {"skip": most - 1, "limit": 1})
         more = bool(keys)
         count = most
         if not more:
-            keys = await self._find(at, after, {"projection": {"_id": 1}, "limit": most, "batchSize": most})
+            keys = await self._keys(at, after, {"limit": most, "batchSize": most})
             count = len(keys)
         if not keys:
             return Chunk((), (), last=None, count=0, size=0)
@@ -177,7 +178,7 @@ class ExistingDocuments:
             # A document with a long `_id`, which the event contains twice.
             letter = self._unreadable("its event is larger than MongoDB can match (16 MB)", at, last)
             return Chunk((), (letter,), last=last if more else None, count=1, size=0)
-        found = [bytes(document.raw) for document in cursor["firstBatch"]]
+        found = [document.raw for document in cursor["firstBatch"]]
         size = sum(map(len, found))
         if cursor["id"]:
             await self._command({"killCursors": self._namespace.coll, "cursors": [Int64(cursor["id"])]})
@@ -185,6 +186,11 @@ class ExistingDocuments:
             raise CannotRead(f"{count} documents are too large to be read at once", ReadFailure.FEWER)
         events, unreadable = self._selected(at, found)
         return Chunk(events, unreadable, last=last if more else None, count=count, size=size)
+
+    async def _keys(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> list[RawBSONDocument]:
+        cursor = await self._find(at, after, {"projection": {"_id": 1}, **options})
+        keys: list[RawBSONDocument] = cursor["firstBatch"]
+        return keys
 
     def _range(self, after: bytes | None, last: bytes) -> dict[str, Any]:
         bounds = [{"$gt": ["$_id", _literal(after)]}] if after is not None else []
@@ -211,18 +217,18 @@ class ExistingDocuments:
             command["readConcern"] = {"level": "snapshot", "atClusterTime": at}
         return await self._database.command(command, read_preference=self._read_preference, codec_options=RAW)
 
-    def _events(self, at: Timestamp, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
+    def _events(
+        self, at: Timestamp, raw: Sequence[bytes], cursor: RawBSONDocument
+    ) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
         """Wrapping the documents here takes half as long as in the server."""
         events: list[ReadEvent] = []
         unreadable: list[Unreadable] = []
         namespace, wall_time = self._namespace, _wall_time(at)
         ns = {"db": namespace.db, "coll": namespace.coll}
         keys = [_id_of(each) for each in raw]
-        for data, key, id_ in zip(raw, keys, self._ids(keys), strict=True):
-            try:
-                document = bson.decode(data, VALUES)
-            except Exception as error:  # bson raises many kinds
-                unreadable.append(self._unreadable(_undecodable(error), at, key))
+        for key, id_, document, data in zip(keys, self._ids(keys), _decoded(raw, cursor), raw, strict=True):
+            if isinstance(document, Exception):
+                unreadable.append(self._unreadable(_undecodable(document), at, key))
                 continue
             change = {
                 "operationType": "read",
@@ -264,6 +270,24 @@ class ExistingDocuments:
         """The events' ids: the same whenever a document is read again for this backfill."""
         start = f"{self._backfill}\0{self._namespace.db}\0{self._namespace.coll}\0"
         return hashed_ids([start + key.hex() for key in keys])
+
+
+def _decoded(raw: Sequence[bytes], cursor: RawBSONDocument) -> Sequence[dict[str, Any] | Exception]:
+    """The documents `raw`, which a reply's `cursor` begins with; an error in place of one that cannot be decoded."""
+    if len(raw) < len(cursor["firstBatch"]):  # the rest may be large
+        return [_decode(each) for each in raw]
+    try:
+        documents: list[dict[str, Any]] = bson.decode(cursor.raw, VALUES)["firstBatch"]  # twice as fast as one by one
+    except Exception:  # bson raises many kinds
+        return [_decode(each) for each in raw]
+    return documents
+
+
+def _decode(data: bytes) -> dict[str, Any] | Exception:
+    try:
+        return bson.decode(data, VALUES)
+    except Exception as error:  # see above
+        return error
 
 
 def _failure(error: PyMongoError) -> ReadFailure:

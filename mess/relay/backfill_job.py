@@ -37,8 +37,8 @@ _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 class BackfillJob:
     """Reads the documents of one backfill, chunk by chunk, and follows how far they are done.
 
-    A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which the stream delivers the
-    collection's changes, None while it does not. `changed` is called when another chunk may be wanted; `count` counts
+    A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which documents may be read, None
+    while they may not. `changed` is called when another chunk may be wanted; `count` counts
     the documents that are done. `not_permitted` adds to an error what the user is to be granted.
     """
 
@@ -97,9 +97,8 @@ class BackfillJob:
         if since is None or at < since:
             self._wait("waiting for its stream, which has to catch up first", 0.5)
             return None
-        most = self._most if self.record.rate is None else max(1, min(self._most, round(self.record.rate)))
         try:
-            chunk = await self._documents.read(at, self._after, most, self._max_bytes)
+            chunk = await self._documents.read(at, self._after, self._most, self._max_bytes)
         except CannotRead as error:
             if not self.ended:
                 self._failed(error)

@@ -101,9 +101,9 @@ class StreamChunks:
 class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
-    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay.
-    `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
-    progress. A backfill of which every document has been read is no obstacle for the next one.
+    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay,
+    and `begun` is the cluster time of its start. `count` counts the documents that are done. `moved` and `stored` are
+    for whoever stores the progress. A backfill of which every document has been read is no obstacle for the next one.
     """
 
     def __init__(
@@ -114,6 +114,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
+        begun: Timestamp,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -121,6 +122,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
+        self._begun = begun
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -260,7 +262,13 @@ class Backfills:
             home.jobs.remove(job)
 
     def _since(self, namespace: Namespace) -> Timestamp | None:
-        return None if self._streams is None else self._streams.since(namespace)
+        """The cluster time from which a collection's documents may be read.
+
+        Until the stream has passed the relay's start, it may repeat changes that an earlier process delivered. A
+        receiver that drops those would keep an older document that was read between them.
+        """
+        since = None if self._streams is None else self._streams.since(namespace)
+        return None if since is None else max(since, self._begun)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from mess.capture.plan import StreamPlan
-from mess.capture.source import Batch
+from mess.capture.source import Batch, Unreadable
 from mess.event import Namespace
 from mess.state.store import DeadLetter, Gap
 from mess.telemetry.logging import get_logger
@@ -28,23 +28,7 @@ class Keeper(Protocol):
 async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
     """Record what a batch could not deliver, before the position after it is stored."""
     now = datetime.now(timezone.utc)
-    letters = [
-        DeadLetter(
-            id=unreadable.id,
-            pipeline="",
-            step="capture",
-            namespace=Namespace(stream.database or "", ""),
-            operation="",
-            key=None,
-            reason=unreadable.reason,
-            error="SourceError",
-            attempts=1,
-            time=now,
-            event=dict(unreadable.change),
-            body=None,
-        )
-        for unreadable in batch.unreadable
-    ]
+    letters = [_letter(unreadable, stream, now) for unreadable in batch.unreadable]
     if letters:
         await keeper.add_dead_letters(letters)
         for letter in letters:
@@ -54,3 +38,22 @@ async def record(batch: Batch, stream: StreamPlan, keeper: Keeper) -> None:
     if batch.lost is not None:
         since, until = batch.lost.since.time, batch.lost.until.time
         await keeper.record_gap(Gap(stream=stream.name, since=since, until=until, reason=batch.lost.reason, time=now))
+
+
+def _letter(unreadable: Unreadable, stream: StreamPlan, now: datetime) -> DeadLetter:
+    change = unreadable.change
+    ns = change.get("ns", {"db": stream.database or "", "coll": ""})
+    return DeadLetter(
+        id=unreadable.id,
+        pipeline="",
+        step="capture",
+        namespace=Namespace(ns["db"], ns["coll"]),
+        operation=change.get("operationType", ""),
+        key=change.get("documentKey"),
+        reason=unreadable.reason,
+        error="SourceError",
+        attempts=1,
+        time=now,
+        event=dict(change),
+        body=None,
+    )

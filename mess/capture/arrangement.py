@@ -195,6 +195,7 @@ def divide(
     skipped: list[Skipped] = []
     here = set(fresh)  # new namespaces, and those that continue from now, do not show how far the stream is
     alive = [rule for rule in own if rule not in gone]
+    reached = {name: each for name, each in reached.items() if not _is_lost(each.position, lost)}
     if gone and lost.go_on is not None:
         since = min(map(_time, gone))
         skipped.append(
@@ -229,6 +230,10 @@ def divide(
         tuple(replace(rule, value=names[rule.region]) if id(rule) in mine else rule for rule in coverage),
         tuple(skipped),
     )
+
+
+def _is_lost(position: Position, lost: Lost) -> bool:
+    return lost.before is not None and position.time is not None and position.time < lost.before
 
 
 def _start(

@@ -65,6 +65,7 @@ class ReadFailure(StrEnum):
     """What helps when documents cannot be read."""
 
     LATER = "later"
+    GONE = "gone"  # nothing: there is no such collection
     FURTHER_ON = "further on"  # the place is too old, or older than the collection
     FEWER = "fewer"
     NOT_PERMITTED = "not permitted"
@@ -120,6 +121,8 @@ class ExistingDocuments:
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         cursor = await self._find(at, after, {"limit": most, "batchSize": most})
+        if not cursor["firstBatch"]:
+            return await self._end()
         taken: list[bytes] = []
         size = 0
         for document in cursor["firstBatch"]:
@@ -128,9 +131,8 @@ class ExistingDocuments:
                 size -= len(document.raw)
                 break
             taken.append(document.raw)
-        last = _id_of(taken[-1]) if taken else None
         events, unreadable = self._events(at, taken, cursor)
-        return Chunk(events, unreadable, last=last, count=len(taken), size=size)
+        return Chunk(events, unreadable, last=_id_of(taken[-1]), count=len(taken), size=size)
 
     async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> RawBSONDocument:
         """The reply's `cursor`, whose `firstBatch` is all of it."""
@@ -151,6 +153,15 @@ class ExistingDocuments:
             cursor = reply["cursor"]
         return cursor
 
+    async def _end(self) -> Chunk:
+        """The chunk behind the last document. A collection that is gone looks empty, even as of a time when it was
+        there."""
+        query = {"listCollections": 1, "nameOnly": True, "filter": {"name": self._namespace.coll}}
+        if not (await self._database.command(query))["cursor"]["firstBatch"]:
+            reason = "the collection does not exist: it was dropped or renamed meanwhile"
+            raise CannotRead(reason, ReadFailure.GONE)
+        return Chunk((), (), last=None, count=0, size=0)
+
     async def _read_selected(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
         keys = await self._keys(at, after, {"skip": most - 1, "limit": 1})
@@ -160,7 +171,7 @@ class ExistingDocuments:
             keys = await self._keys(at, after, {"limit": most, "batchSize": most})
             count = len(keys)
         if not keys:
-            return Chunk((), (), last=None, count=0, size=0)
+            return await self._end()
         last = _id_of(bytes(keys[-1].raw))
         # The limit ends a scan without an upper bound, see `_range`.
         stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, {"$limit": count}]

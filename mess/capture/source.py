@@ -22,7 +22,8 @@ class PlacedEvent(Event):
 class Unreadable:
     """A change that cannot be read: its event exceeds the maximum size of a reply, or cannot be decoded.
 
-    `id` is the event's, `change` as much of it as is known, and `position` is after it.
+    `id` is the event's, `change` as much of it as is known (its fields are as they should be), and `position` is after
+    it.
     """
 
     position: Position

@@ -166,6 +166,9 @@ class BackfillJob:
         if error.failure is ReadFailure.FEWER and self._most > 1:
             self._most = max(1, self._most // 4)
             return
+        if error.failure is ReadFailure.GONE:
+            self.end("cancelled", str(error))
+            return
         if error.failure not in (ReadFailure.LATER, ReadFailure.FURTHER_ON):
             reason = self._not_permitted(error) if error.failure is ReadFailure.NOT_PERMITTED else str(error)
             again = command(f"backfill resume {self.record.id}")

@@ -120,7 +120,7 @@ class StreamGaps:
             step="capture",
             namespace=self._namespace(unreadable.change),
             operation=unreadable.change.get("operationType", ""),
-            key=None,
+            key=unreadable.change.get("documentKey"),
             reason=unreadable.reason,
             error="SourceError",
             attempts=1,

@@ -95,7 +95,7 @@ async def test_every_type_of_id(
     client: Any, db: Db, stages: list[Any], options: dict[str, Any], clustered: bool
 ) -> None:
     """Each document once, wherever a chunk ends: no type is skipped, and none is read twice."""
-    more = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if clustered else {}
+    more: dict[str, Any] = {"clusteredIndex": {"key": {"_id": 1}, "unique": True}} if clustered else {}
     db.create_collection("orders", **more, **options)
     db.orders.insert_many([{"_id": id_} for id_ in IDS])
     expected = sorted(bson.encode({"_id": id_}) for id_ in IDS)
@@ -107,13 +107,18 @@ async def test_every_type_of_id(
 
 @pytest.mark.parametrize("stages", [[], [EVERYTHING]], ids=["all", "match"])
 async def test_no_document(client: Any, db: Db, stages: list[Any]) -> None:
-    """An empty collection, and one that there is not."""
+    """An empty collection has an end; one that is gone has not, even as of a time when it was there."""
     db.create_collection("empty")
+    db.gone.insert_one({"_id": 1})
     at = now(db)
-    for name in ("empty", "none"):
-        reading = Reading(client, db, name, at, stages=stages)
-        assert await reading.all(10) == []
-        assert len(reading.chunks) == 1
+    db.gone.drop()
+    reading = Reading(client, db, "empty", at, stages=stages)
+    assert await reading.all(10) == []
+    assert len(reading.chunks) == 1
+    for name in ("gone", "never"):
+        with pytest.raises(CannotRead, match="does not exist") as caught:
+            await Reading(client, db, name, at, stages=stages).all(10)
+        assert caught.value.failure is ReadFailure.GONE
 
 
 @pytest.mark.parametrize("stages", [[], [EVERYTHING]], ids=["all", "match"])

@@ -207,6 +207,14 @@ def test_a_lost_position_moves_and_stops_no_others() -> None:
     assert since(found, "shop", "c7") == 1000
 
 
+def test_a_stream_that_continues_from_now_leaves_its_lost_position() -> None:
+    """Opened there, it would be lost a second time, and its gap recorded twice."""
+    found = arranged({"shop": {}}, recorded({"shop": {}}, 100), before=Timestamp(400, 1), go_on=Timestamp(1000, 1))
+    [start] = found.starts
+    assert (start.position.token, start.position.time) == (None, Timestamp(1000, 1))
+    assert len(found.skipped) == 1
+
+
 def test_a_stream_that_waits_is_the_same_after_a_restart_and_continues_where_it_is_set() -> None:
     record = recorded({"shop": {}}, 100)
     for _ in range(3):

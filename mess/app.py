@@ -23,7 +23,7 @@ from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start
+from mess.capture.start import describe_start, time_latest
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -241,6 +241,7 @@ class Relay:
             config,
             list(parts.pipelines.values()),
             max_bytes=share.bytes // 4,
+            began=await self._reach(client, time_latest),
             count=self.metrics.backfilled,
         )
 

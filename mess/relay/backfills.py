@@ -101,8 +101,10 @@ class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
     `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay.
-    `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
-    progress. A backfill of which every document has been read is no obstacle for the next one.
+    `began` is a cluster time that is no earlier than any change that an earlier process has delivered: documents come
+    behind those, even where they are delivered again. `count` counts the documents that are done. `moved` and `stored`
+    are for whoever stores the progress. A backfill of which every document has been read is no obstacle for the next
+    one.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
+        began: Timestamp,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -120,6 +123,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
+        self._began = began
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -257,7 +261,8 @@ class Backfills:
             home.jobs.remove(job)
 
     def _since(self, namespace: Namespace) -> Timestamp | None:
-        return None if self._streams is None else self._streams.since(namespace)
+        since = None if self._streams is None else self._streams.since(namespace)
+        return None if since is None else max(since, self._began)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:

@@ -23,7 +23,7 @@ from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start, explained, time_now
+from mess.capture.start import describe_start, explained, time_latest
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -244,7 +244,7 @@ class Relay:
             config,
             list(parts.pipelines.values()),
             max_bytes=share.bytes // 4,
-            begun=await self._reach(client, lambda client: explained(time_now(client))),
+            begun=await self._reach(client, lambda client: explained(time_latest(client))),
             count=self.metrics.backfilled,
         )
 

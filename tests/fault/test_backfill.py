@@ -234,3 +234,50 @@ async def test_documents_are_not_read_among_changes_that_an_earlier_process_may_
     reads = [seen for seen in found.seen if seen.operation == "read"]
     assert len(reads) == 19
     assert all(seen.time >= started for seen in reads)
+
+
+async def test_transactions_that_take_several_oplog_entries(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+    """All changes of one have the time of its last entry, and chunks are between neither of them."""
+
+    def write(client: MongoClient[dict[str, Any]], number: int) -> None:
+        some = {"_id": {"$in": list(range(number, 3000, 100))}}
+        blob = {"w": f"large {number}", "blob": "x" * 700_000}
+        with client.start_session() as session:
+            session.with_transaction(
+                lambda session: client[DATABASE][COLLECTION].update_many(some, {"$set": blob}, session=session)
+            )
+
+    async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
+        with MongoClient[dict[str, Any]](own_replica_set.url) as client:
+            for number in range(3):
+                await asyncio.to_thread(write, client, number)
+            entries = client.local["oplog.rs"].count_documents({"o.applyOps.0.o.diff.i.blob": {"$exists": True}})
+            assert entries > 3, "one is too small"
+
+    def slow(request: Request) -> Answer:
+        return Answer(delay=0.02)
+
+    await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow)
+
+
+async def test_the_state_is_away_for_half_a_minute(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+    """Meanwhile it goes on; a relay that is killed then continues after what was stored."""
+    with ReplicaSet(1) as other:
+
+        async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
+            [node] = other.nodes
+            await asyncio.sleep(0.5)
+            await asyncio.to_thread(node.kill)
+            before = len(receiver.requests)
+            await until(lambda: len(receiver.requests) > before + 20, "deliveries go on")
+            await asyncio.sleep(15)
+            relay.kill()
+            await relay.start(ready=False)
+            await asyncio.sleep(15)
+            assert relay.running
+            await asyncio.to_thread(node.start)
+            await asyncio.to_thread(other.wait)
+
+        setting = Setting(own_replica_set.url, DATABASE, tmp_path)
+        state = {"url": other.url, "database": "mess"}
+        await merged(setting, trouble, state=state, answer=lambda request: Answer(delay=0.02), documents=6000)

@@ -170,6 +170,8 @@ class Backfills:
                 self._jobs[name].resume()
         for name in {*over, *(self._jobs.keys() - records.keys())}:
             self._forget(name)
+        active = [*(job.record for job in self._jobs.values()), *(each for each in records.values() if not each.ended)]
+        self._narrow(any(record.step is not None for record in active))  # before any document of theirs is read
         for record in records.values():
             if record.id not in self._jobs and not record.ended:
                 self._jobs[record.id] = await self._job(record)
@@ -182,7 +184,6 @@ class Backfills:
                 job.end("cancelled", "cancelled by the operator")
             else:
                 self._place(job)
-        self._narrow(any(job.record.step is not None for job in self._jobs.values()))
         for chunks in self._chunks.values():
             chunks.changed()
 

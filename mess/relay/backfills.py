@@ -25,6 +25,7 @@ from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
 from mess.event import Event, Namespace, Position
 from mess.relay.backfill_job import BackfillJob
+from mess.relay.backfill_request import unfit
 from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.state.backfills import Backfill, BackfillProgress
@@ -201,8 +202,9 @@ class Backfills:
         options = resolve(self._config, *namespace)
         if options is None:
             reason = "the config does not select the collection"
-        elif options.operations is not None and "read" not in options.operations:
-            reason = "the config's `operations` for the collection do not include `read`; add it"
+        elif problems := list(unfit(self._config, namespace, record)):  # the config may have changed
+            again = command(f"backfill resume {record.id}")
+            reason = f"{'; '.join(problems)}. Once that is fixed, {again} continues it"
         stages: list[dict[str, Any]] = []
         if options is not None and options.match:
             stages.append({"$match": parsed(options.match)})

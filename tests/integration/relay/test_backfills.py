@@ -70,3 +70,18 @@ async def test_no_other_step_gets_what_is_for_one_step(lab: Lab) -> None:
             assert {each.progress.state for each in await over(lab)} == {"done"}
         assert len(read(other)) == 2000
         assert not read(lab.receiver)
+
+
+async def test_a_step_that_is_gone_is_not_taken_for_delivery(lab: Lab) -> None:
+    """It fails and says why; with the step back, `resume` sends everything."""
+    lab.db.orders.insert_many([{"_id": number} for number in range(100)])
+    await start(lab, "orders", step="http 2")
+    async with lab.running():
+        [failed] = await over(lab)
+    assert (failed.progress.state, failed.progress.documents) == ("failed", 0)
+    assert "has no step 'http 2'" in (failed.progress.reason or "")
+    async with store_for(lab.relay().config) as store:
+        await store.want_backfill(failed.id, "running")
+    async with lab.running(pipeline=[lab.http, lab.http]):
+        assert [each.progress.state for each in await over(lab)] == ["done"]
+    assert read(lab.receiver) == set(range(100))

@@ -146,7 +146,7 @@ def _know(config: Config, request: Request) -> None:
         raise ConfigError(f"no pipeline has a step {request.step!r}; there are: {_listed(names)}")
 
 
-def unfit(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
+def unfit(config: Config, namespace: Namespace, request: Request | Backfill) -> Iterator[str]:
     """Why a watched collection would not be sent as requested."""
     options = resolve(config, *namespace)
     if options is None:

@@ -25,6 +25,7 @@ from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
 from mess.event import Event, Namespace, Position
 from mess.relay.backfill_job import BackfillJob
+from mess.relay.backfill_request import unfit
 from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.state.backfills import Backfill, BackfillProgress
@@ -173,6 +174,8 @@ class Backfills:
         removed = [name for name, job in self._jobs.items() if name not in records and not job.ended]
         for name in {*over, *removed}:
             self._forget(name)
+        active = [*(job.record for job in self._jobs.values()), *(each for each in records.values() if not each.ended)]
+        self._narrow(any(record.step is not None for record in active))  # before any document of theirs is read
         for record in records.values():
             if record.id not in self._jobs:
                 self._jobs[record.id] = await self._job(record)
@@ -185,7 +188,6 @@ class Backfills:
                 job.end("cancelled", "cancelled by the operator")
             else:
                 self._place(job)
-        self._narrow(any(job.record.step is not None for job in self._jobs.values()))
         for chunks in self._chunks.values():
             chunks.changed()
 
@@ -203,8 +205,9 @@ class Backfills:
         options = resolve(self._config, *namespace)
         if options is None:
             reason = "the config does not select the collection"
-        elif options.operations is not None and "read" not in options.operations:
-            reason = "the config's `operations` for the collection do not include `read`; add it"
+        elif problems := list(unfit(self._config, namespace, record)):  # the config may have changed
+            again = command(f"backfill resume {record.id}")
+            reason = f"{'; '.join(problems)}. Once that is fixed, {again} continues it"
         stages: list[dict[str, Any]] = []
         if options is not None and options.match:
             stages.append({"$match": parsed(options.match)})

@@ -1,0 +1,86 @@
+"""Backfills of a relay: only where they are wanted, and whole, also when the config or the collection changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mess.app import store_for
+from mess.event import Namespace
+from mess.relay.backfill_request import Request, new_backfills
+from mess.state import Backfill
+from tests.integration.relay.conftest import Lab
+from tests.receiver import Receiver
+from tests.waiting import PATIENCE
+
+
+async def start(lab: Lab, *collections: str, **options: Any) -> None:
+    async with store_for(lab.relay().config) as store:
+        namespaces = [Namespace(lab.db.name, name) for name in collections]
+        for each in await new_backfills(store, namespaces, Request((), **options)):
+            await store.add_backfill(each)
+
+
+async def backfills(lab: Lab) -> list[Backfill]:
+    async with store_for(lab.relay().config) as store:
+        return await store.backfills()
+
+
+async def over(lab: Lab) -> list[Backfill]:
+    """The backfills, when all of them have ended."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = await backfills(lab)
+            if all(each.ended for each in found):
+                return found
+            lab.db.others.insert_one({})  # while idle, documents are merged only from time to time
+            await asyncio.sleep(0.05)
+
+
+def read(receiver: Receiver) -> set[Any]:
+    """The `_id`s of the existing documents that arrived."""
+    return {each.body["documentKey"]["_id"] for each in receiver.accepted if each.body["operationType"] == "read"}
+
+
+@asynccontextmanager
+async def writing(lab: Lab) -> AsyncIterator[None]:
+    """Changes come all the time."""
+
+    async def write() -> None:
+        while True:
+            await asyncio.to_thread(lab.db.others.insert_one, {})
+
+    task = asyncio.create_task(write())
+    yield
+    task.cancel()
+
+
+async def test_no_other_step_gets_what_is_for_one_step(lab: Lab) -> None:
+    """From the first document on, also while other backfills begin."""
+    names = [f"orders{number}" for number in range(10)]
+    for name in names:
+        lab.db[name].insert_many([{"_id": f"{name}-{number}"} for number in range(200)])
+    async with Receiver() as other:
+        second = {**lab.http, "config": {"endpoint": other.url}}
+        async with lab.running(pipeline=[lab.http, second]), writing(lab):
+            await start(lab, *names, step="http 2")
+            assert {each.progress.state for each in await over(lab)} == {"done"}
+        assert len(read(other)) == 2000
+        assert not read(lab.receiver)
+
+
+async def test_a_step_that_is_gone_is_not_taken_for_delivery(lab: Lab) -> None:
+    """It fails and says why; with the step back, `resume` sends everything."""
+    lab.db.orders.insert_many([{"_id": number} for number in range(100)])
+    await start(lab, "orders", step="http 2")
+    async with lab.running():
+        [failed] = await over(lab)
+    assert (failed.progress.state, failed.progress.documents) == ("failed", 0)
+    assert "has no step 'http 2'" in (failed.progress.reason or "")
+    async with store_for(lab.relay().config) as store:
+        await store.want_backfill(failed.id, "running")
+    async with lab.running(pipeline=[lab.http, lab.http]):
+        assert [each.progress.state for each in await over(lab)] == ["done"]
+    assert read(lab.receiver) == set(range(100))

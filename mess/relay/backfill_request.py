@@ -103,7 +103,7 @@ async def new_backfills(store: StateStore, namespaces: Sequence[Namespace], requ
         )
         for each, time in zip(namespaces, times, strict=True)
     ]
-    active = [each for each in await store.backfills() if not each.ended and each.wanted != "cancelled"]
+    active = [each for each in await store.backfills(active=True) if each.wanted != "cancelled"]
     problems = [
         f"{new.namespace} is being sent already, by {old.id}; `{command(f'backfill cancel {old.id}')}` ends that"
         for new in made

@@ -164,16 +164,17 @@ class Backfills:
         # A failed one whose record does not say so any more, although that was stored before, is wanted again.
         ended = [name for name, job in self._jobs.items() if job.ended and self._stored.get(name) is job.progress]
         over = [name for name in ended if not self._jobs[name].in_flight]
-        records = {record.id: record for record in await self._store.backfills()}
+        records = {record.id: record for record in await self._store.backfills(active=True)}
         for name in ended:
-            if name not in over and name in records and not records[name].ended:
+            if name not in over and name in records:
                 self._jobs[name].resume()
-        for name in {*over, *(self._jobs.keys() - records.keys())}:
+        removed = [name for name, job in self._jobs.items() if name not in records and not job.ended]
+        for name in {*over, *removed}:
             self._forget(name)
         for record in records.values():
-            if record.id not in self._jobs and not record.ended:
+            if record.id not in self._jobs:
                 self._jobs[record.id] = await self._job(record)
-            if (job := self._jobs.get(record.id)) is None or job.ended:
+            if (job := self._jobs[record.id]).ended:
                 continue
             job.paused = record.wanted == "paused"
             if job.progress.state == "paused" and not job.paused:

@@ -13,7 +13,8 @@ from mess.errors import DamagedState
 from mess.event import Namespace
 from mess.state.records import checked
 
-_ENDED = ("done", "cancelled", "failed")
+ENDED = ("done", "cancelled", "failed")
+"""The states of backfills that have ended."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -78,7 +79,7 @@ class Backfill:
     @property
     def ended(self) -> bool:
         """Whether it is done, cancelled or failed."""
-        return self.progress.state in _ENDED
+        return self.progress.state in ENDED
 
     def wanting(self, wanted: str) -> Backfill:
         """The record after an operator's wish.

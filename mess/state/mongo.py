@@ -154,8 +154,8 @@ class MongoStore(StateStore):
     async def add_backfill(self, backfill: Backfill) -> bool:
         return await self._backfills.add(backfill)
 
-    async def backfills(self) -> list[Backfill]:
-        return await self._backfills.read()
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        return await self._backfills.read(active=active)
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._backfills.want(id, wanted)

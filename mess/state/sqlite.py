@@ -157,8 +157,8 @@ class SqliteStore(StateStore):
     async def add_backfill(self, backfill: Backfill) -> bool:
         return await self._write(lambda db: backfills_table.add(db, self.relay, backfill))
 
-    async def backfills(self) -> list[Backfill]:
-        return await self._read(lambda db: backfills_table.read(db, self.relay))
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        return await self._read(lambda db: backfills_table.read(db, self.relay, active=active))
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._write(lambda db: backfills_table.want(db, self.relay, id, wanted))

@@ -338,8 +338,9 @@ class StateStore(ABC):
         """Store a new backfill; False, with nothing changed, if one with its id exists."""
 
     @abstractmethod
-    async def backfills(self) -> list[Backfill]:
-        """The backfills, oldest first. Raises DamagedState for a record that cannot be decoded."""
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        """The backfills, oldest first; with `active`, only those that have not ended. Raises DamagedState for a
+        record that cannot be decoded."""
 
     @abstractmethod
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name

@@ -28,6 +28,7 @@ MOST = 500
 """The largest number of documents in a chunk."""
 _FIRST = 50  # documents, while their size is not known
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 
 
@@ -137,6 +138,15 @@ class BackfillJob:
         state = "paused" if self.paused else "waiting"
         if not self.ended and (state, reason) != (self.progress.state, self.progress.reason):
             self.progress = replace(self.progress, state=state, reason=reason)
+
+    def wait_for_turn(self, first: str) -> None:
+        """Show that another backfill of its stream is read before."""
+        self.wait_for(_TURN + first)
+
+    def has_turn(self) -> None:
+        """It waits for no other backfill any more."""
+        if (self.progress.reason or "").startswith(_TURN):
+            self.progress = replace(self.progress, reason=None)
 
     def resume(self) -> None:
         """Continue after a failure or a pause."""

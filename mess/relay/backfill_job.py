@@ -176,7 +176,8 @@ class BackfillJob:
         if error.failure not in (ReadFailure.LATER, ReadFailure.FURTHER_ON):
             reason = self._not_permitted(error) if error.failure is ReadFailure.NOT_PERMITTED else str(error)
             again = command(f"backfill resume {self.record.id}")
-            self.end("failed", f"{reason}. Once that is fixed, {again} continues it")
+            wrong = "" if self.record.match is None else "If its --match is wrong, start another one. "
+            self.end("failed", f"{reason.rstrip('.')}. {wrong}Once that is fixed, {again} continues it")
             return
         self._failures += 1
         seconds = backoff(self._failures, first=_AGAIN_FIRST, multiplier=2, cap=_AGAIN_CAP)

@@ -45,3 +45,18 @@ async def test_a_damaged_record_is_a_warning_until_it_is_removed(lab: Lab) -> No
         assert relay.status.problems() == []
         state.backfills.delete_many({})
         await until(lambda: relay.status.warnings() == [], "its end")
+
+
+async def test_a_wrong_match_fails_with_a_remedy_that_works(lab: Lab) -> None:
+    """What is stored with a backfill cannot be fixed, so resuming is not the only advice. Others go on."""
+    lab.db.orders.insert_one({"_id": 1})
+    wrong = '{"$expr": {"$gt": [{"$toInt": "$operationType"}, 0]}}'
+    async with store_for(lab.relay().config) as store:
+        for name, match in (("bf_1", wrong), ("bf_2", None)):
+            await store.add_backfill(Backfill(name, Namespace(lab.db.name, "orders"), "operator", NOW, match=match))
+        async with lab.running():
+            await lab.receiver.wait_for_events(1)
+        failed, done = await store.backfills()
+    assert (failed.progress.state, done.progress.state) == ("failed", "done")
+    assert ". If its --match is wrong, start another one. Once that" in str(failed.progress.reason)
+    assert ".. " not in str(failed.progress.reason)

@@ -90,6 +90,15 @@ class StreamChunks:
                 for job in self.jobs:
                     job.passed(event)
 
+    def say_whose_turn(self) -> None:
+        """Show which backfill the others wait for."""
+        first = self._next()
+        for job in self.jobs:
+            if job is first:
+                job.has_turn()
+            elif not job.read_all and not job.paused and first is not None:
+                job.wait_for_turn(first.record.id)
+
     def changed(self) -> None:
         """Another chunk may be wanted."""
         if self.wanted:
@@ -131,6 +140,12 @@ class Backfills:
         self._stored: dict[str, BackfillProgress] = {}
         self._chunks: dict[str, StreamChunks] = {}
         self._narrowed = False
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the records cannot be followed at present; None if they can."""
+        return self._problem
 
     @property
     def jobs(self) -> Sequence[BackfillJob]:
@@ -152,15 +167,14 @@ class Backfills:
     async def run(self, streams: Streams) -> None:
         """Follow the records, forever."""
         self._streams = streams
-        troubled = False
         while True:
             try:
                 await self._follow()
-                troubled = False
+                self._problem = None
             except (StateError, SourceError) as error:
-                if not troubled:
+                if self._problem is None:
                     log.warning("backfills cannot be followed at present", error=str(error))
-                troubled = True
+                self._problem = str(error)
             await asyncio.sleep(_LOOK)
 
     async def _follow(self) -> None:
@@ -189,6 +203,7 @@ class Backfills:
             else:
                 self._place(job)
         for chunks in self._chunks.values():
+            chunks.say_whose_turn()
             chunks.changed()
 
     async def _job(self, record: Backfill) -> BackfillJob:

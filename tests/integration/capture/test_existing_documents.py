@@ -214,3 +214,12 @@ async def test_what_is_older_than_the_collection(client: Any, db: Db) -> None:
     with pytest.raises(CannotRead) as caught:
         await Reading(client, db, at=at).all(10)
     assert caught.value.failure is ReadFailure.FURTHER_ON
+
+
+async def test_a_query_that_cannot_be_evaluated(client: Any, db: Db) -> None:
+    """A conversion that fails does so again: the backfill has to fail, and must not keep others waiting."""
+    db.orders.insert_one({"_id": 1, "total": "many"})
+    stages = [{"$match": {"$expr": {"$gt": [{"$toInt": "$fullDocument.total"}, 0]}}}]
+    with pytest.raises(CannotRead) as caught:
+        await Reading(client, db, stages=stages).all(10)
+    assert caught.value.failure is ReadFailure.NEVER

@@ -268,6 +268,7 @@ class Relay:
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
         )
+        await self._stopping.unless(_aside(backfills.begin(streams)))
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
@@ -279,7 +280,7 @@ class Relay:
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),
-            backfills.run(streams),
+            backfills.run(),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]
         try:

@@ -62,16 +62,17 @@ class Streams(Protocol):
 
 class StreamChunks:
     """The chunks that one stream is to merge: those of its backfills, one after another. See
-    `mess.capture.merged_source.Chunks`."""
+    `mess.capture.merged_source.Chunks`. `known` are the backfills of all streams, by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, BackfillJob]) -> None:
         self.jobs: list[BackfillJob] = []
+        self._known = known
         self.nudge: Callable[[], None] = lambda: None
 
     @property
     def active(self) -> bool:
         """See `Chunks`."""
-        return bool(self.jobs)
+        return bool(self._known)
 
     @property
     def wanted(self) -> bool:
@@ -87,7 +88,8 @@ class StreamChunks:
         """See `Chunks`."""
         for event in events:
             if event.key is None:
-                for job in self.jobs:
+                # Also those that wait: until a stream has caught up, another one delivers their collection's changes.
+                for job in self._known.values():
                     job.passed(event)
 
     def changed(self) -> None:
@@ -129,6 +131,7 @@ class Backfills:
         self._stored: dict[str, BackfillProgress] = {}
         self._chunks: dict[str, StreamChunks] = {}
         self._narrowed = False
+        self._troubled = False
 
     @property
     def jobs(self) -> Sequence[BackfillJob]:
@@ -137,7 +140,7 @@ class Backfills:
 
     def chunks(self, stream: str) -> StreamChunks:
         """The chunks that the stream with this name is to merge."""
-        return self._chunks.setdefault(stream, StreamChunks())
+        return self._chunks.setdefault(stream, StreamChunks(self._jobs))
 
     def moved(self) -> dict[str, BackfillProgress]:
         """Progress that is not stored yet, by id."""
@@ -147,19 +150,26 @@ class Backfills:
         """This progress has been stored."""
         self._stored.update(progress)
 
-    async def run(self, streams: Streams) -> None:
-        """Follow the records, forever."""
+    async def begin(self, streams: Streams) -> None:
+        """Look at the records for the first time, before `streams` are read: a change among the first ones may end a
+        backfill."""
         self._streams = streams
-        troubled = False
+        await self._look()
+
+    async def run(self) -> None:
+        """Follow the records, forever."""
         while True:
-            try:
-                await self._follow()
-                troubled = False
-            except (StateError, SourceError) as error:
-                if not troubled:
-                    log.warning("backfills cannot be followed at present", error=str(error))
-                troubled = True
             await asyncio.sleep(_LOOK)
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._follow()
+            self._troubled = False
+        except (StateError, SourceError) as error:
+            if not self._troubled:
+                log.warning("backfills cannot be followed at present", error=str(error))
+            self._troubled = True
 
     async def _follow(self) -> None:
         # A failed one whose record does not say so any more, although that was stored before, is wanted again.

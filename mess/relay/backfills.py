@@ -104,7 +104,9 @@ class StreamChunks:
 class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
-    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay.
+    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON, as of `started` or later: the cluster
+    time at which the relay started. Before a crash, changes up to then may have been delivered already, and documents
+    must not follow changes that they do not contain. `pipelines` are those of the relay.
     `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
     progress. A backfill of which every document has been read is no obstacle for the next one.
     """
@@ -117,6 +119,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
+        started: Timestamp,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -124,6 +127,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
+        self._started = started
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -231,7 +235,7 @@ class Backfills:
             ),
             average=None if facts is None else facts.average,
             max_bytes=self._max_bytes,
-            since=partial(self._since, namespace),
+            since=partial(self._since, record),
             changed=partial(self._changed, record.id),
             count=self._count,
             not_permitted=self._not_permitted,
@@ -272,8 +276,15 @@ class Backfills:
         if (home := self._homes.pop(name, None)) is not None:
             home.jobs.remove(job)
 
-    def _since(self, namespace: Namespace) -> Timestamp | None:
-        return None if self._streams is None else self._streams.since(namespace)
+    def _since(self, record: Backfill) -> Timestamp | None:
+        """The cluster time from which a backfill's documents may be read for the stream that it was given to; None if
+        another one delivers the changes by now: what is not its own, a stream leaves out."""
+        assert self._streams is not None
+        stream = self._streams.covering(record.namespace)
+        if stream is None or stream.waits is not None or self._homes.get(record.id) is not self.chunks(stream.name):
+            return None
+        since = self._streams.since(record.namespace)
+        return None if since is None else max(since, self._started)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:

@@ -116,8 +116,8 @@ class BackfillJob:
         return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk, time.monotonic()))
 
     def passed(self, event: Event) -> None:
-        """A change of the stream is before the next chunk: it may end the backfill."""
-        if event.operation not in _ENDING or self.read_all:
+        """A change is before the next chunk: it may end the backfill, unless it is older than the request."""
+        if event.operation not in _ENDING or self.read_all or self._is_older(event):
             return
         namespace = self.record.namespace
         to = event.change.get("to") or {}
@@ -156,6 +156,10 @@ class BackfillJob:
         if self.progress.state == "failed":
             self.read_all = False
         self.progress = replace(self.progress, state="waiting", reason=None, ended=None)
+
+    def _is_older(self, event: Event) -> bool:
+        time = event.change.get("clusterTime")
+        return isinstance(time, Timestamp) and time.time < int(self.record.created.timestamp())
 
     def _begun(self) -> None:
         self._failures = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta, timezone
 
 from mess.app import store_for
@@ -9,7 +10,7 @@ from mess.event import Namespace
 from mess.state import Backfill
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 NOW = datetime.now(timezone.utc)
 
@@ -56,6 +57,9 @@ async def test_a_wrong_match_fails_with_a_remedy_that_works(lab: Lab) -> None:
             await store.add_backfill(Backfill(name, Namespace(lab.db.name, "orders"), "operator", NOW, match=match))
         async with lab.running():
             await lab.receiver.wait_for_events(1)
+            async with asyncio.timeout(PATIENCE):
+                while not all(each.ended for each in await store.backfills()):
+                    await asyncio.sleep(0.05)
         failed, done = await store.backfills()
     assert (failed.progress.state, done.progress.state) == ("failed", "done")
     assert ". If its --match is wrong, start another one. Once that" in str(failed.progress.reason)

@@ -11,7 +11,7 @@ from bench.figures import console
 from bench.options import Options
 from mess.errors import MessError
 
-_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth", "scopes")
+_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth", "scopes", "backfill")
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",
     "events": "events to drain for the throughput",
@@ -20,6 +20,8 @@ _HELP = {
     "backlog": "events of the usual size in the memory runs",
     "big": "events of 64 KB in the memory runs",
     "down_seconds": "how long the sink is down in the memory runs",
+    "documents": "documents that a backfill sends",
+    "size": "their size in bytes of BSON",
 }
 
 

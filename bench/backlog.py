@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import cycle
 from typing import Any
@@ -31,6 +31,12 @@ def order(number: int, **more: Any) -> Document:
         "note": "x" * 42,
         **more,
     }
+
+
+def sized(size: int) -> Callable[[int], Document]:
+    """Orders whose documents have about `size` bytes."""
+    filler = "x" * max(0, size - len(bson.encode(order(0, more=""))))
+    return lambda number: order(number, more=filler)
 
 
 def medium(number: int) -> Document:

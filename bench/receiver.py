@@ -1,9 +1,9 @@
 """A receiver that does as little as possible: it takes a POST, counts its events and answers 200.
 
 Run as `python -m bench.receiver`, it prints its port. `POST /single` counts one event, `/slow` one, and answers 20 ms
-later, `/batch` as many as the body holds, `/latency` one, and keeps the time since its `"sent"`. `GET
-/reset?pid=…&expect=…` begins a measurement of the process `pid`, `GET /stats` tells of it. Times are of the monotonic
-clock, which all processes share.
+later, `/batch` as many as the body holds, `/latency` one, and keeps the time since its `"sent"`. `/mixed` counts as
+many as the body holds without `"sent"`, and keeps the times of the others. `GET /reset?pid=…&expect=…` begins a
+measurement of the process `pid`, `GET /stats` tells of it. Times are of the monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r
 
 class Measurement:
     """The events of one run: how many of `expect` have come, when the first and the last, and the CPU time that the
-    process `pid` and the receiver used between them."""
+    process `pid` and the receiver used between them. With `/mixed`, latencies are only those between the first and
+    the last."""
 
     def __init__(self, pid: int | None = None, expect: int = sys.maxsize) -> None:
         self.pid = pid
@@ -85,9 +86,21 @@ class Server:
             self.now.count(1)
             if found := _SENT.search(body):
                 self.now.latencies.append((arrived - float(found[1])) * 1000)
+        elif head.startswith(b"POST /mixed"):
+            self._mixed(body)
         else:
             return self._control(head)
         return _OK
+
+    def _mixed(self, body: bytes) -> None:
+        now, arrived = self.now, time.time()
+        sent = [float(found) for found in _SENT.findall(body)]
+        if others := body.count(_MEMBER) - len(sent):
+            if not now.events:
+                now.latencies.clear()
+            now.count(others)
+        if not now.last:
+            now.latencies += [(arrived - each) * 1000 for each in sent]
 
     def _control(self, head: bytes) -> bytes:
         target = urlsplit(head.split(b" ", 2)[1].decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -62,6 +63,11 @@ class RelayProcess:
             else:
                 return
         raise RuntimeError(f"the relay is not ready; its log:\n{self._log.read_text()}")
+
+    def command(self, *arguments: str) -> None:
+        """Run another command with its config, as `mess backfill start` would be beside it."""
+        command = [sys.executable, "-m", "mess", *arguments, "--config", str(self._path)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     def remove(self) -> None:
         """Remove its config."""

@@ -23,7 +23,7 @@ class Sink:
         self._port = 0
 
     def url(self, path: str) -> str:
-        """Where to send: `single`, `batch`, `slow` or `latency`."""
+        """Where to send: `single`, `batch`, `slow`, `latency` or `mixed`."""
         return f"http://127.0.0.1:{self._port}/{path}"
 
     def reset(self, pid: int | None = None, expect: int | None = None) -> None:

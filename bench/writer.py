@@ -1,7 +1,7 @@
 """Writes orders at a steady pace, each with the time at which it was sent.
 
-Run as `python -m bench.writer URL DATABASE RATE`, it writes until its standard input ends, then prints how many it
-wrote in how many seconds, as JSON.
+Run as `python -m bench.writer URL DATABASE RATE [COLLECTION]`, it writes until its standard input ends, then prints how
+many it wrote in how many seconds, as JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from bench.backlog import COLLECTION, order
 _THREADS = 4
 
 
-def write(url: str, database: str, rate: float, stop: threading.Event) -> dict[str, float]:
+def write(
+    url: str, database: str, rate: float, stop: threading.Event, collection: str = COLLECTION
+) -> dict[str, float]:
     """Write until `stop`, one by one in each of four threads.
 
     Writes are acknowledged by the majority, which is MongoDB's default. A change stream tells only of what the
@@ -40,7 +42,7 @@ def write(url: str, database: str, rate: float, stop: threading.Event) -> dict[s
             counts[thread] += 1
 
     with MongoClient[dict[str, Any]](url) as client, ThreadPoolExecutor(_THREADS) as pool:
-        orders = client[database][COLLECTION]
+        orders = client[database][collection]
         list(pool.map(loop, range(_THREADS)))
         return {"count": sum(counts), "seconds": time.monotonic() - began}
 
@@ -53,4 +55,4 @@ def _wait_for_end(ended: threading.Event) -> None:
 if __name__ == "__main__":
     end = threading.Event()
     threading.Thread(target=_wait_for_end, args=[end], daemon=True).start()
-    print(orjson.dumps(write(sys.argv[1], sys.argv[2], float(sys.argv[3]), end)).decode())
+    print(orjson.dumps(write(sys.argv[1], sys.argv[2], float(sys.argv[3]), end, *sys.argv[4:])).decode())

@@ -84,6 +84,7 @@ def _with_metrics(page: str) -> str:
         for metric in found:
             labels = ", ".join(f"`{label}`" for label in metric.labels)
             rows.append(f"| `{metric.name}{suffix}` | {labels} | {metric.text} |")
+    rows.append(f"| `{metrics.GAPS.name}` | `{metrics.GAPS.labels[0]}` | {metrics.GAPS.text} |")
     rows += [f"| `{gauge.name}` | `stream` | {gauge.text} |" for gauge in metrics.GAUGES]
     rows.append("| `mess_build_info` | `version` | 1 |")
     before, start, rest = page.partition("<!-- metrics:")

@@ -23,7 +23,7 @@ from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start, time_latest
+from mess.capture.start import describe_start, explained, time_now
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -73,7 +73,7 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams)
+        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -231,7 +231,10 @@ class Relay:
     async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
         config = self.config
         arrangement = await self._arrange(client, store, known=epoch > 1)
-        parts = Assembly(config, steps, self._keeper(client, store), self._stopping, self.metrics)
+        announce = config.gaps == "deliver"
+        parts = Assembly(
+            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+        )
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))
 
@@ -241,7 +244,7 @@ class Relay:
             config,
             list(parts.pipelines.values()),
             max_bytes=share.bytes // 4,
-            began=await self._reach(client, time_latest),
+            begun=await self._reach(client, lambda client: explained(time_now(client))),
             count=self.metrics.backfilled,
         )
 
@@ -257,6 +260,7 @@ class Relay:
             store,
             open_stream,
             oldest=lambda: oldest_kept(client),
+            announce_gaps=announce,
         )
         self.checkpointer = checkpointer = Checkpointer(
             store,
@@ -302,7 +306,8 @@ class Relay:
                 log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
         if wants_initial(self.config):
             await add_initial(store, self.config, found.known, await self._existing(client))
-        await record_gaps(store, self._keeper(client, store), arrangement)
+        announce = self.config.gaps == "deliver"
+        await record_gaps(store, self._keeper(client, store), arrangement, announce=announce)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
         await close_gaps(store, arrangement, found.gaps)
         return arrangement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from bson import Timestamp
 
@@ -12,6 +12,15 @@ from mess.ids import hashed_ids
 
 Encoder = Callable[["Event"], bytes]
 """Encodes an event into the bytes that a sink sends."""
+
+Document = Literal["exact", "lookup", "missing"]
+"""What an event carries of its document: its state right after the change, its state when MongoDB looked it up later,
+or nothing."""
+_LEAVES_A_DOCUMENT = frozenset({"insert", "update", "replace", "read"})
+
+
+GAP = "mess.gap"
+"""The operation of an event that reports a gap to receivers; MongoDB itself sends none like it."""
 
 
 class Namespace(NamedTuple):
@@ -60,6 +69,22 @@ def event_ids(tokens: Sequence[Mapping[str, Any]]) -> list[str]:
     return hashed_ids([text if isinstance(text, str) else repr(text) for text in data])
 
 
+def document_of(change: Mapping[str, Any], looked_up: bool | None) -> Document | None:
+    """What a change carries of its document; `looked_up` is that of the event.
+
+    None if no document exists after the change, as after a delete or a drop, or if it is unknown how an update got its
+    document.
+    """
+    operation = change.get("operationType")
+    if operation not in _LEAVES_A_DOCUMENT:
+        return None
+    if change.get("fullDocument") is None:
+        return "missing"
+    if operation != "update":
+        return "exact"
+    return None if looked_up is None else "lookup" if looked_up else "exact"
+
+
 class Event:
     """A change in MongoDB on its way through a pipeline.
 
@@ -68,8 +93,14 @@ class Event:
     (`event.body = {…}`) and never mutates it. `operation` is MongoDB's `operationType`; `key` its `documentKey` (None
     for events of a whole collection or database); `size` its length in bytes of BSON; `replay` says whether it is
     delivered again on purpose. `ordering_key` is set on the way into a pipeline: events with the same number are
-    delivered in their order.
+    delivered in their order. `looked_up` says whether an update's `fullDocument` is the result of a later lookup; None
+    if that is unknown.
     """
+
+    backfill: str = ""
+    """The id of the backfill that asked for an existing document; empty for changes."""
+    only: str | None = None
+    """The one step that an existing document is for; None for all."""
 
     __slots__ = (
         "_encoded",
@@ -78,6 +109,7 @@ class Event:
         "done",
         "id",
         "key",
+        "looked_up",
         "namespace",
         "operation",
         "ordering_key",
@@ -93,6 +125,7 @@ class Event:
         *,
         token: Mapping[str, Any] | None = None,
         id: str | None = None,  # noqa: A002 - the attribute's name
+        looked_up: bool | None = None,
     ) -> None:
         self.change = self.body = change
         self.namespace = namespace
@@ -103,7 +136,13 @@ class Event:
         self.ordering_key = 0
         self.done = False
         self.replay = False
+        self.looked_up = looked_up
         self._encoded: tuple[Encoder, dict[str, Any], bytes] | None = None
+
+    @property
+    def document(self) -> Document | None:
+        """What the change carries of the document, whatever steps have made of the body; see `document_of`."""
+        return document_of(self.change, self.looked_up)
 
     def encode(self, encoder: Encoder) -> bytes:
         """The body as encoded by `encoder`; cached until the body is replaced."""

@@ -37,11 +37,13 @@ class Decoder:
     """Decodes the documents in a cursor's replies into events, for one stream and in order.
 
     `pending` holds the fragments so far of a large event that MongoDB has split (`$changeStreamSplitLargeEvent`).
-    `database` is the stream's, or empty: an event without a namespace belongs to that database as a whole.
+    `database` is the stream's, or empty: an event without a namespace belongs to that database as a whole. `looked_up`
+    is that of all its events.
     """
 
-    def __init__(self, database: str = "") -> None:
+    def __init__(self, database: str = "", *, looked_up: bool | None = None) -> None:
         self._database = database
+        self._looked_up = looked_up
         self.pending: list[dict[str, Any]] = []
         self._namespaces: dict[tuple[str, str], Namespace] = {}
 
@@ -62,7 +64,7 @@ class Decoder:
         documents: Sequence[dict[str, Any]] = bson.decode(cursor.raw, VALUES)["nextBatch"]
         size = len(cursor.raw) // len(documents) if documents else 0
         events: list[Event] = []
-        namespaces = self._namespaces
+        namespaces, looked_up = self._namespaces, self._looked_up
         ids = event_ids([change["_id"] for change in documents])
         for change, id_ in zip(documents, ids, strict=True):
             ns = change.get("ns")
@@ -70,7 +72,8 @@ class Decoder:
                 made = self._event(change, size)
             else:
                 key = (ns["db"], ns.get("coll", ""))
-                made = _checked(Event(change, namespaces.get(key) or self._namespace(key), size, id=id_))
+                namespace = namespaces.get(key) or self._namespace(key)
+                made = _checked(Event(change, namespace, size, id=id_, looked_up=looked_up))
             if made is not None:
                 events.append(made)
         return events, [], size
@@ -110,7 +113,7 @@ class Decoder:
             key = (change["ns"]["db"], change["ns"].get("coll", ""))
         else:
             key = (self._database, "")
-        return _checked(Event(change, self._namespace(key), size, token=token))
+        return _checked(Event(change, self._namespace(key), size, token=token, looked_up=self._looked_up))
 
     def _namespace(self, key: tuple[str, str]) -> Namespace:
         if not all(isinstance(name, str) for name in key):

@@ -12,6 +12,7 @@ from mess.capture.region import Region
 from mess.capture.selection import Entry
 from mess.config.match import parsed
 from mess.config.model import Config
+from mess.config.operations import READ
 from mess.config.scope import Resolved
 
 NEVER_WATCHED = ("admin", "local", "config")
@@ -76,7 +77,8 @@ def _condition(database: str | None, branches: list[Branch], config: Config) -> 
         # A rename into a watched collection has the new name in `to`.
         conditions.append({"$or": [source, within("to")]})
     if options.operations is not None:
-        conditions.append({"operationType": {"$in": list(options.operations)}})
+        # No stream has existing documents; a config that begins to select them keeps its streams as they were.
+        conditions.append({"operationType": {"$in": [each for each in options.operations if each != READ]}})
     if options.match:
         conditions.append(parsed(options.match))
     return all_of(conditions) or None

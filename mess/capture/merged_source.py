@@ -9,10 +9,12 @@ from typing import Protocol
 
 from bson import Timestamp
 
-from mess.capture.existing_documents import ReadEvent
 from mess.capture.places import Places
-from mess.capture.source import Batch, Source
+from mess.capture.source import Batch, PlacedEvent, Source
 from mess.event import Event, Position
+
+_CHANGES = 500
+"""After so many changes, a chunk may be read even while more of them wait: it would never be its turn otherwise."""
 
 
 class LiveSource(Source, Protocol):
@@ -47,8 +49,8 @@ class Chunks(Protocol):
 class MergedSource:
     """A change stream with existing documents merged into it.
 
-    Changes come first: a chunk is read only while nothing waits to be read from the stream, or once for each of its
-    batches. What follows a chunk's place is held only while the chunk is read. While no chunks remain, it is the stream
+    Changes come first: a chunk is read only while nothing else waits to be read from the stream, or once for every 500
+    changes. What follows a chunk's place is held only while the chunk is read. While no chunks remain, it is the stream
     itself.
     """
 
@@ -58,6 +60,7 @@ class MergedSource:
         self._places = Places(stream.position.time)
         self._position = stream.position
         self._held: tuple[Batch, Timestamp | None] | None = None
+        self._since_chunk = 0
 
     @property
     def name(self) -> str:
@@ -81,7 +84,7 @@ class MergedSource:
 
     def position_after(self, event: Event) -> Position:
         """See `Source`."""
-        return event.place if isinstance(event, ReadEvent) else self._stream.position_after(event)
+        return event.place if isinstance(event, PlacedEvent) else self._stream.position_after(event)
 
     async def close(self) -> None:
         """See `Source`."""
@@ -100,6 +103,7 @@ class MergedSource:
                 if at is not None and self._chunks.wanted:
                     chunk = await self._chunks.read(at, self._position)
                     if chunk is not None:
+                        self._since_chunk = 0
                         return chunk
                 self._held = None
                 return self._passed(held)
@@ -112,7 +116,8 @@ class MergedSource:
             batch = await self._stream.read()
             if batch is None:
                 return None
-            split = self._places.split(batch) if wanted else None
+            due = wanted and (self._since_chunk >= _CHANGES or not self._stream.ready)
+            split = self._places.split(batch) if due else None
             if split is None:
                 return self._passed(batch)
             before = batch.events[: split.before]
@@ -123,6 +128,7 @@ class MergedSource:
     def _passed(self, batch: Batch) -> Batch:
         self._places.passed(batch)
         self._position = batch.position
+        self._since_chunk += len(batch.events)
         if batch.events and self._chunks.active:
             self._chunks.passed(batch.events)
         return batch

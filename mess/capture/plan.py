@@ -13,6 +13,7 @@ import bson
 from bson import json_util
 
 from mess.capture.coverage import Rule
+from mess.capture.exclude import without
 from mess.capture.match import NEVER_WATCHED, Branch, match_of, own_match, within_regions
 from mess.capture.region import Region, disjoint
 from mess.capture.selection import Entry, Selection
@@ -28,7 +29,8 @@ class StreamPlan:
 
     `name` is stable for what the stream selects and names its checkpoint. `database` is None for a stream over the
     whole deployment. `match` is the `$match` stage that MongoDB evaluates, None if everything is wanted. `fields` are
-    the wanted fields of a change event, None for all. `expanded_events` is MongoDB's `showExpandedEvents`, None for the
+    the wanted fields of a change event, None for all. `exclude` are the paths of fields that MongoDB removes from
+    documents, after it has evaluated `match`. `expanded_events` is MongoDB's `showExpandedEvents`, None for the
     server's default. `queries` are the config paths of the scopes' `match` that are part of `match`.
     """
 
@@ -39,16 +41,23 @@ class StreamPlan:
     full_document: str
     full_document_before_change: str
     fields: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
     expanded_events: bool | None = None
     queries: tuple[str, ...] = ()
     hash: str = field(init=False)
 
     def __post_init__(self) -> None:
+        # What events contain makes no difference to a token: it is valid for the same events in the same order.
         shape: list[Any] = [self.database, self.match, self.full_document, self.full_document_before_change]
         if self.expanded_events is not None:  # keeps checkpoints valid that are older than this option
             shape.append(self.expanded_events)
         text = json_util.dumps(shape, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    @property
+    def looks_up(self) -> bool:
+        """Whether an update's `fullDocument` comes from a lookup after the change, not from a post-image."""
+        return self.full_document == "update_lookup"
 
     def stages(self) -> list[dict[str, Any]]:
         """The aggregation pipeline, without a starting position."""
@@ -62,6 +71,7 @@ class StreamPlan:
         stages: list[dict[str, Any]] = [{"$changeStream": options}]
         if self.match is not None:
             stages.append({"$match": self.match})
+        stages += without(self.exclude)
         if self.fields is not None:
             stages.append({"$project": dict.fromkeys(self.fields, 1)})
         return stages
@@ -80,6 +90,8 @@ _TOO_LARGE = (
     f"there is more here than a change stream can ask MongoDB for ({LARGEST_MATCH // 1_000_000} MB); write fewer names "
     "and globs, give globs that may share names the same match and operations, or divide them among several relays"
 )
+
+_LONGEST_PATHS = 40
 
 _CAMEL = {
     "off": "default",
@@ -131,13 +143,13 @@ def assignments(config: Config) -> tuple[Rule[str | None], ...]:
     return tuple(rules)
 
 
-_Key = tuple[str | None, str, str]
+_Key = tuple[str | None, str, str, tuple[str, ...]]
 """What the entries of one stream share: the database (None for all), and the stream's options."""
 
 
 def _key(db: str, options: Resolved) -> _Key:
     database = None if is_glob(db) else db
-    return database, options.full_document, options.full_document_before_change
+    return database, options.full_document, options.full_document_before_change, options.exclude
 
 
 def _groups(config: Config) -> dict[_Key, list[Branch]]:
@@ -151,10 +163,19 @@ def _names(keys: Iterable[_Key]) -> dict[_Key, str]:
     """A name for each stream: its database's for the first, extended by the options for others."""
     names: dict[_Key, str] = {}
     for key in keys:
-        database, full_document, before_change = key
+        database, full_document, before_change, exclude = key
         name = database or "*"
-        names[key] = f"{name} ({full_document}, {before_change})" if name in names.values() else name
+        own = ", ".join([full_document, before_change, *_written(exclude)])
+        names[key] = f"{name} ({own})" if name in names.values() else name
     return names
+
+
+def _written(exclude: tuple[str, ...]) -> list[str]:
+    """What distinguishes a stream's name by its `exclude`; the paths, unless they are too long for a name."""
+    paths = " ".join(exclude)
+    if len(paths) > _LONGEST_PATHS:
+        paths = f"{len(exclude)} fields {hashlib.sha256(paths.encode()).hexdigest()[:8]}"
+    return [f"without {paths}"] if exclude else []
 
 
 def _branches(config: Config) -> Iterable[Branch]:
@@ -176,7 +197,8 @@ def _branches(config: Config) -> Iterable[Branch]:
 def _wanted(options: Resolved) -> str:
     """The part of the condition that is specific to a collection."""
     operations = None if options.operations is None else sorted(options.operations)
-    return json.dumps([operations, options.match, options.full_document, options.full_document_before_change])
+    stream = [options.full_document, options.full_document_before_change, options.exclude]
+    return json.dumps([operations, options.match, *stream])
 
 
 def _apart(wanted: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
@@ -217,7 +239,7 @@ def _query(config: Config, db: str, coll: str | None = None) -> str:
 
 
 def _stream(key: _Key, branches: list[Branch], name: str, config: Config) -> StreamPlan:
-    database, full_document, before_change = key
+    database, full_document, before_change, exclude = key
     return StreamPlan(
         name=name,
         database=database,
@@ -225,6 +247,7 @@ def _stream(key: _Key, branches: list[Branch], name: str, config: Config) -> Str
         match=match_of(database, branches, config),
         full_document=full_document,
         full_document_before_change=before_change,
+        exclude=exclude,
         expanded_events=config.show_expanded_events,
         queries=_queries(branches, config),
     )

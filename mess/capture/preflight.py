@@ -8,18 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 from pymongo.topology_description import TOPOLOGY_TYPE
 
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.diagnosis import diagnose
 from mess.capture.errors import stop_reason
+from mess.capture.match import NEVER_WATCHED
 from mess.capture.oplog import read_oplog
 from mess.capture.plan import StreamPlan
 from mess.capture.reach import answer
-from mess.errors import NotAReplicaSet, NotPermitted, SourceError
+from mess.errors import ConfigError, NotAReplicaSet, NotPermitted, SourceError
+from mess.event import Namespace
 from mess.options.values import spoken
 
+_IMAGES = frozenset({"when_available", "required"})
+_IMAGES_SINCE = 6
+"""The major version of MongoDB that introduced pre- and post-images."""
+_MANY = 100_000
 _EXISTING = "if the role already exists, use updateRole instead of createRole"
 
 
@@ -100,14 +106,23 @@ async def examine(
     errors."""
     sharded = hello.get("msg") == "isdbgrid"
     kind = "a sharded cluster (supported by design, not tested)" if sharded else f"replica set {hello['setName']}"
-    yield Finding(True, f"MongoDB {await _version(client)}, {kind}")
+    version = await _version(client)
+    yield Finding(True, f"MongoDB {version}, {kind}")
+    lacks_images = int(version.partition(".")[0]) < _IMAGES_SINCE
     for plan in plans:
-        yield await _stream(client, plan, state_database, plans)
-    if not sharded:
+        if lacks_images and _wants_images(plan):
+            yield _no_images(plan, version)
+        else:
+            yield await _stream(client, plan, state_database, plans)
+    if sharded:
+        async for finding in _shard_keys(client, plans):
+            yield finding
+    else:
         yield await _oplog(client)
     for plan in plans:
-        async for finding in _images(client, plan):
-            yield finding
+        if _wants_images(plan) and not lacks_images:
+            async for finding in _images(client, plan, state_database):
+                yield finding
 
 
 async def _version(client: Any) -> str:
@@ -147,20 +162,73 @@ async def _oplog(client: Any) -> Finding:
     )
 
 
-async def _images(client: Any, plan: StreamPlan) -> AsyncIterator[Finding]:
-    wanted = {plan.full_document, plan.full_document_before_change} & {"when_available", "required"}
-    if not wanted or plan.database is None:
+async def _shard_keys(client: Any, plans: Sequence[StreamPlan]) -> AsyncIterator[Finding]:
+    """The excluded fields that belong to a shard key, and which events therefore contain all the same."""
+    excluding = [plan for plan in plans if plan.exclude]
+    if not excluding:
         return
-    database = client.get_database(plan.database)
-    cursor = await database.command({"listCollections": 1, "filter": {"type": "collection"}})
-    for info in cursor["cursor"]["firstBatch"]:
-        name = info["name"]
-        enabled = info.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled", False)
-        if enabled or not any(entry.coll in (name, "*") for entry in plan.selection.entries):
-            continue
-        command = {"collMod": name, "changeStreamPreAndPostImages": {"enabled": True}}
-        yield Finding(
-            "required" not in wanted,
-            f"{plan.database}.{name} keeps no pre- and post-images, which the config asks for",
-            f"db.getSiblingDB({plan.database!r}).runCommand({json.dumps(command)})",
-        )
+    try:
+        sharded = await client.get_database("config").get_collection("collections").find({}, {"key": 1}).to_list(None)
+    except OperationFailure as error:
+        unknown = "it is unknown whether exclude names fields of shard keys, which every event's documentKey contains"
+        yield Finding(True, f"{unknown}: {explain(error)}", warning=True)
+        return
+    for collection in sharded:
+        db, _, coll = collection["_id"].partition(".")
+        for plan in excluding:
+            if not plan.selection.selects(Namespace(db, coll)):
+                continue
+            for field in collection.get("key", {}):
+                if any(_overlap(field, path) for path in plan.exclude):
+                    yield Finding(
+                        False,
+                        f"exclude cannot remove {field} from events of {db}.{coll}: it belongs to the shard key, which "
+                        "every event's documentKey and resume token contain",
+                        f"Leave {field} out of exclude, or shard {db}.{coll} by another key (reshardCollection)",
+                        exit_code=ConfigError.exit_code,
+                    )
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether two paths name the same field, or one a field that contains the other's."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
+
+
+def _wants_images(plan: StreamPlan) -> bool:
+    return not _IMAGES.isdisjoint((plan.full_document, plan.full_document_before_change))
+
+
+def _no_images(plan: StreamPlan, version: str) -> Finding:
+    return Finding(
+        False,
+        f"change stream {plan.name} asks for pre- or post-images, which MongoDB has from {_IMAGES_SINCE}.0 on; this is "
+        f"{version}",
+        "choose full_document: update_lookup or off, and leave full_document_before_change out; or upgrade MongoDB",
+    )
+
+
+async def _images(client: Any, plan: StreamPlan, state_database: str | None) -> AsyncIterator[Finding]:
+    """The collections of a stream that keep no images although it asks for them."""
+    required = "required" in (plan.full_document, plan.full_document_before_change)
+    effect = "; until they are turned on, its updates arrive without the document"
+    for db in [plan.database] if plan.database is not None else await _databases(client, state_database):
+        command = {"listCollections": 1, "filter": {"type": "collection"}, "cursor": {"batchSize": _MANY}}
+        found = await client.get_database(db).command(command)
+        for info in found["cursor"]["firstBatch"]:
+            name = info["name"]
+            enabled = info.get("options", {}).get("changeStreamPreAndPostImages", {}).get("enabled", False)
+            if enabled or not plan.selection.selects(Namespace(db, name)):
+                continue
+            remedy = {"collMod": name, "changeStreamPreAndPostImages": {"enabled": True}}
+            yield Finding(
+                not required,
+                f"{db}.{name} keeps no pre- and post-images, which the config asks for"
+                f"{effect if plan.full_document == 'when_available' else ''}",
+                f"db.getSiblingDB({db!r}).runCommand({json.dumps(remedy)})",
+                warning=True,
+            )
+
+
+async def _databases(client: Any, state_database: str | None) -> list[str]:
+    found = await client.get_database("admin").command({"listDatabases": 1, "nameOnly": True})
+    return [each["name"] for each in found["databases"] if each["name"] not in (*NEVER_WATCHED, state_database)]

@@ -10,6 +10,14 @@ from typing import Any, Protocol
 from mess.event import Event, Position, event_id
 
 
+class PlacedEvent(Event):
+    """An event that is no change of its stream; `place` is the stream's position where it belongs."""
+
+    __slots__ = ("place",)
+
+    place: Position
+
+
 @dataclass(frozen=True, slots=True)
 class Unreadable:
     """A change that cannot be read: its event exceeds the maximum size of a reply, or cannot be decoded.

@@ -77,7 +77,7 @@ class ChangeStream:
         self._position = position
         self._latest = latest
         self._on_history_lost = on_history_lost
-        self._decoder = Decoder(self._plan.database or "")
+        self._decoder = self._new_decoder()
         self._database = client.get_database(plan.database or "admin")
         self._read_preference = client.read_preference
         self._reply_events = reply_events
@@ -156,12 +156,15 @@ class ChangeStream:
             options["startAtOperationTime"] = self._position.time
         if self._split:
             stages.append({"$changeStreamSplitLargeEvent": {}})
-        self._decoder = Decoder(self._plan.database or "")
+        self._decoder = self._new_decoder()
         self._session = await start_session(self._client)
         reply = await self._command({"aggregate": 1, "pipeline": stages, "cursor": {"batchSize": 0}})
         cursor = reply["cursor"]
         self._cursor = (cursor["id"], cursor["ns"].partition(".")[2])
         self._connected()
+
+    def _new_decoder(self) -> Decoder:
+        return Decoder(self._plan.database or "", looked_up=self._plan.looks_up)
 
     async def _next(self) -> Batch:
         if self._ahead is None:

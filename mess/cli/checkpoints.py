@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -78,7 +79,8 @@ def set_(
 ) -> None:
     """Make streams resume from a given time at the relay's next start, whether they have a position or not.
 
-    Prints the previous positions as commands that restore them. A time later than MongoDB's own is refused. A stream
+    Prints the previous positions as commands that restore them. Changes that this skips are recorded as a gap. A time
+    later than MongoDB's own is refused. A stream
     that is stopped because its history was lost continues at that time in the running relay.
     """
     if stream is not None and namespace:
@@ -100,7 +102,9 @@ def set_(
         assigned = assignments(loaded.config)
         if regions:
             return await resume_regions_at(store, assigned, time, regions, force=force), oldest
-        return await resume_at(store, assigned, time, stream=stream, force=force), oldest
+        announce = loaded.config.gaps == "deliver"
+        before = await resume_at(store, assigned, time, stream=stream, force=force, announce=announce)
+        return before, oldest
 
     before, oldest = run_async(with_store(loaded, move, timeout))
     for name, earlier in before.items():
@@ -125,8 +129,8 @@ def reset(
 ) -> None:
     """Forget how far streams have been processed, so that they begin at the config's `start`.
 
-    Prints what it removes as commands that restore it. A stream that is stopped because its history was lost continues
-    from now in the running relay.
+    Prints what it removes as commands that restore it. Changes that this skips are recorded as a gap. A stream that is
+    stopped because its history was lost continues from now in the running relay.
     """
     if (stream is None) == (not all_):
         raise ConfigError("name the stream to reset with --stream NAME, or reset every stream with --all")
@@ -140,7 +144,15 @@ def reset(
         async def now() -> Timestamp:
             return await _asked(loaded, timeout, lambda client: explained(time_now(client)))
 
-        return await forget(store, assignments(loaded.config), now, stream=stream, force=force)
+        return await forget(
+            store,
+            assignments(loaded.config),
+            now,
+            stream=stream,
+            force=force,
+            begin=_begin(loaded.config.start),
+            announce=loaded.config.gaps == "deliver",
+        )
 
     removed = run_async(with_store(loaded, forget, timeout))
     if not removed:
@@ -160,6 +172,15 @@ async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Cor
         return answer
     finally:
         await mongodb.close(client)
+
+
+def _begin(start: str | datetime) -> Timestamp | None:
+    """Where streams begin at the next start, as far as that is known now: `oldest` skips nothing."""
+    from bson import Timestamp
+
+    if isinstance(start, datetime):
+        return Timestamp(int(start.timestamp()), 1)
+    return Timestamp(0, 1) if start == "oldest" else None
 
 
 def _regions(namespaces: Sequence[str]) -> list[Region]:

@@ -101,6 +101,8 @@ def readings_from_change(
 def lacks(operation: str, origin: Path, chain: Chain) -> bool:
     """Whether events of this operation never have a value at this path of the change event."""
     match origin[0]:
+        case "_id":
+            return operation == READ
         case "documentKey":
             return operation not in (*OF_DOCUMENTS, READ)
         case "fullDocument":

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from mess.config import exclude
 from mess.config.match import checked, utc
 from mess.options.secret import Secret, of_mongodb_url
 from mess.state.open import checked_url
@@ -65,6 +66,7 @@ Named = Annotated[dict[str, _T], BeforeValidator(empty_for_none)]
 HostName = Annotated[str, AfterValidator(_is_host_name)]
 Integer = Annotated[int, NotBool]
 Number = Annotated[float, NotBool]
+ExcludedPath = Annotated[str, AfterValidator(exclude.checked)]
 Query = Annotated[dict[str, Any], AfterValidator(checked)]
 RelayName = Annotated[str, AfterValidator(_is_relay_name), Field(json_schema_extra={"pattern": _NAME})]
 Start = Annotated[Literal["now", "oldest"] | datetime, BeforeValidator(_start)]

@@ -9,6 +9,7 @@ from mess import steps
 from mess.config.absent import absent, lacks, readings_from_change
 from mess.config.chains import Chain, chains, innermost, wants_full_document
 from mess.config.document import Document, Path
+from mess.config.exclude import covering
 from mess.config.model import Config, OrderBy
 from mess.config.operations import KNOWN, OPERATIONS
 from mess.config.pipelines import entries, step_name
@@ -25,7 +26,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     """Warn of what is probably wrong in a valid config, at most once for each place."""
     warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
     for chain in chains(config):
-        warnings += [*_operations(chain), *_match(chain), *_order(chain), *_debezium(chain)]
+        warnings += [*_operations(chain), *_match(chain), *_exclude(chain), *_order(chain), *_debezium(chain)]
         warnings += _chosen(config, chain)
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
@@ -55,6 +56,27 @@ def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
             (*path, "match"),
             "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
         )
+
+
+def _exclude(chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, excluded = innermost(chain, "exclude", ())
+    first: dict[str, int] = {}
+    for index, field in enumerate(excluded):
+        first.setdefault(field, index)
+    for index, field in enumerate(excluded):
+        place = (*path, "exclude", index)
+        covers = covering(field, first)
+        earlier = first[field] if covers is None else first[covers]
+        if covers is not None or earlier < index:
+            yield place, f"exclude[{earlier}] excludes this field already; leave it out"
+        if field.partition(".")[0] in _OF_DOCUMENTS:
+            yield (
+                place,
+                "paths are those of fields in a document, not in a change event: write password, not "
+                "fullDocument.password",
+            )
+        if "*" in field.split("."):
+            yield place, "paths have no wildcards: this is a field whose name is an asterisk"
 
 
 def _order(chain: Chain) -> Iterator[tuple[Path, str]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from mess.config.fields import (
+    ExcludedPath,
     HostName,
     Integer,
     Named,
@@ -133,20 +134,26 @@ class Scope(Section):
     """A function `module:function`, called with `(item, context)`, that replaces the pipeline."""
     operations: tuple[Operation, ...] | None = None
     """Which changes to relay, by their `operationType`: `insert`, `update`, `replace`, `delete`, `drop`, `rename`,
-    `dropDatabase`, or another one that your MongoDB sends; and `read`, a document that
-    existed before, sent by a backfill. Default: all of them."""
+    `dropDatabase`, or another one that your MongoDB sends; `read` for existing documents. Default: all of them."""
     match: Query | None = None
     """A MongoDB query (Extended JSON) over the change event, evaluated by MongoDB. It applies to all events of its
     scope, including `drop` and `dropDatabase`. Default: every change."""
-    full_document: Annotated[Literal["off", "update_lookup", "when_available", "required"] | None, OffForFalse] = None
-    """Whether updates include the whole document: `update_lookup` as it is now, `when_available` and `required` as it
-    was right after the update (a post-image, which must be enabled for the collection). Default: update_lookup."""
+    full_document: Annotated[
+        Literal["off", "update_lookup", "exact", "when_available", "required"] | None, OffForFalse
+    ] = None
+    """Whether updates include the whole document: `update_lookup` as it is when MongoDB looks it up, which may be
+    newer; `exact` as it was right after the update (a post-image, which must be enabled for the collection), and none
+    where there is no post-image; `required` stops the stream there. `when_available` is another name for `exact`.
+    Default: update_lookup."""
     full_document_before_change: Annotated[Literal["off", "when_available", "required"] | None, OffForFalse] = None
     """The document as it was before the change (a pre-image, which must be enabled for the collection). Default:
     off."""
     backfill: Literal["initial", "never"] | None = None
     """Whether documents that exist before the relay first covers their collection are sent, once, as events with the
     operation `read`: `initial` or `never`. Default: never."""
+    exclude: tuple[ExcludedPath, ...] | None = None
+    """Fields of documents that MongoDB removes from every event, so that they never reach the relay, by their paths:
+    `password`, `card.number` (through arrays, too). `match` is evaluated before and may use them. Default: no field."""
     order: Order | None = None
     """What is delivered in order: the events of one document, the events of one collection, nothing, or, with `by`, the
     events with equal values of a field. Default: document."""
@@ -258,6 +265,9 @@ class Config(Scope):
     on_history_lost: Literal["stop", "now", "backfill"] = "stop"
     """What to do if a position is no longer in the oplog: `stop`; `now`: record the gap and continue from now; or
     `backfill`: the same, and send every document that is watched there again, so that only deletions are missing."""
+    gaps: Literal["record", "deliver"] = "record"
+    """What happens to changes that are lost, cannot be read, or are skipped by a reset: a record of the gap is stored;
+    with `deliver`, the affected pipelines are also sent an event with the operation `mess.gap`."""
     databases: Named[DatabaseScope]
     """The databases to watch, by name or glob."""
     plugins: Named[FunctionReference] = Field(default_factory=dict)

@@ -9,9 +9,12 @@ from pydantic import AfterValidator, Field
 
 from mess.similar import closest_name
 
-OF_DOCUMENTS = ("insert", "update", "replace", "delete")
+READ = "read"
+"""The operation of existing documents, which MESS reads for a backfill."""
+_CHANGES = ("insert", "update", "replace", "delete")
+OF_DOCUMENTS = (*_CHANGES, READ)
 OF_A_DATABASE = "dropDatabase"
-OPERATIONS = (*OF_DOCUMENTS, "drop", "rename", OF_A_DATABASE)
+OPERATIONS = (*_CHANGES, "drop", "rename", OF_A_DATABASE)
 """The operations that every server sends."""
 READ = "read"
 """The operation of a document that existed before, which a backfill sends; MongoDB itself never does."""
@@ -25,6 +28,10 @@ EXPANDED = (
     "reshardCollection",
 )
 """The operations that servers from 6.0 on send with `showExpandedEvents`; they always belong to a collection."""
+KNOWN = (*OPERATIONS, READ, *EXPANDED)
+"""All operations that MESS knows."""
+
+
 KNOWN = (*OPERATIONS, READ, *EXPANDED)
 """All operations that MESS knows."""
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Any, TypeVar
 
+from mess.config.exclude import minimal
 from mess.config.model import CollectionScope, Config, DatabaseScope, Order, OrderBy, Scope, StepSpec
 from mess.config.operations import KNOWN, OF_A_DATABASE
 
@@ -39,13 +40,18 @@ class PipelineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The effective value of every scoped option for one namespace. `operations` is None if all are wanted."""
+    """The effective value of every scoped option for one namespace.
+
+    `operations` is None if all are wanted. `full_document` is never `exact`, but what that stands for. `exclude` is as
+    `mess.config.exclude.minimal` gives it.
+    """
 
     pipeline: PipelineSpec
     operations: tuple[str, ...] | None
     match: dict[str, Any] | None
     full_document: str
     full_document_before_change: str
+    exclude: tuple[str, ...]
     order: Order
     concurrency: int | None
     backfill: str
@@ -122,6 +128,7 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         value = inherited(option)[1]
         return default if value is None else value
 
+    full_document = pick("full_document", "update_lookup")
     # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
@@ -133,8 +140,10 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline=pipeline,
         operations=pick("operations", None),
         match=pick("match", None),
-        full_document=pick("full_document", "update_lookup"),
+        # One stream serves both; streams of existing configs keep their names.
+        full_document="when_available" if full_document == "exact" else full_document,
         full_document_before_change=pick("full_document_before_change", "off"),
+        exclude=minimal(pick("exclude", ())),
         order=pick("order", "document"),
         concurrency=pick("concurrency", None),
         backfill=pick("backfill", "never"),

@@ -31,11 +31,17 @@ class Received:
         """The collection and the `_id` of the changed document; the `_id` is None if there is none."""
         return self.body.get("ns", {}).get("coll", ""), (self.body.get("documentKey") or {}).get("_id")
 
+    @property
+    def exists(self) -> bool:
+        """Whether this is no change, but a document that exists."""
+        return self.body.get("operationType") == "read"
+
 
 class RequestBin:
     """Listens on a free port of 127.0.0.1 while it is open, answers 200, and calls `on_event` for each webhook.
 
-    `received` counts the different events by collection and `_id`, `again` the repeated deliveries.
+    `received` counts the different changes by collection and `_id`, `existing` the different existing documents, and
+    `again` the repeated deliveries of both.
     """
 
     def __init__(self, on_event: Callable[[Received], None] = lambda event: None) -> None:
@@ -44,6 +50,7 @@ class RequestBin:
         self._arrival = asyncio.Event()
         self._runner: web.AppRunner | None = None
         self.received: Counter[tuple[str, Any]] = Counter()
+        self.existing: Counter[tuple[str, Any]] = Counter()
         self.again = 0
 
     @property
@@ -87,7 +94,7 @@ class RequestBin:
             self.again += 1
         else:
             self._ids.add(identity)
-            self.received[event.key] += 1
+            (self.existing if event.exists else self.received)[event.key] += 1
         self._on_event(event)
         self._arrival.set()
         self._arrival = asyncio.Event()

@@ -34,12 +34,15 @@ from mess.telemetry.logging import configure, redact
 _ARRIVE_SECONDS = 10.0
 _WRITE_MS = 5000
 _DROP_SECONDS = 5.0
+_EXISTING_ORDERS = 300
+_BACKFILLS_SINCE = [5]  # MongoDB
 _CONFIG = """\
 name: mess-demo
 mongodb:
   url: "{url}"
 databases:
   {database}: {{}}              # every collection, those created later too
+backfill: initial            # and first the documents that exist, each at its place among the changes
 pipeline:
   - name: http
     config: {{endpoint: "{endpoint}"}}
@@ -97,8 +100,7 @@ async def _run(
     rate: float,
     seed: int | None,
 ) -> bool:
-    async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=_WRITE_MS) as client:
-        shop = Shop(client[deployment.database], rate=rate, seed=seed)
+    async with _shop(deployment, screen, rate, seed) as shop:
         relaying = asyncio.create_task(relay.run(wait=0))
         try:
             await _first(relaying, relay.ready(), stop.wait())
@@ -107,17 +109,33 @@ async def _run(
                 pause = asyncio.sleep(seconds) if seconds is not None else asyncio.Event().wait()
                 await _first(relaying, shop.run(), stop.wait(), pause)
                 await _first(relaying, _arrived(shop, requests))
-        except PyMongoError as error:
-            raise SourceUnavailable(f"the shop cannot write to MongoDB: {explain(error)}") from error
         finally:
             relay.stop()
             await asyncio.wait({relaying})
-            if deployment.state is not None and shop.written:
+    relaying.result()
+    lost_existing = (shop.existing - requests.existing).total()
+    return screen.summary(shop.written, requests.received, requests.again, lost_existing=lost_existing) == 0
+
+
+@asynccontextmanager
+async def _shop(deployment: _Deployment, screen: Screen, rate: float, seed: int | None) -> AsyncIterator[Shop]:
+    """A shop that has some orders already, if MongoDB is new enough to send them; its database in the user's
+    deployment is dropped at the end."""
+    async with AsyncMongoClient[dict[str, Any]](deployment.url, serverSelectionTimeoutMS=_WRITE_MS) as client:
+        shop = Shop(client[deployment.database], rate=rate, seed=seed)
+        try:
+            if (await client.server_info())["versionArray"] >= _BACKFILLS_SINCE:
+                await shop.begin_with(_EXISTING_ORDERS)
+                screen.existing = shop.existing.total()
+                screen.say("shop", f"{screen.existing} documents are in {deployment.database} already")
+            yield shop
+        except PyMongoError as error:
+            raise SourceUnavailable(f"the shop cannot write to MongoDB: {explain(error)}") from error
+        finally:
+            if deployment.state is not None:
                 with contextlib.suppress(PyMongoError, TimeoutError):
                     async with asyncio.timeout(_DROP_SECONDS):
                         await client.drop_database(deployment.database)
-    relaying.result()
-    return screen.summary(shop.written, requests.received, requests.again) == 0
 
 
 async def _reach(url: str, seconds: float | None, screen: Screen, stop: asyncio.Event) -> None:
@@ -149,7 +167,7 @@ def _announce(relay: Relay, deployment: _Deployment, screen: Screen, rate: float
     if relay.admin is not None:
         screen.say("relay", f"is ready; {relay.admin.url}/status and {relay.admin.url}/metrics report its state")
     how = f"for {seconds:g} seconds" if seconds is not None else "until Ctrl-C"
-    screen.say("shop", f"writes to {deployment.database}, {rate:g} times a second, {how}\n")
+    screen.say("shop", f"now writes to {deployment.database}, {rate:g} times a second, {how}\n")
 
 
 async def _first(relaying: asyncio.Task[None], *others: Coroutine[Any, Any, Any]) -> None:
@@ -168,7 +186,7 @@ async def _first(relaying: asyncio.Task[None], *others: Coroutine[Any, Any, Any]
 async def _arrived(shop: Shop, requests: RequestBin) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ARRIVE_SECONDS):
-            while shop.written - requests.received:
+            while shop.written - requests.received or shop.existing - requests.existing:
                 await requests.next()
 
 

@@ -14,16 +14,23 @@ from rich.text import Text
 
 from mess.demo.bin import Received
 
-_COLOURS = {"insert": "green", "update": "yellow", "replace": "magenta", "delete": "red"}
+_COLOURS = {"read": "cyan", "insert": "green", "update": "yellow", "replace": "magenta", "delete": "red"}
 _ID_SHOWN = 12
 _BODY_SHOWN = 120
+_EXISTING_SHOWN = 5
 
 
 class Screen:
-    """Prints to `console`, and keeps each event's latency for the summary."""
+    """Prints to `console`, and keeps each change's latency for the summary.
+
+    Of the existing documents, of which there are many at once, it shows the first few, and says when `existing` have
+    come.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
+        self.existing = 0
+        self._read = 0
         self._latencies: list[float] = []
 
     def say(self, title: str, text: str) -> None:
@@ -38,7 +45,14 @@ class Screen:
 
     def event(self, event: Received) -> None:
         """Print a webhook that has just arrived."""
-        latency = _latency(event)
+        if event.exists and not event.again:
+            self._read += 1
+            if self._read > _EXISTING_SHOWN:
+                if self._read == self.existing:
+                    more = f"… and {self._read - _EXISTING_SHOWN} more documents that existed before"
+                    self.console.print(Text.assemble((" " * 13 + "read     ", "bold cyan"), more), soft_wrap=True)
+                return
+        latency = None if event.exists else _latency(event)
         if latency is not None and not event.again:
             self._latencies.append(latency)
         collection, key = event.key
@@ -60,10 +74,13 @@ class Screen:
             **({"no_wrap": True, "overflow": "ellipsis"} if terminal else {"soft_wrap": True}),
         )
 
-    def summary(self, written: Counter[Any], received: Counter[Any], again: int) -> int:
-        """Print the result; returns how many of the written events have not arrived."""
-        lost = (written - received).total()
+    def summary(self, written: Counter[Any], received: Counter[Any], again: int, *, lost_existing: int = 0) -> int:
+        """Print the result; returns how many of the written changes, and of the existing documents, have not
+        arrived."""
+        lost = (written - received).total() + lost_existing
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+        if self.existing:
+            table.add_row("existing documents", f"{self.existing}, {self.existing - lost_existing} received")
         table.add_row("events written", str(written.total()))
         table.add_row("received", f"{received.total()}" + (f" (and {again} again)" if again else ""))
         table.add_row("lost", Text(str(lost), "bold red" if lost else "bold green"))

@@ -17,6 +17,7 @@ _GOODS = {"book": 12.5, "coffee": 7.9, "lamp": 49.0, "notebook": 4.2, "teapot": 
 _STATUSES = ("new", "paid", "packed", "shipped", "delivered")
 _OPEN_ORDERS = 40
 _FIRST_ORDER = 1001
+_FORMER_CUSTOMERS = 20
 
 Document = dict[str, Any]
 Turn = Callable[[], Awaitable[None]]
@@ -28,7 +29,7 @@ class Shop:
     """Writes to the collections `orders` and `customers` of `database`, `rate` times per second on average.
 
     The same `seed` gives the same writes. `written` counts the changes that MongoDB has confirmed, by collection and
-    `_id`; each is one change event.
+    `_id`; each is one change event. `existing` has the documents that the shop began with, which never change.
     """
 
     def __init__(self, database: AsyncDatabase[Document], *, rate: float = 4.0, seed: int | None = None) -> None:
@@ -47,6 +48,20 @@ class Shop:
             self._join: 8,
         }
         self.written: Counter[Key] = Counter()
+        self.existing: Counter[Key] = Counter()
+
+    async def begin_with(self, count: int) -> None:
+        """Write `count` orders of the past, as an application has them before it gets a relay."""
+        self._known_customers = _FORMER_CUSTOMERS
+        since = datetime.now(timezone.utc)
+        customers = [self._customer(number, since) for number in range(1, _FORMER_CUSTOMERS + 1)]
+        numbers = range(self._next_order, self._next_order + count)
+        orders = [{"_id": number, **self._basket(), "status": _STATUSES[-1]} for number in numbers]
+        self._next_order += count
+        await self._customers.insert_many(customers)
+        await self._orders.insert_many(orders)
+        for collection, documents in (("customers", customers), ("orders", orders)):
+            self.existing.update((collection, document["_id"]) for document in documents)
 
     async def run(self) -> None:
         """Write until cancelled. A write that has started is always counted."""
@@ -70,9 +85,7 @@ class Shop:
 
     async def _join(self) -> None:
         self._known_customers += 1
-        name = self._random.choice(_FIRST_NAMES)
-        customer = {"_id": self._known_customers, "name": name, "since": datetime.now(timezone.utc)}
-        await self._customers.insert_one(customer)
+        await self._customers.insert_one(self._customer(self._known_customers, datetime.now(timezone.utc)))
         self._count("customers", self._known_customers)
 
     async def _order(self) -> None:
@@ -102,6 +115,9 @@ class Shop:
         await self._orders.delete_one({"_id": number})
         del self._open[number]
         self._count("orders", number)
+
+    def _customer(self, number: int, since: datetime) -> Document:
+        return {"_id": number, "name": self._random.choice(_FIRST_NAMES), "since": since}
 
     def _basket(self) -> Document:
         goods = self._random.sample(sorted(_GOODS), self._random.randint(1, 3))

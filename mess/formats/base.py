@@ -7,26 +7,50 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from mess.event import Encoder, Event
+import orjson
+
+from mess.event import Document, Encoder, Event
 from mess.formats.template import document_key
 from mess.ids import hashed_id
 from mess.options.base import Options
 
-Join = Callable[[Sequence[str], Sequence[bytes]], tuple[str, bytes]]
-"""Joins the ids and bodies of several events; returns the batch's id and body."""
+Join = Callable[[Sequence[Event], Sequence[bytes]], tuple[str, bytes]]
+"""Joins several events, given their bodies too; returns the batch's id and body."""
 Write = Callable[[Any], bytes]
 """Writes BSON values as JSON."""
 
 
-def batch(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
-    """Join events into one JSON body, `{"id": …, "events": [{"id": …, "body": …}, …]}`. Returns the batch's id and the
-    body.
+_DOCUMENT: dict[Document | None, bytes] = {
+    None: b"",
+    "exact": b',"document":"exact"',
+    "lookup": b',"document":"lookup"',
+    "missing": b',"document":"missing"',
+}
 
-    The id depends only on the members and their order.
+
+def batch(events: Sequence[Event], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+    """Join events into one JSON body, `{"id": …, "events": [{"id": …, "body": …, "document": …, "backfill": …}, …]}`.
+    Returns the batch's id and the body.
+
+    The id depends only on the members and their order. Members lack `document` and `backfill` if the event does.
     """
-    identity = hashed_id("\n".join(ids))
-    members = b",".join([b'{"id":"%b","body":%b}' % pair for pair in zip(map(str.encode, ids), bodies, strict=True)])
+    identity = batch_id(events)
+    members = b",".join(
+        [
+            b'{"id":"%b","body":%b%b%b}' % (event.id.encode(), body, _DOCUMENT[event.document], _backfill(event))
+            for event, body in zip(events, bodies, strict=True)
+        ]
+    )
     return identity, b'{"id":"%b","events":[%b]}' % (identity.encode(), members)
+
+
+def batch_id(events: Sequence[Event]) -> str:
+    """A batch's id, which depends only on its members and their order."""
+    return hashed_id("\n".join([event.id for event in events]))
+
+
+def _backfill(event: Event) -> bytes:
+    return b',"backfill":%b' % orjson.dumps(event.backfill) if event.backfill else b""
 
 
 @dataclass(frozen=True, slots=True)

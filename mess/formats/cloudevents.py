@@ -13,10 +13,9 @@ import orjson
 from bson import Timestamp
 from pydantic import AfterValidator
 
-from mess.event import Encoder, Event, Namespace
-from mess.formats.base import Envelope, FormatOptions, Write
+from mess.event import GAP, Encoder, Event, Namespace
+from mess.formats.base import Envelope, FormatOptions, Write, batch_id
 from mess.formats.template import written
-from mess.ids import hashed_id
 
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 BATCH_CONTENT_TYPE = "application/cloudevents-batch+json; charset=UTF-8"
@@ -73,7 +72,8 @@ def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
     `source` is a URI reference in which `{db}` and `{collection}` stand for the event's; `type_prefix` is put before
     `mongodb.insert`.
     """
-    prefix = f"{type_prefix.rstrip('.')}.mongodb." if type_prefix else "mongodb."
+    prefix = f"{type_prefix.rstrip('.')}." if type_prefix else ""
+    mongodb, gap = f"{prefix}mongodb.", prefix + GAP
 
     @lru_cache(maxsize=1024)
     def source_of(namespace: Namespace) -> str:
@@ -86,22 +86,27 @@ def encoder(write: Write, source: str, type_prefix: str) -> Encoder:
             "specversion": "1.0",
             "id": event.id,
             "source": source_of(event.namespace),
-            "type": prefix + event.operation,
+            "type": gap if event.operation == GAP else mongodb + event.operation,
         }
         if subject := _subject(event):
             context["subject"] = subject
         if time := _time(event):
             context["time"] = time
+        # Extension attributes, whose names are lower-case letters and digits.
+        if document := event.document:
+            context["messdocument"] = document
+        if event.backfill:
+            context["messbackfill"] = event.backfill
         context["datacontenttype"] = "application/json"
         return b'%b,"data":%b}' % (orjson.dumps(context)[:-1], write(event.body))
 
     return encode
 
 
-def join(ids: Sequence[str], bodies: Sequence[bytes]) -> tuple[str, bytes]:
+def join(events: Sequence[Event], bodies: Sequence[bytes]) -> tuple[str, bytes]:
     """Join CloudEvents into one batch, a JSON array. Returns the batch's id, which depends only on the members and
     their order, and its body."""
-    return hashed_id("\n".join(ids)), b"[%b]" % b",".join(bodies)
+    return batch_id(events), b"[%b]" % b",".join(bodies)
 
 
 def _subject(event: Event) -> str:

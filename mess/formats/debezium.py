@@ -19,7 +19,7 @@ from mess.formats.java_json import milliseconds, relaxed, relaxed_spaced, strict
 VERSION = "3.6.1.Final"
 """The version of Debezium whose format this is."""
 
-_OPERATIONS = {"insert": "c", "update": "u", "replace": "u", "delete": "d"}
+_OPERATIONS = {"insert": "c", "update": "u", "replace": "u", "delete": "d", "read": "r"}
 
 
 class Debezium(FormatOptions):
@@ -91,7 +91,9 @@ def _update(description: Mapping[str, Any] | None) -> dict[str, Any] | None:
 
 def _source(event: Event, name: str) -> dict[str, Any]:
     change = event.change
-    wall, logical = change.get("wallTime"), change.get("clusterTime")
+    read = event.operation == "read"
+    # Debezium gives existing documents no time by the server's clock.
+    wall, logical = None if read else change.get("wallTime"), change.get("clusterTime")
     when = wall_time = milliseconds(wall) if isinstance(wall, datetime) else None
     if when is None and isinstance(logical, Timestamp):
         when = logical.time * 1000
@@ -100,7 +102,7 @@ def _source(event: Event, name: str) -> dict[str, Any]:
         "connector": "mongodb",
         "name": name,
         "ts_ms": when,
-        "snapshot": "false",
+        "snapshot": "incremental" if read else "false",
         "db": event.namespace.db,
         "sequence": None,
         "ts_us": _finer(when, 1_000),

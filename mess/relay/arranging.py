@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timezone
 
 from bson import Timestamp
@@ -31,22 +32,26 @@ async def store_arrangement(store: StateStore, coverage: Coverage, positions: di
     await store.arrange(to_json(coverage), checkpoints)
 
 
-async def open_gap(store: StateStore, stream: str, position: Position, coverage: Coverage) -> None:
-    """Record that a stream waits at a position for a decision, with the namespaces that it covers."""
+async def open_gap(store: StateStore, stream: str, position: Position, coverage: Coverage, *, announce: bool) -> None:
+    """Record that a stream waits at a position for a decision, with the namespaces that it covers. Their receivers are
+    to be told if `announce` says so."""
+    namespaces = tuple(str(rule.region) for rule in coverage if rule.value.stream == stream)
     gap = Gap(
         stream=stream,
         since=position.time,
         until=None,
         reason=_REASON,
         time=datetime.now(timezone.utc),
-        namespaces=tuple(str(rule.region) for rule in coverage if rule.value.stream == stream),
+        namespaces=namespaces,
         open=True,
+        unannounced=namespaces if announce else (),
     )
     await store.open_gap(gap)
 
 
-async def record_gaps(store: StateStore, keeper: Keeper, arrangement: Arrangement) -> None:
-    """Record what an arrangement skips (with `keeper`) and which of its streams wait, before it is stored."""
+async def record_gaps(store: StateStore, keeper: Keeper, arrangement: Arrangement, *, announce: bool) -> None:
+    """Record what an arrangement skips (with `keeper`) and which of its streams wait, before it is stored. Receivers
+    are to be told if `announce` says so."""
     now = datetime.now(timezone.utc)
     for skipped in arrangement.skipped:
         namespaces = tuple(map(str, skipped.regions))
@@ -58,6 +63,7 @@ async def record_gaps(store: StateStore, keeper: Keeper, arrangement: Arrangemen
                 reason=_REASON,
                 time=now,
                 namespaces=namespaces,
+                unannounced=namespaces if announce else (),
             )
         )
         log.error(
@@ -69,15 +75,21 @@ async def record_gaps(store: StateStore, keeper: Keeper, arrangement: Arrangemen
         )
     for start in arrangement.starts:
         if start.waits:
-            await open_gap(store, start.name, start.position, arrangement.coverage)
+            await open_gap(store, start.name, start.position, arrangement.coverage, announce=announce)
             log.error("stream stopped", stream=start.name, problem=why_stopped(start.name, start.position))
 
 
 async def close_gaps(store: StateStore, arrangement: Arrangement, gaps: Sequence[Gap]) -> None:
-    """Close the gaps of streams that no longer wait, after the arrangement is stored; otherwise a crash would lose the
-    reason."""
+    """Close the gaps of streams that no longer wait, and end those of streams that begin again after a reset.
+
+    Called after the arrangement is stored; otherwise a crash would lose the reason.
+    """
     for gap, until in settled(gaps, arrangement):
         await store.close_gap(gap, until)
+    begins = {start.name: start.position.time for start in arrangement.starts}
+    for gap in gaps:
+        if gap.kind == "reset" and gap.until is None and (begin := begins.get(gap.stream)) is not None:
+            await store.record_gap(replace(gap, until=begin))
 
 
 def why_stopped(name: str, position: Position) -> str:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from functools import partial
 
 from mess.capture.arrangement import StreamStart
-from mess.capture.source import Batch, Source
+from mess.capture.source import Source
 from mess.config.model import Config
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completion
-from mess.relay.gaps import Keeper, record
+from mess.relay.gaps import Keeper, StreamGaps
 from mess.relay.giving_up import GivingUp
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, ScopeRouter
@@ -25,10 +25,21 @@ from mess.telemetry.observer import Observer
 class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
-    Events that are given up go to `keeper`; `observer` follows all events.
+    Events that are given up go to `keeper`; `observer` follows all events. With `deliver_gaps`, gaps are reported to
+    receivers.
     """
 
-    def __init__(self, config: Config, steps: Steps, keeper: Keeper, stopping: Stopping, observer: Observer) -> None:
+    def __init__(
+        self,
+        config: Config,
+        steps: Steps,
+        keeper: Keeper,
+        stopping: Stopping,
+        observer: Observer,
+        *,
+        deliver_gaps: bool = False,
+    ) -> None:
+        self._deliver_gaps = deliver_gaps
         self._config = config
         self._keeper = keeper
         self._stopping = stopping
@@ -42,7 +53,7 @@ class Assembly:
     def _step(self, pipeline: str, built: BuiltStep) -> StepRunner:
         name, spec, step = built
         observer = self._observer.step(pipeline, name)
-        giving_up = GivingUp(pipeline, name, spec.on_failure, self._keeper.add_dead_letters, observer)
+        giving_up = GivingUp(pipeline, name, spec.on_failure, self._keeper, observer)
         return StepRunner(
             step,
             spec,
@@ -58,15 +69,12 @@ class Assembly:
         window = Window(share.events, share.bytes, source.position_after)
         completions = {name: Completion(window, self._observer.pipeline(name)) for name in self.pipelines}
 
-        async def report(batch: Batch) -> None:
-            await record(batch, start.plan, self._keeper)
-
         return stream_runner(
             source,
             window,
             completions=completions,
             router=partial(ScopeRouter, self._config, claim, start.position.time, self.pipelines),
             stopping=self._stopping,
-            report=report,
+            report=StreamGaps(start, source, claim, self._keeper, deliver=self._deliver_gaps).passed,
             observer=self._observer.stream(start.name),
         )

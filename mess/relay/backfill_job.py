@@ -26,7 +26,10 @@ _IN_FLIGHT = 2
 the changes behind them."""
 MOST = 500
 """The largest number of documents in a chunk."""
-_FIRST = 50  # documents, while their size is not known
+_FIRST, _LEAST = 50, 10  # documents
+_TIMELY = 0.1
+"""Seconds that a chunk may take until it is delivered, since the changes behind it may wait as long: otherwise fewer
+documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 
@@ -34,8 +37,8 @@ _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 class BackfillJob:
     """Reads the documents of one backfill, chunk by chunk, and follows how far they are done.
 
-    A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which the stream delivers the
-    collection's changes, None while it does not. `changed` is called when another chunk may be wanted; `count` counts
+    A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which documents may be read, None
+    while they may not. `changed` is called when another chunk may be wanted; `count` counts
     the documents that are done. `not_permitted` adds to an error what the user is to be granted.
     """
 
@@ -61,7 +64,8 @@ class BackfillJob:
         self._count = count
         self._not_permitted = not_permitted
         self._limit = MOST if record.rate is None else max(1, min(MOST, int(record.rate)))
-        self._most = min(self._limit, _FIRST if not average else max(1, max_bytes // average))
+        self._most = max(1, min(self._limit, _FIRST, max_bytes // (average or 1)))
+        self._timely = _FIRST
         self._after = record.progress.last
         self._in_flight = 0
         self.read_all = False  # or no more is to be read
@@ -108,7 +112,7 @@ class BackfillJob:
         self._in_flight += 1
         for event in chunk.events:
             event.place, event.backfill, event.only = place, self.record.id, self.record.step
-        return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk))
+        return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk, time.monotonic()))
 
     def passed(self, event: Event) -> None:
         """A change of the stream is before the next chunk: it may end the backfill."""
@@ -154,7 +158,7 @@ class BackfillJob:
     def _adapt(self, chunk: Chunk) -> None:
         if chunk.count:
             average = max(1, chunk.size // chunk.count)
-            self._most = max(1, min(self._limit, 2 * self._most, self._max_bytes // average))
+            self._most = max(1, min(self._limit, self._timely, 2 * self._most, self._max_bytes // average))
         if self.record.rate is not None:
             self._pause(chunk.count / self.record.rate)
 
@@ -185,9 +189,13 @@ class BackfillJob:
         self._not_before = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self._changed)
 
-    def _reached(self, chunk: Chunk) -> None:
+    def _reached(self, chunk: Chunk, sent: float) -> None:
         self._in_flight -= 1
         self._count(chunk.count)
+        took = time.monotonic() - sent
+        if chunk.count:
+            factor = 2.0 if took < _TIMELY / 2 else _TIMELY / took
+            self._timely = max(_LEAST, min(MOST, int(chunk.count * factor)))
         before = self._tenths()
         progress = self.progress
         self.progress = replace(

@@ -33,6 +33,7 @@ class Request:
     step: str | None = None
     pipeline: str | None = None
     rate: float | None = None
+    origin: str = "operator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ async def prepare(client: Any, config: Config, request: Request) -> Prepared:
                 raise ConfigError(reason)
     if not found:
         raise ConfigError(left_out[0])
-    if problems := [problem for namespace in found for problem in _problems(config, namespace, request)]:
+    if problems := [problem for namespace in found for problem in unfit(config, namespace, request)]:
         raise ConfigError(map(Problem, problems))
     return Prepared(tuple(found.values()), tuple(dict.fromkeys(left_out)))
 
@@ -90,10 +91,19 @@ async def new_backfills(store: StateStore, namespaces: Sequence[Namespace], requ
     # A millisecond apart, so that they keep their order.
     times = [now + timedelta(milliseconds=index) for index in range(len(namespaces))]
     made = [
-        Backfill(new_id(), each, "operator", time, request.match, request.step, request.pipeline, request.rate)
+        Backfill(
+            id=new_id(),
+            namespace=each,
+            origin=request.origin,
+            created=time,
+            match=request.match,
+            step=request.step,
+            pipeline=request.pipeline,
+            rate=request.rate,
+        )
         for each, time in zip(namespaces, times, strict=True)
     ]
-    active = [each for each in await store.backfills() if not each.ended and each.wanted != "cancelled"]
+    active = [each for each in await store.backfills(active=True) if each.wanted != "cancelled"]
     problems = [
         f"{new.namespace} is being sent already, by {old.id}; `{command(f'backfill cancel {old.id}')}` ends that"
         for new in made
@@ -136,7 +146,7 @@ def _know(config: Config, request: Request) -> None:
         raise ConfigError(f"no pipeline has a step {request.step!r}; there are: {_listed(names)}")
 
 
-def _problems(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
+def unfit(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
     """Why a watched collection would not be sent as requested."""
     options = resolve(config, *namespace)
     if options is None:

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 from bson import Timestamp
 
 from mess.capture.client import LacksPrivilege
+from mess.capture.exclude import without
 from mess.capture.existing import matching, why_not
-from mess.capture.existing_documents import ExistingDocuments, ReadEvent
+from mess.capture.existing_documents import ExistingDocuments
 from mess.capture.plan import plan
 from mess.capture.preflight import with_role
 from mess.capture.source import Batch
@@ -24,10 +25,10 @@ from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
 from mess.event import Event, Namespace, Position
 from mess.relay.backfill_job import BackfillJob
+from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.store import StateStore
-from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
@@ -100,11 +101,9 @@ class StreamChunks:
 class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
-    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay.
-    `began` is a cluster time that is no earlier than any change that an earlier process has delivered: documents come
-    behind those, even where they are delivered again. `count` counts the documents that are done. `moved` and `stored`
-    are for whoever stores the progress. A backfill of which every document has been read is no obstacle for the next
-    one.
+    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay,
+    and `begun` is the cluster time of its start. `count` counts the documents that are done. `moved` and `stored` are
+    for whoever stores the progress. A backfill of which every document has been read is no obstacle for the next one.
     """
 
     def __init__(
@@ -115,7 +114,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
-        began: Timestamp,
+        begun: Timestamp,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -123,7 +122,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
-        self._began = began
+        self._begun = begun
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -167,16 +166,17 @@ class Backfills:
         # A failed one whose record does not say so any more, although that was stored before, is wanted again.
         ended = [name for name, job in self._jobs.items() if job.ended and self._stored.get(name) is job.progress]
         over = [name for name in ended if not self._jobs[name].in_flight]
-        records = {record.id: record for record in await self._store.backfills()}
+        records = {record.id: record for record in await self._store.backfills(active=True)}
         for name in ended:
-            if name not in over and name in records and not records[name].ended:
+            if name not in over and name in records:
                 self._jobs[name].resume()
-        for name in {*over, *(self._jobs.keys() - records.keys())}:
+        removed = [name for name, job in self._jobs.items() if name not in records and not job.ended]
+        for name in {*over, *removed}:
             self._forget(name)
         for record in records.values():
-            if record.id not in self._jobs and not record.ended:
+            if record.id not in self._jobs:
                 self._jobs[record.id] = await self._job(record)
-            if (job := self._jobs.get(record.id)) is None or job.ended:
+            if (job := self._jobs[record.id]).ended:
                 continue
             job.paused = record.wanted == "paused"
             if job.progress.state == "paused" and not job.paused:
@@ -210,6 +210,8 @@ class Backfills:
             stages.append({"$match": parsed(options.match)})
         if record.match is not None:
             stages.append({"$match": parsed(json.loads(record.match))})
+        if options is not None:
+            stages += without(options.exclude)
         if record.progress.estimated is None and facts is not None:
             record = replace(record, progress=replace(record.progress, estimated=facts.documents))
         job = BackfillJob(
@@ -261,8 +263,13 @@ class Backfills:
             home.jobs.remove(job)
 
     def _since(self, namespace: Namespace) -> Timestamp | None:
+        """The cluster time from which a collection's documents may be read.
+
+        Until the stream has passed the relay's start, it may repeat changes that an earlier process delivered. A
+        receiver that drops those would keep an older document that was read between them.
+        """
         since = None if self._streams is None else self._streams.since(namespace)
-        return None if since is None else max(since, self._began)
+        return None if since is None else max(since, self._begun)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:
@@ -274,21 +281,4 @@ class Backfills:
             return
         self._narrowed = narrowed
         for pipeline in self._pipelines:
-            for index, runner in enumerate(pipeline.steps):
-                later = {each.name for each in pipeline.steps[index + 1 :]}
-                runner.bypass(_Narrowing(runner.name, later, isinstance(runner.step, Sink)) if narrowed else None)
-
-
-class _Narrowing:
-    """Whether a step has something to do for an event: for those that are for one step alone, it must be that step, or
-    a step before it that does not deliver."""
-
-    def __init__(self, name: str, later: set[str], delivers: bool) -> None:
-        self._name = name
-        self._later = later
-        self._delivers = delivers
-
-    def __call__(self, event: Event) -> bool:
-        if not isinstance(event, ReadEvent) or event.only is None or event.only == self._name:
-            return True
-        return event.only in self._later and not self._delivers
+            narrow(pipeline, narrowed=narrowed)

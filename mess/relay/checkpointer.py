@@ -100,7 +100,7 @@ class Checkpointer:
                 )
         # Positions were taken before: what is done of a backfill is never ahead of them.
         backfills = self._backfills.moved()
-        if not checkpoints and not backfills:
+        if not checkpoints and not backfills and not self._store.has_deferred_gaps:
             return
         self._saving_since = now
         try:

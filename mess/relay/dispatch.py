@@ -14,6 +14,7 @@ from bson.binary import Binary
 from mess.capture.source import Batch
 from mess.event import Event, Namespace
 from mess.formats.paths import MISSING, Path, get
+from mess.relay.gap_events import GapEvent
 from mess.relay.lane import Lane
 from mess.relay.window import Window
 
@@ -58,6 +59,10 @@ class Router(Protocol):
 
     def route(self, namespace: Namespace) -> Route | None:
         """The route for a namespace's events; None if this stream does not deliver them."""
+
+    def route_gap(self, affected: Namespace) -> Route | None:
+        """The route for the report of a gap that affects these namespaces, named as in the config; None if they have no
+        pipeline."""
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """The route for a rename of a collection at a cluster time."""
@@ -192,8 +197,8 @@ class Dispatcher:
                 route = routes[namespace]
             except KeyError:
                 route = self._find(namespace)
-            if event.operation == "rename":
-                route = self._router.route_rename(namespace, _target(event), event.change.get("clusterTime"))
+            if event.key is None:
+                route = self._route_of_barrier(event, route)
             if route is None or not self._wanted(event, route):
                 left_out.append(event)
                 continue
@@ -205,6 +210,11 @@ class Dispatcher:
             lane.wake()
         if left_out:
             self._window.done(left_out)
+
+    def _route_of_barrier(self, event: Event, route: Route | None) -> Route | None:
+        if event.operation == "rename":
+            return self._router.route_rename(event.namespace, _target(event), event.change.get("clusterTime"))
+        return self._router.route_gap(event.affected) if isinstance(event, GapEvent) else route
 
     def _find(self, namespace: Namespace) -> Route | None:
         if len(self._routes) >= _ROUTES_KEPT:

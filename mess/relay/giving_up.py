@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timezone
 
 from mess.config.model import OnFailure
 from mess.errors import Stopped
 from mess.event import Event
+from mess.relay.gaps import Keeper
 from mess.relay.group import Group
+from mess.relay.growing_gaps import GrowingGaps, loss
 from mess.state.store import DeadLetter
 from mess.telemetry.logging import get_logger
 from mess.telemetry.observer import StepObserver
 
 log = get_logger("mess.pipeline")
 
-KeepLetters = Callable[[Sequence[DeadLetter]], Awaitable[None]]
-
 
 class GivingUp:
-    """Applies a step's `on_failure`."""
+    """Applies a step's `on_failure`. What it skips becomes a gap."""
 
-    def __init__(
-        self, pipeline: str, step: str, on_failure: OnFailure, keep: KeepLetters, observer: StepObserver
-    ) -> None:
+    def __init__(self, pipeline: str, step: str, on_failure: OnFailure, keeper: Keeper, observer: StepObserver) -> None:
         self._pipeline = pipeline
         self._step = step
         self._on_failure = on_failure
-        self._keep = keep
+        self._keeper = keeper
+        self._skipped = GrowingGaps("skipped", pipeline=pipeline, step=step)
         self._observer = observer
 
     async def give_up(self, groups: Sequence[Group]) -> None:
@@ -45,7 +44,10 @@ class GivingUp:
             )
         events = [(event, group) for group in groups for event in group.events]
         if self._on_failure == "dead_letter":
-            await self._keep([self._letter(event, group) for event, group in events])
+            await self._keeper.add_dead_letters([self._letter(event, group) for event, group in events])
+        else:
+            for group in groups:
+                self._keeper.defer_gap(self._skipped.add(str(group.error), [loss(event) for event in group.events]))
         for group in groups:
             self._observer.given_up(group.events, group.error, stored=self._on_failure == "dead_letter")
         log.error(
@@ -73,4 +75,7 @@ class GivingUp:
             event=event.change,
             body=event.body,
             history=tuple(group.history),
+            backfill=event.backfill,
+            only=event.only,
+            looked_up=event.looked_up,
         )

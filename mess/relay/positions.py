@@ -12,6 +12,7 @@ from mess.capture.arrangement import Recorded, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, combine, simplify, to_json
 from mess.capture.region import Region
 from mess.errors import ConfigError, DamagedState, StateError
+from mess.relay.resets import record_reset, record_unknown, undone
 from mess.relay.resuming import AHEAD, recorded_in, with_decisions
 from mess.state.store import Checkpoint, StateStore
 
@@ -52,10 +53,16 @@ async def rows(store: StateStore) -> list[Row]:
 
 
 async def resume_at(
-    store: StateStore, assigned: Sequence[Rule[str | None]], time: Timestamp, *, stream: str | None, force: bool
+    store: StateStore,
+    assigned: Sequence[Rule[str | None]],
+    time: Timestamp,
+    *,
+    stream: str | None,
+    force: bool,
+    announce: bool = False,
 ) -> dict[str, Timestamp | None]:
     """Make `stream`, or every stream, resume at `time`; returns where each would have resumed before, None if it had no
-    position.
+    position. What that skips is recorded as a gap, of which receivers are told if `announce` says so.
 
     For a stopped stream, this also works while the relay runs; anything else needs `force` then. Raises ConfigError for
     a stream that neither the state nor the config (`assigned`) knows, DamagedState, StateError.
@@ -77,8 +84,10 @@ async def resume_at(
         return Covered(covered.stream, time)
 
     rules = [Rule(rule.region, rule.value) for rule in combine(recorded.folded(), assigned, moved)]
+    await record_reset(store, recorded, chosen, time, unwatched=NOT_WATCHED, announce=announce)
     await _decided(store, chosen, time)
     await _store(store, tuple(rules), recorded, chosen)
+    await undone(store, chosen, time)
     return _before(recorded, assigned, chosen)
 
 
@@ -104,6 +113,7 @@ async def resume_regions_at(
 
     rules = combine(_known(recorded, assigned), [Rule(region, True) for region in regions], moved)
     await _store(store, tuple(rules), recorded, concerned)
+    await undone(store, concerned, time, regions)
     return _before(recorded, assigned, concerned)
 
 
@@ -114,8 +124,13 @@ async def forget(
     *,
     stream: str | None,
     force: bool,
+    begin: Timestamp | None = None,
+    announce: bool = False,
 ) -> list[Removed]:
     """Make `stream`, or every stream, start afresh; returns what was stored of them.
+
+    They will begin at `begin`, None for the time of the next start. What that skips is recorded as a gap, of which
+    receivers are told if `announce` says so.
 
     A stopped stream continues at `now`, also while the relay runs; anything else needs `force` then. Damaged records
     can be forgotten. Raises ConfigError for a stream that has no position, StateError.
@@ -132,9 +147,11 @@ async def forget(
             await store.arrange([], [])
         elif not await store.remove_position(stream):
             raise
+        await record_unknown(store, stream)
         return []
     chosen = _chosen(_streams(recorded), stream)
     rules = tuple(Rule(rule.region, NEVER if _name(rule.value) in chosen else rule.value) for rule in recorded.folded())
+    await record_reset(store, recorded, chosen, begin, unwatched=NOT_WATCHED, announce=announce)
     await _decided(store, chosen, None)
     await _store(store, rules, recorded, chosen)
     return _removed(recorded, assigned, chosen)

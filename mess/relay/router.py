@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bson import Timestamp
 
+from mess.capture.region import Region
 from mess.config.model import Config, Order, OrderBy
-from mess.config.scope import orders_by_value, resolve
+from mess.config.scope import Resolved, orders_by_value, resolve
 from mess.event import Namespace
 from mess.formats.paths import parse_path
 from mess.relay.dispatch import Ordering, Route
@@ -21,10 +22,11 @@ Since = Callable[[Namespace], Timestamp | None]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a stream delivers, and what all streams of the relay together deliver."""
+    """What a stream delivers, and what all streams of the relay together deliver; `regions` are the stream's."""
 
     own: Since
     any: Since
+    regions: Callable[[], Sequence[Region]] = tuple
 
 
 MakeLane = Callable[[Pipeline], Lane]
@@ -88,15 +90,28 @@ class ScopeRouter:
         since = self._claim.own(namespace)
         if since is None:
             return None
-        options = resolve(self._config, *namespace)
-        if options is None or options.pipeline.name not in self._pipelines:
+        options = self._delivered(namespace)
+        if options is None:
             return None
-        pipeline = self._pipelines[options.pipeline.name]
-        order = ordering(options.order)
-        lanes = self._groups.of(pipeline, order, options.concurrency)
         operations = None if options.operations is None else frozenset(options.operations)
         later = since if self._begin is not None and since > self._begin else None
-        return Route(lanes=lanes, order=order, operations=operations, since=later)
+        return self._route(options, operations, later)
+
+    def route_gap(self, affected: Namespace) -> Route | None:
+        """See `mess.relay.dispatch.Router`."""
+        options = self._delivered(affected)
+        return None if options is None else self._route(options)
+
+    def _delivered(self, namespace: Namespace) -> Resolved | None:
+        options = resolve(self._config, *namespace)
+        return None if options is None or options.pipeline.name not in self._pipelines else options
+
+    def _route(
+        self, options: Resolved, operations: frozenset[str] | None = None, since: Timestamp | None = None
+    ) -> Route:
+        order = ordering(options.order)
+        lanes = self._groups.of(self._pipelines[options.pipeline.name], order, options.concurrency)
+        return Route(lanes=lanes, order=order, operations=operations, since=since)
 
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         """By the old name if that is already delivered at `time` (another stream may see the event too), else by the

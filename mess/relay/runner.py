@@ -43,7 +43,8 @@ class FixedStreams:
 class StreamRunner:
     """Reads batch after batch and dispatches each; the source itself reads ahead meanwhile.
 
-    `report` records what a batch reports besides its events, before the position after it is stored. `began` is set
+    `report` records what a batch reports besides its events, before the position after it is stored, and returns the
+    batch that is to be delivered. `began` is set
     when something has been read; `finished` is set when the source has ended, and all its events are done.
     """
 
@@ -52,7 +53,7 @@ class StreamRunner:
         source: Source,
         window: Window,
         dispatcher: Dispatcher,
-        report: Callable[[Batch], Awaitable[None]],
+        report: Callable[[Batch], Awaitable[Batch]],
         observer: StreamObserver,
     ) -> None:
         self.source = source
@@ -103,8 +104,7 @@ class StreamRunner:
             if batch is None:
                 break
             self.began = True
-            if batch.unreadable or batch.lost:
-                await self._report(batch)
+            batch = await self._report(batch)
             self._observer.read(batch.events)
             await self._dispatcher.dispatch(batch)
         await self.window.drained()
@@ -118,7 +118,7 @@ def stream_runner(
     completions: Mapping[str, Completion],
     router: Callable[[LaneGroups], Router],
     stopping: Stopping,
-    report: Callable[[Batch], Awaitable[None]],
+    report: Callable[[Batch], Awaitable[Batch]],
     observer: StreamObserver,
 ) -> StreamRunner:
     """The runner that reads `source` into the lanes that `router` chooses among those it is given; `completions` are

@@ -64,7 +64,9 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
         yield Finding(True, what, warning=True)
     if gaps := await store.gaps():
         count = f"{len(gaps)} gaps are" if len(gaps) > 1 else "1 gap is"
-        yield Finding(True, f"{count} recorded, of changes that were lost: see `{command('gaps list')}`", warning=True)
+        yield Finding(
+            True, f"{count} recorded, of changes that were not delivered: see `{command('gaps list')}`", warning=True
+        )
 
 
 async def predict(

@@ -13,10 +13,12 @@ from mess.relay.backfill_job import BackfillJob
 from mess.relay.backfills import Backfills
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.state.instance import Instance
+from mess.state.store import Gap, StateStore
 from mess.telemetry.metrics import Metrics, StreamStatus
 
 
@@ -26,6 +28,7 @@ class Parts(Protocol):
     instance: Instance
     metrics: Metrics
     step_runners: list[StepRunner]
+    store: StateStore | None
     starting: str | None
     checkpointer: Checkpointer | None
     clock: ServerClock
@@ -67,6 +70,14 @@ class RelayStatus:
         pairs = zip(relay.sources, relay.progress, strict=True)
         return [_stream(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
 
+    def gaps(self) -> list[Gap]:
+        """The gaps, oldest first, as far as they are known without waiting."""
+        return [] if self._relay.store is None else self._relay.store.known_gaps
+
+    def gaps_by_kind(self) -> dict[str, int]:
+        """How many gaps there are of each kind."""
+        return by_kind(self.gaps())
+
     def problems(self) -> list[str]:
         """Why the relay is not ready: problems of its streams and its state. Empty if it is ready.
 
@@ -105,6 +116,7 @@ class RelayStatus:
             "ready": not self.problems(),
             "problems": self.problems(),
             "warnings": [*self.sink_problems(), *self.warnings()],
+            "gaps": summary(self.gaps()),
             "streams": [
                 {
                     "name": stream.name,

@@ -16,6 +16,7 @@ from mess.cancellation import cancel
 from mess.capture.arrangement import Arrangement, Begin, Lost, Reached, Recorded, StreamStart, divide, main_stream
 from mess.capture.coverage import NEVER, Coverage, Covered, Rule, lookup, simplify
 from mess.capture.plan import StreamPlan
+from mess.capture.region import Region
 from mess.capture.source import StoppedSource
 from mess.capture.tokens import has_passed, position_after
 from mess.errors import HistoryLost, StateError, Superseded
@@ -77,7 +78,8 @@ class Stream:
 class Streams:
     """Runs an arrangement's streams until the relay stops.
 
-    `oldest` asks MongoDB for the cluster time of its oldest change, None if it does not say.
+    `oldest` asks MongoDB for the cluster time of its oldest change, None if it does not say. `announce_gaps` is whether
+    receivers are to be told of the gaps.
     """
 
     def __init__(
@@ -88,7 +90,9 @@ class Streams:
         open_stream: OpenStream,
         *,
         oldest: Callable[[], Awaitable[Timestamp | None]],
+        announce_gaps: bool = False,
     ) -> None:
+        self._announce_gaps = announce_gaps
         self._plans = {plan.name: plan for plan in plans}
         self._coverage = arrangement.coverage
         self._store = store
@@ -169,7 +173,7 @@ class Streams:
         window = Window(1, 1, position_after)
         runner = None
         if not start.waits:
-            runner = self._open(start, Claim(partial(self._since, stream=start.name), self._since))
+            runner = self._open(start, self._claim(start.name))
             window = runner.window
         progress = Progress(stream=start.name, plan=start.plan.hash, window=window, saved=start.position)
         stream = Stream(start, progress, runner)
@@ -182,6 +186,12 @@ class Streams:
     def _remove(self, stream: Stream) -> None:
         self.streams.remove(stream)
         self.progress.remove(stream.progress)
+
+    def _claim(self, stream: str) -> Claim:
+        def regions() -> list[Region]:
+            return [rule.region for rule in self._coverage if rule.value.stream == stream]
+
+        return Claim(partial(self._since, stream=stream), self._since, regions)
 
     def _since(self, namespace: Namespace, stream: str | None = None) -> Timestamp | None:
         covered = lookup(self._coverage, namespace)
@@ -251,7 +261,7 @@ class Streams:
     async def _record_open_gap(self, stream: Stream, error: BaseException | None = None) -> None:
         # What was read but not delivered is skipped too, in case the relay ends meanwhile.
         position = stream.progress.window.position or stream.start.position
-        await open_gap(self._store, stream.name, position, self._coverage)
+        await open_gap(self._store, stream.name, position, self._coverage, announce=self._announce_gaps)
         log.error("stream stopped", stream=stream.name, problem=stream.stopped)
         if error is not None:
             log.debug("MongoDB's answer", stream=stream.name, error=str(error))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime, timezone
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any
 
@@ -13,13 +12,14 @@ from mess.capture.existing import Facts, matching, why_not
 from mess.config.model import Config
 from mess.config.scope import resolve
 from mess.event import Namespace
+from mess.relay.gaps import regions_of
 from mess.state.backfills import Backfill
 from mess.state.store import DeadLetter, Gap, StateStore
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-INITIAL, HISTORY_LOST = "initial", "history_lost"
+INITIAL = "initial"
 
 Existing = Callable[[], Coroutine[Any, Any, Sequence[Facts]]]
 """Lists the existing collections that the config watches, however long MongoDB takes to answer."""
@@ -61,6 +61,11 @@ class HealingKeeper:
         self._store = store
         self._existing = existing
 
+    @property
+    def known_gaps(self) -> list[Gap]:
+        """See `Keeper`."""
+        return self._store.known_gaps
+
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """See `Keeper`."""
         await self._store.add_dead_letters(letters)
@@ -68,10 +73,16 @@ class HealingKeeper:
     async def record_gap(self, gap: Gap) -> None:
         """See `Keeper`."""
         await self._store.record_gap(gap)
-        patterns = gap.namespaces or ("*",)
+        if gap.kind != "history_lost":
+            return
+        regions = regions_of(gap.namespaces or ("*.*",))
         for facts in await self._existing():
-            if why_not(facts) is None and any(fnmatchcase(str(facts.namespace), pattern) for pattern in patterns):
-                await _add(self._store, facts.namespace, HISTORY_LOST, gap.id)
+            if why_not(facts) is None and any(region.contains(facts.namespace) for region in regions):
+                await _add(self._store, facts.namespace, gap.id, gap.id)
+
+    def defer_gap(self, gap: Gap) -> None:
+        """See `Keeper`."""
+        self._store.defer_gap(gap)
 
 
 async def _add(store: StateStore, namespace: Namespace, origin: str, cause: str) -> None:

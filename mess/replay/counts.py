@@ -90,9 +90,17 @@ class ReplayCounts:
             await self._keeper.add_dead_letters(letters)
             self.kept += len(letters)
 
+    @property
+    def known_gaps(self) -> Sequence[Gap]:
+        """See `Keeper`; a replay does not report earlier ones."""
+        return ()
+
+    def defer_gap(self, gap: Gap) -> None:
+        """See `Keeper`. What a replay skips is counted: the relay's own delivery does not skip it."""
+
     async def record_gap(self, gap: Gap) -> None:
-        """See `Keeper`."""
-        if self._keeper is not None:
+        """See `Keeper`. A change that cannot be read again is in the relay's own record."""
+        if self._keeper is not None and gap.kind == "history_lost":
             await self._keeper.record_gap(gap)
 
 

@@ -17,6 +17,7 @@ from mess.relay.completion import Completion
 from mess.relay.dispatch import Route
 from mess.relay.engine import Engine
 from mess.relay.lane import Lane
+from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import LaneGroups, ordering
 from mess.relay.runner import FixedStreams, StreamRunner, stream_runner
@@ -99,7 +100,7 @@ class Replayer:
     async def _replay(self, name: str, due: Sequence[Due], report: Report, told: Told) -> None:
         self._stopping = stopping = Stopping()
         results = LetterResults(name, self._store, report, told=told, ended=stopping.set)
-        source = LetterSource(name, due, self._store, results)
+        source = LetterSource(name, due, self._store, results, [step.name for step in self._steps[name]])
         try:
             await _Delivery(self._config, name, results, stopping).run(source, self._steps[name])
         except EndpointDown as error:  # a step could not be opened
@@ -124,6 +125,7 @@ class _Delivery:
 
     async def run(self, source: LetterSource, steps: Sequence[BuiltStep]) -> None:
         pipeline = Pipeline(self._name, [self._step(position, step) for position, step in enumerate(steps)])
+        narrow(pipeline)
         engine = Engine([pipeline], self._results, self._stopping, self._config.shutdown_grace)
         await engine.run(FixedStreams([self._stream(source, pipeline)]))
 
@@ -151,7 +153,7 @@ class _Delivery:
             completions={pipeline.name: Completion(window, self._results)},
             router=partial(_OneWay, self._config, pipeline),
             stopping=self._stopping,
-            report=_ignore,
+            report=_as_it_is,
             observer=StreamObserver(),
         )
 
@@ -177,9 +179,14 @@ class _OneWay:
         concurrency = None if options is None else options.concurrency
         return Route(self._groups.of(self._pipeline, order, concurrency), order, None)
 
+    def route_gap(self, affected: Namespace) -> Route:
+        """See `mess.relay.dispatch.Router`."""
+        return self.route(affected)
+
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route:
         return self.route(source)
 
 
-async def _ignore(batch: Batch) -> None:
+async def _as_it_is(batch: Batch) -> Batch:
     """A source of letters reports nothing but events."""
+    return batch

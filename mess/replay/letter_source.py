@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from mess.capture.existing_documents import ReadEvent
 from mess.capture.source import Batch
 from mess.event import Event, Position
 from mess.replay.letter_results import LetterResults
@@ -26,14 +27,16 @@ class Due(NamedTuple):
 
 
 class LetterSource:
-    """The events of `due`, in that order, each entered in `results`.
+    """The events of `due`, in that order, each entered in `results`. `steps` are the names of the pipeline's.
 
     Letters that cannot be replayed, or that another process has changed meanwhile, are only counted there.
     """
 
     problem = None
 
-    def __init__(self, name: str, due: Sequence[Due], store: StateStore, results: LetterResults) -> None:
+    def __init__(
+        self, name: str, due: Sequence[Due], store: StateStore, results: LetterResults, steps: Collection[str]
+    ) -> None:
         self.name = name
         self.connected = asyncio.Event()
         self.connected.set()
@@ -42,6 +45,7 @@ class LetterSource:
         self._read = 0
         self._store = store
         self._results = results
+        self._steps = steps
 
     @property
     def unread(self) -> int:
@@ -57,7 +61,7 @@ class LetterSource:
             letter = await self._letter(pointer, way)
             self._read += 1
             if letter is not None:
-                event = _event(letter, whole=way.whole)
+                event = _event(letter, self._steps, whole=way.whole)
                 self._results.begin(event, letter, way.first)
                 events.append(event)
                 size += letter.size
@@ -98,9 +102,16 @@ def _unfit(letter: DeadLetter, way: Way) -> str | None:
     return None
 
 
-def _event(letter: DeadLetter, *, whole: bool) -> Event:
+def _event(letter: DeadLetter, steps: Collection[str], *, whole: bool) -> Event:
     # Use the original id, not one from the token: a large event that MongoDB had split has the token of its last part.
-    event = Event(letter.event, letter.namespace, letter.size, id=letter.id)
+    event: Event
+    if letter.operation == "read":
+        event = ReadEvent(letter.event, letter.namespace, letter.size, id=letter.id)
+        event.backfill = letter.backfill
+        # Through a pipeline without the step that it is for, it goes like any other letter.
+        event.only = letter.only if letter.only in steps else None
+    else:
+        event = Event(letter.event, letter.namespace, letter.size, id=letter.id, looked_up=letter.looked_up)
     event.replay = True
     if not whole:
         event.body = letter.body

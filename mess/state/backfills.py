@@ -13,7 +13,8 @@ from mess.errors import DamagedState
 from mess.event import Namespace
 from mess.state.records import checked
 
-_ENDED = ("done", "cancelled", "failed")
+ENDED = ("done", "cancelled", "failed")
+"""The states of backfills that have ended."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -59,7 +60,7 @@ class BackfillProgress:
 class Backfill:
     """A request to send the existing documents of one collection, and its progress.
 
-    `origin` is "operator", "initial" (the config), "history_lost", or the id of the gap that it repairs. `match` is a
+    `origin` is "operator", "initial" (the config), or the id of the gap that it repairs. `match` is a
     further MongoDB query over the change event, in Extended JSON. With `step` or `pipeline`, documents go only there.
     `rate` limits the documents per second. `wanted` is the operator's wish: running, paused or cancelled.
     """
@@ -78,7 +79,7 @@ class Backfill:
     @property
     def ended(self) -> bool:
         """Whether it is done, cancelled or failed."""
-        return self.progress.state in _ENDED
+        return self.progress.state in ENDED
 
     def wanting(self, wanted: str) -> Backfill:
         """The record after an operator's wish.

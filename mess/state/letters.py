@@ -26,6 +26,7 @@ _MAX_KEY = 64 * 1024
 _MAX_REASON = 4 * 1024  # of one attempt
 _MAX_RESPONSE = 1024
 _MAX_PLACE = 1024
+_OF_EVENT = ("backfill", "only", "looked_up")
 _LEVEL = 3  # most of the gain at a quarter of the default level's time
 
 OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
@@ -65,6 +66,7 @@ def pack(letter: DeadLetter) -> Packed:
             "body": None if same else _dump(letter.body),
             "key": key if len(key[1]) > _MAX_KEY else None,
             "history": [_attempt(each) for each in letter.history[-HISTORY:]],
+            **{name: value for name in _OF_EVENT if (value := getattr(letter, name)) not in ("", None)},
         }
     )
     data = zlib.compress(content, _LEVEL)
@@ -96,6 +98,7 @@ def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> De
         event, body = {}, None
         word, size = head.get("version") or "", 0
         history: tuple[Attempt, ...] = ()
+        of_event: dict[str, Any] = {}
         if chunks is not None:
             data = b"".join(chunks)
             word = word or version(head, data)
@@ -107,6 +110,7 @@ def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> De
             key = key if content["key"] is None else _load(content["key"])
             # Older letters do not have these fields.
             history = tuple(Attempt(**each) for each in content.get("history", ()))
+            of_event = {name: content[name] for name in _OF_EVENT if name in content}
     except (zlib.error, bson.errors.BSONError, KeyError, TypeError) as error:
         raise DamagedLetter(f"dead letter {head['id']} is damaged: {error}") from error
     return DeadLetter(
@@ -123,6 +127,7 @@ def unpack(head: Mapping[str, Any], chunks: Sequence[bytes] | None = None) -> De
         event=event,
         body=body,
         history=history,
+        **of_event,
         version=word,
         size=size,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,6 +14,7 @@ from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.failover import is_refusal, persist
 from mess.state.lease import Lease
 from mess.state.mongo_backfills import MongoBackfills
+from mess.state.mongo_gaps import MongoGaps
 from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
 from mess.state.mongo_positions import MongoPositions
@@ -47,7 +47,7 @@ class MongoStore(StateStore):
         }
         self._relays = database.get_collection("relays", **options)
         self._lease = MongoLease(database, relay, retry_for)
-        self._gaps = database.get_collection("gaps", **options)
+        self._gaps = MongoGaps(database.get_collection("gaps", **options), self._relays, relay, retry_for)
         self._positions = MongoPositions(
             self._relays,
             database.get_collection("checkpoints", **options),
@@ -142,32 +142,20 @@ class MongoStore(StateStore):
             await self._backfills.prune(max_age)
         return await self._letters.prune(max_age, max_count)
 
-    async def record_gap(self, gap: Gap) -> None:
-        fields = {field.name: getattr(gap, field.name) for field in dataclasses.fields(gap)}
-        name = f"{self.relay}/{gap.id}"
+    async def _record_gaps(self, gaps: Sequence[Gap]) -> None:
+        await self._gaps.record(gaps)
 
-        async def store() -> None:
-            await self._gaps.replace_one({"_id": name}, {**fields, "relay": self.relay}, upsert=True)
+    async def _remove_gap(self, gap: Gap) -> None:
+        await self._gaps.remove(gap)
 
-        await self._persist("record a gap", store)
-
-    async def remove_gap(self, gap: Gap) -> None:
-        await self._persist("remove a gap", lambda: self._gaps.delete_one({"_id": f"{self.relay}/{gap.id}"}))
-
-    async def gaps(self) -> list[Gap]:
-        async def read() -> tuple[dict[str, Any], list[dict[str, Any]]]:
-            found = [each async for each in self._gaps.find({"relay": self.relay})]
-            return await self._relays.find_one({"_id": self.relay}, {"gaps": 1}) or {}, found
-
-        relay, found = await self._persist("read the gaps", read)
-        # MESS 0.1 stored them with the relay.
-        return sorted([_gap(each) for each in (*relay.get("gaps", ()), *found)], key=lambda gap: gap.time)
+    async def _read_gaps(self) -> list[Gap]:
+        return await self._gaps.read()
 
     async def add_backfill(self, backfill: Backfill) -> bool:
         return await self._backfills.add(backfill)
 
-    async def backfills(self) -> list[Backfill]:
-        return await self._backfills.read()
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        return await self._backfills.read(active=active)
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._backfills.want(id, wanted)
@@ -177,9 +165,3 @@ class MongoStore(StateStore):
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, operation, self._retry_for)
-
-
-def _gap(document: Mapping[str, Any]) -> Gap:
-    known = {field.name for field in dataclasses.fields(Gap)}
-    fields = {name: value for name, value in document.items() if name in known}
-    return Gap(**{**fields, "namespaces": tuple(fields.get("namespaces", ()))})

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from mess.state.backfills import Backfill, BackfillProgress, damaged
+from mess.state.backfills import ENDED, Backfill, BackfillProgress, damaged
 from mess.state.failover import persist
 from mess.state.mongo_queries import ago, name_of
 from mess.state.store import superseded
@@ -46,11 +46,13 @@ class MongoBackfills:
 
         return await self._persist("store a backfill", insert)
 
-    async def read(self) -> list[Backfill]:
+    async def read(self, *, active: bool) -> list[Backfill]:
         """See `StateStore.backfills`."""
 
+        query = {"relay": self._relay, **({"state": {"$nin": ENDED}} if active else {})}
+
         async def read() -> list[dict[str, Any]]:
-            found = self._backfills.find({"relay": self._relay}).sort([("created", 1), ("_id", 1)])
+            found = self._backfills.find(query).sort([("created", 1), ("_id", 1)])
             return [each async for each in found]
 
         return [self._understood(each) for each in await self._persist("read the backfills", read)]

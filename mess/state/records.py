@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from hashlib import sha256
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 from bson import Timestamp
 
@@ -123,8 +123,10 @@ class DeadLetter:
     deliveries tried. `time` is when it was first given up, to the millisecond. `event` is the change event as MongoDB
     sent it and `body` what the step was given. `history` holds the last ten attempts, oldest first. `version` and
     `size` are set by the store: the version of the letter, and the total size of event and body in bytes of BSON.
+    `backfill`, `only` and `looked_up` are the event's.
 
-    In listings, `event`, `body`, `history`, `version` and `size` are empty ({}, None, (), "" and 0).
+    In listings, `event`, `body`, `history`, `version` and `size` are empty ({}, None, (), "" and 0), and so are
+    `backfill`, `only` and `looked_up`.
     """
 
     id: str
@@ -140,17 +142,30 @@ class DeadLetter:
     event: dict[str, Any]
     body: Any
     history: tuple[Attempt, ...] = ()
+    backfill: str = ""
+    only: str | None = None
+    looked_up: bool | None = None
     version: str = field(default="", compare=False, repr=False)
     size: int = field(default=0, compare=False, repr=False)
 
 
+GapKind = Literal["history_lost", "unreadable", "skipped", "reset"]
+"""Why changes were not delivered: they had left the oplog, they could not be read, a step skipped them
+(`on_failure: skip`), or an operator moved the position past them."""
+GAP_KINDS: tuple[GapKind, ...] = get_args(GapKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Changes that the relay never received: those of one stream's `namespaces` between two cluster times.
+    """Changes that the relay did not deliver: those of one stream's or step's `namespaces` between two cluster times.
 
     `since` and `until` are None if unknown. While the gap is `open`, the stream waits for a decision and `until` is
     None. `resume` is that decision: the cluster time at which the stream continues. If that time is lost as well, the
     gap stays open. `time` is when the gap was recorded.
+
+    `kind` says what happened. `pipeline` and `step` are those that skipped the changes; then `stream` is empty. `count`
+    is how many changes, and `first` and `last` are the ids of their events, all None if unknown. `unannounced` are the
+    namespaces whose receivers are still to be told, with `gaps: deliver`.
     """
 
     stream: str
@@ -161,14 +176,31 @@ class Gap:
     namespaces: tuple[str, ...] = ()
     open: bool = False
     resume: Timestamp | None = None
+    kind: GapKind = "history_lost"
+    pipeline: str | None = None
+    step: str | None = None
+    count: int | None = None
+    first: str | None = None
+    last: str | None = None
+    unannounced: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:
-        """The gap's id: the same for the same loss, however often it is found."""
+        """The gap's id: the same for the same loss, however often it is found, and for a record that grows."""
         end = "" if self.open or self.until is None else f"{self.until.time}:{self.until.inc}"
         begin = "" if self.since is None else f"{self.since.time}:{self.since.inc}"
-        text = "\0".join([self.stream, begin, end, *self.namespaces])
-        return f"gap_{sha256(text.encode()).hexdigest()[:12]}"
+        match self.kind:
+            case "history_lost":
+                parts = [self.stream, begin, end, *self.namespaces]
+            case "unreadable":
+                parts = [self.kind, self.stream, self.reason, self.first or ""]
+            case "skipped":
+                # After a crash, what is skipped again is another record: it may be only a part.
+                recorded = self.time.astimezone(timezone.utc).isoformat(timespec="milliseconds")
+                parts = [self.kind, self.pipeline or "", self.step or "", self.reason, self.first or "", recorded]
+            case "reset":
+                parts = [self.kind, self.stream, begin, *self.namespaces]
+        return f"gap_{sha256(chr(0).join(parts).encode()).hexdigest()[:12]}"
 
 
 @dataclass(frozen=True, slots=True)

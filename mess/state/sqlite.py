@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from mess.errors import StateError
 from mess.state import sqlite_backfills as backfills_table
+from mess.state import sqlite_gaps as gaps_table
 from mess.state import sqlite_letters as letters_table
 from mess.state import sqlite_positions as progress
 from mess.state.backfills import Backfill, BackfillProgress
@@ -144,20 +145,20 @@ class SqliteStore(StateStore):
 
         return await self._write(prune)
 
-    async def record_gap(self, gap: Gap) -> None:
-        await self._write(lambda db: progress.record_gap(db, self.relay, gap))
+    async def _record_gaps(self, gaps: Sequence[Gap]) -> None:
+        await self._write(lambda db: gaps_table.record(db, self.relay, gaps))
 
-    async def remove_gap(self, gap: Gap) -> None:
-        await self._write(lambda db: progress.remove_gap(db, self.relay, gap))
+    async def _remove_gap(self, gap: Gap) -> None:
+        await self._write(lambda db: gaps_table.remove(db, self.relay, gap))
 
-    async def gaps(self) -> list[Gap]:
-        return await self._read(lambda db: progress.gaps(db, self.relay))
+    async def _read_gaps(self) -> list[Gap]:
+        return await self._read(lambda db: gaps_table.read(db, self.relay))
 
     async def add_backfill(self, backfill: Backfill) -> bool:
         return await self._write(lambda db: backfills_table.add(db, self.relay, backfill))
 
-    async def backfills(self) -> list[Backfill]:
-        return await self._read(lambda db: backfills_table.read(db, self.relay))
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        return await self._read(lambda db: backfills_table.read(db, self.relay, active=active))
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._write(lambda db: backfills_table.want(db, self.relay, id, wanted))

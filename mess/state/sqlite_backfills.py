@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from mess.state.backfills import Backfill, BackfillProgress, damaged
+from mess.state.backfills import ENDED, Backfill, BackfillProgress, damaged
 from mess.state.sqlite_schema import instant, millis
 
 _TIMES = ("created", "started", "updated", "ended")
@@ -21,9 +21,11 @@ def add(db: sqlite3.Connection, relay: str, backfill: Backfill) -> bool:
     return added.rowcount == 1
 
 
-def read(db: sqlite3.Connection, relay: str) -> list[Backfill]:
+def read(db: sqlite3.Connection, relay: str, *, active: bool) -> list[Backfill]:
     """See `StateStore.backfills`."""
-    return _read(db, relay, "SELECT * FROM backfills WHERE relay = ? ORDER BY created, id", relay)
+    ended = ENDED if active else ()
+    query = f"SELECT * FROM backfills WHERE relay = ? AND state NOT IN ({', '.join('?' * len(ended))})"
+    return _read(db, relay, f"{query} ORDER BY created, id", relay, *ended)
 
 
 def want(db: sqlite3.Connection, relay: str, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name

@@ -1,4 +1,4 @@
-"""A relay's progress in SQLite: its epoch, its coverage map, its streams' checkpoints, and its gaps."""
+"""A relay's progress in SQLite: its epoch, its coverage map, and its streams' checkpoints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import bson
 from mess.commands import command, quoted
 from mess.errors import DamagedState
 from mess.state.letters import OPTIONS
-from mess.state.records import Checkpoint, Gap, LegacyCheckpoint, Positions
+from mess.state.records import Checkpoint, LegacyCheckpoint, Positions
 from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
 from mess.state.store import superseded
 
@@ -120,55 +120,6 @@ def _check(db: sqlite3.Connection, relay: str, epoch: int) -> None:
     row = db.execute("SELECT epoch FROM relays WHERE relay = ?", (relay,)).fetchone()
     if row is not None and row[0] > epoch:
         raise superseded(relay, epoch, row[0])
-
-
-def record_gap(db: sqlite3.Connection, relay: str, gap: Gap) -> None:
-    """See `StateStore.record_gap`."""
-    row = (
-        relay,
-        gap.id,
-        gap.stream,
-        *numbers(gap.since),
-        *numbers(gap.until),
-        *numbers(gap.resume),
-        gap.reason,
-        json.dumps(gap.namespaces),
-        gap.open,
-        millis(gap.time),
-    )
-    db.execute(f"INSERT OR REPLACE INTO gap_records VALUES ({', '.join('?' * len(row))})", row)
-
-
-def remove_gap(db: sqlite3.Connection, relay: str, gap: Gap) -> None:
-    """See `StateStore.remove_gap`."""
-    db.execute("DELETE FROM gap_records WHERE relay = ? AND id = ?", (relay, gap.id))
-
-
-def gaps(db: sqlite3.Connection, relay: str) -> list[Gap]:
-    """See `StateStore.gaps`."""
-    old = "SELECT stream, since_t, since_i, until_t, until_i, reason, time FROM gaps WHERE relay = ?"
-    found = [
-        Gap(stream=stream, since=timestamp(st, si), until=timestamp(ut, ui), reason=reason, time=instant(time))
-        for stream, st, si, ut, ui, reason, time in db.execute(old, (relay,))
-    ]
-    new = (
-        "SELECT stream, since_t, since_i, until_t, until_i, resume_t, resume_i, reason, namespaces, open, time "
-        "FROM gap_records WHERE relay = ?"
-    )
-    found += [
-        Gap(
-            stream=stream,
-            since=timestamp(st, si),
-            until=timestamp(ut, ui),
-            reason=reason,
-            time=instant(time),
-            namespaces=tuple(json.loads(namespaces)),
-            open=bool(is_open),
-            resume=timestamp(rt, ri),
-        )
-        for stream, st, si, ut, ui, rt, ri, reason, namespaces, is_open, time in db.execute(new, (relay,))
-    ]
-    return sorted(found, key=lambda gap: gap.time)
 
 
 def _read(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -63,6 +64,16 @@ CREATE TABLE IF NOT EXISTS backfills (
     updated INTEGER, ended INTEGER, PRIMARY KEY (relay, id)
 ) WITHOUT ROWID;
 """
+
+_GAP_COLUMNS = {
+    "kind": "TEXT NOT NULL DEFAULT 'history_lost'",
+    "pipeline": "TEXT",
+    "step": "TEXT",
+    "count": "INTEGER",
+    "first": "TEXT",
+    "last": "TEXT",
+    "unannounced": "TEXT NOT NULL DEFAULT '[]'",
+}
 
 
 def connect(path: Path, retry_for: float, *, lasting: bool = True) -> sqlite3.Connection:
@@ -140,9 +151,16 @@ def _prepare(db: sqlite3.Connection, path: Path) -> None:
     for statement in _ADDED.split(";\n"):
         db.execute(statement)
     db.execute(_INSTANCES)
-    if "place" not in [column[1] for column in db.execute("PRAGMA table_info(dead_letters)")]:
-        # The version stays the same, since an earlier MESS can use the file as well.
-        db.execute("ALTER TABLE dead_letters ADD COLUMN place TEXT NOT NULL DEFAULT ''")
+    # The version stays the same, since an earlier MESS can read the file as well.
+    _add_columns(db, "dead_letters", {"place": "TEXT NOT NULL DEFAULT ''"})
+    _add_columns(db, "gap_records", _GAP_COLUMNS)
+
+
+def _add_columns(db: sqlite3.Connection, table: str, columns: Mapping[str, str]) -> None:
+    known = {column[1] for column in db.execute(f"PRAGMA table_info({table})")}
+    for name, kind in columns.items():
+        if name not in known:
+            db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
 
 
 def millis(time: datetime) -> int:

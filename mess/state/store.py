@@ -56,6 +56,8 @@ class StateStore(ABC):
         self._writing = asyncio.Lock()
         self._coverage: list[Any] = []
         self._saved: dict[str, Checkpoint] = {}
+        self._known_gaps: dict[str, Gap] = {}
+        self._deferred_gaps: dict[str, Gap] = {}
 
     @property
     def epoch(self) -> int:
@@ -123,6 +125,7 @@ class StateStore(ABC):
             await self._rearrange(coverage, checkpoints)
 
     async def _rearrange(self, coverage: list[Any], checkpoints: Sequence[Checkpoint]) -> None:
+        await self._record_deferred_gaps()
         arrangement = secrets.token_hex(8)
         await self._arrange(arrangement, coverage, checkpoints)
         self._arrangement, self._coverage = arrangement, coverage
@@ -133,8 +136,8 @@ class StateStore(ABC):
     ) -> None:
         """Store these checkpoints durably, in one write; those of other streams do not change. Only after `arrange`.
 
-        The progress of `backfills`, by id, is stored with the checkpoints or after them, never before. That of a
-        removed one is dropped.
+        Gaps that were deferred are stored before. The progress of `backfills`, by id, is stored with the checkpoints or
+        after them, never before. That of a removed one is dropped.
 
         If the state was removed, or restored from a backup, while the relay was running, it is stored again. Raises
         Superseded, with nothing stored, if another process has taken over.
@@ -142,6 +145,7 @@ class StateStore(ABC):
         async with self._writing:
             if self._arrangement is None:
                 raise StateError("checkpoints cannot be written before `arrange`")
+            await self._record_deferred_gaps()
             saved = {**self._saved, **{checkpoint.stream: checkpoint for checkpoint in checkpoints}}
             if not await self._save(self._arrangement, checkpoints, backfills):
                 _log.warning(
@@ -246,17 +250,56 @@ class StateStore(ABC):
         Backfills that ended longer than `max_age` seconds ago are deleted too. None means no limit.
         """
 
-    @abstractmethod
     async def record_gap(self, gap: Gap) -> None:
         """Store a gap, replacing the one with its id, if there is one."""
+        await self.record_gaps([gap])
 
-    @abstractmethod
+    async def record_gaps(self, gaps: Sequence[Gap]) -> None:
+        """Store several gaps, each as `record_gap` does."""
+        await self._record_gaps(gaps)
+        self._known_gaps.update({gap.id: gap for gap in gaps})
+
+    def defer_gap(self, gap: Gap) -> None:
+        """Have a gap stored before the next position is, so that none can pass what was not delivered."""
+        self._deferred_gaps[gap.id] = gap
+
+    @property
+    def has_deferred_gaps(self) -> bool:
+        """Whether gaps wait for the next `save`."""
+        return bool(self._deferred_gaps)
+
+    @property
+    def known_gaps(self) -> list[Gap]:
+        """The gaps that this process has read or recorded, oldest first, without asking the storage."""
+        return sorted({**self._known_gaps, **self._deferred_gaps}.values(), key=lambda gap: gap.time)
+
     async def gaps(self) -> list[Gap]:
-        """The recorded gaps, oldest first."""
+        """The stored gaps, oldest first."""
+        found = await self._read_gaps()
+        self._known_gaps = {gap.id: gap for gap in found}
+        return found
 
-    @abstractmethod
     async def remove_gap(self, gap: Gap) -> None:
         """Remove a gap's record."""
+        await self._remove_gap(gap)
+        self._known_gaps.pop(gap.id, None)
+
+    async def _record_deferred_gaps(self) -> None:
+        gaps = dict(self._deferred_gaps)
+        if not gaps:
+            return
+        await self.record_gaps(list(gaps.values()))
+        # Others may have grown meanwhile.
+        self._deferred_gaps = {name: gap for name, gap in self._deferred_gaps.items() if gaps.get(name) is not gap}
+
+    @abstractmethod
+    async def _record_gaps(self, gaps: Sequence[Gap]) -> None: ...
+
+    @abstractmethod
+    async def _read_gaps(self) -> list[Gap]: ...
+
+    @abstractmethod
+    async def _remove_gap(self, gap: Gap) -> None: ...
 
     async def open_gap(self, gap: Gap) -> Gap:
         """Record a gap that stays open until its stream continues; returns the stored one.
@@ -265,7 +308,7 @@ class StateStore(ABC):
         """
         for known in sorted(await self.gaps(), key=lambda each: not each.open):
             ended_here = known.until is not None and known.until == gap.since and known.reason == gap.reason
-            if known.stream == gap.stream and (known.open or ended_here):
+            if known.stream == gap.stream and known.kind == gap.kind and (known.open or ended_here):
                 return await self._continued(known, gap)
         await self.record_gap(gap)
         return gap
@@ -277,6 +320,8 @@ class StateStore(ABC):
         namespaces = tuple(dict.fromkeys([*known.namespaces, *found.namespaces]))
         resume = None if known.resume == found.since else known.resume
         gap = replace(known, since=since, until=None, namespaces=namespaces, open=True, resume=resume)
+        if found.unannounced:
+            gap = replace(gap, unannounced=namespaces)
         if gap != known:
             await self.record_gap(gap)
         if gap.id != known.id:
@@ -293,8 +338,11 @@ class StateStore(ABC):
         """Store a new backfill; False, with nothing changed, if one with its id exists."""
 
     @abstractmethod
-    async def backfills(self) -> list[Backfill]:
-        """The backfills, oldest first. Raises DamagedState for a record that cannot be decoded."""
+    async def backfills(self, *, active: bool = False) -> list[Backfill]:
+        """The backfills, oldest first; with `active`, only those that have not ended.
+
+        Raises DamagedState for a record that cannot be decoded.
+        """
 
     @abstractmethod
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -32,6 +32,25 @@ class StreamCollector(Collector):
                 if value is not None:
                     family.add_metric([stream.name], value)
             yield family
+
+
+class LabelledCollector(Collector):
+    """Reads the values of a metric with one label on each scrape."""
+
+    def __init__(self, metric: Metric, values: Callable[[], Mapping[str, int]]) -> None:
+        self._metric = metric
+        self._values = values
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        """The metric's name."""
+        return [GaugeMetricFamily(self._metric.name, self._metric.text, labels=self._metric.labels)]
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The metric's values, by label."""
+        family = GaugeMetricFamily(self._metric.name, self._metric.text, labels=self._metric.labels)
+        for label, value in self._values().items():
+            family.add_metric([label], value)
+        yield family
 
 
 class CounterCollector(Collector):

@@ -5,7 +5,7 @@ The hot path counts once per mini-batch, on children that are bound in advance.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event
@@ -34,6 +34,12 @@ COUNTERS = (_EVENTS, _DONE, _DELIVERIES, _RETRIES, _DEAD_LETTERS, _BACKFILLED)
 """The counters, in the order of the docs."""
 TIMINGS = (_SECONDS,)
 """The histograms, in the order of the docs."""
+GAPS = Metric(
+    "mess_gaps",
+    "Recorded gaps: history_lost, unreadable, skipped, or reset. Each is a record of changes that were not delivered.",
+    ("kind",),
+)
+"""A gauge of the whole relay."""
 GAUGES = (
     Gauge("mess_stream_connected", "1 while the stream is connected, else 0.", lambda stream: float(stream.connected)),
     Gauge(
@@ -137,15 +143,20 @@ class _StepMetrics(StepObserver):
 class Metrics:
     """All metrics of one relay, in its own registry; an `Observer`. The config bounds the number of labels.
 
-    `streams` returns the state of the streams for each scrape; it may be set later. `changed` is how many events are
-    done.
+    `streams` returns the state of the streams for each scrape; it may be set later. `gaps` returns the number of gaps
+    of each kind. `changed` is how many events are done.
     """
 
-    def __init__(self, version: str, streams: Callable[[], Iterable[StreamStatus]] = lambda: ()) -> None:
+    def __init__(
+        self,
+        version: str,
+        streams: Callable[[], Iterable[StreamStatus]] = lambda: (),
+        gaps: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
         # Imported here because the command line does not need it, and it takes longer to import than all of MESS.
         import prometheus_client as prometheus
 
-        from mess.telemetry.collector import CounterCollector, StreamCollector
+        from mess.telemetry.collector import CounterCollector, LabelledCollector, StreamCollector
 
         self.streams = streams
         self.changed = 0
@@ -158,6 +169,7 @@ class Metrics:
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
         registry.register(StreamCollector(GAUGES, lambda: self.streams()))
+        registry.register(LabelledCollector(GAPS, gaps))
 
     def stream(self, name: str) -> StreamObserver:
         """See `Observer`."""

@@ -322,7 +322,7 @@ async def test_beside_a_running_relay(config: Path, db: Db) -> None:
         orders(db)
         done = await backfill(config, "start", f"{db.name}.orders", "--dry-run")
         assert done.returncode == 0, done.stderr
-        done = await backfill(config, "start", f"{db.name}.orders")
+        done = await backfill(config, "start", f"{db.name}.orders", "--rate", "1")
         assert done.returncode == 0, done.stderr
         assert "no relay" not in done.stdout
         id_ = done.stdout.partition(":")[0]

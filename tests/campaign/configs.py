@@ -93,6 +93,8 @@ class ConfigMaker:
             found["full_document"] = self._chance.choice(("off", "update_lookup", "when_available"))
         if self._chance.random() < share / 4:
             found["full_document_before_change"] = "when_available"
+        if self._chance.random() < share / 4:
+            found["exclude"] = ["unused"]
         if self._apart and self._chance.random() < share:
             found["pipeline"] = SECOND
         if self._chance.random() < share / 4:

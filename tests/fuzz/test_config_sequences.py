@@ -27,7 +27,7 @@ DBS = ["a", "b", "ab", "c"]
 COLLS = ["x", "y", "xy", "z"]
 NAMESPACES = [Namespace(db, coll) for db in DBS for coll in COLLS]
 
-options = st.sampled_from([{}, {}, {"full_document": "off"}, {"operations": ["insert"]}])
+options = st.sampled_from([{}, {}, {"full_document": "off"}, {"exclude": ["x"]}, {"operations": ["insert"]}])
 collections = st.dictionaries(st.sampled_from([*COLLS, "*", "x*", "?", "*y"]), options, max_size=4)
 databases = st.dictionaries(
     st.sampled_from([*DBS, "*", "a*", "?b", "?"]),

@@ -29,6 +29,7 @@ options = st.fixed_dictionaries(
         "match": st.sampled_from([QUERY, {}]),
         "operations": st.sampled_from([["insert"], ["rename", "insert"]]),
         "full_document": st.sampled_from(["off", "update_lookup"]),
+        "exclude": st.sampled_from([["password"], []]),
     },
 )
 # Few kinds, so that many entries want the same.

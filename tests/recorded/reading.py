@@ -14,7 +14,7 @@ from mess import steps
 from mess.capture.plan import plan
 from mess.config.load import load
 from mess.config.scope import pipelines
-from mess.state import StateStore
+from mess.state import Gap, StateStore
 
 ANYWHERE = {
     "MONGODB_URL": "mongodb://localhost:27017/?replicaSet=rs0",
@@ -34,8 +34,13 @@ async def state(store: StateStore) -> dict[str, Any]:
         "coverage": positions.coverage,
         "checkpoints": [asdict(each) for each in positions.checkpoints],
         "letters": [asdict(each) for each in letters],
-        "gaps": [{"id": each.id, **asdict(each)} for each in sorted(await store.gaps(), key=lambda gap: gap.id)],
+        "gaps": [_gap(each) for each in sorted(await store.gaps(), key=lambda gap: gap.id)],
     }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    fields = ("id", "stream", "since", "until", "reason", "time", "namespaces", "open", "resume")
+    return {name: getattr(gap, name) for name in fields}
 
 
 def meaning(config: Path, environ: Mapping[str, str] = ANYWHERE) -> dict[str, Any]:

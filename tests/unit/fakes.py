@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from typing import Any
 
 from bson import ObjectId, Timestamp
 
+from mess.capture.existing_documents import ReadEvent
 from mess.event import Event, Namespace
+from mess.ids import hashed_id
 from mess.relay.dispatch import ordering_key
 from mess.state.store import DeadLetter, Gap
 from mess.steps.base import Sink
@@ -37,6 +40,26 @@ def make_event(
         change["documentKey"] = document_key
         change["fullDocument"] = {**document_key, "n": number}
     event = Event(change, namespace, size)
+    event.ordering_key = ordering_key(event, "document")
+    return event
+
+
+def make_read(
+    number: int = 0, *, backfill: str = "bf_1", only: str | None = None, namespace: Namespace = ORDERS
+) -> ReadEvent:
+    """An existing document, as a backfill reads it at the time of the `number`-th change."""
+    document = {"_id": ObjectId(f"{number:024x}"), "n": number}
+    time = 1_700_000_000 + number
+    change = {
+        "operationType": "read",
+        "clusterTime": Timestamp(time, 7),
+        "wallTime": datetime.fromtimestamp(time, timezone.utc).replace(tzinfo=None),
+        "fullDocument": document,
+        "ns": {"db": namespace.db, "coll": namespace.coll},
+        "documentKey": {"_id": document["_id"]},
+    }
+    event = ReadEvent(change, namespace, 100, id=hashed_id(f"{backfill} {number}"))
+    event.backfill, event.only = backfill, only
     event.ordering_key = ordering_key(event, "document")
     return event
 
@@ -71,6 +94,13 @@ class Letters:
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self.kept.extend(letters)
+
+    @property
+    def known_gaps(self) -> list[Gap]:
+        return self.gaps
+
+    def defer_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
 
     async def record_gap(self, gap: Gap) -> None:
         self.gaps.append(gap)

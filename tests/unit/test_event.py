@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from typing import Any
 
+import pytest
 from bson import Timestamp
 
 from mess.capture.tokens import has_passed, position_of
-from mess.event import Position, event_id
-from tests.unit.fakes import make_event
+from mess.event import Position, document_of, event_id
+from tests.unit.fakes import make_event, make_read
 
 TOKEN = {"_data": "8265A0000000000001AABB"}
 
@@ -64,3 +66,43 @@ def test_only_a_later_token_or_a_strictly_later_time_has_passed_a_position() -> 
     assert not has_passed(at(5, None), at(5, "2B0229"))
     assert has_passed(at(6, None), at(5, "2B0229"))
     assert not has_passed(Position(None, None), at(1, None))
+
+
+DOCUMENT = {"_id": 1}
+
+
+@pytest.mark.parametrize("looked_up", [True, False])
+@pytest.mark.parametrize(
+    ("change", "document"),
+    [
+        ({"operationType": "insert", "fullDocument": DOCUMENT}, "exact"),
+        ({"operationType": "replace", "fullDocument": DOCUMENT}, "exact"),
+        ({"operationType": "read", "fullDocument": DOCUMENT}, "exact"),
+        ({"operationType": "update"}, "missing"),
+        ({"operationType": "update", "fullDocument": None}, "missing"),
+        ({"operationType": "delete"}, None),
+        ({"operationType": "drop"}, None),
+        ({"operationType": "createIndexes"}, None),
+    ],
+)
+def test_what_is_certain_of_a_document_however_updates_get_theirs(
+    change: dict[str, Any], document: str | None, looked_up: bool
+) -> None:
+    """After a delete there is no document, so none is missing."""
+    assert document_of(change, looked_up) == document
+
+
+@pytest.mark.parametrize(("looked_up", "document"), [(True, "lookup"), (False, "exact"), (None, None)])
+def test_an_updates_document_is_what_its_stream_says(looked_up: bool | None, document: str | None) -> None:
+    assert document_of({"operationType": "update", "fullDocument": DOCUMENT}, looked_up) == document
+
+
+def test_a_step_that_replaces_the_body_changes_nothing_about_the_document() -> None:
+    event = make_event(operation="insert")
+    event.body = {"order": 7}
+    assert event.document == "exact"
+
+
+def test_only_existing_documents_belong_to_a_backfill() -> None:
+    assert (make_event().backfill, make_event().only) == ("", None)
+    assert make_read(backfill="bf_7").backfill == "bf_7"

@@ -65,7 +65,13 @@ def start(
     loaded = load_config(config, mongodb__url=url)
     from mess.relay.backfill_request import Request, checked_match
 
-    request = Request(tuple(namespace), None if match is None else checked_match(match), step, pipeline, rate)
+    request = Request(
+        namespaces=tuple(namespace),
+        match=None if match is None else checked_match(match),
+        step=step,
+        pipeline=pipeline,
+        rate=rate,
+    )
     leave(run_async(_start(loaded, request, connecting(timeout), dry_run=dry_run, wait=wait)))
 
 

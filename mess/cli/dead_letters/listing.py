@@ -13,6 +13,7 @@ from mess.cli.dead_letters.group import group
 from mess.cli.state import with_store
 from mess.commands import command
 from mess.errors import ConfigError
+from mess.event import document_of
 from mess.telemetry.printable import printable
 from mess.telemetry.redact import redact
 
@@ -96,7 +97,14 @@ def shape(letter: DeadLetter, *, whole: bool = True) -> dict[str, Any]:
     # Letters of an older version may contain what is now known to be secret.
     for attempt in history:
         attempt["reason"], attempt["response"] = redact(attempt["reason"]), redact(attempt["response"] or "") or None
-    return {**head, "history": history, "event": letter.event, "body": letter.body}
+    return {
+        **head,
+        "document": document_of(letter.event, letter.looked_up) if isinstance(letter.event, dict) else None,
+        "backfill": letter.backfill or None,
+        "history": history,
+        "event": letter.event,
+        "body": letter.body,
+    }
 
 
 def _print(letters: list[DeadLetter]) -> None:

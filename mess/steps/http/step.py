@@ -39,6 +39,7 @@ from mess.steps.http.url_template import HttpUrlTemplate, UrlTemplate
 # Header names that aiohttp need not convert again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
 _REPLAY, _AUTHORIZATION = istr("mess-replay"), istr("Authorization")
+_DOCUMENT, _BACKFILL = istr("mess-document"), istr("mess-backfill")
 _BODY_READ = 64 * 1024
 _WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends larger bodies from a file, in pieces, so that other tasks get their turn
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
@@ -55,13 +56,13 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """An answer's status, its headers, and the beginning of its body."""
-Request = Callable[[URL, str, bytes, bool], Awaitable[Answer]]
-"""Sends a request to a URL, given its id, its body, and whether it is a replay."""
+Request = Callable[[URL, str, bytes, dict[str, str]], Awaitable[Answer]]
+"""Sends a request to a URL, given its id, its body, and headers about its events."""
 
 
 class Batch(Options):
-    """Several events in one request: `{"id": …, "events": [{"id": …, "body": …}, …]}`. Events are never delayed to fill
-    a batch; it contains whatever is waiting."""
+    """Several events in one request: `{"id": …, "events": [{"id": …, "body": …, "document": …}, …]}`. Events are never
+    delayed to fill a batch; it contains whatever is waiting."""
 
     max_events: int = Field(MINI_BATCH_EVENTS, ge=1, le=MINI_BATCH_EVENTS)
     """The maximum number of events in a request."""
@@ -247,11 +248,12 @@ class Http(Sink):
         """Send events, in one request if there are several."""
         first = events[0]
         if self._batch:
-            identity, body = self._envelope.join([event.id for event in events], bodies)
+            identity, body = self._envelope.join(events, bodies)
         else:
             identity, body = first.id, bodies[0]
+        about = _about(events, batch=self._batch is not None)
         try:
-            status, headers, answer = await self._request(url, identity, body, first.replay)
+            status, headers, answer = await self._request(url, identity, body, about)
         except aiohttp.ConnectionTimeoutError as error:
             raise EndpointDown("the connection could not be made in time", shared=True) from error
         except TimeoutError as error:
@@ -263,36 +265,36 @@ class Http(Sink):
             may_be_cause = self._event_may_be_cause(status)
             raise failure(meaning, status, headers, answer, event_may_be_cause=may_be_cause)
 
-    async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, replay: bool) -> Answer:
+    async def _with_token(self, tokens: Tokens, url: URL, identity: str, body: bytes, about: dict[str, str]) -> Answer:
         """Send a request with a token; after a 401, once more with a new token. Returns the answer."""
         authorization = await tokens.authorization()
-        found = await self._plainly(url, identity, body, replay, authorization)
+        found = await self._plainly(url, identity, body, about, authorization)
         if found[0] == 401:
             tokens.forget(authorization)
-            found = await self._plainly(url, identity, body, replay, await tokens.authorization())
+            found = await self._plainly(url, identity, body, about, await tokens.authorization())
         return found
 
     async def _plainly(
-        self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None = None
+        self, url: URL, identity: str, body: bytes, about: dict[str, str], authorization: str | None = None
     ) -> Answer:
         """Send a request and return the answer."""
         try:
-            return await self._once(url, identity, body, replay, authorization)
+            return await self._once(url, identity, body, about, authorization)
         except aiohttp.ClientConnectorError:
             raise
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
             # The endpoint closed a kept-alive connection just as it was reused.
-            return await self._once(url, identity, body, replay, authorization)
+            return await self._once(url, identity, body, about, authorization)
 
-    async def _once(self, url: URL, identity: str, body: bytes, replay: bool, authorization: str | None) -> Answer:
+    async def _once(
+        self, url: URL, identity: str, body: bytes, about: dict[str, str], authorization: str | None
+    ) -> Answer:
         if self._session is None:
             raise AssertionError("the step is not open")
         timestamp = str(int(time.time()))
-        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: timestamp}
+        headers: dict[str, str] = {_ID: identity, _TIMESTAMP: timestamp, **about}
         if self._sign is not None:
             headers[_SIGNATURE] = self._sign(identity, timestamp, body)
-        if replay:
-            headers[_REPLAY] = "true"
         if authorization is not None:
             headers[_AUTHORIZATION] = authorization
         data = body if len(body) <= _WRITTEN_AT_ONCE else io.BytesIO(body)
@@ -304,3 +306,16 @@ class Http(Sink):
             return response.status, response.headers, b""
         async with response:
             return response.status, response.headers, await connection.beginning(response, _BODY_READ)
+
+
+def _about(events: Sequence[Event], *, batch: bool) -> dict[str, str]:
+    """The headers that say what the events of a request are."""
+    first = events[0]
+    headers: dict[str, str] = {}
+    if not batch and (document := first.document):
+        headers[_DOCUMENT] = document
+    if first.backfill and all(event.backfill == first.backfill for event in events):
+        headers[_BACKFILL] = first.backfill
+    if first.replay:
+        headers[_REPLAY] = "true"
+    return headers

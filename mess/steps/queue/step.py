@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from mess.errors import BatchError, DeliveryError, EndpointDown, Refused
-from mess.event import Event, Namespace
+from mess.event import Document, Event, Namespace
 from mess.formats.base import Envelope
 from mess.formats.body import Shape
 from mess.formats.envelope import Format
@@ -32,6 +32,11 @@ _PICTURES = str.maketrans(
     {"\0": "\N{SYMBOL FOR NULL}", "\n": "\N{SYMBOL FOR LINE FEED}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}"}
 )
 _REPLAY = ("mess-replay", b"true")
+_DOCUMENT: dict[Document, tuple[str, bytes]] = {
+    "exact": ("mess-document", b"exact"),
+    "lookup": ("mess-document", b"lookup"),
+    "missing": ("mess-document", b"missing"),
+}
 _ESCAPED = "In a user name or password, write @, :, /, ? and # as %40, %3A, %2F, %3F and %23"
 
 
@@ -238,6 +243,10 @@ class Queue(Sink):
         headers = [self._content_type]
         if self._headers:
             headers += [(name, _one_line(template(event)).encode()) for name, template in self._headers]
+        if document := event.document:
+            headers.append(_DOCUMENT[document])
+        if event.backfill:
+            headers.append(("mess-backfill", event.backfill.encode()))
         if event.replay:
             headers.append(_REPLAY)
         return Message(

@@ -44,6 +44,7 @@ def _check(text: str) -> None:
     written = re.search(r"events written +(\d+)", text)
     assert written is not None, text
     assert int(written[1]) > 10, text
+    assert re.search(r"existing documents +320, 320 received", text), text
     assert re.search(r"lost +0 *\n", text), text
     assert re.search(r"p50 \d+ ms, p99 \d+ ms", text), text
     assert "Traceback" not in text

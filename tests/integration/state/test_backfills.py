@@ -78,6 +78,19 @@ async def test_looking_at_state_that_has_none_yet(another: Opener) -> None:
     assert await looking.backfills() == []
 
 
+async def test_what_has_ended_can_be_left_out(another: Opener) -> None:
+    """A relay that follows its backfills reads no more than those, however many there have been."""
+    store = await another()
+    for state in ("done", "cancelled", "failed"):
+        await store.add_backfill(backfill(f"bf_{state}", progress=ended(state)))
+    active = [backfill("bf_1"), backfill("bf_2", 1, progress=RUNNING), backfill("bf_3", 2, wanted="cancelled")]
+    for each in reversed(active):
+        await store.add_backfill(each)
+    assert await store.backfills(active=True) == active
+    await store.want_backfill("bf_failed", "running")
+    assert "bf_failed" in [each.id for each in await store.backfills(active=True)]
+
+
 async def test_progress_is_saved_with_checkpoints_and_alone(another: Opener) -> None:
     """By id; the others, and an operator's wish, do not change."""
     relay, cli = await running(await another()), await another()

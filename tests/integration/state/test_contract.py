@@ -174,6 +174,37 @@ async def test_gaps(another: Opener) -> None:
     assert await store.checkpoints() == []
 
 
+async def test_gaps_of_every_kind_are_read_as_they_were_recorded(another: Opener) -> None:
+    """With all fields; one that grows stays one record."""
+    times = {"since": Timestamp(1, 2), "until": Timestamp(3, 4), "time": NOW}
+    skipped = Gap("", reason="refused", kind="skipped", pipeline="shop", step="http", count=1, first="msg_1", **times)
+    unreadable = Gap("shop", reason="16 MB", kind="unreadable", count=None, first="msg_2", last="msg_2", **times)
+    reset = Gap("shop", None, None, "an operator", NOW, ("shop.*",), kind="reset", unannounced=("shop.*",))
+    store = await another()
+    await store.record_gaps([skipped, unreadable, reset])
+    grown = replace(skipped, count=5, until=Timestamp(9, 9), last="msg_5", namespaces=("shop.orders", "shop.items"))
+    await store.record_gaps([grown])
+    found = {gap.id: gap for gap in await (await another()).gaps()}
+    assert found == {gap.id: gap for gap in (grown, unreadable, reset)}
+    assert {gap.id: gap for gap in store.known_gaps} == found
+
+
+async def test_a_deferred_gap_is_stored_before_any_position(another: Opener) -> None:
+    """With the next checkpoint, and with a new arrangement; what grows meanwhile is stored with the next one."""
+    relay, looking = await another(), await another()
+    gap = Gap("", None, None, "refused", NOW, kind="skipped", pipeline="shop", step="http", count=1, first="msg_1")
+    await relay.take_over()
+    relay.defer_gap(gap)
+    assert await looking.gaps() == []
+    assert relay.known_gaps == [gap]
+    await relay.arrange([], [checkpoint()])
+    assert await looking.gaps() == [gap]
+    assert not relay.has_deferred_gaps
+    relay.defer_gap(replace(gap, count=2))
+    await relay.save([checkpoint(second=9)])
+    assert await looking.gaps() == [replace(gap, count=2)]
+
+
 async def test_a_gap_stays_open_until_its_stream_continues(store: StateStore) -> None:
     """One record, however often the loss is found; an operator's decision is kept with it."""
     gap = Gap("shop", Timestamp(1, 2), None, "history lost", NOW, ("shop.orders", "shop.*"), open=True)

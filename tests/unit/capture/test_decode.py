@@ -82,3 +82,18 @@ def test_fragments_of_an_event_are_put_together() -> None:
 def test_a_cluster_time_that_is_none_is_not_taken_for_one() -> None:
     assert position_of({"_data": "opaque"}, "noon").time is None  # type: ignore[arg-type]
     assert position_of({"_data": "opaque"}, Timestamp(5, 1)).time == Timestamp(5, 1)
+
+
+@pytest.mark.parametrize(("looked_up", "document"), [(True, "lookup"), (False, "exact")])
+def test_updates_say_how_their_stream_gets_documents(looked_up: bool, document: str) -> None:
+    """Whole ones, those decoded one by one, and those that MongoDB has split."""
+    update = make_event(1, operation="update").change
+    odd = {**make_event(2).change, "ns": 5}
+    decoder = Decoder(looked_up=looked_up)
+    assert [event.document for event in decoder.events(cursor(update))[0]] == [document]
+    assert [event.document for event in decoder.events(cursor(update, odd))[0]] == [document]
+    parts = [
+        {"_id": TOKEN, "splitEvent": {"fragment": 1, "of": 2}, "operationType": "update", "ns": update["ns"]},
+        {"_id": TOKEN, "splitEvent": {"fragment": 2, "of": 2}, "fullDocument": {"_id": 1}, "documentKey": {"_id": 1}},
+    ]
+    assert [event.document for event in decoder.events(cursor(*parts))[0]] == [document]

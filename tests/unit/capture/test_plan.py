@@ -70,6 +70,60 @@ def test_stream_options_of_their_own_make_a_stream_of_their_own() -> None:
     assert len({stream.name for stream in streams}) == 2
 
 
+def test_collections_that_exclude_the_same_fields_share_a_stream_and_its_order_does_not_matter() -> None:
+    """Whatever covers another path counts for both."""
+    collections = {
+        "orders": {"exclude": ["card.number", "password"]},
+        "users": {"exclude": ["password", "card.number", "password.hash"]},
+        "logs": {},
+        "more": {"exclude": []},
+    }
+    excluding, whole = plans({"shop": {"collections": collections}}, exclude=["token"])[:2], plans({"shop": {}})[0]
+    assert [stream.exclude for stream in excluding] == [("card.number", "password"), ("token",)]
+    assert [entry.coll for entry in excluding[0].selection.entries] == ["orders", "users"]
+    assert whole.exclude == ()
+
+
+def test_streams_that_exclude_different_fields_have_different_names() -> None:
+    many = [f"field{number}" for number in range(20)]
+    collections = {"a": {}, "b": {"exclude": ["x", "y.z"]}, "c": {"exclude": many}, "d": {"exclude": many[1:]}}
+    databases: dict[str, Any] = {"shop": {"collections": collections}}
+    names = [stream.name for stream in plans(databases)]
+    assert names[:2] == ["shop", "shop (update_lookup, off, without x y.z)"]
+    assert names[2].startswith("shop (update_lookup, off, without 20 fields ")
+    assert len(set(names)) == 4
+    config = Config.model_validate({"databases": databases, "pipeline": ["log"]})
+    assert [lookup(assignments(config), Namespace("shop", coll)) for coll in "abcd"] == names
+
+
+def test_excluded_fields_are_removed_after_the_query_and_last_but_for_fewer_fields() -> None:
+    [stream] = plans({"shop": {"match": {"fullDocument.password": "x"}, "exclude": ["password"]}})
+    stages = replace(stream, fields=("ns",)).stages()
+    assert [next(iter(stage)) for stage in stages] == ["$changeStream", "$match", "$set", "$project", "$project"]
+    assert stages[3] == {"$project": {"fullDocument.password": 0, "fullDocumentBeforeChange.password": 0}}
+
+
+def test_a_glob_does_not_select_a_collection_of_another_stream_that_excludes_fields() -> None:
+    """What a stream selects, it sends; so it must not select what another one is to clean."""
+    _, others = plans({"shop": {"collections": {"users": {"exclude": ["password"]}, "*": {}}}})
+    assert not others.selection.selects(Namespace("shop", "users"))
+    assert others.match is not None
+    assert {"ns.coll": {"$nin": ["users"]}} in others.match["$or"][-1]["$or"]
+
+
+def test_what_is_excluded_does_not_invalidate_a_position() -> None:
+    """A stream without some fields has the same events, so it continues from the same token."""
+    [one], [other] = plans({"shop": {}}), plans({"shop": {"exclude": ["password"]}})
+    assert one.hash == other.hash
+    assert one.name == other.name
+
+
+def test_a_part_of_a_stream_excludes_the_same_fields() -> None:
+    [stream] = plans({"shop": {"exclude": ["password"]}})
+    part = stream.narrowed("shop (catching up)", [Region.of("shop", "orders")])
+    assert part.stages()[2:] == stream.stages()[1:]
+
+
 def test_globs_of_databases_share_one_stream_that_leaves_the_named_ones_out() -> None:
     named, deployment = plans({"shop": {}, "tenant_*": {}, "t?": {}})
     assert named.database == "shop"
@@ -243,3 +297,29 @@ def test_events_of_a_whole_database_come_with_a_stream_that_asks_for_them() -> N
 def test_stored_positions_stay_as_good_for_the_next_version(databases: dict[str, Any], hashes: list[str]) -> None:
     """A stream continues from its token only while its hash is the same."""
     assert [stream.hash for stream in plans(databases)] == hashes
+
+
+def test_exact_documents_are_post_images_as_when_available_which_shares_the_stream() -> None:
+    """So a config that begins to say `exact` continues where its stream was."""
+    [stream] = plans({"shop": {"full_document": "exact", "collections": {"a": {}, "b": {"full_document": None}}}})
+    [old] = plans({"shop": {"full_document": "when_available", "collections": {"a": {}, "b": {}}}})
+    assert (stream.name, stream.hash, stream.stages()) == (old.name, old.hash, old.stages())
+    assert stream.stages()[0] == {"$changeStream": {"fullDocument": "whenAvailable"}}
+    both = {"a": {"full_document": "exact"}, "b": {"full_document": "when_available"}}
+    assert len(plans({"shop": {"collections": both}})) == 1
+
+
+@pytest.mark.parametrize(
+    ("option", "looks_up"),
+    [("update_lookup", True), ("off", False), ("exact", False), ("when_available", False), ("required", False)],
+)
+def test_only_update_lookup_looks_documents_up_later(option: str, looks_up: bool) -> None:
+    [stream] = plans({"shop": {}}, full_document=option)
+    assert stream.looks_up is looks_up
+
+
+def test_selecting_existing_documents_changes_no_stream() -> None:
+    """They come from collections, and the stream continues where it was."""
+    [before] = plans({"shop": {"operations": ["insert"]}})
+    [after] = plans({"shop": {"operations": ["insert", "read"]}})
+    assert (after.match, after.hash) == (before.match, before.hash)

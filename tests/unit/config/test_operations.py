@@ -30,6 +30,7 @@ def test_every_operation_of_mongodb_can_be_named_and_one_that_mess_does_not_know
         "databases: {a: {operations: [read, insert, create, modify, shardCollection, dropDatabase]}}\npipeline: [log]"
     )
     assert known.warnings == ()
+    assert loads("databases: {a: {operations: [read, insert]}}\npipeline: [log]").warnings == ()
     loaded = loads("databases: {a: {operations: [insert, somethingNew]}}\npipeline: [log]")
     assert [str(warning) for warning in loaded.warnings] == [
         "config.yml:1: databases.a.operations[1]: somethingNew is not an operation that MESS knows; it is relayed if "

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.config.conftest import Load, Problems
 
 HEAD = "databases: {a: {operations: [insert]}}\nplugins: {mine: 'own:step'}\npipeline:\n"
+READS = "databases: {a: {operations: [insert, read]}}\npipeline:\n"
 WRITES = "databases: {a: {operations: [insert, update, replace, delete]}}\npipeline:\n"
 
 
@@ -145,6 +146,7 @@ def test_a_placeholder_that_came_from_a_variable_is_not_shown(problems: Problems
             "full_document_before_change: when_available\n" + WRITES + queue("key: '{fullDocumentBeforeChange.a}'"),
             "in events of insert, where",
         ),
+        (READS + queue("key: '{_id._data}'"), "in events of read, where"),
         (
             "databases: {a: }\npipeline:\n" + queue("target: '{documentKey._id}'"),
             "drop, rename and dropDatabase, which",
@@ -181,6 +183,7 @@ def test_a_value_that_some_operations_never_have_is_warned_of(loads: Load, text:
         "match: {operationType: insert}\n" + WRITES + queue("target: '{fullDocument.x}'"),
         "match: {operationType: {$in: [insert, update]}}\n" + WRITES + queue("target: '{fullDocument.x}'"),
         "databases: {a: }\npipeline:\n" + queue("target: '{db}.{collection}'"),
+        READS + queue("target: '{documentKey._id}.{fullDocument.region}'"),
         "databases: {a: }\npipeline:\n" + queue("target: '{documentKey._id}'\n      format: debezium"),
     ],
 )

@@ -51,6 +51,23 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "one fullDocument.b over many; set key: '{fullDocument.b|none}'",
         ),
         (
+            "databases: {a: }\npipeline: [log]\nexclude:\n  - card.number\n  - x\n  - card",
+            "config.yml:4: exclude[0]: exclude[2] excludes this field already; leave it out",
+        ),
+        (
+            "databases: {a: {exclude: [x, x]}}\npipeline: [log]",
+            "config.yml:1: databases.a.exclude[1]: exclude[0] excludes this field already; leave it out",
+        ),
+        (
+            "databases: {a: }\npipeline: [log]\nexclude: [fullDocument.password]",
+            "config.yml:3: exclude[0]: paths are those of fields in a document, not in a change event: write password, "
+            "not fullDocument.password",
+        ),
+        (
+            "databases: {a: }\npipeline: [log]\nexclude: [cards.*.number]",
+            "config.yml:3: exclude[0]: paths have no wildcards: this is a field whose name is an asterisk",
+        ),
+        (
             f"databases: {{a: }}\n{HTTP}\norder: collection",
             "config.yml:3: order: one event that cannot be delivered holds up all later ones of its collection, since "
             "deliveries are retried without end; with order: document, other documents are not held up",

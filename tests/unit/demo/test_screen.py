@@ -56,6 +56,23 @@ def test_the_summary_counts_what_did_not_arrive(capsys: pytest.CaptureFixture[st
     assert "6 (and 1 again)" in text
 
 
+def test_existing_documents_do_not_fill_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    """The first few are shown, then how many more have come; the age of what they hold is no latency."""
+    screen = _screen()
+    screen.existing = 300
+    for number in range(300):
+        body = {**_BODY, "operationType": "read", "documentKey": {"_id": number}}
+        screen.event(Received(f"msg_{number}", _NOON + 5, body, again=False))
+    lines = capsys.readouterr().out.splitlines()
+    assert "test-db.orders 0 " in lines[0]
+    assert "and 295 more" in lines[-1]
+    assert len(lines) == 6
+    assert screen.summary(Counter(), Counter(), again=0, lost_existing=2) == 2
+    text = capsys.readouterr().out
+    assert "300, 298 received" in text
+    assert "latency" not in text
+
+
 def test_percentiles_are_values_that_were_there() -> None:
     """Nearest rank: of a hundred values the 99th is p99."""
     assert percentiles(range(1, 101), (0, 50, 99, 100)) == [1, 50, 99, 100]

@@ -144,6 +144,6 @@ def test_the_conformance_case_for_structured_mode(binding: str) -> None:
 def test_a_batch_is_an_array_of_events_under_its_own_media_type() -> None:
     envelope = Format.model_validate({"format": "cloudevents"}).envelope("test")
     events = make_events(3)
-    _, body = envelope.join([event.id for event in events], [envelope.encode(event) for event in events])
+    _, body = envelope.join(events, [envelope.encode(event) for event in events])
     assert [valid(each)["id"] for each in json.loads(body)] == [event.id for event in events]
     assert envelope.batch_content_type.partition(";")[0] == "application/cloudevents-batch+json"

@@ -19,7 +19,7 @@ from mess.event import Event, Namespace
 from mess.formats import debezium
 from mess.formats.envelope import Format
 from mess.formats.java_json import relaxed, relaxed_spaced, strict
-from tests.unit.fakes import make_event
+from tests.unit.fakes import make_event, make_read
 
 # Values
 
@@ -284,6 +284,38 @@ def test_a_transactions_changes_name_it() -> None:
         r'\"uid\": {\"$binary\": \"47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\",\"$type\": \"00\"}}"',
         "44",
     )
+
+
+def test_an_existing_document_is_one_of_an_incremental_snapshot() -> None:
+    """Debezium gives it the position's logical time and no wall time. (From Debezium's source: its snapshots are not
+    among what was recorded.)"""
+    read = json.loads(written(make_read(5)))
+    assert read["source"] == {
+        "version": "3.6.1.Final",
+        "connector": "mongodb",
+        "name": "shop-relay",
+        "ts_ms": 1_700_000_005_000,
+        "snapshot": "incremental",
+        "db": "shop",
+        "sequence": None,
+        "ts_us": 1_700_000_005_000_000,
+        "ts_ns": 1_700_000_005_000_000_000,
+        "collection": "orders",
+        "ord": 7,
+        "lsid": None,
+        "txnNumber": None,
+        "wallTime": None,
+    }
+    del read["source"]
+    assert read == {
+        "before": None,
+        "after": '{"_id": {"$oid": "000000000000000000000005"},"n": 5}',
+        "updateDescription": None,
+        "op": "r",
+        "transaction": None,
+    }
+    assert debezium.carries(make_read())
+    assert debezium.key(make_read(5)) == '{"id":"{\\"$oid\\": \\"000000000000000000000005\\"}"}'
 
 
 def test_without_a_wall_clock_the_logical_time_stands_for_it() -> None:

@@ -14,7 +14,7 @@ from cloudevents.core.v1.event import CloudEvent
 from mess.event import Event, Namespace
 from mess.formats.envelope import Format
 from mess.ids import hashed_id
-from tests.unit.fakes import make_event, make_events
+from tests.unit.fakes import make_event, make_events, make_read
 
 
 def parsed(event: Event, **options: Any) -> Any:
@@ -36,13 +36,33 @@ def test_a_batch_holds_ids_and_bodies_in_order_under_an_id_of_its_own() -> None:
     events = make_events(3)
     envelope = Format().envelope("test")
     ids = [event.id for event in events]
-    identity, body = envelope.join(ids, [envelope.encode(event) for event in events])
+    identity, body = envelope.join(events, [envelope.encode(event) for event in events])
     assert json.loads(body) == {
         "id": identity,
-        "events": [{"id": event.id, "body": json.loads(envelope.encode(event))} for event in events],
+        "events": [
+            {"id": event.id, "body": json.loads(envelope.encode(event)), "document": "exact"} for event in events
+        ],
     }
     assert identity == hashed_id("\n".join(ids))
-    assert identity != envelope.join(ids[:2], [b"1", b"2"])[0]
+    assert identity != envelope.join(events[:2], [b"1", b"2"])[0]
+
+
+def test_the_members_of_a_batch_say_what_their_documents_are_and_which_backfill_read_them() -> None:
+    """Those after which there is no document say nothing."""
+    looked_up, exact = make_event(1, operation="update"), make_event(2, operation="update")
+    looked_up.looked_up, exact.looked_up = True, False
+    gone = make_event(3, operation="update")
+    gone.change["fullDocument"] = None
+    events = [looked_up, exact, gone, make_event(4, operation="delete"), make_read(5, backfill="bf_7")]
+    members = json.loads(Format().envelope("test").join(events, [b"1"] * 5)[1])["events"]
+    assert [(member.get("document"), member.get("backfill")) for member in members] == [
+        ("lookup", None),
+        ("exact", None),
+        ("missing", None),
+        (None, None),
+        ("exact", "bf_7"),
+    ]
+    assert set(members[3]) == {"id", "body"}
 
 
 @pytest.mark.parametrize("style", ["relaxed", "canonical"])
@@ -107,12 +127,30 @@ def test_a_cloudevents_data_is_what_the_steps_before_have_made() -> None:
     assert parsed(event).get_data() == {"order": 7}
 
 
+def test_a_cloudevent_says_what_its_document_is() -> None:
+    event = make_event(operation="update")
+    event.looked_up = True
+    assert parsed(event).get_extension("messdocument") == "lookup"
+    assert "messdocument" not in parsed(make_event(operation="delete")).get_attributes()
+    assert "messbackfill" not in parsed(event).get_attributes()
+
+
+@pytest.mark.parametrize("style", ["plain", "relaxed", "canonical"])
+def test_an_existing_document_as_a_cloudevent(style: str) -> None:
+    found = parsed(make_read(5, backfill="bf_7"), json=style)
+    assert (found.get_id(), found.get_type()) == (make_read(5, backfill="bf_7").id, "mongodb.read")
+    assert found.get_subject() == "000000000000000000000005"
+    assert found.get_time() == datetime.fromtimestamp(1_700_000_005, timezone.utc)
+    assert (found.get_extension("messdocument"), found.get_extension("messbackfill")) == ("exact", "bf_7")
+    assert found.get_data()["operationType"] == "read"
+
+
 def test_a_batch_of_cloudevents_is_an_array_of_them() -> None:
     events = make_events(3)
     envelope = Format.model_validate({"format": "cloudevents"}).envelope("test")
     assert envelope.batch_content_type.startswith("application/cloudevents-batch+json")
     ids = [event.id for event in events]
-    identity, body = envelope.join(ids, [envelope.encode(event) for event in events])
+    identity, body = envelope.join(events, [envelope.encode(event) for event in events])
     read = [
         from_structured_event(HTTPMessage({"content-type": envelope.content_type}, json.dumps(one).encode()))
         for one in json.loads(body)

@@ -89,7 +89,7 @@ class Line:
             "default",
             name=name,
             stopping=self.stopping,
-            give_up=GivingUp("default", name, entry.on_failure, self.letters.add_dead_letters, observer).give_up,
+            give_up=GivingUp("default", name, entry.on_failure, self.letters, observer).give_up,
             observer=observer,
         )
 

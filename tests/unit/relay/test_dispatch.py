@@ -90,6 +90,9 @@ class Bench:
     def route(self, namespace: Namespace) -> Route | None:
         return self._route if namespace.db == ORDERS.db else None
 
+    def route_gap(self, affected: Namespace) -> Route | None:
+        return self.route(affected)
+
     def route_rename(self, source: Namespace, target: Namespace, time: Timestamp | None) -> Route | None:
         return self.route(source) or self.route(target)
 

@@ -42,6 +42,12 @@ class Memory:
     async def gaps(self) -> list[Any]:
         return []
 
+    async def record_gap(self, gap: Any) -> None:
+        pass
+
+    async def remove_gap(self, gap: Any) -> None:
+        pass
+
     async def alive(self) -> None:
         return None
 

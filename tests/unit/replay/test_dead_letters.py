@@ -22,7 +22,7 @@ from mess.replay.routes import Ways
 from mess.state import DeadLetter, Wanted
 from mess.state.sqlite import SqliteStore
 from mess.steps.base import Sink, Step, Transform
-from tests.unit.fakes import Recorder, make_event
+from tests.unit.fakes import Recorder, make_event, make_read
 
 NOW = datetime(2026, 7, 1, tzinfo=timezone.utc)
 
@@ -143,6 +143,57 @@ async def test_the_whole_pipeline_when_asked_for(store: SqliteStore) -> None:
     assert (await replay(store, {"mark": Mark(), "http": sink}, whole=True)).complete
     assert sink.delivered[0].body["fullDocument"]["n"] == 3
     assert sink.delivered[0].body["marked"]
+
+
+def letter_of_a_read(number: int, **changed: Any) -> DeadLetter:
+    """Of an existing document, which has no resume token."""
+    event = make_read(number, backfill="bf_7")
+    parts = {"id": event.id, "operation": event.operation, "key": event.key, "event": event.change}
+    return replace(letter(number), **parts, backfill=event.backfill, **changed)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_existing_document_is_still_one_of_its_backfill(store: SqliteStore, whole: bool) -> None:
+    """It has no resume token; its id comes from the letter."""
+    sent = letter_of_a_read(3, body=letter_of_a_read(3).event)
+    await store.add_dead_letters([sent])
+    sink = Recorder()
+    assert (await replay(store, {"http": sink}, whole=whole)).complete
+    [event] = sink.delivered
+    assert (event.id, event.operation, event.backfill, event.document) == (sent.id, "read", "bf_7", "exact")
+    assert event.body["fullDocument"]["n"] == 3
+    assert await store.count_dead_letters() == 0
+
+
+@pytest.mark.parametrize("whole", [False, True])
+async def test_an_existing_document_for_one_step_goes_to_no_other(store: SqliteStore, whole: bool) -> None:
+    """Steps before that one that do not deliver still make its body."""
+    await store.add_dead_letters([letter_of_a_read(3, only="http", body={"number": 3})])
+    steps: dict[str, Step] = {"first": Recorder(), "mark": Mark(), "http": Recorder(), "last": Recorder()}
+    assert (await replay(store, steps, whole=whole)).complete
+    assert [len(step.delivered) for step in steps.values() if isinstance(step, Recorder)] == [0, 1, 0]
+    assert steps["http"].delivered[0].body.get("marked", False) is whole  # type: ignore[attr-defined]
+
+
+async def test_an_existing_document_for_a_step_that_is_gone_goes_through_the_whole_pipeline(store: SqliteStore) -> None:
+    """Otherwise its letter would be deleted although nobody has received it."""
+    await store.add_dead_letters([letter_of_a_read(3, only="gone", step="gone")])
+    sink = Recorder()
+    through = replayer(store, {"shop.orders": "shop"}, shop={"http": sink})
+    assert (await through.run(await store.pointers())).delivered == 1
+    assert len(sink.delivered) == 1
+
+
+@pytest.mark.parametrize(("looked_up", "document"), [(True, "lookup"), (False, "exact"), (None, None)])
+async def test_an_updates_document_is_what_it_was(
+    store: SqliteStore, looked_up: bool | None, document: str | None
+) -> None:
+    """Letters of earlier versions do not say."""
+    update = make_event(1, operation="update")
+    await store.add_dead_letters([letter(1, operation="update", event=update.change, looked_up=looked_up)])
+    sink = Recorder()
+    assert (await replay(store, {"http": sink})).complete
+    assert [event.document for event in sink.delivered] == [document]
 
 
 @pytest.mark.parametrize("bare", [True, False])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from random import Random
 from typing import Any
 
+import bson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from mess.errors import StateError
 from mess.event import Namespace
 from mess.state import DeadLetter
 from mess.state.letters import CHUNK_BYTES, pack, to_millisecond, unpack
+from tests.unit.fakes import make_event, make_read
 
 LETTER = DeadLetter(
     id="msg_1",
@@ -101,3 +104,28 @@ def test_times_are_utc_to_the_millisecond() -> None:
         datetime(2026, 7, 1, 14, 0, 0, 123456, tzinfo=timezone(timedelta(hours=2))),
     ):
         assert to_millisecond(same) == exact
+
+
+@pytest.mark.parametrize(
+    "of_event",
+    [{}, {"looked_up": True}, {"looked_up": False}, {"backfill": "bf_7"}, {"backfill": "bf_7", "only": "http 2"}],
+)
+def test_what_an_event_was_comes_back(of_event: dict[str, Any]) -> None:
+    letter = replace(LETTER, **of_event)
+    packed = pack(letter)
+    assert unpack(packed.head, packed.chunks) == letter
+
+
+def test_letters_of_changes_that_are_certain_are_stored_as_before() -> None:
+    """An older version can read them, and their version stays the same."""
+    content = bson.decode(zlib.decompress(b"".join(pack(LETTER).chunks)))
+    assert set(content) == {"event", "body", "key", "history"}
+
+
+def test_an_existing_document_belongs_behind_the_changes_of_its_time() -> None:
+    """A replay begins with the oldest change."""
+    read, change, later = make_read(5), make_event(5), make_event(6)
+    read.change["clusterTime"] = change.change["clusterTime"]
+    places = [pack(replace(LETTER, event=event.change)).head["place"] for event in (change, read, later)]
+    assert places == sorted(places)
+    assert len(set(places)) == 3

@@ -27,7 +27,7 @@ from mess.steps.base import Context
 from mess.steps.http.step import Http, HttpConfig
 from tests.receiver import Answer, Receiver, Request, server_tls
 from tests.secrets import learn_from
-from tests.unit.fakes import make_event, make_events
+from tests.unit.fakes import make_event, make_events, make_read
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
@@ -63,6 +63,35 @@ async def test_a_request_for_each_event_says_who_sends_what(receiver: Receiver) 
     assert first["user-agent"] == f"mess/{mess.__version__}"
     assert "webhook-signature" not in first
     assert receiver.connections == 1
+
+
+async def test_a_request_says_what_its_document_is_and_which_backfill_read_it(receiver: Receiver) -> None:
+    """The body stays what it is."""
+    update = make_event(1, operation="update")
+    update.looked_up = True
+    events = [make_event(0), update, make_event(2, operation="delete"), make_read(3, backfill="bf_7")]
+    async with opened(receiver.url) as step:
+        await step.process(events)
+    headers = [request.headers for request in receiver.requests]
+    assert [each.get("mess-document") for each in headers] == ["exact", "lookup", None, "exact"]
+    assert [each.get("mess-backfill") for each in headers] == [None, None, None, "bf_7"]
+    assert receiver.requests[3].json["operationType"] == "read"
+    assert "_id" not in receiver.requests[3].json
+
+
+async def test_a_batch_names_its_backfill_if_all_of_its_events_are_of_one(receiver: Receiver) -> None:
+    reads, others = [make_read(n, backfill="bf_7") for n in range(2)], [make_read(9, backfill="bf_8")]
+    async with opened(receiver.url, batch={}) as step:
+        for events in (reads, [*reads, *others], [*reads, make_event(5)], [make_event(5), *reads]):
+            await step.process(events)
+    assert [request.headers.get("mess-backfill") for request in receiver.requests] == ["bf_7", None, None, None]
+    assert not any("mess-document" in request.headers for request in receiver.requests)
+    members = receiver.requests[2].json["events"]
+    assert [(each["document"], each.get("backfill")) for each in members] == [
+        ("exact", "bf_7"),
+        ("exact", "bf_7"),
+        ("exact", None),
+    ]
 
 
 @pytest.mark.parametrize("batch", [None, {}])

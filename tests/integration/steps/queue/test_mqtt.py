@@ -56,6 +56,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(
         "mess-key": "000000000000000000000003",
         "operation": "insert",
         "odd ☃": "000000000000000000000003 ☃␍␊␀\N{REPLACEMENT CHARACTER}",
+        "mess-document": "exact",
     }
     assert {message.properties.ContentType for message in found} == {"application/json"}
     assert [index for index, each in enumerate(properties) if "mess-replay" in each] == [7]

@@ -53,6 +53,7 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
         "mess-key": "000000000000000000000003",
         "operation": "insert",
         "odd ☃": "000000000000000000000003␍␊␀",
+        "mess-document": "exact",
     }
     assert [index for index, (one, _) in enumerate(found) if "mess-replay" in one.headers] == [7]
 

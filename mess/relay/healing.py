@@ -1,0 +1,83 @@
+"""Repairs a gap: sends what its collections hold now to the receivers that missed changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mess.capture.existing import Facts, matching, why_not
+from mess.commands import command, quoted
+from mess.config.model import Config
+from mess.errors import ConfigError, Problem
+from mess.event import Namespace
+from mess.relay.backfill_request import Request, unfit
+from mess.relay.gaps import regions_of
+from mess.state.backfills import Backfill
+from mess.state.records import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Healing:
+    """The collections whose documents repair a gap, how they are to be sent, and why others cannot be sent."""
+
+    collections: tuple[Facts, ...]
+    request: Request
+    left_out: tuple[str, ...]
+
+
+async def healing(client: Any, config: Config, gap: Gap) -> Healing:
+    """What repairs a gap. Connects to MongoDB, and changes nothing.
+
+    Raises ConfigError for a gap that is still open, if nothing can be sent, or if the config leaves out existing
+    documents; SourceError.
+    """
+    if gap.open:
+        reset = command(f"checkpoints reset --stream {quoted(gap.stream)}")
+        raise ConfigError(
+            f"{gap.id} is open: its stream is stopped, so documents cannot be merged into it. First: {reset}"
+        )
+    request = Request((), step=gap.step, pipeline=gap.pipeline, origin=gap.id)
+    found: dict[Namespace, Facts] = {}
+    left_out: list[str] = []
+    for region in regions_of(gap.namespaces or ("*.*",)):
+        for facts in await matching(client, config, f"{region.dbs[0]}.{region.colls[0]}"):
+            if not region.contains(facts.namespace):
+                continue
+            if (reason := why_not(facts)) is None:
+                found[facts.namespace] = facts
+            else:
+                left_out.append(reason)
+    if problems := [problem for namespace in found for problem in unfit(config, namespace, request)]:
+        raise ConfigError(map(Problem, problems))
+    if not found:
+        nothing = f"{gap.id} cannot be repaired: none of its collections exists and is watched"
+        raise ConfigError(map(Problem, left_out or [nothing]))
+    return Healing(tuple(found.values()), request, tuple(dict.fromkeys(left_out)))
+
+
+def healed(gap: Gap, backfills: Iterable[Backfill]) -> str:
+    """How far a gap is repaired, by the backfills that were started for it: healed, healing, or failed; empty if there
+    are none. The newest one of each collection counts."""
+    newest: dict[Namespace, Backfill] = {}
+    for each in sorted(backfills, key=lambda backfill: backfill.created):
+        if each.origin == gap.id:
+            newest[each.namespace] = each
+    states = {each.progress.state for each in newest.values()}
+    if not states:
+        return ""
+    if states == {"done"}:
+        return "healed"
+    return "failed" if states <= {"done", "failed", "cancelled"} else "healing"
+
+
+def not_repaired(gap: Gap) -> Sequence[str]:
+    """What the documents as they are now do not tell receivers."""
+    found = [
+        "deletions: receivers keep documents that were deleted in the gap",
+        "states in between: each document is sent once, as it is now",
+        "drop, rename and other changes of whole collections and databases",
+    ]
+    if gap.step is not None:
+        found.append(f"anything outside step {gap.step!r}: no other http or queue step is sent these documents")
+    return found

@@ -130,7 +130,7 @@ class ExistingDocuments:
             if size > max_bytes and taken:
                 size -= len(document.raw)
                 break
-            taken.append(document.raw)
+            taken.append(bytes(document.raw))
         events, unreadable = self._events(at, taken, cursor)
         return Chunk(events, unreadable, last=_id_of(taken[-1]), count=len(taken), size=size)
 
@@ -189,7 +189,7 @@ class ExistingDocuments:
             # A document with a long `_id`, which the event contains twice.
             letter = self._unreadable("its event is larger than MongoDB can match (16 MB)", at, last)
             return Chunk((), (letter,), last=last if more else None, count=1, size=0)
-        found = [document.raw for document in cursor["firstBatch"]]
+        found = [bytes(document.raw) for document in cursor["firstBatch"]]
         size = sum(map(len, found))
         if cursor["id"]:
             await self._command({"killCursors": self._namespace.coll, "cursors": [Int64(cursor["id"])]})

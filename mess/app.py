@@ -15,7 +15,7 @@ from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
 from mess.capture import client as mongodb
 from mess.capture import preflight
-from mess.capture.arrangement import Arrangement, StreamStart
+from mess.capture.arrangement import StreamStart
 from mess.capture.clock import ServerClock
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
@@ -23,7 +23,7 @@ from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start, explained, time_now
+from mess.capture.start import describe_start
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -37,7 +37,7 @@ from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
-from mess.relay.outlook import outlook
+from mess.relay.outlook import Outlook, outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
@@ -230,7 +230,8 @@ class Relay:
 
     async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
         config = self.config
-        arrangement = await self._arrange(client, store, known=epoch > 1)
+        found = await self._arrange(client, store, known=epoch > 1)
+        arrangement = found.arrangement
         announce = config.gaps == "deliver"
         parts = Assembly(
             config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
@@ -244,7 +245,7 @@ class Relay:
             config,
             list(parts.pipelines.values()),
             max_bytes=share.bytes // 4,
-            begun=await self._reach(client, lambda client: explained(time_now(client))),
+            started=found.now,
             count=self.metrics.backfilled,
         )
 
@@ -269,6 +270,7 @@ class Relay:
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
         )
+        await self._stopping.unless(_aside(backfills.begin(streams)))
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
@@ -280,7 +282,7 @@ class Relay:
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),
-            backfills.run(streams),
+            backfills.run(),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]
         try:
@@ -296,7 +298,7 @@ class Relay:
     async def _existing(self, client: Any) -> Sequence[Facts]:
         return await self._reach(client, partial(existing, config=self.config))
 
-    async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Arrangement:
+    async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Outlook:
         """Determine the streams and where they begin, and store that before any event is delivered. Raises
         DamagedState."""
         found = await outlook(self.config, self.plans, store, client, self._reach)
@@ -310,7 +312,7 @@ class Relay:
         await record_gaps(store, self._keeper(client, store), arrangement, announce=announce)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())
         await close_gaps(store, arrangement, found.gaps)
-        return arrangement
+        return found
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ _AUTHENTICATION_FAILED = 18
 _UNAUTHORIZED = 13
 _NOT_A_REPLICA_SET = {40573, 20}  # 20 is IllegalOperation
 _NO_MATCHING_DOCUMENT = 47
-_BAD_QUERY = {2, 9, 14, 168}  # BadValue, FailedToParse, TypeMismatch, InvalidPipelineOperator
+_BAD_QUERY = {2, 9, 14, 168, 241}  # BadValue, FailedToParse, TypeMismatch, InvalidPipelineOperator, ConversionFailure
 
 
 def kind_of(error: PyMongoError) -> Kind:

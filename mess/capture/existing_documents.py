@@ -165,9 +165,9 @@ class ExistingDocuments:
     async def _read_selected(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
         keys = await self._keys(at, after, {"skip": most - 1, "limit": 1})
-        more = bool(keys)
         count = most
-        if not more:
+        if not keys:
+            # Fewer are left. If their `_id`s are long, not even those fit into one reply, so this need not be the end.
             keys = await self._keys(at, after, {"limit": most, "batchSize": most})
             count = len(keys)
         if not keys:
@@ -188,7 +188,7 @@ class ExistingDocuments:
                 raise
             # A document with a long `_id`, which the event contains twice.
             letter = self._unreadable("its event is larger than MongoDB can match (16 MB)", at, last)
-            return Chunk((), (letter,), last=last if more else None, count=1, size=0)
+            return Chunk((), (letter,), last=last, count=1, size=0)
         found = [bytes(document.raw) for document in cursor["firstBatch"]]
         size = sum(map(len, found))
         if cursor["id"]:
@@ -196,7 +196,7 @@ class ExistingDocuments:
         if count > 1 and (cursor["id"] or size > _TOLERANCE * max_bytes):
             raise CannotRead(f"{count} documents are too large to be read at once", ReadFailure.FEWER)
         events, unreadable = self._selected(at, found)
-        return Chunk(events, unreadable, last=last if more else None, count=count, size=size)
+        return Chunk(events, unreadable, last=last, count=count, size=size)
 
     async def _keys(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> list[RawBSONDocument]:
         cursor = await self._find(at, after, {"projection": {"_id": 1}, **options})

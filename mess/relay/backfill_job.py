@@ -31,6 +31,7 @@ _TIMELY = 0.1
 """Seconds that a chunk may take until it is delivered, since the changes behind it may wait as long: otherwise fewer
 documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 
 
@@ -115,8 +116,8 @@ class BackfillJob:
         return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk, time.monotonic()))
 
     def passed(self, event: Event) -> None:
-        """A change of the stream is before the next chunk: it may end the backfill."""
-        if event.operation not in _ENDING or self.read_all:
+        """A change is before the next chunk: it may end the backfill, unless it is older than the request."""
+        if event.operation not in _ENDING or self.read_all or self._is_older(event):
             return
         namespace = self.record.namespace
         to = event.change.get("to") or {}
@@ -141,11 +142,24 @@ class BackfillJob:
         if not self.ended and (state, reason) != (self.progress.state, self.progress.reason):
             self.progress = replace(self.progress, state=state, reason=reason)
 
+    def wait_for_turn(self, first: str) -> None:
+        """Show that another backfill of its stream is read before."""
+        self.wait_for(_TURN + first)
+
+    def has_turn(self) -> None:
+        """It waits for no other backfill any more."""
+        if (self.progress.reason or "").startswith(_TURN):
+            self.progress = replace(self.progress, reason=None)
+
     def resume(self) -> None:
         """Continue after a failure or a pause."""
         if self.progress.state == "failed":
             self.read_all = False
         self.progress = replace(self.progress, state="waiting", reason=None, ended=None)
+
+    def _is_older(self, event: Event) -> bool:
+        time = event.change.get("clusterTime")
+        return isinstance(time, Timestamp) and time.time < int(self.record.created.timestamp())
 
     def _begun(self) -> None:
         self._failures = 0
@@ -172,7 +186,8 @@ class BackfillJob:
         if error.failure not in (ReadFailure.LATER, ReadFailure.FURTHER_ON):
             reason = self._not_permitted(error) if error.failure is ReadFailure.NOT_PERMITTED else str(error)
             again = command(f"backfill resume {self.record.id}")
-            self.end("failed", f"{reason}. Once that is fixed, {again} continues it")
+            wrong = "" if self.record.match is None else "If its --match is wrong, start another one. "
+            self.end("failed", f"{reason.rstrip('.')}. {wrong}Once that is fixed, {again} continues it")
             return
         self._failures += 1
         seconds = backoff(self._failures, first=_AGAIN_FIRST, multiplier=2, cap=_AGAIN_CAP)

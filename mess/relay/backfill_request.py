@@ -10,6 +10,7 @@ from typing import Any
 
 from mess.capture.existing import Facts, matching, why_not
 from mess.commands import command
+from mess.config.document import MAX_DEPTH
 from mess.config.match import checked
 from mess.config.model import Config
 from mess.config.operations import READ
@@ -48,8 +49,13 @@ def checked_match(text: str) -> str:
     """A query over change events, as it is stored: Extended JSON. Raises ConfigError for what MongoDB would refuse."""
     try:
         query = json.loads(text)
+        too_deep = _depth(query) > MAX_DEPTH
     except ValueError as error:
         raise ConfigError(f"--match is not JSON: {error}") from error
+    except RecursionError:
+        too_deep = True
+    if too_deep:
+        raise ConfigError(f"--match is nested more than {MAX_DEPTH} levels deep")
     if not isinstance(query, dict):
         raise ConfigError('--match must be a query over the change event, as in {"fullDocument.total": {"$gte": 5}}')
     if problems := [Problem(message, ".".join(["--match", *map(str, path)])) for path, message in mistakes(query)]:
@@ -58,6 +64,11 @@ def checked_match(text: str) -> str:
         return json.dumps(checked(query))
     except ValueError as error:
         raise ConfigError(f"--match {error}") from error
+
+
+def _depth(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + max(map(_depth, inner), default=0)
 
 
 async def prepare(client: Any, config: Config, request: Request) -> Prepared:
@@ -146,7 +157,7 @@ def _know(config: Config, request: Request) -> None:
         raise ConfigError(f"no pipeline has a step {request.step!r}; there are: {_listed(names)}")
 
 
-def unfit(config: Config, namespace: Namespace, request: Request) -> Iterator[str]:
+def unfit(config: Config, namespace: Namespace, request: Request | Backfill) -> Iterator[str]:
     """Why a watched collection would not be sent as requested."""
     options = resolve(config, *namespace)
     if options is None:

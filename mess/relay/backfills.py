@@ -25,6 +25,7 @@ from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
 from mess.event import Event, Namespace, Position
 from mess.relay.backfill_job import BackfillJob
+from mess.relay.backfill_request import unfit
 from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
 from mess.state.backfills import Backfill, BackfillProgress
@@ -61,16 +62,17 @@ class Streams(Protocol):
 
 class StreamChunks:
     """The chunks that one stream is to merge: those of its backfills, one after another. See
-    `mess.capture.merged_source.Chunks`."""
+    `mess.capture.merged_source.Chunks`. `known` are the backfills of all streams, by id."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Mapping[str, BackfillJob]) -> None:
         self.jobs: list[BackfillJob] = []
+        self._known = known
         self.nudge: Callable[[], None] = lambda: None
 
     @property
     def active(self) -> bool:
         """See `Chunks`."""
-        return bool(self.jobs)
+        return bool(self._known)
 
     @property
     def wanted(self) -> bool:
@@ -86,8 +88,18 @@ class StreamChunks:
         """See `Chunks`."""
         for event in events:
             if event.key is None:
-                for job in self.jobs:
+                # Also those that wait: until a stream has caught up, another one delivers their collection's changes.
+                for job in self._known.values():
                     job.passed(event)
+
+    def say_whose_turn(self) -> None:
+        """Show which backfill the others wait for."""
+        first = self._next()
+        for job in self.jobs:
+            if job is first:
+                job.has_turn()
+            elif not job.read_all and not job.paused and first is not None:
+                job.wait_for_turn(first.record.id)
 
     def changed(self) -> None:
         """Another chunk may be wanted."""
@@ -101,9 +113,11 @@ class StreamChunks:
 class Backfills:
     """Runs the backfills of a relay, beside its streams.
 
-    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON; `pipelines` are those of the relay,
-    and `begun` is the cluster time of its start. `count` counts the documents that are done. `moved` and `stored` are
-    for whoever stores the progress. A backfill of which every document has been read is no obstacle for the next one.
+    `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON, as of `started` or later: the cluster
+    time at which the relay started. Until a stream has passed that, it may repeat changes that an earlier process
+    delivered; a receiver that drops those would keep an older document that was read between them. `pipelines` are
+    those of the relay. `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
+    progress. A backfill of which every document has been read is no obstacle for the next one.
     """
 
     def __init__(
@@ -114,7 +128,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
-        begun: Timestamp,
+        started: Timestamp,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -122,7 +136,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
-        self._begun = begun
+        self._started = started
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -130,6 +144,12 @@ class Backfills:
         self._stored: dict[str, BackfillProgress] = {}
         self._chunks: dict[str, StreamChunks] = {}
         self._narrowed = False
+        self._problem: str | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why the records cannot be followed at present; None if they can."""
+        return self._problem
 
     @property
     def jobs(self) -> Sequence[BackfillJob]:
@@ -138,7 +158,7 @@ class Backfills:
 
     def chunks(self, stream: str) -> StreamChunks:
         """The chunks that the stream with this name is to merge."""
-        return self._chunks.setdefault(stream, StreamChunks())
+        return self._chunks.setdefault(stream, StreamChunks(self._jobs))
 
     def moved(self) -> dict[str, BackfillProgress]:
         """Progress that is not stored yet, by id."""
@@ -148,19 +168,26 @@ class Backfills:
         """This progress has been stored."""
         self._stored.update(progress)
 
-    async def run(self, streams: Streams) -> None:
-        """Follow the records, forever."""
+    async def begin(self, streams: Streams) -> None:
+        """Look at the records for the first time, before `streams` are read: a change among the first ones may end a
+        backfill."""
         self._streams = streams
-        troubled = False
+        await self._look()
+
+    async def run(self) -> None:
+        """Follow the records, forever."""
         while True:
-            try:
-                await self._follow()
-                troubled = False
-            except (StateError, SourceError) as error:
-                if not troubled:
-                    log.warning("backfills cannot be followed at present", error=str(error))
-                troubled = True
             await asyncio.sleep(_LOOK)
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            await self._follow()
+            self._problem = None
+        except (StateError, SourceError) as error:
+            if self._problem is None:
+                log.warning("backfills cannot be followed at present", error=str(error))
+            self._problem = str(error)
 
     async def _follow(self) -> None:
         # A failed one whose record does not say so any more, although that was stored before, is wanted again.
@@ -173,6 +200,8 @@ class Backfills:
         removed = [name for name, job in self._jobs.items() if name not in records and not job.ended]
         for name in {*over, *removed}:
             self._forget(name)
+        active = [*(job.record for job in self._jobs.values()), *(each for each in records.values() if not each.ended)]
+        self._narrow(any(record.step is not None for record in active))  # before any document of theirs is read
         for record in records.values():
             if record.id not in self._jobs:
                 self._jobs[record.id] = await self._job(record)
@@ -185,8 +214,8 @@ class Backfills:
                 job.end("cancelled", "cancelled by the operator")
             else:
                 self._place(job)
-        self._narrow(any(job.record.step is not None for job in self._jobs.values()))
         for chunks in self._chunks.values():
+            chunks.say_whose_turn()
             chunks.changed()
 
     async def _job(self, record: Backfill) -> BackfillJob:
@@ -203,8 +232,9 @@ class Backfills:
         options = resolve(self._config, *namespace)
         if options is None:
             reason = "the config does not select the collection"
-        elif options.operations is not None and "read" not in options.operations:
-            reason = "the config's `operations` for the collection do not include `read`; add it"
+        elif problems := list(unfit(self._config, namespace, record)):  # the config may have changed
+            again = command(f"backfill resume {record.id}")
+            reason = f"{'; '.join(problems)}. Once that is fixed, {again} continues it"
         stages: list[dict[str, Any]] = []
         if options is not None and options.match:
             stages.append({"$match": parsed(options.match)})
@@ -221,7 +251,7 @@ class Backfills:
             ),
             average=None if facts is None else facts.average,
             max_bytes=self._max_bytes,
-            since=partial(self._since, namespace),
+            since=partial(self._since, record),
             changed=partial(self._changed, record.id),
             count=self._count,
             not_permitted=self._not_permitted,
@@ -262,14 +292,15 @@ class Backfills:
         if (home := self._homes.pop(name, None)) is not None:
             home.jobs.remove(job)
 
-    def _since(self, namespace: Namespace) -> Timestamp | None:
-        """The cluster time from which a collection's documents may be read.
-
-        Until the stream has passed the relay's start, it may repeat changes that an earlier process delivered. A
-        receiver that drops those would keep an older document that was read between them.
-        """
-        since = None if self._streams is None else self._streams.since(namespace)
-        return None if since is None else max(since, self._begun)
+    def _since(self, record: Backfill) -> Timestamp | None:
+        """The cluster time from which a backfill's documents may be read for the stream that it was given to; None if
+        another one delivers the changes by now: what is not its own, a stream leaves out."""
+        assert self._streams is not None
+        stream = self._streams.covering(record.namespace)
+        if stream is None or stream.waits is not None or self._homes.get(record.id) is not self.chunks(stream.name):
+            return None
+        since = self._streams.since(record.namespace)
+        return None if since is None else max(since, self._started)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:

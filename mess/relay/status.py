@@ -101,8 +101,11 @@ class RelayStatus:
 
     def warnings(self) -> list[str]:
         """What needs attention although the relay is ready, except the sinks."""
-        oplog = self._relay.oplog
-        return blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
+        oplog, backfills = self._relay.oplog, self._relay.backfills
+        found = blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
+        if backfills is not None and backfills.problem is not None:
+            found.append(f"backfills: {backfills.problem}")
+        return found
 
     def status(self) -> dict[str, Any]:
         """The complete status."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import math
 import secrets
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
+
+import bson
 
 from mess.errors import DamagedState
 from mess.event import Namespace
@@ -15,6 +19,9 @@ from mess.state.records import checked
 
 ENDED = ("done", "cancelled", "failed")
 """The states of backfills that have ended."""
+STATES = ("waiting", "running", "paused", *ENDED)
+WISHES = ("running", "paused", "cancelled")
+"""What operators can want of a backfill."""
 _ALPHABET = string.ascii_lowercase + string.digits
 
 
@@ -43,11 +50,14 @@ class BackfillProgress:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """The inverse of `fields`. Raises KeyError for a missing field, TypeError for a wrong one."""
+        """The inverse of `fields`. Raises KeyError for a missing field, TypeError or ValueError for a wrong one."""
+        last = checked(fields, "last", bytes, type(None))
+        if last is not None and not bson.is_valid(last):
+            raise ValueError("the field last holds no BSON document")
         return cls(
-            state=checked(fields, "state", str),
+            state=_one_of(fields, "state", STATES),
             reason=checked(fields, "reason", str, type(None)),
-            last=checked(fields, "last", bytes, type(None)),
+            last=last,
             documents=checked(fields, "documents", int),
             estimated=checked(fields, "estimated", int, type(None)),
             started=checked(fields, "started", datetime, type(None)),
@@ -112,19 +122,39 @@ class Backfill:
 
     @classmethod
     def of_fields(cls, fields: Mapping[str, Any]) -> Self:
-        """The inverse of `fields`. Raises KeyError for a missing field, TypeError for a wrong one."""
+        """The inverse of `fields`. Raises KeyError for a missing field, TypeError or ValueError for a wrong one."""
+        rate = checked(fields, "rate", float, int, type(None))
+        if rate is not None and not 0 < rate < math.inf:
+            raise ValueError(f"the field rate holds {rate}")
         return cls(
             id=checked(fields, "id", str),
             namespace=Namespace(checked(fields, "db", str), checked(fields, "coll", str)),
             origin=checked(fields, "origin", str),
             created=checked(fields, "created", datetime),
-            match=checked(fields, "match", str, type(None)),
+            match=_json(fields, "match"),
             step=checked(fields, "step", str, type(None)),
             pipeline=checked(fields, "pipeline", str, type(None)),
-            rate=checked(fields, "rate", float, int, type(None)),
-            wanted=checked(fields, "wanted", str),
+            rate=rate,
+            wanted=_one_of(fields, "wanted", WISHES),
             progress=BackfillProgress.of_fields(fields),
         )
+
+
+def _one_of(fields: Mapping[str, Any], name: str, values: Collection[str]) -> str:
+    found: str = checked(fields, name, str)
+    if found not in values:
+        raise ValueError(f"the field {name} holds {found!r}")
+    return found
+
+
+def _json(fields: Mapping[str, Any], name: str) -> str | None:
+    found: str | None = checked(fields, name, str, type(None))
+    try:
+        if found is None or isinstance(json.loads(found), dict):
+            return found
+    except (ValueError, RecursionError):
+        pass
+    raise ValueError(f"the field {name} holds no JSON object")
 
 
 def new_id() -> str:

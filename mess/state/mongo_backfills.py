@@ -104,7 +104,7 @@ class MongoBackfills:
     def _understood(self, document: Mapping[str, Any]) -> Backfill:
         try:
             return Backfill.of_fields(document)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             name = document["_id"]
             removal = f'db.getCollection("backfills").deleteOne({{_id: "{name}"}})'
             raise damaged(name, f"collection {self._place}", error, removal) from error

@@ -66,7 +66,7 @@ def _understood(relay: str, columns: Mapping[str, Any]) -> Backfill:
     try:
         times = {name: columns[name] if columns[name] is None else instant(columns[name]) for name in _TIMES}
         return Backfill.of_fields({**columns, **times})
-    except (KeyError, TypeError, OverflowError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         name = columns["id"]
         removal = f"DELETE FROM backfills WHERE relay = '{relay}' AND id = '{name}'"
         raise damaged(name, "table backfills", error, removal) from error

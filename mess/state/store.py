@@ -339,10 +339,8 @@ class StateStore(ABC):
 
     @abstractmethod
     async def backfills(self, *, active: bool = False) -> list[Backfill]:
-        """The backfills, oldest first; with `active`, only those that have not ended.
-
-        Raises DamagedState for a record that cannot be decoded.
-        """
+        """The backfills, oldest first; with `active`, only those that have not ended. Raises DamagedState for a
+        record that cannot be decoded."""
 
     @abstractmethod
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name

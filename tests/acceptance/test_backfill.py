@@ -147,9 +147,13 @@ async def test_what_cannot_be_sent_is_refused_with_the_remedy(config: Path, db: 
     assert "no pipeline has a step 'htp'; there are: 'http'" in await refused(config, name, "--step", "htp")
     assert "no pipeline 'shop'; there are: 'top level'" in await refused(config, name, "--pipeline", "shop")
     assert "--match is not JSON" in await refused(config, name, "--match", "{total: 5}")
+    for depth in (65, 500, 2000):
+        deep = '{"a": ' * depth + "1" + "}" * depth
+        assert "--match is nested more than 64 levels deep" in await refused(config, name, "--match", deep)
     assert "--match must be a query" in await refused(config, name, "--match", "[]")
     assert "$date here is not Extended JSON" in await refused(config, name, "--match", '{"a": {"$date": "soon"}}')
     assert "$greater" in await refused(config, name, "--match", '{"fullDocument.a": {"$greater": 5}}')
+    assert "--rate must be a number" in await refused(config, name, "--rate", "inf")
     done = await backfill(config, "start", name, "--rate", 0)
     assert done.returncode == 2
 

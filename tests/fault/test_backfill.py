@@ -206,6 +206,36 @@ async def test_the_sink_is_down_meanwhile(own_replica_set: ReplicaSet, tmp_path:
     await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=answer)
 
 
+async def test_documents_are_not_read_among_changes_that_an_earlier_process_may_have_delivered(
+    own_replica_set: ReplicaSet, tmp_path: Path
+) -> None:
+    """A receiver that drops what it knows would keep a document that was read before its deletion, if the relay
+    repeated the deletion behind it."""
+    setting = Setting(own_replica_set.url, DATABASE, tmp_path)
+    found = Deliveries()
+
+    def respond(request: Request) -> Answer:
+        found.add(request)
+        return Answer(delay=0.002)
+
+    async with Receiver(respond=respond) as receiver, setting.relay(receiver.url, {"json": "canonical"}) as relay:
+        with MongoClient[dict[str, Any]](setting.url) as client:
+            client[DATABASE][COLLECTION].insert_many([{"_id": number, "w": number} for number in range(20)])
+            await until(lambda: len(found.seen) == 20, "the first changes")
+            assert await relay.stop() == 0
+            client[DATABASE][COLLECTION].delete_one({"_id": 7})
+            for mark in range(100, 250):  # more than is read at once
+                client[DATABASE][COLLECTION].update_many({}, {"$set": {"w": mark}})
+            await relay.mess("backfill", "start", f"{DATABASE}.{COLLECTION}")
+            started = client.admin.command("ping")["operationTime"]
+            await relay.start()
+            await until(lambda: "backfill done" in relay.text, lambda: relay.text[-2000:], 40)
+            assert await relay.stop() == 0
+    reads = [seen for seen in found.seen if seen.operation == "read"]
+    assert len(reads) == 19
+    assert all(seen.time >= started for seen in reads)
+
+
 async def test_transactions_that_take_several_oplog_entries(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
     """All changes of one have the time of its last entry, and chunks are between neither of them."""
 
@@ -251,33 +281,3 @@ async def test_the_state_is_away_for_half_a_minute(own_replica_set: ReplicaSet, 
         setting = Setting(own_replica_set.url, DATABASE, tmp_path)
         state = {"url": other.url, "database": "mess"}
         await merged(setting, trouble, state=state, answer=lambda request: Answer(delay=0.02), documents=6000)
-
-
-async def test_documents_are_not_read_among_changes_that_an_earlier_process_may_have_delivered(
-    own_replica_set: ReplicaSet, tmp_path: Path
-) -> None:
-    """A receiver that drops what it knows would keep a document that was read before its deletion, if the relay
-    repeated the deletion behind it."""
-    setting = Setting(own_replica_set.url, DATABASE, tmp_path)
-    found = Deliveries()
-
-    def respond(request: Request) -> Answer:
-        found.add(request)
-        return Answer(delay=0.002)
-
-    async with Receiver(respond=respond) as receiver, setting.relay(receiver.url, {"json": "canonical"}) as relay:
-        with MongoClient[dict[str, Any]](setting.url) as client:
-            client[DATABASE][COLLECTION].insert_many([{"_id": number, "w": number} for number in range(20)])
-            await until(lambda: len(found.seen) == 20, "the first changes")
-            assert await relay.stop() == 0
-            client[DATABASE][COLLECTION].delete_one({"_id": 7})
-            for mark in range(100, 250):  # more than is read at once
-                client[DATABASE][COLLECTION].update_many({}, {"$set": {"w": mark}})
-            await relay.mess("backfill", "start", f"{DATABASE}.{COLLECTION}")
-            started = client.admin.command("ping")["operationTime"]
-            await relay.start()
-            await until(lambda: "backfill done" in relay.text, lambda: relay.text[-2000:], 40)
-            assert await relay.stop() == 0
-    reads = [seen for seen in found.seen if seen.operation == "read"]
-    assert len(reads) == 19
-    assert all(seen.time >= started for seen in reads)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +13,7 @@ from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave
 from mess.commands import command
+from mess.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +64,8 @@ def start(
     Exit codes: 0 started (with --wait: all is sent), 1 with --wait one failed or was cancelled, or waiting was
     interrupted, 2 config, or a collection that cannot be sent, 3 MongoDB cannot be read, 5 the state cannot be used.
     """
+    if rate is not None and not math.isfinite(rate):
+        raise ConfigError("--rate must be a number of documents per second")
     loaded = load_config(config, mongodb__url=url)
     from mess.relay.backfill_request import Request, checked_match
 

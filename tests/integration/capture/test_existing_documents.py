@@ -179,6 +179,13 @@ async def test_a_match_that_selects_nothing(client: Any, db: Db) -> None:
     assert [chunk.count for chunk in reading.chunks[:10]] == [100] * 10
 
 
+async def test_ids_that_do_not_fit_into_one_reply(client: Any, db: Db) -> None:
+    """The chunk's end is not taken for the collection's."""
+    db.orders.insert_many([{"_id": f"{number:03}" + "x" * 90_000, "n": number} for number in range(220)])
+    reading = Reading(client, db, stages=[{"$match": {"fullDocument.n": {"$gte": 210}}}])
+    assert [event.change["fullDocument"]["n"] for event in await reading.all(500)] == list(range(210, 220))
+
+
 @pytest.mark.parametrize("stages", [[], [EVERYTHING]], ids=["all", "match"])
 @pytest.mark.parametrize("mixed", [False, True], ids=["one type", "two types"])
 async def test_no_chunk_of_a_clustered_collection_scans_from_the_start(
@@ -207,3 +214,12 @@ async def test_what_is_older_than_the_collection(client: Any, db: Db) -> None:
     with pytest.raises(CannotRead) as caught:
         await Reading(client, db, at=at).all(10)
     assert caught.value.failure is ReadFailure.FURTHER_ON
+
+
+async def test_a_query_that_cannot_be_evaluated(client: Any, db: Db) -> None:
+    """A conversion that fails does so again: the backfill has to fail, and must not keep others waiting."""
+    db.orders.insert_one({"_id": 1, "total": "many"})
+    stages = [{"$match": {"$expr": {"$gt": [{"$toInt": "$fullDocument.total"}, 0]}}}]
+    with pytest.raises(CannotRead) as caught:
+        await Reading(client, db, stages=stages).all(10)
+    assert caught.value.failure is ReadFailure.NEVER

@@ -175,6 +175,13 @@ async def test_what_ended_long_ago_is_pruned(store: StateStore) -> None:
         ({"$set": {"last": "x"}}, "the field last holds a str"),
         ({"$set": {"documents": None}}, "the field documents holds a NoneType"),
         ({"$unset": {"wanted": ""}}, "the field wanted is missing"),
+        ({"$set": {"wanted": "rest"}}, "the field wanted holds 'rest'"),
+        ({"$set": {"state": "lost"}}, "the field state holds 'lost'"),
+        ({"$set": {"last": b"x"}}, "the field last holds no BSON document"),
+        ({"$set": {"match": "{"}}, "the field match holds no JSON object"),
+        ({"$set": {"match": "[]"}}, "the field match holds no JSON object"),
+        ({"$set": {"rate": 0}}, "the field rate holds 0"),
+        ({"$set": {"rate": float("nan")}}, "the field rate holds nan"),
     ],
 )
 async def test_a_record_edited_by_hand_is_one_clear_error(

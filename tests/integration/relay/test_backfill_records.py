@@ -58,7 +58,7 @@ async def test_a_wrong_match_fails_with_a_remedy_that_works(lab: Lab) -> None:
         async with lab.running():
             await lab.receiver.wait_for_events(1)
             async with asyncio.timeout(PATIENCE):
-                while not all(each.ended for each in await store.backfills()):
+                while not all(each.ended for each in await store.backfills()):  # noqa: ASYNC110 - the store says nothing
                     await asyncio.sleep(0.05)
         failed, done = await store.backfills()
     assert (failed.progress.state, done.progress.state) == ("failed", "done")

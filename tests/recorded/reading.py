@@ -14,7 +14,7 @@ from mess import steps
 from mess.capture.plan import plan
 from mess.config.load import load
 from mess.config.scope import pipelines
-from mess.state import Gap, StateStore
+from mess.state import DeadLetter, Gap, StateStore
 
 ANYWHERE = {
     "MONGODB_URL": "mongodb://localhost:27017/?replicaSet=rs0",
@@ -33,9 +33,14 @@ async def state(store: StateStore) -> dict[str, Any]:
         "epochs": list(await store.epochs()),
         "coverage": positions.coverage,
         "checkpoints": [asdict(each) for each in positions.checkpoints],
-        "letters": [asdict(each) for each in letters],
+        "letters": [_letter(each) for each in letters],
         "gaps": [_gap(each) for each in sorted(await store.gaps(), key=lambda gap: gap.id)],
     }
+
+
+def _letter(letter: DeadLetter) -> dict[str, Any]:
+    newer = ("backfill", "only", "looked_up")
+    return {name: value for name, value in asdict(letter).items() if name not in newer}
 
 
 def _gap(gap: Gap) -> dict[str, Any]:

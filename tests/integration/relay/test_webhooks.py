@@ -156,7 +156,7 @@ async def test_batches_carry_each_events_id_and_body(lab: Lab) -> None:
     for request in lab.receiver.requests:
         assert set(request.json) == {"id", "events"}
         assert request.headers["webhook-id"] == request.json["id"]
-        assert all(set(event) == {"id", "body"} for event in request.json["events"])
+        assert all(set(event) == {"id", "body", "document"} for event in request.json["events"])
 
 
 async def test_field_map_before_http(lab: Lab) -> None:

@@ -53,6 +53,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
         "mess-key": "000000000000000000000003",
         "operation": "insert",
         "number": "3 ☃␍␊Evil: 1␀",
+        "mess-document": "exact",
     }
     assert [index for index, message in enumerate(found) if "mess-replay" in message.header] == [7]
 

@@ -27,7 +27,7 @@ the changes behind them."""
 MOST = 500
 """The largest number of documents in a chunk."""
 _FIRST, _LEAST = 50, 10  # documents
-_TIMELY = 0.1
+_TIMELY = 0.025
 """Seconds that a chunk may take until it is delivered, since the changes behind it may wait as long: otherwise fewer
 documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -11,6 +10,7 @@ from bson import Timestamp
 
 from mess.capture.places import Places
 from mess.capture.source import Batch, PlacedEvent, Source
+from mess.capture.wrapped_source import WrappedSource
 from mess.event import Event, Position
 
 _CHANGES = 500
@@ -46,7 +46,7 @@ class Chunks(Protocol):
         """Whether chunks remain to be read."""
 
 
-class MergedSource:
+class MergedSource(WrappedSource):
     """A change stream with existing documents merged into it.
 
     Changes come first: a chunk is read only while nothing else waits to be read from the stream, or once for every 500
@@ -55,27 +55,13 @@ class MergedSource:
     """
 
     def __init__(self, stream: LiveSource, chunks: Chunks) -> None:
-        self._stream = stream
+        super().__init__(stream)
+        self._live = stream
         self._chunks = chunks
         self._places = Places(stream.position.time)
         self._position = stream.position
         self._held: tuple[Batch, Timestamp | None] | None = None
         self._since_chunk = 0
-
-    @property
-    def name(self) -> str:
-        """See `Source`."""
-        return self._stream.name
-
-    @property
-    def problem(self) -> str | None:
-        """See `Source`."""
-        return self._stream.problem
-
-    @property
-    def connected(self) -> asyncio.Event:
-        """See `Source`."""
-        return self._stream.connected
 
     @property
     def position(self) -> Position:
@@ -84,15 +70,11 @@ class MergedSource:
 
     def position_after(self, event: Event) -> Position:
         """See `Source`."""
-        return event.place if isinstance(event, PlacedEvent) else self._stream.position_after(event)
-
-    async def close(self) -> None:
-        """See `Source`."""
-        await self._stream.close()
+        return event.place if isinstance(event, PlacedEvent) else self._live.position_after(event)
 
     def nudge(self) -> None:
         """A chunk is wanted now."""
-        self._stream.interrupt()
+        self._live.interrupt()
 
     async def read(self) -> Batch | None:
         """See `Source`."""
@@ -108,22 +90,22 @@ class MergedSource:
                 self._held = None
                 return self._passed(held)
             wanted = self._chunks.wanted
-            if wanted and self._places.here is not None and not self._stream.ready:
+            if wanted and self._places.here is not None and not self._live.ready:
                 chunk = await self._chunks.read(self._places.here, self._position)
                 if chunk is not None:
                     return chunk
                 continue
-            batch = await self._stream.read()
+            batch = await self._live.read()
             if batch is None:
                 return None
-            due = wanted and (self._since_chunk >= _CHANGES or not self._stream.ready)
+            due = wanted and (self._since_chunk >= _CHANGES or not self._live.ready)
             split = self._places.split(batch) if due else None
             if split is None:
                 return self._passed(batch)
             before = batch.events[: split.before]
             self._held = (replace(batch, events=batch.events[split.before :]), split.at)
             if before:
-                return self._passed(Batch(before, self._stream.position_after(before[-1])))
+                return self._passed(Batch(before, self._live.position_after(before[-1])))
 
     def _passed(self, batch: Batch) -> Batch:
         self._places.passed(batch)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from bisect import bisect_right
 
 from bson import Timestamp
 
 from mess.capture.source import Batch, Source
-from mess.event import Event, Position
+from mess.capture.wrapped_source import WrappedSource
+from mess.event import Position
 
 
-class BoundedSource:
+class BoundedSource(WrappedSource):
     """The events of `stream` up to and including the cluster time `last`, marked as replayed.
 
     `last` must not be ahead of the deployment's own time; otherwise the end is not noticed before something else
@@ -19,29 +19,9 @@ class BoundedSource:
     """
 
     def __init__(self, stream: Source, last: Timestamp) -> None:
-        self._stream = stream
+        super().__init__(stream)
         self._last = last
         self._ended = False
-
-    @property
-    def name(self) -> str:
-        """The stream's name."""
-        return self._stream.name
-
-    @property
-    def problem(self) -> str | None:
-        """The stream's problem."""
-        return self._stream.problem
-
-    @property
-    def connected(self) -> asyncio.Event:
-        """The stream's event."""
-        return self._stream.connected
-
-    @property
-    def position(self) -> Position:
-        """The stream's position."""
-        return self._stream.position
 
     async def read(self) -> Batch | None:
         """The stream's next batch, without events after the end; None once the end is reached. Raises SourceError."""
@@ -57,14 +37,6 @@ class BoundedSource:
         for event in batch.events:
             event.replay = True
         return batch
-
-    def position_after(self, event: Event) -> Position:
-        """See `Source.position_after`."""
-        return self._stream.position_after(event)
-
-    async def close(self) -> None:
-        """Close the stream's cursor."""
-        await self._stream.close()
 
     def _cut(self, batch: Batch) -> Batch:
         count = bisect_right(batch.events, self._last, key=lambda event: self.position_after(event).time or self._last)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say, show
-from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.root import app
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
@@ -164,14 +164,9 @@ def reset(
 
 async def _asked(loaded: Loaded, timeout: float | None, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """Ask the watched MongoDB, and return its answer."""
-    from mess.capture import client as mongodb
-
-    client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
-    try:
+    async with watched(loaded) as client:
         answer: T = await connecting(timeout)(client, ask)
         return answer
-    finally:
-        await mongodb.close(client)
 
 
 def _begin(start: str | datetime) -> Timestamp | None:

@@ -7,7 +7,7 @@ import contextlib
 import gc
 import json
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -39,6 +39,7 @@ UrlOption = Annotated[
     str | None,
     typer.Option("--url", help="MongoDB's connection string, instead of the config's.", show_default=False),
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="As a JSON array.")]
 
 
 def load_config(path: Path | None, **overrides: Any) -> Loaded:
@@ -75,6 +76,13 @@ def print_json(value: Any) -> None:
 def say(text: str, *, err: bool = False) -> None:
     """Print text that may come from outside, escaping control characters, which could control the terminal."""
     typer.echo(printable(text, lines=True), err=err)  # noqa: TID251 - the one place
+
+
+def say_fields(fields: Mapping[str, str | None]) -> None:
+    """Print names and texts, one a line, without those that are empty."""
+    for name, text in fields.items():
+        if text:
+            say(f"{name + ':':<12} {printable(text)}")
 
 
 def report(error: MessError) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from mess.cli.common import say
 
 if TYPE_CHECKING:
     from mess.capture.reach import Connect
+    from mess.config.load import Loaded
 
 
 def _seconds(text: str) -> float:
@@ -59,3 +61,15 @@ def connecting(timeout: float | None) -> Connect:
         return await reach(client, ask, within=within, say=waiting)
 
     return connect
+
+
+@asynccontextmanager
+async def watched(loaded: Loaded) -> AsyncIterator[Any]:
+    """A client of the MongoDB that the config watches, which is not waited for."""
+    from mess.capture import client as mongodb
+
+    client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
+    try:
+        yield client
+    finally:
+        await mongodb.close(client)

@@ -17,17 +17,17 @@ from mess.capture.existing import matching, why_not
 from mess.capture.existing_documents import ExistingDocuments
 from mess.capture.plan import plan
 from mess.capture.preflight import with_role
-from mess.capture.source import Batch
 from mess.commands import command
 from mess.config.match import parsed
 from mess.config.model import Config
 from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
-from mess.event import Event, Namespace, Position
+from mess.event import Namespace
 from mess.relay.backfill_job import BackfillJob
 from mess.relay.backfill_request import unfit
 from mess.relay.narrowing import narrow
 from mess.relay.pipeline import Pipeline
+from mess.relay.stream_chunks import StreamChunks
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
@@ -58,56 +58,6 @@ class Streams(Protocol):
 
     def since(self, namespace: Namespace) -> Timestamp | None:
         """The cluster time from which a collection's changes are delivered."""
-
-
-class StreamChunks:
-    """The chunks that one stream is to merge: those of its backfills, one after another. See
-    `mess.capture.merged_source.Chunks`. `known` are the backfills of all streams, by id."""
-
-    def __init__(self, known: Mapping[str, BackfillJob]) -> None:
-        self.jobs: list[BackfillJob] = []
-        self._known = known
-        self.nudge: Callable[[], None] = lambda: None
-
-    @property
-    def active(self) -> bool:
-        """See `Chunks`."""
-        return bool(self._known)
-
-    @property
-    def wanted(self) -> bool:
-        """See `Chunks`."""
-        return bool(self.jobs) and (job := self._next()) is not None and job.wanted
-
-    async def read(self, at: Timestamp, place: Position) -> Batch | None:
-        """See `Chunks`."""
-        job = self._next()
-        return None if job is None else await job.read(at, place)
-
-    def passed(self, events: Sequence[Event]) -> None:
-        """See `Chunks`."""
-        for event in events:
-            if event.key is None:
-                # Also those that wait: until a stream has caught up, another one delivers their collection's changes.
-                for job in self._known.values():
-                    job.passed(event)
-
-    def say_whose_turn(self) -> None:
-        """Show which backfill the others wait for."""
-        first = self._next()
-        for job in self.jobs:
-            if job is first:
-                job.has_turn()
-            elif not job.read_all and not job.paused and first is not None:
-                job.wait_for_turn(first.record.id)
-
-    def changed(self) -> None:
-        """Another chunk may be wanted."""
-        if self.wanted:
-            self.nudge()
-
-    def _next(self) -> BackfillJob | None:
-        return next((job for job in self.jobs if not job.read_all and not job.paused), None)
 
 
 class Backfills:
@@ -200,7 +150,7 @@ class Backfills:
         removed = [name for name, job in self._jobs.items() if name not in records and not job.ended]
         for name in {*over, *removed}:
             self._forget(name)
-        active = [*(job.record for job in self._jobs.values()), *(each for each in records.values() if not each.ended)]
+        active = [*(job.record for job in self._jobs.values()), *records.values()]
         self._narrow(any(record.step is not None for record in active))  # before any document of theirs is read
         for record in records.values():
             if record.id not in self._jobs:
@@ -297,7 +247,11 @@ class Backfills:
         another one delivers the changes by now: what is not its own, a stream leaves out."""
         assert self._streams is not None
         stream = self._streams.covering(record.namespace)
-        if stream is None or stream.waits is not None or self._homes.get(record.id) is not self.chunks(stream.name):
+        if (
+            stream is None
+            or stream.waits is not None
+            or self._homes.get(record.id) is not self._chunks.get(stream.name)
+        ):
             return None
         since = self._streams.since(record.namespace)
         return None if since is None else max(since, self._started)

@@ -51,7 +51,7 @@ async def add_initial(store: StateStore, config: Config, known: Coverage, found:
         if reason := why_not(facts):
             log.warning("existing documents are not sent", namespace=str(namespace), reason=reason)
         else:
-            await _add(store, namespace, INITIAL, INITIAL)
+            await _add(store, namespace, INITIAL)
 
 
 class HealingKeeper:
@@ -78,15 +78,16 @@ class HealingKeeper:
         regions = regions_of(gap.namespaces or ("*.*",))
         for facts in await self._existing():
             if why_not(facts) is None and any(region.contains(facts.namespace) for region in regions):
-                await _add(self._store, facts.namespace, gap.id, gap.id)
+                await _add(self._store, facts.namespace, gap.id)
 
     def defer_gap(self, gap: Gap) -> None:
         """See `Keeper`."""
         self._store.defer_gap(gap)
 
 
-async def _add(store: StateStore, namespace: Namespace, origin: str, cause: str) -> None:
-    text = "\0".join([store.relay, cause, *namespace])
+async def _add(store: StateStore, namespace: Namespace, origin: str) -> None:
+    """Add a backfill, unless one of this origin was added before."""
+    text = "\0".join([store.relay, origin, *namespace])
     backfill = Backfill(
         id=f"bf_{sha256(text.encode()).hexdigest()[:12]}",
         namespace=namespace,

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import TYPE_CHECKING, Any
 
 from mess.cli.backfill.control import IdArgument
 from mess.cli.backfill.group import group, unknown
-from mess.cli.common import ConfigOption, UrlOption, load_config, print_json, run_async, say
+from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say_fields
 from mess.cli.common import show as show_table
 from mess.cli.connecting import TimeoutOption
 from mess.cli.state import with_store
@@ -20,7 +18,6 @@ from mess.telemetry.redact import redact
 if TYPE_CHECKING:
     from mess.state.store import Backfill, StateStore
 
-JsonOption = Annotated[bool, typer.Option("--json", help="As a JSON array.")]
 _NOT_YET = {"paused": "pausing", "cancelled": "being cancelled", "running": "resuming"}
 
 
@@ -65,7 +62,7 @@ def show(
         print_json([shape(backfill)])
         return
     progress = backfill.progress
-    lines = {
+    fields = {
         "id": backfill.id,
         "namespace": str(backfill.namespace),
         "origin": backfill.origin,
@@ -84,9 +81,7 @@ def show(
         "updated": _time(progress.updated),
         "ended": _time(progress.ended),
     }
-    for name, text in lines.items():
-        if text:
-            say(f"{name + ':':<12} {printable(text)}")
+    say_fields(fields)
 
 
 async def _all(store: StateStore) -> list[Backfill]:

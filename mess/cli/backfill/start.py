@@ -10,7 +10,7 @@ import typer
 from mess.cli.backfill.group import counted, group, not_running
 from mess.cli.backfill.waiting import wait_for
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
-from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.ending import leave
 from mess.commands import command
 from mess.errors import ConfigError
@@ -95,16 +95,12 @@ async def _start(loaded: Loaded, request: Request, connect: Connect, *, dry_run:
 
 
 async def _prepare(loaded: Loaded, request: Request, connect: Connect) -> Prepared:
-    from mess.capture import client as mongodb
     from mess.capture.preflight import verify
     from mess.relay.backfill_request import prepare
 
-    client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
-    try:
+    async with watched(loaded) as client:
         await connect(client, verify)
         return await prepare(client, loaded.config, request)
-    finally:
-        await mongodb.close(client)
 
 
 async def _foretell(store: StateStore, collections: Sequence[Facts], request: Request) -> None:

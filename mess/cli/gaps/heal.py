@@ -9,7 +9,7 @@ import typer
 from mess.cli.backfill.group import counted, not_running
 from mess.cli.backfill.waiting import wait_for
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
-from mess.cli.connecting import TimeoutOption, connecting
+from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.ending import leave
 from mess.cli.gaps.group import IdArgument, group, known
 from mess.commands import command
@@ -67,13 +67,9 @@ async def _heal(loaded: Loaded, id: str, connect: Connect, *, wait: bool) -> int
 
 
 async def _found(loaded: Loaded, gap: Gap, connect: Connect) -> Healing:
-    from mess.capture import client as mongodb
     from mess.capture.preflight import verify
     from mess.relay.healing import healing
 
-    client = mongodb.connect(loaded.config.mongodb.url, loaded.config.mongodb.driver)
-    try:
+    async with watched(loaded) as client:
         await connect(client, verify)
         return await healing(client, loaded.config, gap)
-    finally:
-        await mongodb.close(client)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
-
-from mess.cli.common import ConfigOption, UrlOption, load_config, print_json, run_async, say
+from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say_fields
 from mess.cli.common import show as show_table
 from mess.cli.connecting import TimeoutOption
 from mess.cli.gaps.group import IdArgument, group, known
@@ -20,8 +18,6 @@ if TYPE_CHECKING:
     from bson import Timestamp
 
     from mess.state.store import Backfill, Gap, StateStore
-
-JsonOption = Annotated[bool, typer.Option("--json", help="As a JSON array.")]
 
 
 @group.command("list")
@@ -68,7 +64,7 @@ def show(
     if as_json:
         print_json([shape(gap, backfills)])
         return
-    lines = {
+    fields = {
         "id": gap.id,
         "kind": gap.kind,
         "stream": gap.stream,
@@ -85,9 +81,7 @@ def show(
         "reason": redact(gap.reason),
         "recorded": f"{gap.time:%Y-%m-%d %H:%M:%S} UTC",
     }
-    for name, text in lines.items():
-        if text:
-            say(f"{name + ':':<12} {printable(text)}")
+    say_fields(fields)
 
 
 def shape(gap: Gap, backfills: Sequence[Backfill]) -> dict[str, Any]:

@@ -18,20 +18,15 @@ from mess.cancellation import raise_if_cancelled
 from mess.capture.client import LacksPrivilege, explain
 from mess.capture.decode import RAW, VALUES
 from mess.capture.errors import Kind, is_permanent, kind_of
+from mess.capture.raw_id import between, comparable, id_of, literal
 from mess.capture.source import PlacedEvent, Unreadable
 from mess.errors import SourceError
 from mess.event import Namespace, Position
 from mess.ids import hashed_ids
 
-_ID = b"_id\0"
-_NUMBERS = frozenset({0x01, 0x10, 0x12, 0x13})  # double, int, long, decimal
 _TOLERANCE = 2
 """By which factor the documents that stages select may exceed a chunk's size: what is too large is read again."""
 _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
-# The length of a value of each BSON type (bsonspec.org), by type byte: a fixed one, or that of the 32-bit length with
-# which the value begins, plus what that does not count.
-_FIXED = {0x01: 8, 0x06: 0, 0x07: 12, 0x08: 1, 0x09: 8, 0x0A: 0, 0x10: 4, 0x11: 8, 0x12: 8, 0x13: 16, 0x7F: 0, 0xFF: 0}
-_PREFIXED = {0x02: 4, 0x03: 0, 0x04: 0, 0x05: 5, 0x0C: 16, 0x0D: 4, 0x0E: 4, 0x0F: 0}
 
 
 class ReadEvent(PlacedEvent):
@@ -132,14 +127,14 @@ class ExistingDocuments:
                 break
             taken.append(bytes(document.raw))
         events, unreadable = self._events(at, taken, cursor)
-        return Chunk(events, unreadable, last=_id_of(taken[-1]), count=len(taken), size=size)
+        return Chunk(events, unreadable, last=id_of(taken[-1]), count=len(taken), size=size)
 
     async def _find(self, at: Timestamp, after: bytes | None, options: Mapping[str, Any]) -> RawBSONDocument:
         """The reply's `cursor`, whose `firstBatch` is all of it."""
         command: dict[str, Any] = {"find": self._namespace.coll, "hint": {"_id": 1}, "sort": {"_id": 1}}
         if after is not None:
             # A plain `$gt` would find values of the same BSON type only.
-            command["filter"] = {"$expr": {"$gt": ["$_id", _literal(after)]}}
+            command["filter"] = {"$expr": {"$gt": ["$_id", literal(after)]}}
             if self._clustered:
                 # Without it, `$expr` would scan from the collection's start. It includes the document itself, but
                 # excludes MaxKey.
@@ -172,7 +167,7 @@ class ExistingDocuments:
             count = len(keys)
         if not keys:
             return await self._end()
-        last = _id_of(bytes(keys[-1].raw))
+        last = id_of(bytes(keys[-1].raw))
         # The limit ends a scan without an upper bound, see `_range`.
         stages = [{"$match": self._range(after, last)}, {"$sort": {"_id": 1}}, {"$limit": count}]
         command = {
@@ -204,12 +199,12 @@ class ExistingDocuments:
         return keys
 
     def _range(self, after: bytes | None, last: bytes) -> dict[str, Any]:
-        bounds = [{"$gt": ["$_id", _literal(after)]}] if after is not None else []
-        condition: dict[str, Any] = {"$expr": {"$and": [*bounds, {"$lte": ["$_id", _literal(last)]}]}}
-        if self._clustered and after is not None and _comparable(after, last):
+        bounds = [{"$gt": ["$_id", literal(after)]}] if after is not None else []
+        condition: dict[str, Any] = {"$expr": {"$and": [*bounds, {"$lte": ["$_id", literal(last)]}]}}
+        if self._clustered and after is not None and comparable(after, last):
             # On clustered collections, `$expr` has no bounds. These have, but only for values of one BSON type: where
             # the type changes, one chunk is read from the collection's start.
-            condition["_id"] = _between(after, last)
+            condition["_id"] = between(after, last)
         return condition
 
     def _as_events(self, at: Timestamp) -> list[dict[str, Any]]:
@@ -236,7 +231,7 @@ class ExistingDocuments:
         unreadable: list[Unreadable] = []
         namespace, wall_time = self._namespace, _wall_time(at)
         ns = {"db": namespace.db, "coll": namespace.coll}
-        keys = [_id_of(each) for each in raw]
+        keys = [id_of(each) for each in raw]
         for key, id_, document, data in zip(keys, self._ids(keys), _decoded(raw, cursor), raw, strict=True):
             if isinstance(document, Exception):
                 unreadable.append(self._unreadable(_undecodable(document), at, key))
@@ -255,7 +250,7 @@ class ExistingDocuments:
     def _selected(self, at: Timestamp, raw: Sequence[bytes]) -> tuple[list[ReadEvent], tuple[Unreadable, ...]]:
         events: list[ReadEvent] = []
         unreadable: list[Unreadable] = []
-        keys = [_id_of(bytes(RawBSONDocument(each)["documentKey"].raw)) for each in raw]
+        keys = [id_of(bytes(RawBSONDocument(each)["documentKey"].raw)) for each in raw]
         for data, key, id_ in zip(raw, keys, self._ids(keys), strict=True):
             try:
                 change: dict[str, Any] = bson.decode(data, VALUES)
@@ -316,45 +311,3 @@ def _undecodable(error: Exception) -> str:
 
 def _wall_time(at: Timestamp) -> datetime:
     return datetime.fromtimestamp(at.time, timezone.utc).replace(tzinfo=None)
-
-
-def _id_of(document: bytes) -> bytes:
-    """A BSON document with only the `_id` of a document, byte for byte: decoding it may lose something.
-
-    MongoDB stores `_id` as the first field.
-    """
-    kind = document[4]
-    start = 5 + len(_ID)
-    if document[5:start] != _ID:
-        raise ValueError("the document does not begin with its _id")
-    length = _FIXED.get(kind)
-    if length is None:
-        length = int.from_bytes(document[start : start + 4], "little") + _PREFIXED[kind]
-    body = document[4 : start + length] + b"\0"
-    return (len(body) + 4).to_bytes(4, "little") + body
-
-
-def _literal(key: bytes) -> RawBSONDocument:
-    """`{$literal: value}` for the value of the only field of a BSON document."""
-    return _document(_renamed(key, b"$literal"))
-
-
-def _between(low: bytes, high: bytes) -> RawBSONDocument:
-    """`{$gte: low, $lte: high}`. The values are never decoded, which may lose something."""
-    return _document(_renamed(low, b"$gte") + _renamed(high, b"$lte"))
-
-
-def _comparable(low: bytes, high: bytes) -> bool:
-    """Whether `{$gte: low, $lte: high}` selects everything between two values of which `low` is not the larger one."""
-    if low[4] in _NUMBERS and high[4] in _NUMBERS:
-        return "nan" not in str(bson.decode(low)["_id"]).lower()  # it is the smallest number, and equals only itself
-    return low[4] == high[4]
-
-
-def _renamed(key: bytes, name: bytes) -> bytes:
-    """The only field of a BSON document, with another name."""
-    return key[4:5] + name + b"\0" + key[5 + len(_ID) : -1]
-
-
-def _document(fields: bytes) -> RawBSONDocument:
-    return RawBSONDocument((len(fields) + 5).to_bytes(4, "little") + fields + b"\0")

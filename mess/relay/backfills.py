@@ -246,12 +246,8 @@ class Backfills:
         """The cluster time from which a backfill's documents may be read for the stream that it was given to; None if
         another one delivers the changes by now: what is not its own, a stream leaves out."""
         assert self._streams is not None
-        stream = self._streams.covering(record.namespace)
-        if (
-            stream is None
-            or stream.waits is not None
-            or self._homes.get(record.id) is not self._chunks.get(stream.name)
-        ):
+        stream, home = self._streams.covering(record.namespace), self._homes.get(record.id)
+        if stream is None or stream.waits is not None or home is None or home is not self._chunks.get(stream.name):
             return None
         since = self._streams.since(record.namespace)
         return None if since is None else max(since, self._started)

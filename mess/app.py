@@ -28,6 +28,7 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.errors import StateError
+from mess.event import Namespace
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -295,8 +296,8 @@ class Relay:
             return store
         return HealingKeeper(store, partial(self._existing, client))
 
-    async def _existing(self, client: Any) -> Sequence[Facts]:
-        return await self._reach(client, partial(existing, config=self.config))
+    async def _existing(self, client: Any, only: Callable[[Namespace], bool]) -> Sequence[Facts]:
+        return await self._reach(client, partial(existing, config=self.config, only=only))
 
     async def _arrange(self, client: Any, store: StateStore, *, known: bool) -> Outlook:
         """Determine the streams and where they begin, and store that before any event is delivered. Raises
@@ -307,7 +308,7 @@ class Relay:
             if known and start.new:
                 log.warning("no position for stream; starting from " + describe_start(self.config), stream=start.name)
         if wants_initial(self.config):
-            await add_initial(store, self.config, found.known, await self._existing(client))
+            await add_initial(store, self.config, found.known, partial(self._existing, client))
         announce = self.config.gaps == "deliver"
         await record_gaps(store, self._keeper(client, store), arrangement, announce=announce)
         await store_arrangement(store, arrangement.coverage, arrangement.positions())

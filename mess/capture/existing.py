@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -58,8 +58,13 @@ def _copied(name: Namespace) -> str:
     return f"Copy its documents with $out into a plain collection that the config watches, such as {name}_copy"
 
 
-async def matching(client: Any, config: Config, pattern: str) -> list[Facts]:
-    """The existing collections that the config watches and that match `database.collection`, names or globs.
+def _any(namespace: Namespace) -> bool:
+    return True
+
+
+async def matching(client: Any, config: Config, pattern: str, only: Callable[[Namespace], bool] = _any) -> list[Facts]:
+    """The existing collections that the config watches and that match `database.collection`, names or globs. `only`
+    selects some of them: the facts of each take two requests.
 
     Sorted by name. A `system.` collection has to be named. Raises SourceError; LacksPrivilege if they may not be
     listed.
@@ -71,7 +76,7 @@ async def matching(client: Any, config: Config, pattern: str) -> list[Facts]:
             await _facts(client, Namespace(name, info["name"]), info, wire_version)
             for name in await _databases(client, config, db)
             async for info in _collections(client, name, coll)
-            if resolve(config, name, info["name"]) is not None
+            if resolve(config, name, info["name"]) is not None and only(Namespace(name, info["name"]))
         ]
     except PyMongoError as error:
         raise explain(error) from error

@@ -41,9 +41,7 @@ async def healing(client: Any, config: Config, gap: Gap) -> Healing:
     found: dict[Namespace, Facts] = {}
     left_out: list[str] = []
     for region in regions_of(gap.namespaces or ("*.*",)):
-        for facts in await matching(client, config, f"{region.dbs[0]}.{region.colls[0]}"):
-            if not region.contains(facts.namespace):
-                continue
+        for facts in await matching(client, config, f"{region.dbs[0]}.{region.colls[0]}", region.contains):
             if (reason := why_not(facts)) is None:
                 found[facts.namespace] = facts
             else:

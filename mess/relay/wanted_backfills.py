@@ -21,15 +21,15 @@ log = get_logger("mess.relay")
 
 INITIAL = "initial"
 
-Existing = Callable[[], Coroutine[Any, Any, Sequence[Facts]]]
-"""Lists the existing collections that the config watches, however long MongoDB takes to answer."""
+Existing = Callable[[Callable[[Namespace], bool]], Coroutine[Any, Any, Sequence[Facts]]]
+"""Lists those of the existing collections that the config watches, however long MongoDB takes to answer."""
 
 
-async def existing(client: Any, config: Config) -> list[Facts]:
-    """The existing collections that the config watches. Raises SourceError."""
+async def existing(client: Any, config: Config, only: Callable[[Namespace], bool]) -> list[Facts]:
+    """Those of the existing collections that the config watches. Raises SourceError."""
     found: dict[Namespace, Facts] = {}
     for db in config.databases:
-        found |= {facts.namespace: facts for facts in await matching(client, config, f"{db}.*")}
+        found |= {facts.namespace: facts for facts in await matching(client, config, f"{db}.*", only)}
     return list(found.values())
 
 
@@ -40,18 +40,19 @@ def wants_initial(config: Config) -> bool:
     return any(scope.backfill == INITIAL for scope in scopes)
 
 
-async def add_initial(store: StateStore, config: Config, known: Coverage, found: Sequence[Facts]) -> None:
+async def add_initial(store: StateStore, config: Config, known: Coverage, existing: Existing) -> None:
     """Add a backfill for each collection with `backfill: initial` that `known`, the coverage map so far, does not
     cover. Called before the new map is stored: one that was added by a start that failed is not added again."""
-    for facts in found:
-        namespace = facts.namespace
+
+    def is_new(namespace: Namespace) -> bool:
         options = resolve(config, *namespace)
-        if options is None or options.backfill != INITIAL or lookup(known, namespace) not in (None, NEVER):
-            continue
+        return options is not None and options.backfill == INITIAL and lookup(known, namespace) in (None, NEVER)
+
+    for facts in await existing(is_new):
         if reason := why_not(facts):
-            log.warning("existing documents are not sent", namespace=str(namespace), reason=reason)
+            log.warning("existing documents are not sent", namespace=str(facts.namespace), reason=reason)
         else:
-            await _add(store, namespace, INITIAL)
+            await _add(store, facts.namespace, INITIAL)
 
 
 class HealingKeeper:
@@ -76,8 +77,8 @@ class HealingKeeper:
         if gap.kind != "history_lost":
             return
         regions = regions_of(gap.namespaces or ("*.*",))
-        for facts in await self._existing():
-            if why_not(facts) is None and any(region.contains(facts.namespace) for region in regions):
+        for facts in await self._existing(lambda namespace: any(each.contains(namespace) for each in regions)):
+            if why_not(facts) is None:
                 await _add(self._store, facts.namespace, gap.id)
 
     def defer_gap(self, gap: Gap) -> None:

@@ -31,6 +31,10 @@ demo: $(VENV)/.demo ## See it work: MongoDB, a sample shop, a webhook receiver a
 test: $(VENV)/.dev ## Run the tests (ARGS="tests/unit -k window")
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
+.PHONY: test-long
+test-long: $(VENV)/.dev ## Run the tests that `make test` leaves out, since they take long
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m long $(ARGS)
+
 .PHONY: test-latest
 test-latest: | $(LATEST)/bin/python ## Run the tests with the newest versions of all dependencies
 	@echo "Installing the newest versions into $(LATEST)"

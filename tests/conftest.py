@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _slowness(module: Sequence[pytest.Item]) -> float:
     folders = module[0].path.relative_to(Path(__file__).parent).parts
     return len(module) * _SECONDS.get(folders[0], 0.0)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """In continuous integration, tell a failure at once: a run that reaches its time limit has no summary."""
+    if report.failed and "CI" in os.environ and "PYTEST_XDIST_WORKER" not in os.environ:
+        end = report.longreprtext.splitlines()[-40:]
+        sys.stderr.write("\n".join(["", f"FAILED {report.nodeid}", *end, ""]))
 
 
 def server_missing(reason: str) -> NoReturn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -26,7 +27,8 @@ class Facts:
     """What MongoDB says about an existing collection.
 
     `kind` is collection, view or timeseries. `documents` is their estimated number and `average` their average size in
-    bytes; both are None if unknown, as for a view, or without the privilege. `wire_version` is the server's.
+    bytes; both are None if unknown, as for a view, or without the privilege. `wire_version` is the server's, and `time`
+    its clock when it was asked.
     """
 
     namespace: Namespace
@@ -36,6 +38,7 @@ class Facts:
     documents: int | None
     average: int | None
     wire_version: int
+    time: datetime
 
 
 def why_not(facts: Facts) -> str | None:
@@ -71,9 +74,9 @@ async def matching(client: Any, config: Config, pattern: str, only: Callable[[Na
     """
     db, _, coll = pattern.partition(".")
     try:
-        wire_version = int((await client.get_database("admin").command("hello"))["maxWireVersion"])
+        hello = await client.get_database("admin").command("hello")
         found = [
-            await _facts(client, Namespace(name, info["name"]), info, wire_version)
+            await _facts(client, Namespace(name, info["name"]), info, hello)
             for name in await _databases(client, config, db)
             async for info in _collections(client, name, coll)
             if resolve(config, name, info["name"]) is not None and only(Namespace(name, info["name"]))
@@ -100,7 +103,7 @@ async def _collections(client: Any, db: str, pattern: str) -> AsyncIterator[Mapp
             yield info
 
 
-async def _facts(client: Any, namespace: Namespace, info: Mapping[str, Any], wire_version: int) -> Facts:
+async def _facts(client: Any, namespace: Namespace, info: Mapping[str, Any], hello: Mapping[str, Any]) -> Facts:
     options = info.get("options", {})
     kind = info.get("type", "collection")
     database = client.get_database(namespace.db)
@@ -117,7 +120,8 @@ async def _facts(client: Any, namespace: Namespace, info: Mapping[str, Any], wir
         clustered="clusteredIndex" in options,
         documents=documents,
         average=average,
-        wire_version=wire_version,
+        wire_version=int(hello["maxWireVersion"]),
+        time=hello["localTime"].replace(tzinfo=timezone.utc),
     )
 
 

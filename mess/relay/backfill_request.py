@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import Any
 
 from mess.capture.existing import Facts, matching, why_not
@@ -95,24 +95,22 @@ async def prepare(client: Any, config: Config, request: Request) -> Prepared:
     return Prepared(tuple(found.values()), tuple(dict.fromkeys(left_out)))
 
 
-async def new_backfills(store: StateStore, namespaces: Sequence[Namespace], request: Request) -> list[Backfill]:
+async def new_backfills(store: StateStore, collections: Sequence[Facts], request: Request) -> list[Backfill]:
     """The backfills of a request; they are not stored. Raises ConfigError if one of the same documents to the same
     steps has not ended yet."""
-    now = datetime.now(timezone.utc)
-    # A millisecond apart, so that they keep their order.
-    times = [now + timedelta(milliseconds=index) for index in range(len(namespaces))]
     made = [
         Backfill(
             id=new_id(),
-            namespace=each,
+            namespace=each.namespace,
             origin=request.origin,
-            created=time,
+            # A millisecond apart, so that they keep their order.
+            created=each.time + timedelta(milliseconds=index),
             match=request.match,
             step=request.step,
             pipeline=request.pipeline,
             rate=request.rate,
         )
-        for each, time in zip(namespaces, times, strict=True)
+        for index, each in enumerate(collections)
     ]
     active = [each for each in await store.backfills(active=True) if each.wanted != "cancelled"]
     problems = [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime, timezone
 from hashlib import sha256
 from typing import Any
 
@@ -52,7 +51,7 @@ async def add_initial(store: StateStore, config: Config, known: Coverage, existi
         if reason := why_not(facts):
             log.warning("existing documents are not sent", namespace=str(facts.namespace), reason=reason)
         else:
-            await _add(store, facts.namespace, INITIAL)
+            await _add(store, facts, INITIAL)
 
 
 class HealingKeeper:
@@ -79,21 +78,21 @@ class HealingKeeper:
         regions = regions_of(gap.namespaces or ("*.*",))
         for facts in await self._existing(lambda namespace: any(each.contains(namespace) for each in regions)):
             if why_not(facts) is None:
-                await _add(self._store, facts.namespace, gap.id)
+                await _add(self._store, facts, gap.id)
 
     def defer_gap(self, gap: Gap) -> None:
         """See `Keeper`."""
         self._store.defer_gap(gap)
 
 
-async def _add(store: StateStore, namespace: Namespace, origin: str) -> None:
+async def _add(store: StateStore, facts: Facts, origin: str) -> None:
     """Add a backfill, unless one of this origin was added before."""
-    text = "\0".join([store.relay, origin, *namespace])
+    text = "\0".join([store.relay, origin, *facts.namespace])
     backfill = Backfill(
         id=f"bf_{sha256(text.encode()).hexdigest()[:12]}",
-        namespace=namespace,
+        namespace=facts.namespace,
         origin=origin,
-        created=datetime.now(timezone.utc),
+        created=facts.time,
     )
     if await store.add_backfill(backfill):
-        log.info("backfill added", id=backfill.id, namespace=str(namespace), origin=origin)
+        log.info("backfill added", id=backfill.id, namespace=str(facts.namespace), origin=origin)

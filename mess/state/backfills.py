@@ -70,9 +70,10 @@ class BackfillProgress:
 class Backfill:
     """A request to send the existing documents of one collection, and its progress.
 
-    `origin` is "operator", "initial" (the config), or the id of the gap that it repairs. `match` is a
-    further MongoDB query over the change event, in Extended JSON. With `step` or `pipeline`, documents go only there.
-    `rate` limits the documents per second. `wanted` is the operator's wish: running, paused or cancelled.
+    `origin` is "operator", "initial" (the config), or the id of the gap that it repairs. `created` is by MongoDB's
+    clock. `match` is a further MongoDB query over the change event, in Extended JSON. With `step` or `pipeline`,
+    documents go only there. `rate` limits the documents per second. `wanted` is the operator's wish: running, paused or
+    cancelled.
     """
 
     id: str

@@ -32,7 +32,7 @@ def db(mongo: MongoClient[dict[str, Any]], database: str) -> Iterator[Db]:
     mongo.drop_database(f"{database}-state")
 
 
-@pytest.fixture(params=["mongodb", "sqlite"])
+@pytest.fixture(params=["mongodb", pytest.param("sqlite", marks=pytest.mark.long)])
 def config(request: pytest.FixtureRequest, tmp_path: Path, replica_set: ReplicaSet, db: Db, receiver: Receiver) -> Path:
     """A config that sends every change of that database to the receiver, with its state in either place."""
     state = {"database": f"{db.name}-state"}

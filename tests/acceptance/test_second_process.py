@@ -245,7 +245,7 @@ async def test_a_living_process_on_another_host_is_waited_for(config: Path, db: 
 
 
 @in_mongodb
-@pytest.mark.parametrize("hours", [-5, 5])
+@pytest.mark.parametrize("hours", [pytest.param(-5, marks=pytest.mark.long), 5])
 async def test_the_clock_of_this_host_does_not_matter(config: Path, db: Db, hours: int) -> None:
     """A process whose clock is hours off neither takes over from a living one nor waits for a lost one for ever."""
     (config.parent / "wrong").mkdir()

@@ -169,7 +169,9 @@ async def test_kill_9_again_and_again(own_replica_set: ReplicaSet, tmp_path: Pat
     await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow, documents=6000)
 
 
-@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stepped down"])
+@pytest.mark.parametrize(
+    "kill", [pytest.param(True, marks=pytest.mark.long, id="killed"), pytest.param(False, id="stepped down")]
+)
 async def test_the_primary_goes_away_meanwhile(three_nodes: ReplicaSet, tmp_path: Path, kill: bool) -> None:
     async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
         await asyncio.sleep(0.3)
@@ -185,6 +187,7 @@ async def test_the_primary_goes_away_meanwhile(three_nodes: ReplicaSet, tmp_path
     await merged(setting, trouble, answer=lambda request: Answer(delay=0.02), documents=6000)
 
 
+@pytest.mark.long
 async def test_documents_are_read_from_a_secondary(three_nodes: ReplicaSet, tmp_path: Path) -> None:
     url = f"{three_nodes.url}&readPreference=secondary"
     await merged(Setting(three_nodes.url, DATABASE, tmp_path), nothing, mongodb={"url": url})
@@ -236,6 +239,7 @@ async def test_documents_are_not_read_among_changes_that_an_earlier_process_may_
     assert all(seen.time >= started for seen in reads)
 
 
+@pytest.mark.long
 async def test_transactions_that_take_several_oplog_entries(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
     """All changes of one have the time of its last entry, and chunks are between neither of them."""
 
@@ -260,6 +264,7 @@ async def test_transactions_that_take_several_oplog_entries(own_replica_set: Rep
     await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow)
 
 
+@pytest.mark.long
 async def test_the_state_is_away_for_half_a_minute(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
     """Meanwhile it goes on; a relay that is killed then continues after what was stored."""
     with ReplicaSet(1) as other:

@@ -40,7 +40,12 @@ async def arrived(reader: Reader, load: Load) -> list[Arrival]:
         await asyncio.sleep(0.2)
 
 
-@pytest.fixture(params=sorted(READERS))
+def _several(*frequent: str) -> list[Any]:
+    """All brokers, of which only the `frequent` ones are not left to `make test-long`."""
+    return [name if name in frequent else pytest.param(name, marks=pytest.mark.long) for name in sorted(READERS)]
+
+
+@pytest.fixture(params=_several("nats_server", "redis_server"))
 def reader(request: pytest.FixtureRequest) -> Iterator[Reader]:
     with READERS[request.param](request.getfixturevalue(request.param)) as made:
         yield made

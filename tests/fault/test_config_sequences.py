@@ -20,7 +20,6 @@ from tests.checker.verdict import Verdict
 from tests.fault.conftest import Setting
 
 State = Literal["mongodb", "sqlite"]
-STATES: tuple[State, ...] = ("mongodb", "sqlite")
 
 
 async def played(chosen: Scenario, replica_set: ReplicaSet, folder: Path) -> Verdict:
@@ -49,7 +48,7 @@ async def test_collections_that_leave_the_config_and_come_back_miss_nothing(
     assert verdict.required > 100
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", ["mongodb", pytest.param("sqlite", marks=pytest.mark.long)])
 async def test_databases_that_are_named_and_matched_by_globs_in_turn_miss_nothing(
     replica_set: ReplicaSet, tmp_path: Path, prefix: str, state: State
 ) -> None:
@@ -69,14 +68,14 @@ async def test_databases_that_are_named_and_matched_by_globs_in_turn_miss_nothin
     assert verdict.required > 100
 
 
-@pytest.mark.parametrize("seed", [2, 7, 12])
+@pytest.mark.parametrize("seed", [7, *(pytest.param(seed, marks=pytest.mark.long) for seed in (2, 12))])
 async def test_random_sequences_of_configs_miss_nothing(replica_set: ReplicaSet, tmp_path: Path, seed: int) -> None:
     """A few of the campaign's, with `match` and `operations`, drops and renames, on both state stores."""
     chosen = scenario(seed, "configs", sinks="one")
     (await played(chosen, replica_set, tmp_path)).check()
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", [pytest.param("mongodb", marks=pytest.mark.long), "sqlite"])
 async def test_deploys_that_each_add_a_collection_leave_a_small_state(
     setting: Setting, mongo: MongoClient[dict[str, Any]], state: State
 ) -> None:

@@ -19,6 +19,7 @@ from tests.waiting import until
 MINUTE = 60.0
 
 
+@pytest.mark.long
 async def test_an_endpoint_that_fails_three_requests_of_ten_for_a_minute_costs_no_event(setting: Setting) -> None:
     """With 500, 503, or no answer at all, as chance picks: all arrive, each document's in order, none is given up."""
     chance = random.Random(3)
@@ -45,6 +46,7 @@ async def test_an_endpoint_that_fails_three_requests_of_ten_for_a_minute_costs_n
     assert not setting.dead_letters()
 
 
+@pytest.mark.long
 async def test_an_endpoint_that_is_down_for_a_minute_is_found_within_two_seconds_of_its_return(
     setting: Setting,
 ) -> None:

@@ -94,6 +94,7 @@ async def test_a_relay_killed_together_with_its_mongod_loses_nothing(own_replica
     ledger.check(load)
 
 
+@pytest.mark.long
 async def test_an_outage_of_mongodb_gives_the_relays_name_to_nobody_else(
     own_replica_set: ReplicaSet, folder: Path
 ) -> None:

@@ -13,7 +13,9 @@ from tests.receiver import Receiver
 from tests.waiting import until
 
 
-@pytest.mark.parametrize("kill", [False, True], ids=["stopped", "killed"])
+@pytest.mark.parametrize(
+    "kill", [pytest.param(False, marks=pytest.mark.long, id="stopped"), pytest.param(True, id="killed")]
+)
 async def test_a_rearranged_config_loses_nothing_and_keeps_every_id(setting: Setting, kill: bool) -> None:
     """One stream for the database; one for the collection alone; a glob's; with a match; and the first again."""
     arrangements: list[dict[str, Any]] = [

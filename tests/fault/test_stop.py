@@ -72,7 +72,10 @@ async def test_a_relay_stopped_under_load_loses_nothing_and_repeats_only_what_no
     ledger.check(load)
 
 
-@BATCH
+@pytest.mark.parametrize(
+    "batch",
+    [pytest.param({}, marks=pytest.mark.long, id="single"), pytest.param({"batch": {"max_events": 50}}, id="batch")],
+)
 async def test_stopped_under_load_before_an_endpoint_that_keeps_up_nothing_comes_twice(
     setting: Setting, batch: dict[str, Any]
 ) -> None:

@@ -120,7 +120,10 @@ async def test_an_endpoint_that_closes_every_connection_gets_each_event_once(set
     assert not setting.dead_letters()
 
 
-@pytest.mark.parametrize("batch", [{}, {"batch": {"max_events": 50}}], ids=["single", "batch"])
+@pytest.mark.parametrize(
+    "batch",
+    [pytest.param({}, marks=pytest.mark.long, id="single"), pytest.param({"batch": {"max_events": 50}}, id="batch")],
+)
 async def test_an_endpoint_in_every_trouble_at_once_keeps_the_order(setting: Setting, batch: dict[str, Any]) -> None:
     """Half of all requests fail in a way that chance picks, some after the endpoint has read them, and the relay is
     killed once: no event is lost or given up, and whatever the endpoint read of a document came in order."""

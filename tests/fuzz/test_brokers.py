@@ -107,7 +107,9 @@ async def refusals(step: Queue, events: Sequence[Event]) -> set[int]:
 
 
 @pytest.mark.filterwarnings("ignore:Generating overly large repr")
-@pytest.mark.parametrize("fixture", BROKERS)
+@pytest.mark.parametrize(
+    "fixture", [pytest.param(each, marks=[pytest.mark.long] * (each == "kafka_server")) for each in BROKERS]
+)
 def test_a_broker_gets_it_whole_or_it_alone_is_refused(fixture: str, request: pytest.FixtureRequest) -> None:
     server = request.getfixturevalue(fixture)
     numbers = count()

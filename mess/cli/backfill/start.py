@@ -107,7 +107,7 @@ async def _foretell(store: StateStore, collections: Sequence[Facts], request: Re
     from mess.options.values import spoken
     from mess.relay.backfill_request import new_backfills
 
-    await new_backfills(store, [each.namespace for each in collections], request)
+    await new_backfills(store, collections, request)
     for each in collections:
         say(f"{each.namespace}: {counted(each.documents)}")
     total = sum(each.documents or 0 for each in collections)
@@ -122,7 +122,7 @@ async def _foretell(store: StateStore, collections: Sequence[Facts], request: Re
 async def _add(store: StateStore, collections: Sequence[Facts], request: Request) -> list[str]:
     from mess.relay.backfill_request import new_backfills
 
-    backfills = await new_backfills(store, [each.namespace for each in collections], request)
+    backfills = await new_backfills(store, collections, request)
     for backfill, facts in zip(backfills, collections, strict=True):
         await store.add_backfill(backfill)
         say(f"{backfill.id}: {backfill.namespace}, {counted(facts.documents)}")

@@ -51,7 +51,7 @@ async def _heal(loaded: Loaded, id: str, connect: Connect, *, wait: bool) -> int
         found = await _found(loaded, gap, connect)
         for reason in found.left_out:
             say(f"left out: {reason}", err=True)
-        backfills = await new_backfills(store, [each.namespace for each in found.collections], found.request)
+        backfills = await new_backfills(store, found.collections, found.request)
         for backfill, facts in zip(backfills, found.collections, strict=True):
             await store.add_backfill(backfill)
             say(f"{backfill.id}: {backfill.namespace}, {counted(facts.documents)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
@@ -74,7 +75,7 @@ async def test_what_cannot_be_sent(client: Any, db: Db) -> None:
 
 
 def test_an_old_server_cannot() -> None:
-    facts = Facts(Namespace("shop", "orders"), "collection", False, False, 1, 1, 13)
+    facts = Facts(Namespace("shop", "orders"), "collection", False, False, 1, 1, 13, datetime.now(timezone.utc))
     assert why_not(facts) is None
     assert "older than 5.0" in (why_not(replace(facts, wire_version=9)) or "")
 

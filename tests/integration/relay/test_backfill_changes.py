@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from mess.app import store_for
+from mess.capture.existing import Facts
 from mess.event import Namespace
 from mess.relay.backfill_request import Request, new_backfills
 from mess.state import Backfill
@@ -18,9 +21,13 @@ from tests.waiting import PATIENCE, until
 
 async def start(lab: Lab, *collections: str, **options: Any) -> None:
     async with store_for(lab.relay().config) as store:
-        namespaces = [Namespace(lab.db.name, name) for name in collections]
-        for each in await new_backfills(store, namespaces, Request((), **options)):
+        found = [_facts(Namespace(lab.db.name, name)) for name in collections]
+        for each in await new_backfills(store, found, Request((), **options)):
             await store.add_backfill(each)
+
+
+def _facts(namespace: Namespace) -> Facts:
+    return Facts(namespace, "collection", False, False, None, None, 21, datetime.now(timezone.utc))
 
 
 async def backfills(lab: Lab) -> list[Backfill]:
@@ -139,3 +146,12 @@ async def test_documents_never_follow_changes_that_they_do_not_contain(lab: Lab)
         await over(lab)
     found = [each.body["fullDocument"] for each in lab.receiver.accepted if each.body["operationType"] == "read"]
     assert {each["_id"]: each["n"] for each in found} == latest
+
+
+async def test_a_request_bears_the_time_of_mongodb(lab: Lab) -> None:
+    """Changes before it do not concern it: by this host's clock, a later one might count as earlier."""
+    behind = datetime.now(timezone.utc) - timedelta(hours=1)
+    facts = replace(_facts(Namespace(lab.db.name, "orders")), time=behind)
+    async with store_for(lab.relay().config) as store:
+        [backfill] = await new_backfills(store, [facts], Request(()))
+    assert backfill.created == behind

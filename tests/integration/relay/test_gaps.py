@@ -208,12 +208,12 @@ async def test_skipped_events_are_one_gap_that_heals(lab: Lab, kind: str) -> Non
     async with lab.running(**options) as relay, store_for(lab.relay(**options).config) as store:
         async with AsyncMongoClient[dict[str, Any]](lab.url) as client:
             found = await healing(client, relay.config, gap)
-        backfills = await new_backfills(store, [each.namespace for each in found.collections], found.request)
+        backfills = await new_backfills(store, found.collections, found.request)
         assert [(each.namespace.coll, each.step, each.origin) for each in backfills] == [("orders", "http", gap.id)]
         for backfill in backfills:
             await store.add_backfill(backfill)
         with pytest.raises(ConfigError, match="is being sent already"):
-            await new_backfills(store, [each.namespace for each in found.collections], found.request)
+            await new_backfills(store, found.collections, found.request)
         assert healed(gap, await store.backfills()) == "healing"
         async with asyncio.timeout(PATIENCE):
             while healed(gap, await store.backfills()) != "healed":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from yarl import URL
@@ -47,16 +46,20 @@ def partition(
 
     Requests to one URL, and requests with events of the same ordering key, follow the order of their events.
     """
-    if isinstance(url, URL):
-        # By far the most frequent case, and on the hot path.
-        with suppress(Exception):
-            return Partition(_in_order(url, [event.encode(encode) for event in events], max_events, max_bytes))
+    if not isinstance(url, URL):
+        return _sorted(events, url, encode, max_events, max_bytes)
+    # By far the most frequent case, and on the hot path.
+    try:
+        bodies = [event.encode(encode) for event in events]
+    except Exception:  # which event cannot be encoded is found out below
         only = url
         return _sorted(events, lambda event: only, encode, max_events, max_bytes)
-    return _sorted(events, url, encode, max_events, max_bytes)
+    return Partition(_in_order(url, bodies, max_events, max_bytes))
 
 
 def _in_order(url: URL, bodies: Sequence[bytes], max_events: int, max_bytes: int) -> list[Part]:
+    if len(bodies) == 1:
+        return [Part(url, {0: bodies[0]})]
     parts: list[Part] = []
     start = size = 0
     for index, body in enumerate(bodies):

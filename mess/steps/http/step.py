@@ -216,6 +216,10 @@ class Http(Sink):
         url = self._endpoint.url or self._endpoint
         found = partition(events, url, self._envelope.encode, self.max_events, max_bytes)
         errors, untried = found.errors, found.untried
+        if len(found.parts) == 1 and not errors:
+            [part] = found.parts
+            await self._send(part.url, events, list(part.bodies.values()))
+            return
         failed: set[URL] = set()
         stuck: set[int] = set()
         for part in found.parts:

@@ -2,26 +2,16 @@
 
 A read at cluster time T contains every change up to T, and none after it. A change stream delivers changes in the
 order of their cluster times. So the documents belong where every change up to T is before them, and every later one
-behind them. This is proved only between two changes of which the second is *strictly* later, or behind a token that is
-strictly later than the last change: changes of one transaction share their cluster time, and a token may already have
-the time of changes that are still outstanding.
+behind them. That a place is this one is proved only by what is *strictly* later than T, a change or a token: changes of
+one transaction share their cluster time, and a token may already have the time of changes that are still outstanding.
 """
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from bson import Timestamp
 
 from mess.capture.source import Batch
 from mess.event import Event
-
-
-class Split(NamedTuple):
-    """A place in a batch: before the event with the index `before`; documents that are read at `at` belong there."""
-
-    before: int
-    at: Timestamp
 
 
 class Places:
@@ -32,25 +22,29 @@ class Places:
         self._token: Timestamp | None = None
 
     @property
-    def here(self) -> Timestamp | None:
-        """The cluster time at which documents that belong here, behind all batches that have passed, are to be read;
-        None if this is no place."""
+    def next(self) -> Timestamp | None:
+        """The cluster time at which documents are to be read now: they belong here, or soon behind. None if no time is
+        known."""
         if self._last is None or self._token is None or self._token <= self._last:
-            return None
+            return self._last
         return _before(self._token)
 
-    def split(self, batch: Batch) -> Split | None:
-        """The first place in the next batch that has an event behind it; None if there is none."""
-        last = self._last
-        if last is None or batch.unreadable or batch.lost:  # where those are in the batch is not known
+    def is_here(self, at: Timestamp) -> bool:
+        """Whether it is proved that documents read at `at` belong here, if no later change has passed."""
+        return self._token is not None and self._token > at
+
+    def later(self, batch: Batch, at: Timestamp) -> int | None:
+        """The index of the first event of the next batch that is later than `at`, or how many events there are; None
+        if unknown."""
+        if batch.unreadable or batch.lost:  # where those are in the batch is not known
             return None
         for index, event in enumerate(batch.events):
             time = _time(event)
             if time is None:
                 return None
-            if time > last:
-                return Split(index, _before(time))
-        return None
+            if time > at:
+                return index
+        return len(batch.events)
 
     def passed(self, batch: Batch) -> None:
         """Move behind a batch, or a part of one."""

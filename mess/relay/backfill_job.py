@@ -12,6 +12,7 @@ from functools import partial
 from bson import Timestamp
 
 from mess.capture.existing_documents import CannotRead, Chunk, ExistingDocuments, ReadFailure
+from mess.capture.merged_source import Placed
 from mess.capture.source import Batch
 from mess.commands import command
 from mess.event import Event, Namespace, Position
@@ -92,19 +93,22 @@ class BackfillJob:
         """Whether documents of it are on their way."""
         return self._in_flight > 0
 
-    async def read(self, at: Timestamp, place: Position) -> Batch | None:
+    async def read(self, at: Timestamp) -> Placed | None:
         """See `mess.capture.merged_source.Chunks`."""
-        since = self._since()
+        since, after = self._since(), self._after
         if since is None or at < since:
             self._wait("waiting for its stream, which has to catch up first", 0.5)
             return None
         try:
-            chunk = await self._documents.read(at, self._after, self._most, self._max_bytes)
+            chunk = await self._documents.read(at, after, self._most, self._max_bytes)
         except CannotRead as error:
             if not self.ended:
                 self._failed(error)
             return None
-        if self.ended:  # meanwhile
+        return partial(self._placed, chunk, after)
+
+    def _placed(self, chunk: Chunk, after: bytes | None, place: Position) -> Batch | None:
+        if self.ended or after != self._after:  # meanwhile
             return None
         self._begun()
         self._adapt(chunk)

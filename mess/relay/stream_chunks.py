@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bson import Timestamp
 
-from mess.capture.source import Batch
-from mess.event import Event, Position
+from mess.capture.merged_source import Placed
+from mess.event import Event
 from mess.relay.backfill_job import BackfillJob
 
 
@@ -30,10 +30,12 @@ class StreamChunks:
         """See `Chunks`."""
         return bool(self.jobs) and (job := self._next()) is not None and job.wanted
 
-    async def read(self, at: Timestamp, place: Position) -> Batch | None:
+    async def read(self, at: Timestamp) -> Placed | None:
         """See `Chunks`."""
         job = self._next()
-        return None if job is None else await job.read(at, place)
+        placed = None if job is None else await job.read(at)
+        # Meanwhile, the backfill may have been given to another stream.
+        return placed and (lambda place: placed(place) if job in self.jobs else None)
 
     def passed(self, events: Sequence[Event]) -> None:
         """See `Chunks`."""

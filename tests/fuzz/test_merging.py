@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from bson import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mess.capture.existing_documents import ReadEvent
-from mess.capture.merged_source import MergedSource
+from mess.capture.merged_source import MergedSource, Placed
 from mess.capture.source import Batch
 from mess.capture.tokens import position_after
 from mess.event import Event, Namespace, Position
@@ -42,19 +43,20 @@ class Stream:
     connected: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._left = list(self.replies)
+        self.left = list(self.replies)
 
     @property
     def ready(self) -> bool:
-        return bool(self._left) and self._left[0][2]
+        return bool(self.left) and self.left[0][2]
 
     def interrupt(self) -> None:
         pass
 
     async def read(self) -> Batch | None:
-        if not self._left:
+        await asyncio.sleep(0)
+        if not self.left:
             return None
-        events, token, _ = self._left.pop(0)
+        events, token, _ = self.left.pop(0)
         # A token that is not a change's sorts before the changes of its time.
         own = events and events[-1].change["clusterTime"].inc == token
         data = events[-1].change["_id"]["_data"] if own else f"82{0:08X}{token:08X}0000"
@@ -71,34 +73,42 @@ class Stream:
 
 @dataclass
 class Chunks:
-    """Wants a chunk as the script says, and sometimes cannot read it."""
+    """Wants a chunk as the script says, and reads it in so many turns of the loop. Sometimes it cannot be read, or is
+    not wanted any more. At most three are wanted for each reply."""
 
+    stream: Stream
     script: Sequence[bool]
-    reads: list[tuple[Timestamp, Position]] = field(default_factory=list)
+    slowness: int = 0
+    reads: int = 0
     active: bool = True
     seen: list[Event] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._asked = 0
+        self._at: list[int] = []
 
     @property
     def wanted(self) -> bool:
         self._asked += 1
-        return bool(self.script) and self._asked < 200 and self.script[self._asked % len(self.script)]
+        here = len(self.stream.left)
+        return self.script[self._asked % len(self.script)] and self._at.count(here) < 3
 
-    async def read(self, at: Timestamp, place: Position) -> Batch | None:
-        if len(self.reads) % 5 == 4:
-            self.reads.append((at, place))
-            return None
-        self.reads.append((at, place))
+    async def read(self, at: Timestamp) -> Placed | None:
+        self._at.append(len(self.stream.left))
+        for _ in range(self.slowness):
+            await asyncio.sleep(0)
+        self.reads += 1
         event = ReadEvent(
-            {"operationType": "read", "clusterTime": at, "documentKey": {"_id": len(self.reads)}},
+            {"operationType": "read", "clusterTime": at, "documentKey": {"_id": self.reads}},
             NAMESPACE,
             0,
-            id=f"read {len(self.reads)}",
+            id=f"read {self.reads}",
         )
+        return None if self.reads % 5 == 4 else partial(self._placed, event)
+
+    def _placed(self, event: ReadEvent, place: Position) -> Batch | None:
         event.place = place
-        return Batch([event], place)
+        return None if self.reads % 7 == 6 else Batch([event], place)
 
     def passed(self, events: Sequence[Event]) -> None:
         self.seen += events
@@ -122,11 +132,12 @@ def replies(draw: st.DrawFn) -> list[tuple[list[Event], int, bool]]:
     return found
 
 
-@given(replies=replies(), script=st.lists(st.booleans(), min_size=1, max_size=8))
+@given(replies=replies(), script=st.lists(st.booleans(), min_size=1, max_size=8), slowness=st.integers(0, 5))
 def test_every_chunk_is_behind_the_changes_it_contains_and_before_all_others(
-    replies: list[tuple[list[Event], int, bool]], script: list[bool]
+    replies: list[tuple[list[Event], int, bool]], script: list[bool], slowness: int
 ) -> None:
-    stream, chunks = Stream(replies), Chunks(script)
+    stream = Stream(replies)
+    chunks = Chunks(stream, script, slowness)
     source = MergedSource(stream, chunks)
     batches = asyncio.run(_read(source))
     events = [event for batch in batches for event in batch.events]
@@ -149,7 +160,8 @@ def test_every_chunk_is_behind_the_changes_it_contains_and_before_all_others(
 
 @given(replies=replies())
 def test_without_chunks_it_is_the_stream_itself(replies: list[tuple[list[Event], int, bool]]) -> None:
-    batches = asyncio.run(_read(MergedSource(Stream(replies), Chunks([False], active=False))))
+    stream = Stream(replies)
+    batches = asyncio.run(_read(MergedSource(stream, Chunks(stream, [False], active=False))))
     assert [list(batch.events) for batch in batches] == [events for events, _, _ in replies]
 
 
@@ -158,4 +170,5 @@ async def _read(source: MergedSource) -> list[Batch]:
     while (batch := await source.read()) is not None:
         found.append(batch)
         assert source.position == batch.position
+    await source.close()
     return found

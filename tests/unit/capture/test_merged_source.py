@@ -8,7 +8,7 @@ from itertools import groupby
 
 from bson import Timestamp
 
-from mess.capture.merged_source import MergedSource
+from mess.capture.merged_source import MergedSource, Placed
 from mess.capture.source import Batch
 from mess.event import Event, Namespace, Position
 
@@ -61,8 +61,8 @@ class Endless:
 
     wanted = active = True
 
-    async def read(self, at: Timestamp, place: Position) -> Batch | None:
-        return Batch([event(at.time, "read")], place)
+    async def read(self, at: Timestamp) -> Placed:
+        return lambda place: Batch([event(at.time, "read")], place)
 
     def passed(self, events: Sequence[Event]) -> None:
         return
@@ -79,3 +79,105 @@ async def test_changes_of_a_busy_stream_come_between_any_two_chunks() -> None:
     assert all(500 <= each <= 700 for each in changes[:-1])
     assert len(changes) >= 7
     assert "read, read" not in ", ".join(order)
+
+
+class Idle:
+    """A stream without changes, whose token stays where it began."""
+
+    name = "shop"
+    problem = None
+    ready = False
+
+    def __init__(self) -> None:
+        self.connected = asyncio.Event()
+        self.position = position(1)
+        self.token_moves = asyncio.Event()
+        self._interrupted = asyncio.Event()
+
+    def interrupt(self) -> None:
+        self._interrupted.set()
+
+    async def read(self) -> Batch | None:
+        waits = [asyncio.create_task(each.wait()) for each in (self.token_moves, self._interrupted)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        self._interrupted.clear()
+        if self.token_moves.is_set():
+            self.position = position(9)
+        return Batch([], self.position)
+
+    def position_after(self, event: Event) -> Position:
+        raise AssertionError("there are none")
+
+    async def close(self) -> None:
+        return
+
+
+class Failing:
+    """One chunk, which can be read on the third attempt."""
+
+    active = True
+
+    def __init__(self) -> None:
+        self.attempts = 0
+        self.read_at_last = asyncio.Event()
+
+    @property
+    def wanted(self) -> bool:
+        return self.attempts < 3
+
+    async def read(self, at: Timestamp) -> Placed | None:
+        self.attempts += 1
+        if self.attempts < 3:
+            return None
+        self.read_at_last.set()
+        return lambda place: Batch([event(at.time, "read")], place)
+
+    def passed(self, events: Sequence[Event]) -> None:
+        return
+
+
+async def test_a_chunk_that_cannot_be_read_is_tried_again_before_its_place_is_known_and_waits_for_that() -> None:
+    stream, chunks = Idle(), Failing()
+    source = MergedSource(stream, chunks)
+    came: list[Event] = []
+
+    async def read() -> None:
+        while not came and (batch := await source.read()) is not None:
+            came.extend(batch.events)
+
+    reading = asyncio.create_task(read())
+    async with asyncio.timeout(5):
+        await chunks.read_at_last.wait()
+        stream.interrupt()
+        await asyncio.sleep(0.05)
+        assert not came, "a token of the same time proves nothing"
+        stream.token_moves.set()
+        await reading
+    assert [each.operation for each in came] == ["read"]
+    assert chunks.attempts == 3
+
+
+async def test_a_chunk_that_is_being_read_ends_with_its_source() -> None:
+    class Slow(Failing):
+        began, ended = asyncio.Event(), False
+
+        async def read(self, at: Timestamp) -> Placed | None:
+            self.began.set()
+            try:
+                await asyncio.sleep(60)
+            finally:
+                self.ended = True
+            return None
+
+    stream, chunks = Idle(), Slow()
+    source = MergedSource(stream, chunks)
+    reading = asyncio.create_task(source.read())
+    async with asyncio.timeout(5):
+        await chunks.began.wait()
+        stream.interrupt()
+        await reading
+        assert not chunks.ended
+        await source.close()
+    assert chunks.ended

@@ -13,12 +13,17 @@ from hypothesis import strategies as st
 
 from mess.capture.existing_documents import ReadEvent
 from mess.capture.merged_source import MergedSource, Placed
-from mess.capture.source import Batch
+from mess.capture.source import Batch, Unreadable
 from mess.capture.tokens import position_after
 from mess.event import Event, Namespace, Position
 
 NAMESPACE = Namespace("shop", "orders")
 END = 10_000
+
+
+Reply = tuple[list[Event], int, bool, bool]
+"""Events, the time of the token behind them, whether they wait to be read already, and whether one more cannot be
+read."""
 
 
 def change(time: int, number: int) -> Event:
@@ -34,9 +39,9 @@ def change(time: int, number: int) -> Event:
 
 @dataclass
 class Stream:
-    """Plays back replies: events, and the time of the token behind them."""
+    """Plays back replies."""
 
-    replies: Sequence[tuple[Sequence[Event], int, bool]]
+    replies: Sequence[Reply]
     position: Position = field(default_factory=lambda: Position(None, Timestamp(0, 1)))
     name: str = "shop"
     problem: str | None = None
@@ -56,13 +61,14 @@ class Stream:
         await asyncio.sleep(0)
         if not self.left:
             return None
-        events, token, _ = self.left.pop(0)
+        events, token, _, damaged = self.left.pop(0)
         # A token that is not a change's sorts before the changes of its time.
         own = events and events[-1].change["clusterTime"].inc == token
         data = events[-1].change["_id"]["_data"] if own else f"82{0:08X}{token:08X}0000"
         if data > (self.position.token or {"_data": ""})["_data"]:
             self.position = Position({"_data": data}, Timestamp(0, token))
-        return Batch(events, self.position)
+        lost = (Unreadable(self.position, "too large", id="x", change={}),) if damaged else ()
+        return Batch(events, self.position, lost)
 
     def position_after(self, event: Event) -> Position:
         return position_after(event)
@@ -115,36 +121,38 @@ class Chunks:
 
 
 @st.composite
-def replies(draw: st.DrawFn) -> list[tuple[list[Event], int, bool]]:
+def replies(draw: st.DrawFn) -> list[Reply]:
     """Changes, several of which may share a time, cut anywhere. A token may have the time of what follows it, or of
     what is before it: that is how MongoDB's are."""
     times = sorted(draw(st.lists(st.integers(2, 40), max_size=30)))
     events = [change(time, number) for number, time in enumerate(times)]
-    found: list[tuple[list[Event], int, bool]] = []
+    found: list[Reply] = []
     start, token = 0, 1
-    cuts = draw(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9), st.booleans()), max_size=20))
-    for size, ahead, ready in [*cuts, (len(events), 0, True)]:
+    damaged = st.sampled_from([False, False, False, True])
+    cuts = draw(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 9), st.booleans(), damaged), max_size=20))
+    for size, ahead, ready, cannot_be_read in [*cuts, (len(events), 0, True, False)]:
         end = min(len(events), start + size)
         last = times[end - 1] if end else 1
         token = max(token, min(last + ahead, times[end] if end < len(events) else END))
-        found.append((events[start:end], token, ready))
+        found.append((events[start:end], token, ready, cannot_be_read))
         start = end
     return found
 
 
 @given(replies=replies(), script=st.lists(st.booleans(), min_size=1, max_size=8), slowness=st.integers(0, 5))
 def test_every_chunk_is_behind_the_changes_it_contains_and_before_all_others(
-    replies: list[tuple[list[Event], int, bool]], script: list[bool], slowness: int
+    replies: list[Reply], script: list[bool], slowness: int
 ) -> None:
     stream = Stream(replies)
     chunks = Chunks(stream, script, slowness)
     source = MergedSource(stream, chunks)
     batches = asyncio.run(_read(source))
     events = [event for batch in batches for event in batch.events]
-    sent = [event for part, _, _ in replies for event in part]
+    sent = [event for part, *_ in replies for event in part]
     live = [event for event in events if event.operation != "read"]
     assert live == sent
     assert chunks.seen == live
+    assert sum(len(batch.unreadable) for batch in batches) == sum(damaged for *_, damaged in replies)
     for index, event in enumerate(events):
         if event.operation == "read":
             at = event.change["clusterTime"]
@@ -159,10 +167,10 @@ def test_every_chunk_is_behind_the_changes_it_contains_and_before_all_others(
 
 
 @given(replies=replies())
-def test_without_chunks_it_is_the_stream_itself(replies: list[tuple[list[Event], int, bool]]) -> None:
+def test_without_chunks_it_is_the_stream_itself(replies: list[Reply]) -> None:
     stream = Stream(replies)
     batches = asyncio.run(_read(MergedSource(stream, Chunks(stream, [False], active=False))))
-    assert [list(batch.events) for batch in batches] == [events for events, _, _ in replies]
+    assert [list(batch.events) for batch in batches] == [events for events, *_ in replies]
 
 
 async def _read(source: MergedSource) -> list[Batch]:

@@ -27,10 +27,11 @@ _IN_FLIGHT = 2
 the changes behind them."""
 MOST = 500
 """The largest number of documents in a chunk."""
-_FIRST, _LEAST = 50, 10  # documents
-_TIMELY = 0.025
-"""Seconds that a chunk may take until it is delivered, since the changes behind it may wait as long: otherwise fewer
-documents follow."""
+_LEAST = 10
+"""The number of documents with which to begin. So few take as long as the sinks need for anything."""
+_TIMELY = 0.01
+"""How many seconds longer than those a chunk may take until it is delivered, or as long again if that is more, since
+the changes behind it may wait as long: otherwise fewer documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
 _TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
@@ -66,8 +67,9 @@ class BackfillJob:
         self._count = count
         self._not_permitted = not_permitted
         self._limit = MOST if record.rate is None else max(1, min(MOST, int(record.rate)))
-        self._most = max(1, min(self._limit, _FIRST, max_bytes // (average or 1)))
-        self._timely = _FIRST
+        self._most = max(1, min(self._limit, _LEAST, max_bytes // (average or 1)))
+        self._timely = _LEAST
+        self._least_took = 0.0  # seconds
         self._after = record.progress.last
         self._in_flight = 0
         self.read_all = False  # or no more is to be read
@@ -99,15 +101,16 @@ class BackfillJob:
         if since is None or at < since:
             self._wait("waiting for its stream, which has to catch up first", 0.5)
             return None
+        began = time.monotonic()
         try:
             chunk = await self._documents.read(at, after, self._most, self._max_bytes)
         except CannotRead as error:
             if not self.ended:
                 self._failed(error)
             return None
-        return partial(self._placed, chunk, after)
+        return partial(self._placed, chunk, after, time.monotonic() - began)
 
-    def _placed(self, chunk: Chunk, after: bytes | None, place: Position) -> Batch | None:
+    def _placed(self, chunk: Chunk, after: bytes | None, reading: float, place: Position) -> Batch | None:
         if self.ended or after != self._after:  # meanwhile
             return None
         self._begun()
@@ -117,7 +120,8 @@ class BackfillJob:
         self._in_flight += 1
         for event in chunk.events:
             event.place, event.backfill, event.only = place, self.record.id, self.record.step
-        return Batch(chunk.events, place, chunk.unreadable, reached=partial(self._reached, chunk, time.monotonic()))
+        reached = partial(self._reached, chunk, time.monotonic() - reading)
+        return Batch(chunk.events, place, chunk.unreadable, reached=reached)
 
     def passed(self, event: Event) -> None:
         """A change is before the next chunk: it may end the backfill, unless it is older than the request."""
@@ -208,13 +212,15 @@ class BackfillJob:
         self._not_before = time.monotonic() + seconds
         asyncio.get_running_loop().call_later(seconds, self._changed)
 
-    def _reached(self, chunk: Chunk, sent: float) -> None:
+    def _reached(self, chunk: Chunk, began: float) -> None:
         self._in_flight -= 1
         self._count(chunk.count)
-        took = time.monotonic() - sent
         if chunk.count:
-            factor = 2.0 if took < _TIMELY / 2 else _TIMELY / took
-            self._timely = max(_LEAST, min(MOST, int(chunk.count * factor)))
+            took = time.monotonic() - began
+            self._least_took = min(self._least_took, took) if chunk.count > _LEAST else took
+            allowed = max(self._least_took, _TIMELY)
+            longer = max(took - self._least_took, allowed / 2)
+            self._timely = max(_LEAST, min(MOST, int(chunk.count * max(0.5, allowed / longer))))
         before = self._tenths()
         progress = self.progress
         self.progress = replace(

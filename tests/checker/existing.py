@@ -31,6 +31,7 @@ class Deliveries:
 
     seen: list[Seen] = field(default_factory=list)
     repeated: int = 0
+    reads_repeated: int = 0
     ids: set[str] = field(default_factory=set)
 
     def add(self, request: Request) -> None:
@@ -38,6 +39,7 @@ class Deliveries:
         for event in request.events:
             if event.id in self.ids:
                 self.repeated += 1
+                self.reads_repeated += event.body["operationType"] == "read"
                 continue
             self.ids.add(event.id)
             body = json_util.loads(json_util.dumps(event.body))

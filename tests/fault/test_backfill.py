@@ -154,19 +154,23 @@ async def test_documents_are_merged_at_their_exact_place(own_replica_set: Replic
     assert not found.repeated
 
 
-async def test_kill_9_again_and_again(own_replica_set: ReplicaSet, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kills", "documents"), [(6, 6_000), pytest.param(50, 60_000, marks=pytest.mark.long)])
+async def test_kill_9_again_and_again(own_replica_set: ReplicaSet, tmp_path: Path, kills: int, documents: int) -> None:
     """Only what was in flight is sent again."""
 
     async def trouble(relay: RelayProcess, receiver: Receiver) -> None:
-        for _ in range(6):
-            await asyncio.sleep(random.uniform(0.2, 1.5))
+        for _ in range(kills):
+            # Once it is ready, so that it has documents in flight.
+            await relay.ready()
+            await asyncio.sleep(random.uniform(0.0, 1.5))
             relay.kill()
             await relay.start(ready=False)
 
     def slow(request: Request) -> Answer:
         return Answer(delay=0.02)
 
-    await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow, documents=6000)
+    found = await merged(Setting(own_replica_set.url, DATABASE, tmp_path), trouble, answer=slow, documents=documents)
+    print("reads repeated:", found.reads_repeated)  # noqa: T201
 
 
 @pytest.mark.parametrize(

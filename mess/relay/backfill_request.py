@@ -112,12 +112,11 @@ async def new_backfills(store: StateStore, collections: Sequence[Facts], request
         )
         for index, each in enumerate(collections)
     ]
-    active = [each for each in await store.backfills(active=True) if each.wanted != "cancelled"]
+    active = {_same(each): each for each in await store.backfills(active=True) if each.wanted != "cancelled"}
     problems = [
         f"{new.namespace} is being sent already, by {old.id}; `{command(f'backfill cancel {old.id}')}` ends that"
         for new in made
-        for old in active
-        if _same(new) == _same(old)
+        if (old := active.get(_same(new))) is not None
     ]
     if problems:
         raise ConfigError(map(Problem, problems))

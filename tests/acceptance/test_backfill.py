@@ -227,6 +227,10 @@ async def test_list_and_show(config: Path, db: Db) -> None:
     missing = await backfill(config, "show", "bf_none")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "no backfill bf_none; `mess backfill list" in missing.stderr
+    for wish in ("pause", "resume", "cancel"):  # no text at all, as a terminal with another encoding sends
+        unknown = await backfill(config, wish, "bf_\udcff")
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert r"no backfill bf_\udcff; `mess backfill list" in unknown.stderr
 
 
 async def test_pause_resume_and_cancel(config: Path, db: Db) -> None:

@@ -141,6 +141,7 @@ async def test_what_cannot_be_sent_is_refused_with_the_remedy(config: Path, db: 
     )
     assert f"does not watch other.orders; it watches: {db.name}.*" in await refused(config, "other.orders")
     assert "'orders' is not DATABASE.COLLECTION" in await refused(config, "orders")
+    assert r"orders\udcff' is not DATABASE.COLLECTION" in await refused(config, f"{name}\udcff")
     assert "no existing collection that matches" in await refused(config, f"{db.name}.x*")
     assert "is a view, which cannot be watched" in await refused(config, f"{db.name}.by_day", name)
     assert "is capped: snapshot reads are refused" in await refused(config, f"{db.name}.log")

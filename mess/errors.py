@@ -13,7 +13,7 @@ MessError
 │  ├─ Refused                   this event is at fault: `on_failure` decides
 │  └─ BatchError(errors)        which events of a mini-batch failed, and how
 ├─ StateError                   progress or a dead letter cannot be recorded → exit 5
-│  ├─ DamagedState              a stored position cannot be decoded → exit 5
+│  ├─ DamagedState              a stored record cannot be decoded → exit 5
 │  ├─ Superseded                another process has taken over this relay's name → exit 6
 │  └─ NameInUse                 another process with this relay's name does not stop → exit 6
 └─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
@@ -185,7 +185,7 @@ class StateError(MessError):
 
 
 class DamagedState(StateError):
-    """A record of the relay's progress cannot be understood."""
+    """A record of the relay's state cannot be understood."""
 
 
 class Superseded(StateError):

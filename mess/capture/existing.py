@@ -87,12 +87,12 @@ async def matching(client: Any, config: Config, pattern: str, only: Callable[[Na
 
 
 async def _databases(client: Any, config: Config, pattern: str) -> list[str]:
-    if not is_glob(pattern):
-        return [pattern]
-    reply = await client.get_database("admin").command({"listDatabases": 1, "nameOnly": True})
-    names = [each["name"] for each in reply["databases"] if fnmatchcase(each["name"], pattern)]
     # As in a stream over globs, the relay's own state is never watched.
     unwatched = {*NEVER_WATCHED, config.state.database} - config.databases.keys()
+    names = [pattern]
+    if is_glob(pattern):
+        reply = await client.get_database("admin").command({"listDatabases": 1, "nameOnly": True})
+        names = [each["name"] for each in reply["databases"] if fnmatchcase(each["name"], pattern)]
     return [name for name in names if name not in unwatched]
 
 

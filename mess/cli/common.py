@@ -69,8 +69,12 @@ def print_json(value: Any) -> None:
 
     from mess.formats import bson_json
 
-    text = json.dumps(json.loads(bson_json.plain(value)), indent=2, ensure_ascii=False)
-    Console(soft_wrap=True).print(JSONHighlighter()(printable_json(text)))
+    text = printable_json(json.dumps(json.loads(bson_json.plain(value)), indent=2, ensure_ascii=False))
+    console = Console(soft_wrap=True)
+    if console.is_terminal:
+        console.print(JSONHighlighter()(text))
+    else:  # a hundred times as fast, which thousands of records need
+        say(text)
 
 
 def say(text: str, *, err: bool = False) -> None:

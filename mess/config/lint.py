@@ -97,6 +97,10 @@ def _order(chain: Chain) -> Iterator[tuple[Path, str]]:
 
 
 def _by_value(chain: Chain, place: Path, by: str) -> Iterator[tuple[Path, str]]:
+    excluded = innermost(chain, "exclude", ())[1]
+    of, _, field = by.partition(".")
+    if of in ("fullDocument", "fullDocumentBeforeChange") and (field in excluded or covering(field, excluded)):
+        yield place, f"exclude removes {by}, so that each event waits for all earlier ones; name a field that is left"
     operations = innermost(chain, "operations", OPERATIONS)[1]
     if lacking := [
         one for one in ("insert", "update", "replace") if one in operations and lacks(one, parse_path(by), chain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +23,9 @@ from mess.relay.build import stage_names
 from mess.similar import did_you_mean
 from mess.state.backfills import Backfill, new_id
 from mess.state.store import StateStore
+
+_UNSENDABLE = re.compile("[\ud800-\udfff]")
+"""What is left of an argument that is not UTF-8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +116,11 @@ async def new_backfills(store: StateStore, collections: Sequence[Facts], request
         )
         for index, each in enumerate(collections)
     ]
-    active = [each for each in await store.backfills(active=True) if each.wanted != "cancelled"]
+    active = {_same(each): each for each in await store.backfills(active=True) if each.wanted != "cancelled"}
     problems = [
         f"{new.namespace} is being sent already, by {old.id}; `{command(f'backfill cancel {old.id}')}` ends that"
         for new in made
-        for old in active
-        if _same(new) == _same(old)
+        if (old := active.get(_same(new))) is not None
     ]
     if problems:
         raise ConfigError(map(Problem, problems))
@@ -131,7 +134,7 @@ def _same(backfill: Backfill) -> tuple[Any, ...]:
 async def _matching(client: Any, config: Config, pattern: str) -> list[Facts]:
     """The existing watched collections. Raises ConfigError if there are none."""
     db, dot, coll = pattern.partition(".")
-    if not (db and dot and coll):
+    if not (db and dot and coll) or _UNSENDABLE.search(pattern):
         raise ConfigError(f"{pattern!r} is not DATABASE.COLLECTION, such as shop.orders or 'shop.*'")
     found = await matching(client, config, pattern)
     if found:

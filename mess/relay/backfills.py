@@ -18,7 +18,7 @@ from mess.capture.existing_documents import ExistingDocuments
 from mess.capture.plan import plan
 from mess.capture.preflight import with_role
 from mess.commands import command
-from mess.config.match import parsed
+from mess.config.match import checked, parsed
 from mess.config.model import Config
 from mess.config.scope import resolve
 from mess.errors import SourceError, StateError
@@ -189,7 +189,10 @@ class Backfills:
         if options is not None and options.match:
             stages.append({"$match": parsed(options.match)})
         if record.match is not None:
-            stages.append({"$match": parsed(json.loads(record.match))})
+            try:
+                stages.append({"$match": parsed(checked(json.loads(record.match)))})
+            except ValueError as error:  # somebody has edited it
+                reason = f"its --match: {error}. Start another backfill"
         if options is not None:
             stages += without(options.exclude)
         if record.progress.estimated is None and facts is not None:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from bson import Timestamp
 
 from mess.event import Event, Namespace
-from mess.state.records import Gap, GapKind
+from mess.state.records import Gap, GapKind, storable
 
 _PAUSE = 600.0
 """After this many seconds without another loss, the next one begins a new gap."""
@@ -59,7 +59,7 @@ class GrowingGaps:
         """The gap that these losses begin or continue. They are at least one."""
         now = time.monotonic()
         self._growing = {key: each for key, each in self._growing.items() if now - each.lost_at < _PAUSE}
-        reason = reason[:_LONGEST_REASON]
+        reason = storable(reason[:_LONGEST_REASON])
         if reason not in self._growing and len(self._growing) >= _MOST_REASONS:
             reason = SEVERAL
         known = self._growing.get(reason)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Self
 
-import bson
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.raw_bson import RawBSONDocument
 
-from mess.errors import DamagedState
 from mess.event import Namespace
 from mess.state.records import checked
 
@@ -23,6 +23,11 @@ STATES = ("waiting", "running", "paused", *ENDED)
 WISHES = ("running", "paused", "cancelled")
 """What operators can want of a backfill."""
 _ALPHABET = string.ascii_lowercase + string.digits
+_ANY: CodecOptions[RawBSONDocument] = CodecOptions(
+    document_class=RawBSONDocument,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+    unicode_decode_error_handler="replace",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,8 @@ class BackfillProgress:
     def of_fields(cls, fields: Mapping[str, Any]) -> Self:
         """The inverse of `fields`. Raises KeyError for a missing field, TypeError or ValueError for a wrong one."""
         last = checked(fields, "last", bytes, type(None))
-        if last is not None and not bson.is_valid(last):
-            raise ValueError("the field last holds no BSON document")
+        if last is not None and not _is_key(last):
+            raise ValueError("the field last holds no BSON document with an _id alone")
         return cls(
             state=_one_of(fields, "state", STATES),
             reason=checked(fields, "reason", str, type(None)),
@@ -148,6 +153,14 @@ def _one_of(fields: Mapping[str, Any], name: str, values: Collection[str]) -> st
     return found
 
 
+def _is_key(data: bytes) -> bool:
+    # Its value stays undecoded: an _id may be a date beyond Python's years, or text that is not UTF-8.
+    try:
+        return list(RawBSONDocument(data, _ANY)) == ["_id"]
+    except Exception:  # bson raises many kinds
+        return False
+
+
 def _json(fields: Mapping[str, Any], name: str) -> str | None:
     found: str | None = checked(fields, name, str, type(None))
     try:
@@ -158,16 +171,11 @@ def _json(fields: Mapping[str, Any], name: str) -> str | None:
     raise ValueError(f"the field {name} holds no JSON object")
 
 
+def remedy(removal: str) -> str:
+    """What to do about a record that cannot be decoded, given the statement that removes it."""
+    return f"remove it and start the backfill again: {removal}"
+
+
 def new_id() -> str:
     """A random id for a backfill."""
     return "bf_" + "".join(secrets.choice(_ALPHABET) for _ in range(12))
-
-
-def damaged(id: str, place: str, error: Exception, removal: str) -> DamagedState:  # noqa: A002 - the field's name
-    """The error for a record that cannot be decoded. `place` names the collection or table, `removal` the statement
-    that removes the record there."""
-    why = f"the field {error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
-    return DamagedState(
-        f"the record {id!r} in {place} is damaged: {why}. Restore it from a backup, or remove it and start the "
-        f"backfill again: {removal}"
-    )

@@ -17,7 +17,7 @@ from bson.codec_options import CodecOptions
 from mess.errors import StateError
 from mess.event import Namespace, token_time
 from mess.formats import bson_json
-from mess.state.records import HISTORY, Attempt, DeadLetter
+from mess.state.records import HISTORY, Attempt, DeadLetter, storable
 
 CHUNK_BYTES = 8 * 1024 * 1024
 """The largest chunk; MongoDB documents can have up to 16 MiB."""
@@ -193,5 +193,5 @@ def _load(dumped: Sequence[Any]) -> Any:
 
 
 def _text(value: str, most: int = _MAX_TEXT) -> str:
-    """A text that every store can hold: without lone surrogates and NULs, and limited in length (in characters)."""
-    return value[:most].encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    """A text that every store can hold, limited in length (in characters)."""
+    return storable(value[:most])

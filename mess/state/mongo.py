@@ -47,7 +47,8 @@ class MongoStore(StateStore):
         }
         self._relays = database.get_collection("relays", **options)
         self._lease = MongoLease(database, relay, retry_for)
-        self._gaps = MongoGaps(database.get_collection("gaps", **options), self._relays, relay, retry_for)
+        gaps = database.get_collection("gaps", **options)
+        self._gaps = MongoGaps(gaps, self._relays, relay, retry_for, f"{database.name}.gaps")
         self._positions = MongoPositions(
             self._relays,
             database.get_collection("checkpoints", **options),

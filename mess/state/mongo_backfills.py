@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 
-from mess.state.backfills import ENDED, Backfill, BackfillProgress, damaged
+from mess.state.backfills import ENDED, Backfill, BackfillProgress, remedy
 from mess.state.failover import persist
 from mess.state.mongo_queries import ago, name_of
+from mess.state.records import damaged
 from mess.state.store import superseded
 
 T = TypeVar("T")
@@ -107,7 +108,7 @@ class MongoBackfills:
         except (KeyError, TypeError, ValueError) as error:
             name = document["_id"]
             removal = f'db.getCollection("backfills").deleteOne({{_id: "{name}"}})'
-            raise damaged(name, f"collection {self._place}", error, removal) from error
+            raise damaged(name, f"collection {self._place}", error, remedy(removal)) from error
 
     def _name(self, id: str) -> str:  # noqa: A002
         return name_of(self._relay, id)

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 from bson import Timestamp
 
-from mess.errors import DeliveryError
+from mess.errors import DamagedState, DeliveryError
 from mess.event import Namespace, Position
 
 HISTORY = 10
@@ -154,6 +154,19 @@ GapKind = Literal["history_lost", "unreadable", "skipped", "reset"]
 (`on_failure: skip`), or an operator moved the position past them."""
 GAP_KINDS: tuple[GapKind, ...] = get_args(GapKind)
 
+_NEW_IN_GAPS: dict[str, Any] = {
+    "namespaces": (),
+    "open": False,
+    "resume": None,
+    "kind": "history_lost",
+    "pipeline": None,
+    "step": None,
+    "count": None,
+    "first": None,
+    "last": None,
+    "unannounced": (),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -183,6 +196,33 @@ class Gap:
     first: str | None = None
     last: str | None = None
     unannounced: tuple[str, ...] = ()
+
+    @classmethod
+    def of_fields(cls, fields: Mapping[str, Any]) -> Self:
+        """The gap with these fields, where lists stand for tuples. Those that MESS 0.1 did not store may be missing.
+
+        Raises KeyError for another missing field, TypeError or ValueError for a wrong one.
+        """
+        known: dict[str, Any] = {**_NEW_IN_GAPS, **fields}
+        if checked(known, "kind", str) not in GAP_KINDS:
+            raise ValueError(f"the field kind holds {known['kind']!r}")
+        return cls(
+            stream=checked(known, "stream", str),
+            since=checked(known, "since", Timestamp, type(None)),
+            until=checked(known, "until", Timestamp, type(None)),
+            reason=checked(known, "reason", str),
+            time=checked(known, "time", datetime),
+            namespaces=_texts(known, "namespaces"),
+            open=bool(checked(known, "open", int)),
+            resume=checked(known, "resume", Timestamp, type(None)),
+            kind=known["kind"],
+            pipeline=checked(known, "pipeline", str, type(None)),
+            step=checked(known, "step", str, type(None)),
+            count=checked(known, "count", int, type(None)),
+            first=checked(known, "first", str, type(None)),
+            last=checked(known, "last", str, type(None)),
+            unannounced=_texts(known, "unannounced"),
+        )
 
     @property
     def id(self) -> str:
@@ -250,6 +290,25 @@ def checked(fields: Mapping[str, Any], name: str, *kinds: type) -> Any:
     if not isinstance(value, kinds):
         raise TypeError(f"the field {name} holds a {type(value).__name__}")
     return value
+
+
+def storable(text: str) -> str:
+    """The text without lone surrogates and NULs, so that every store can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
+def damaged(id: str, place: str, error: Exception, remedy: str) -> DamagedState:  # noqa: A002 - the field's name
+    """The error for a record that cannot be decoded. `place` names the collection or table; `remedy` says what to do
+    without a backup."""
+    why = f"the field {error.args[0]} is missing" if isinstance(error, KeyError) else str(error)
+    return DamagedState(f"the record {id!r} in {place} is damaged: {why}. Restore it from a backup, or {remedy}")
+
+
+def _texts(fields: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    found = checked(fields, name, list, tuple)
+    if not all(isinstance(each, str) for each in found):
+        raise TypeError(f"the field {name} holds what is not text")
+    return tuple(found)
 
 
 def _position(fields: Mapping[str, Any]) -> Position:

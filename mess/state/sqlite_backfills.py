@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from mess.state.backfills import ENDED, Backfill, BackfillProgress, damaged
-from mess.state.sqlite_schema import instant, millis
+from mess.state.backfills import ENDED, Backfill, BackfillProgress, remedy
+from mess.state.records import damaged
+from mess.state.sqlite_schema import instant, millis, rows
 
 _TIMES = ("created", "started", "updated", "ended")
 
@@ -57,9 +58,7 @@ def _update(db: sqlite3.Connection, relay: str, id: str, fields: Mapping[str, An
 
 
 def _read(db: sqlite3.Connection, relay: str, query: str, *values: str) -> list[Backfill]:
-    found = db.execute(query, values)
-    names = [column[0] for column in found.description]
-    return [_understood(relay, dict(zip(names, row, strict=True))) for row in found]
+    return [_understood(relay, row) for row in rows(db, query, *values)]
 
 
 def _understood(relay: str, columns: Mapping[str, Any]) -> Backfill:
@@ -69,7 +68,7 @@ def _understood(relay: str, columns: Mapping[str, Any]) -> Backfill:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         name = columns["id"]
         removal = f"DELETE FROM backfills WHERE relay = '{relay}' AND id = '{name}'"
-        raise damaged(name, "table backfills", error, removal) from error
+        raise damaged(name, "table backfills", error, remedy(removal)) from error
 
 
 def _columns(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mess.state.records import Gap
-from mess.state.sqlite_schema import instant, millis, numbers, timestamp
+from mess.state.records import Gap, damaged
+from mess.state.sqlite_schema import instant, millis, numbers, rows, timestamp
 
 _AS_THEY_ARE = ("stream", "reason", "kind", "pipeline", "step", "count", "first", "last")
 _TIMES = ("since", "until", "resume")
@@ -33,11 +33,9 @@ def read(db: sqlite3.Connection, relay: str) -> list[Gap]:
     old = "SELECT stream, since_t, since_i, until_t, until_i, reason, time FROM gaps WHERE relay = ?"
     found = [
         Gap(stream=stream, since=timestamp(st, si), until=timestamp(ut, ui), reason=reason, time=instant(time))
-        for stream, st, si, ut, ui, reason, time in db.execute(old, (relay,))
+        for stream, st, si, ut, ui, reason, time in db.execute(old, (relay,)).fetchall()
     ]
-    rows = db.execute("SELECT * FROM gap_records WHERE relay = ?", (relay,))
-    names = [column[0] for column in rows.description]
-    found += [_gap(dict(zip(names, row, strict=True))) for row in rows]
+    found += [_understood(relay, row) for row in rows(db, "SELECT * FROM gap_records WHERE relay = ?", relay)]
     return sorted(found, key=lambda gap: gap.time)
 
 
@@ -50,10 +48,13 @@ def _columns(gap: Gap) -> dict[str, Any]:
     return {**row, "open": gap.open, "time": millis(gap.time)}
 
 
-def _gap(row: Mapping[str, Any]) -> Gap:
-    fields: dict[str, Any] = {name: row[name] for name in _AS_THEY_ARE}
-    for name in _TIMES:
-        fields[name] = timestamp(row[f"{name}_t"], row[f"{name}_i"])
-    for name in _LISTS:
-        fields[name] = tuple(json.loads(row[name]))
-    return Gap(**fields, open=bool(row["open"]), time=instant(row["time"]))
+def _understood(relay: str, row: Mapping[str, Any]) -> Gap:
+    try:
+        fields: dict[str, Any] = {name: row[name] for name in (*_AS_THEY_ARE, "open")}
+        fields |= {name: timestamp(row[f"{name}_t"], row[f"{name}_i"]) for name in _TIMES}
+        fields |= {name: json.loads(row[name]) for name in _LISTS}
+        return Gap.of_fields({**fields, "time": instant(row["time"])})
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        name = row["id"]
+        removal = f"remove it: DELETE FROM gap_records WHERE relay = '{relay}' AND id = '{name}'"
+        raise damaged(name, "table gap_records", error, removal) from error

@@ -14,7 +14,7 @@ from mess.commands import command, quoted
 from mess.errors import DamagedState
 from mess.state.letters import OPTIONS
 from mess.state.records import Checkpoint, LegacyCheckpoint, Positions
-from mess.state.sqlite_schema import VERSION, instant, millis, numbers, timestamp
+from mess.state.sqlite_schema import VERSION, instant, millis, numbers, rows, timestamp
 from mess.state.store import superseded
 
 T = TypeVar("T")
@@ -125,10 +125,7 @@ def _check(db: sqlite3.Connection, relay: str, epoch: int) -> None:
 def _read(
     db: sqlite3.Connection, of_fields: Callable[[Mapping[str, Any]], T], table: str, query: str, *values: str
 ) -> Iterator[T]:
-    found = db.execute(query, values)
-    names = [column[0] for column in found.description]
-    for row in found:
-        columns = dict(zip(names, row, strict=True))
+    for columns in rows(db, query, *values):
         yield _understood(columns["stream"], partial(_decoded, of_fields, columns), table)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 from bson import Timestamp
 
@@ -161,6 +162,14 @@ def _add_columns(db: sqlite3.Connection, table: str, columns: Mapping[str, str])
     for name, kind in columns.items():
         if name not in known:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {name} {kind}")
+
+
+def rows(db: sqlite3.Connection, query: str, *values: Any) -> list[dict[str, Any]]:
+    """The rows that a query finds, by column. Reads all of them at once: while rows are left, as when one is damaged,
+    SQLite refuses this connection's writes as soon as another one has written."""
+    with contextlib.closing(db.execute(query, values)) as found:
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def millis(time: datetime) -> int:

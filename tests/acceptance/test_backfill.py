@@ -141,6 +141,7 @@ async def test_what_cannot_be_sent_is_refused_with_the_remedy(config: Path, db: 
     )
     assert f"does not watch other.orders; it watches: {db.name}.*" in await refused(config, "other.orders")
     assert "'orders' is not DATABASE.COLLECTION" in await refused(config, "orders")
+    assert r"orders\udcff' is not DATABASE.COLLECTION" in await refused(config, f"{name}\udcff")
     assert "no existing collection that matches" in await refused(config, f"{db.name}.x*")
     assert "is a view, which cannot be watched" in await refused(config, f"{db.name}.by_day", name)
     assert "is capped: snapshot reads are refused" in await refused(config, f"{db.name}.log")
@@ -227,6 +228,10 @@ async def test_list_and_show(config: Path, db: Db) -> None:
     missing = await backfill(config, "show", "bf_none")
     assert (missing.returncode, missing.stdout) == (2, "")
     assert "no backfill bf_none; `mess backfill list" in missing.stderr
+    for wish in ("pause", "resume", "cancel"):  # no text at all, as a terminal with another encoding sends
+        unknown = await backfill(config, wish, "bf_\udcff")
+        assert (unknown.returncode, unknown.stdout) == (2, "")
+        assert r"no backfill bf_\udcff; `mess backfill list" in unknown.stderr
 
 
 async def test_pause_resume_and_cancel(config: Path, db: Db) -> None:

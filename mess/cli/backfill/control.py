@@ -48,6 +48,8 @@ def _want(
     timeout: float | None,
 ) -> None:
     loaded = load_config(config, mongodb__url=url)
+    if not id.isascii():  # no store can even look for some texts
+        raise unknown(id)
 
     async def change(store: StateStore) -> tuple[Backfill | None, str | None]:
         return await store.want_backfill(id, wanted), await not_running(store)

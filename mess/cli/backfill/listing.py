@@ -39,7 +39,7 @@ def list_(
     table.columns[0].no_wrap = True  # ids are meant to be copied
     for each in found:
         cells = (str(each.namespace), state_of(each), done_of(each), _rate(each), _left(each), _reason(each))
-        table.add_row(each.id, *map(printable, cells))
+        table.add_row(*map(printable, (each.id, *cells)))
     show_table(table)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say_fields
@@ -34,16 +35,18 @@ def list_(
         return await store.gaps(), await store.backfills()
 
     found, backfills = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    repairs = _by_gap(backfills)
     if as_json:
-        print_json([shape(gap, backfills) for gap in found])
+        print_json([shape(gap, repairs[gap.id]) for gap in found])
         return
     from rich.table import Table
 
     table = Table("id", "kind", "stream or step", "namespaces", "count", "since", "until", "state", "reason")
     table.columns[0].no_wrap = True  # ids are meant to be copied
     for gap in found:
-        cells = (_place(gap), "\n".join(gap.namespaces), _count(gap), _shown(gap.since), _shown(gap.until))
-        table.add_row(gap.id, gap.kind, *map(printable, (*cells, _state(gap, backfills), redact(gap.reason))))
+        cells = (_place(gap), ", ".join(gap.namespaces), _count(gap), _shown(gap.since), _shown(gap.until))
+        state = _state(gap, repairs[gap.id])
+        table.add_row(gap.id, gap.kind, *map(printable, (*cells, state, redact(gap.reason))))
     show_table(table)
 
 
@@ -61,8 +64,9 @@ def show(
         return await known(store, id), await store.backfills()
 
     gap, backfills = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    repairs = _by_gap(backfills)[gap.id]
     if as_json:
-        print_json([shape(gap, backfills)])
+        print_json([shape(gap, repairs)])
         return
     fields = {
         "id": gap.id,
@@ -76,26 +80,33 @@ def show(
         "until": _shown(gap.until),
         "first event": gap.first,
         "last event": gap.last,
-        "state": _state(gap, backfills),
-        "backfills": ", ".join(each.id for each in backfills if each.origin == gap.id),
+        "state": _state(gap, repairs),
+        "backfills": ", ".join(each.id for each in repairs),
         "reason": redact(gap.reason),
         "recorded": f"{gap.time:%Y-%m-%d %H:%M:%S} UTC",
     }
     say_fields(fields)
 
 
-def shape(gap: Gap, backfills: Sequence[Backfill]) -> dict[str, Any]:
-    """A gap as programs see it."""
+def shape(gap: Gap, repairs: Sequence[Backfill]) -> dict[str, Any]:
+    """A gap as programs see it, given the backfills that were started for it."""
     from mess.relay.gap_status import described
 
-    repairs = [each.id for each in backfills if each.origin == gap.id]
-    return {**described(gap), "state": _state(gap, backfills), "backfills": repairs}
+    return {**described(gap), "state": _state(gap, repairs), "backfills": [each.id for each in repairs]}
 
 
-def _state(gap: Gap, backfills: Sequence[Backfill]) -> str:
+def _by_gap(backfills: Sequence[Backfill]) -> defaultdict[str, list[Backfill]]:
+    """The backfills that were started for each gap, by its id. There may be thousands of both."""
+    found: defaultdict[str, list[Backfill]] = defaultdict(list)
+    for each in backfills:
+        found[each.origin].append(each)
+    return found
+
+
+def _state(gap: Gap, repairs: Sequence[Backfill]) -> str:
     from mess.relay.healing import healed
 
-    return "open: the stream is stopped" if gap.open else healed(gap, backfills)
+    return "open: the stream is stopped" if gap.open else healed(gap, repairs)
 
 
 def _place(gap: Gap) -> str:

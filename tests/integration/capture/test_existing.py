@@ -115,3 +115,14 @@ async def test_without_a_privilege_numbers_are_unknown(client: Any, db: Db, monk
     refused.append("listDatabases")
     with pytest.raises(SourceError, match="lacks a privilege"):
         await matching(client, config(db.name), "*.orders")
+
+
+@pytest.mark.parametrize("pattern", ["config.transactions", "config.*", "local.oplog.rs", "*.*", "mess.backfills"])
+async def test_databases_that_globs_do_not_watch_have_none(client: Any, db: Db, pattern: str) -> None:
+    """Named or not: no stream would deliver their changes, so a backfill of them would wait forever."""
+    db.client.mess.backfills.insert_one({})
+    db.orders.insert_one({})
+    found = {each.namespace.db for each in await matching(client, config("*"), pattern)}
+    db.client.drop_database("mess")
+    assert found.isdisjoint({"config", "local", "admin", "mess"})
+    assert (db.name in found) == (pattern == "*.*")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta, timezone
 
+import pytest
+
 from mess.app import store_for
 from mess.event import Namespace
 from mess.state import Backfill
@@ -46,6 +48,23 @@ async def test_a_damaged_record_is_a_warning_until_it_is_removed(lab: Lab) -> No
         assert relay.status.problems() == []
         state.backfills.delete_many({})
         await until(lambda: relay.status.warnings() == [], "its end")
+
+
+@pytest.mark.parametrize("match", ['{"a": {"$oid": "zz"}}', '{"a": "\\ud800"}', f'{{"a": {2**70}}}'])
+async def test_a_match_edited_by_hand_fails_alone(lab: Lab, match: str) -> None:
+    """MongoDB cannot even be asked. Changes and other backfills go on."""
+    lab.db.orders.insert_one({"_id": 1})
+    async with store_for(lab.relay().config) as store:
+        for name, each in (("bf_1", match), ("bf_2", None)):
+            await store.add_backfill(Backfill(name, Namespace(lab.db.name, "orders"), "operator", NOW, match=each))
+        async with lab.running():
+            await lab.receiver.wait_for_events(1)
+            async with asyncio.timeout(PATIENCE):
+                while not all(each.ended for each in await store.backfills()):  # noqa: ASYNC110 - the store says nothing
+                    await asyncio.sleep(0.05)
+        failed, done = await store.backfills()
+    assert (failed.progress.state, done.progress.state) == ("failed", "done")
+    assert "its --match: " in str(failed.progress.reason)
 
 
 async def test_a_wrong_match_fails_with_a_remedy_that_works(lab: Lab) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 
 import bson
 import pytest
+from bson import DatetimeMS, MaxKey
 from pymongo import AsyncMongoClient, MongoClient
 
-from mess.errors import DamagedState, Superseded
+from mess.errors import DamagedState, StateError, Superseded
 from mess.event import Namespace
 from mess.state import Backfill, BackfillProgress, StateStore
 from mess.state.mongo import MongoStore
@@ -63,6 +64,24 @@ async def test_backfills_come_back_as_they_were_added(another: Opener) -> None:
     assert await store.backfills() == [backfill(), full]
     assert await neighbour.backfills() == []
     assert await store.epochs() == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "last",
+    [
+        bson.encode({"_id": DatetimeMS(2**60)}),
+        bson.encode({"_id": MaxKey()}),
+        b"\x11\0\0\0\x02_id\0\x03\0\0\0\xff\xfe\0\0",  # text that is not UTF-8
+        b"\x12\0\0\0\x05_id\0\x03\0\0\0\x04abc\0",  # a UUID of three bytes
+    ],
+)
+async def test_progress_may_be_at_any_id(store: StateStore, last: bytes) -> None:
+    """Also at one that Python cannot represent: it is never decoded."""
+    await running(store)
+    await store.add_backfill(backfill())
+    progress = replace(RUNNING, last=last)
+    await store.save([], {"bf_1": progress})
+    assert await store.backfills() == [backfill(progress=progress)]
 
 
 async def test_an_id_is_added_once(store: StateStore) -> None:
@@ -178,6 +197,8 @@ async def test_what_ended_long_ago_is_pruned(store: StateStore) -> None:
         ({"$set": {"wanted": "rest"}}, "the field wanted holds 'rest'"),
         ({"$set": {"state": "lost"}}, "the field state holds 'lost'"),
         ({"$set": {"last": b"x"}}, "the field last holds no BSON document"),
+        ({"$set": {"last": bson.encode({})}}, "the field last holds no BSON document with an _id"),
+        ({"$set": {"last": bson.encode({"_id": 1, "a": 1})}}, "the field last holds no BSON document with an _id"),
         ({"$set": {"match": "{"}}, "the field match holds no JSON object"),
         ({"$set": {"match": "[]"}}, "the field match holds no JSON object"),
         ({"$set": {"rate": 0}}, "the field rate holds 0"),
@@ -212,6 +233,25 @@ async def test_a_row_edited_by_hand_is_one_clear_error(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "state.db") as db:
         db.execute(str(caught.value).rpartition("again: ")[2])
     assert await store.backfills() == []
+    await store.close()
+
+
+@pytest.mark.parametrize("edit", ["rate = 0", "db = CAST(x'ff' AS TEXT)"])
+async def test_a_damaged_row_does_not_keep_the_relay_from_writing(tmp_path: Path, edit: str) -> None:
+    """Others come after it, and somebody else removes it."""
+    store = SqliteStore(tmp_path / "state.db", "mess", retry_for=1)
+    await store.open()
+    for number in range(3):
+        await store.add_backfill(backfill(f"bf_{number}"))
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(f"UPDATE backfills SET {edit} WHERE id = 'bf_0'")
+    with pytest.raises(StateError) as caught:
+        await store.backfills()
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute("DELETE FROM backfills WHERE id = 'bf_0'")
+    await store.add_backfill(backfill("bf_3"))
+    assert len(await store.backfills()) == 3
+    assert caught.value.exit_code == 5  # the error is still there, and with it what it was raised in
     await store.close()
 
 

@@ -18,7 +18,7 @@ from mess.errors import DamagedState, StateError
 from mess.event import Position
 from mess.state import Positions
 from mess.state.mongo import MongoStore
-from mess.state.records import LegacyCheckpoint
+from mess.state.records import Gap, LegacyCheckpoint
 from mess.state.sqlite import SqliteStore
 from tests.integration.state.samples import NOW, checkpoint
 
@@ -114,6 +114,59 @@ async def test_a_map_edited_by_hand_is_one_clear_error(store: MongoStore, databa
         database.checkpoints.update_one({"_id": "mess"}, edit)
         with pytest.raises(DamagedState, match=r"the field coverage .*reset --all"):
             await store.positions()
+
+
+GAP = Gap("", Timestamp(1, 1), None, "refused", NOW, kind="skipped", pipeline="shop", step="http", count=1)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ({"$set": {"kind": "eaten"}}, "the field kind holds 'eaten'"),
+        ({"$set": {"time": "yesterday"}}, "the field time holds a str"),
+        ({"$set": {"since": 5}}, "the field since holds a int"),
+        ({"$set": {"namespaces": "shop.*"}}, "the field namespaces holds a str"),
+        ({"$set": {"namespaces": [5]}}, "the field namespaces holds what is not text"),
+        ({"$unset": {"reason": ""}}, "the field reason is missing"),
+    ],
+)
+async def test_a_gap_edited_by_hand_is_one_clear_error(
+    store: MongoStore, database: Any, edit: dict[str, Any], says: str
+) -> None:
+    """It names the record and the remedy."""
+    await store.record_gap(GAP)
+    database.gaps.update_one({}, edit)
+    with pytest.raises(DamagedState, match=says) as caught:
+        await store.gaps()
+    assert f"'mess/{GAP.id}' in collection {database.name}.gaps" in str(caught.value)
+    assert f'remove it: db.getCollection("gaps").deleteOne({{_id: "mess/{GAP.id}"}})' in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "says"),
+    [
+        ("kind = 'eaten'", "the field kind holds 'eaten'"),
+        ("time = 9e18", "too large"),
+        ("time = 'x'", "str"),
+        ("since_t = 1e12, since_i = 1", "field|time|must"),
+        ("namespaces = '['", "Expecting"),
+        ("namespaces = '5'", "the field namespaces holds a int"),
+        ("reason = x'ff'", "the field reason holds a bytes"),
+    ],
+)
+async def test_a_gap_edited_by_hand_in_a_file_is_one_clear_error(tmp_path: Path, edit: str, says: str) -> None:
+    store = SqliteStore(tmp_path / "state.db", "mess")
+    await store.open()
+    await store.record_gap(GAP)
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(f"UPDATE gap_records SET {edit}")
+    with pytest.raises(DamagedState, match=says) as caught:
+        await store.gaps()
+    removal = str(caught.value).rpartition("remove it: ")[2]
+    with sqlite3.connect(tmp_path / "state.db") as db:
+        db.execute(removal)
+    assert await store.gaps() == []
+    await store.close()
 
 
 def old_state(database: Any, epoch: int = 41) -> None:

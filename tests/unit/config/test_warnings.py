@@ -45,6 +45,11 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "for all earlier events of its stream, and later ones for it; name a field that they have",
         ),
         (
+            f"databases: {{a: {{order: {{by: fullDocument.card.number}}, exclude: [card]}}}}\n{HTTP}",
+            "config.yml:1: databases.a.order.by: exclude removes fullDocument.card.number, so that each event waits "
+            "for all earlier ones; name a field that is left",
+        ),
+        (
             "databases: {a: }\norder: {by: fullDocument.b}\npipeline:\n"
             "- {name: queue, config: {url: 'kafka://h', target: x}}",
             "config.yml:4: pipeline[0].config: Kafka keeps order within a partition only, and spreads the events of "

@@ -45,6 +45,14 @@ def test_namespaces_are_bounded_too() -> None:
     assert gap.namespaces == ("*.*",)
 
 
+def test_a_reason_that_no_store_can_hold_is_escaped() -> None:
+    """As of a function that raises an error about a text that is not Unicode."""
+    gaps = GrowingGaps("skipped", pipeline="shop", step="http")
+    gap = gaps.add("bad \ud800 and \0", [lost(1)])
+    assert gap.reason == "bad \\ud800 and \\0"
+    assert gaps.add("bad \ud800 and \0", [lost(2)]).id == gap.id
+
+
 def test_a_pause_begins_a_new_gap(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(growing_gaps.time, "monotonic", lambda: now)

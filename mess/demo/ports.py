@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 
 HOST = "127.0.0.1"
@@ -14,13 +15,14 @@ _FIRST, _LAST, _BLOCK = 20000, 32767, 64
 
 def free_port() -> int:
     """A port of the loopback address that nothing listens on. Raises OSError when none is left."""
-    for port in _ports:
-        with socket.socket() as listener:
-            try:
-                listener.bind((HOST, port))
-            except OSError:
-                continue
-            return port
+    with _one_at_a_time:
+        for port in _ports:
+            with socket.socket() as listener:
+                try:
+                    listener.bind((HOST, port))
+                except OSError:
+                    continue
+                return port
     raise OSError("no port of 127.0.0.1 is free")
 
 
@@ -43,3 +45,4 @@ def _blocks() -> Iterator[int]:
 
 _claims: list[socket.socket] = []
 _ports = _blocks()
+_one_at_a_time = threading.Lock()  # the servers of a replica set are started in threads

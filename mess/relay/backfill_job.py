@@ -129,12 +129,19 @@ class BackfillJob:
             return
         namespace = self.record.namespace
         to = event.change.get("to") or {}
-        if Namespace(to.get("db", ""), to.get("coll", "")) == namespace:
+        target = Namespace(to.get("db", ""), to.get("coll", ""))
+        changes = "its further changes are in the stream"
+        if target == namespace:
             again = command(f"backfill start {namespace}")
             self.end("cancelled", f"another collection was renamed to it meanwhile; `{again}` sends its documents")
+        elif event.namespace == namespace and event.operation == "rename":
+            again = command(f"backfill start {target}")
+            self.end(
+                "cancelled",
+                f"the collection was renamed to {target} meanwhile; {changes}, `{again}` sends its documents",
+            )
         elif event.namespace == namespace or (not event.namespace.coll and event.namespace.db == namespace.db):
-            what = "renamed" if event.operation == "rename" else "dropped"
-            self.end("cancelled", f"the collection was {what} meanwhile; its further changes are in the stream")
+            self.end("cancelled", f"the collection was dropped meanwhile; {changes}")
 
     def end(self, state: str, reason: str | None = None) -> None:
         """End it as `done`, `cancelled` or `failed`; what is on its way is still delivered."""

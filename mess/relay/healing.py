@@ -29,8 +29,7 @@ class Healing:
 async def healing(client: Any, config: Config, gap: Gap) -> Healing:
     """What repairs a gap. Connects to MongoDB, and changes nothing.
 
-    Raises ConfigError for a gap that is still open, if nothing can be sent, or if the config leaves out existing
-    documents; SourceError.
+    Raises ConfigError for a gap that is still open, or if nothing can be sent; SourceError.
     """
     if gap.open:
         reset = command(f"checkpoints reset --stream {quoted(gap.stream)}")
@@ -42,12 +41,12 @@ async def healing(client: Any, config: Config, gap: Gap) -> Healing:
     left_out: list[str] = []
     for region in regions_of(gap.namespaces or ("*.*",)):
         for facts in await matching(client, config, f"{region.dbs[0]}.{region.colls[0]}", region.contains):
-            if (reason := why_not(facts)) is None:
-                found[facts.namespace] = facts
+            reason = why_not(facts)
+            # A gap of many collections is recorded as one of whole databases, which have others besides.
+            if problems := [*([] if reason is None else [reason]), *unfit(config, facts.namespace, request)]:
+                left_out += problems
             else:
-                left_out.append(reason)
-    if problems := [problem for namespace in found for problem in unfit(config, namespace, request)]:
-        raise ConfigError(map(Problem, problems))
+                found[facts.namespace] = facts
     if not found:
         nothing = f"{gap.id} cannot be repaired: none of its collections exists and is watched"
         raise ConfigError(map(Problem, left_out or [nothing]))

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from bson import Timestamp
 
 from mess.app import store_for
 from mess.config.load import load
 from mess.state import Gap
-from tests.acceptance.commands import mess
+from tests.acceptance.commands import mess, write
 from tests.acceptance.conftest import Db
 
 NOW = datetime.now(timezone.utc).replace(microsecond=0)
@@ -42,6 +43,10 @@ async def gaps(config: Path, *arguments: Any) -> subprocess.CompletedProcess[str
     done = await mess("gaps", *arguments, "--config", config, folder=config.parent)
     assert "Traceback" not in done.stderr, done.stderr
     return done
+
+
+def changed(config: Path, **options: Any) -> None:
+    write(config.parent, {**yaml.safe_load(config.read_text()), **options})
 
 
 async def recorded(config: Path, *found: Gap) -> None:
@@ -78,6 +83,24 @@ async def test_a_gap_is_listed_shown_and_healed(config: Path, db: Db) -> None:
     again = await gaps(config, "heal", gap.id)
     assert again.returncode == 2
     assert f"is being sent already, by {backfill.id}" in again.stderr
+
+
+@pytest.mark.parametrize("config", ["mongodb"], indirect=True)
+async def test_a_collection_that_cannot_be_sent_does_not_keep_the_others_of_a_gap_from_being_healed(
+    config: Path, db: Db
+) -> None:
+    """A gap of more than twenty collections is recorded as one of the whole database."""
+    others = {"audit": {"pipeline": [{"name": "log"}]}, "closed": {"operations": ["insert"]}}
+    changed(config, databases={db.name: {"collections": {"*": {}, **others}}})
+    gap = replace(skipped(db), namespaces=(f"{db.name}.*",))
+    await recorded(config, gap)
+    for name in ("orders", "audit", "closed"):
+        db[name].insert_one({"_id": 1})
+    done = await gaps(config, "heal", gap.id)
+    assert done.returncode == 0, done.stderr
+    assert f": {db.name}.orders, about " in done.stdout
+    assert f"left out: {db.name}.audit: its pipeline is " in done.stderr
+    assert f"left out: {db.name}.closed: its `operations` leave out existing documents" in done.stderr
 
 
 @pytest.mark.parametrize("config", ["mongodb"], indirect=True)

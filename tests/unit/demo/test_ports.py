@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,15 @@ def test_processes_get_different_ones() -> None:
     for process in processes:
         process.communicate("\n")
     assert len(ports) == len(set(ports)) == 1200
+
+
+def test_threads_get_different_ones() -> None:
+    """The servers of a replica set are started in threads."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            ports = list(pool.map(lambda _: free_port(), range(2000)))
+    finally:
+        sys.setswitchinterval(before)
+    assert len(set(ports)) == 2000

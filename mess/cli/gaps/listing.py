@@ -42,8 +42,9 @@ def list_(
     table = Table("id", "kind", "stream or step", "namespaces", "count", "since", "until", "state", "reason")
     table.columns[0].no_wrap = True  # ids are meant to be copied
     for gap in found:
-        cells = (_place(gap), "\n".join(gap.namespaces), _count(gap), _shown(gap.since), _shown(gap.until))
-        table.add_row(gap.id, gap.kind, *map(printable, (*cells, _state(gap, backfills), redact(gap.reason))))
+        place, namespaces = printable(_place(gap)), "\n".join(map(printable, gap.namespaces))
+        cells = (_count(gap), _shown(gap.since), _shown(gap.until), _state(gap, backfills), redact(gap.reason))
+        table.add_row(gap.id, gap.kind, place, namespaces, *map(printable, cells))
     show_table(table)
 
 

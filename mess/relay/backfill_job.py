@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,6 +32,7 @@ _TIMELY = 0.025
 """Seconds that a chunk may take until it is delivered, since the changes behind it may wait as long: otherwise fewer
 documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_PLACE = "waiting for the next place in its stream"
 _TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 
@@ -56,7 +58,7 @@ class BackfillJob:
         not_permitted: Callable[[Exception], str] = str,
     ) -> None:
         self.record = record
-        self.progress = replace(record.progress, state="waiting", reason=None)
+        self.progress = replace(record.progress, state="waiting", reason=_PLACE)
         self.paused = record.wanted == "paused"
         self._documents = documents
         self._max_bytes = max_bytes
@@ -122,7 +124,7 @@ class BackfillJob:
         namespace = self.record.namespace
         to = event.change.get("to") or {}
         if Namespace(to.get("db", ""), to.get("coll", "")) == namespace:
-            again = command(f"backfill start {namespace}")
+            again = command(f"backfill start {shlex.quote(str(namespace))}")
             self.end("cancelled", f"another collection was renamed to it meanwhile; `{again}` sends its documents")
         elif event.namespace == namespace or (not event.namespace.coll and event.namespace.db == namespace.db):
             what = "renamed" if event.operation == "rename" else "dropped"
@@ -149,13 +151,17 @@ class BackfillJob:
     def has_turn(self) -> None:
         """It waits for no other backfill any more."""
         if (self.progress.reason or "").startswith(_TURN):
-            self.progress = replace(self.progress, reason=None)
+            self._continue()
 
     def resume(self) -> None:
         """Continue after a failure or a pause."""
         if self.progress.state == "failed":
             self.read_all = False
-        self.progress = replace(self.progress, state="waiting", reason=None, ended=None)
+        self._continue()
+
+    def _continue(self) -> None:
+        state, reason = ("running", None) if self._in_flight else ("waiting", _PLACE)
+        self.progress = replace(self.progress, state=state, reason=reason, ended=None)
 
     def _is_older(self, event: Event) -> bool:
         time = event.change.get("clusterTime")

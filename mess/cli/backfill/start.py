@@ -47,7 +47,7 @@ def start(
         str | None, typer.Option(help="Only collections' own pipeline of this name.", show_default=False)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="At most so many documents per second.", min=0.001, show_default=False)
+        float | None, typer.Option(help="The maximum number of documents per second.", min=0.001, show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent, and how much.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until everything is sent.")] = False,

@@ -95,12 +95,16 @@ async def _start(loaded: Loaded, request: Request, connect: Connect, *, dry_run:
 
 
 async def _prepare(loaded: Loaded, request: Request, connect: Connect) -> Prepared:
-    from mess.capture.preflight import verify
+    from mess.capture.plan import plan
+    from mess.capture.preflight import telling_the_role, verify
     from mess.relay.backfill_request import prepare
+    from mess.state.open import in_mongodb
 
+    config = loaded.config
     async with watched(loaded) as client:
         await connect(client, verify)
-        return await prepare(client, loaded.config, request)
+        with telling_the_role(plan(config), config.state.database if in_mongodb(config.state.url) else None):
+            return await prepare(client, config, request)
 
 
 async def _foretell(store: StateStore, collections: Sequence[Facts], request: Request) -> None:

@@ -130,6 +130,17 @@ async def test_a_dry_run_stores_nothing(config: Path, db: Db) -> None:
 
 
 @mongodb_only
+async def test_the_time_of_a_dry_run_is_that_of_the_longest_stream(config: Path, db: Db) -> None:
+    """Streams send at the same time, and the rate is for each collection."""
+    orders(db, 600)
+    db.customers.insert_many([{"_id": n} for n in range(600)])
+    collections: dict[str, Any] = {"orders": {}, "customers": {"exclude": ["password"]}}
+    two = change(config, databases={db.name: {"collections": collections}})
+    done = await backfill(two, "start", f"{db.name}.*", "--rate", 5, "--dry-run")
+    assert "about 1,200 documents take at least 2 min with --rate 5" in done.stdout
+
+
+@mongodb_only
 async def test_what_cannot_be_sent_is_refused_with_the_remedy(config: Path, db: Db) -> None:
     """A misspelt name, one that is not watched, a view, a step or a query that there is not."""
     orders(db)

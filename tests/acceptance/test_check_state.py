@@ -134,6 +134,8 @@ async def test_a_position_that_is_no_longer_in_the_oplog(tmp_path: Path, receive
         assert about(lines, "mess checkpoints reset --stream").strip().startswith("to continue from now: ")
         lines = await check(change(config, on_history_lost="now"))
         assert about(lines, "a start records a gap").startswith("!!  stream shop")
+        lines = await check(change(config, on_history_lost="backfill"))
+        assert "on_history_lost: backfill" in about(lines, "sends the documents again")
         reset = await mess("checkpoints", "reset", "--stream", "shop", "--config", config, folder=tmp_path)
         assert reset.returncode == 0, reset.stderr
         await check(config)

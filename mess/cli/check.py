@@ -84,8 +84,10 @@ async def _print_all(findings: AsyncIterator[Finding], codes: set[int]) -> bool:
 
 
 async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterator[Finding]:
+    from mess.capture.client import LacksPrivilege
     from mess.capture.plan import plan
-    from mess.capture.preflight import examine, verify
+    from mess.capture.preflight import Finding, examine, role_command, verify
+    from mess.relay.wanted_backfills import existing, wants_initial
     from mess.state.open import in_mongodb
 
     config = loaded.config
@@ -94,6 +96,11 @@ async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterat
     hello = await connect(client, verify)
     async for finding in examine(client, hello, plans, state_database):
         yield finding
+    if wants_initial(config) or config.on_history_lost == "backfill":
+        try:
+            await existing(client, config, lambda namespace: False)
+        except LacksPrivilege as error:
+            yield Finding(False, f"backfill cannot list the collections: {error}", role_command(plans, state_database))
 
 
 async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:

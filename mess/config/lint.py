@@ -11,7 +11,7 @@ from mess.config.chains import Chain, chains, innermost, wants_full_document
 from mess.config.document import Document, Path
 from mess.config.exclude import covering
 from mess.config.model import Config, OrderBy
-from mess.config.operations import KNOWN, OPERATIONS
+from mess.config.operations import KNOWN, OPERATIONS, READ
 from mess.config.pipelines import entries, step_name
 from mess.formats.paths import parse_path
 from mess.options import insecure
@@ -27,7 +27,7 @@ def advise(config: Config, data: dict[str, Any], document: Document) -> None:
     warnings = [*_plugins(config, data), *_hooks(config, data), *absent(config), *_unverified(config)]
     for chain in chains(config):
         warnings += [*_operations(chain), *_match(chain), *_exclude(chain), *_order(chain), *_debezium(chain)]
-        warnings += _chosen(config, chain)
+        warnings += [*_backfills(config, chain), *_chosen(config, chain)]
     for path, message in dict.fromkeys(warnings):
         document.warn(message, path)
 
@@ -56,6 +56,18 @@ def _match(chain: Chain) -> Iterator[tuple[Path, str]]:
             (*path, "match"),
             "no update is ever relayed, since updates have no fullDocument with full_document: off; set update_lookup",
         )
+
+
+def _backfills(config: Config, chain: Chain) -> Iterator[tuple[Path, str]]:
+    path, operations = innermost(chain, "operations")
+    if operations is None or READ in operations:
+        return
+    for option, wanted in (
+        ("backfill: initial", innermost(chain, "backfill")[1] == "initial"),
+        ("on_history_lost: backfill", config.on_history_lost == "backfill"),
+    ):
+        if wanted:
+            yield (*path, "operations"), f"existing documents are left out, so that {option} sends none; add read"
 
 
 def _exclude(chain: Chain) -> Iterator[tuple[Path, str]]:

@@ -29,6 +29,8 @@ def message_for(error: Any, *, secret: bool) -> str:
     kind, given, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
         return "is missing"
+    if kind == "too_short" and context.get("min_length") == 1:
+        return "must not be empty"
     if kind == "literal_error":
         return _choice(given, context["expected"], secret)
     if kind in _BOUNDS:

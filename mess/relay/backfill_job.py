@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,6 +34,7 @@ _TIMELY = 0.01
 """How many seconds longer than those a chunk may take until it is delivered, or as long again if that is more, since
 the changes behind it may wait as long: otherwise fewer documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_PLACE = "waiting for the next place in its stream"
 _TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
 
@@ -58,7 +60,7 @@ class BackfillJob:
         not_permitted: Callable[[Exception], str] = str,
     ) -> None:
         self.record = record
-        self.progress = replace(record.progress, state="waiting", reason=None)
+        self.progress = replace(record.progress, state="waiting", reason=_PLACE)
         self.paused = record.wanted == "paused"
         self._documents = documents
         self._max_bytes = max_bytes
@@ -132,10 +134,10 @@ class BackfillJob:
         target = Namespace(to.get("db", ""), to.get("coll", ""))
         changes = "its further changes are in the stream"
         if target == namespace:
-            again = command(f"backfill start {namespace}")
+            again = command(f"backfill start {shlex.quote(str(namespace))}")
             self.end("cancelled", f"another collection was renamed to it meanwhile; `{again}` sends its documents")
         elif event.namespace == namespace and event.operation == "rename":
-            again = command(f"backfill start {target}")
+            again = command(f"backfill start {shlex.quote(str(target))}")
             self.end(
                 "cancelled",
                 f"the collection was renamed to {target} meanwhile; {changes}, `{again}` sends its documents",
@@ -164,13 +166,17 @@ class BackfillJob:
     def has_turn(self) -> None:
         """It waits for no other backfill any more."""
         if (self.progress.reason or "").startswith(_TURN):
-            self.progress = replace(self.progress, reason=None)
+            self._continue()
 
     def resume(self) -> None:
         """Continue after a failure or a pause."""
         if self.progress.state == "failed":
             self.read_all = False
-        self.progress = replace(self.progress, state="waiting", reason=None, ended=None)
+        self._continue()
+
+    def _continue(self) -> None:
+        state, reason = ("running", None) if self._in_flight else ("waiting", _PLACE)
+        self.progress = replace(self.progress, state=state, reason=reason, ended=None)
 
     def _is_older(self, event: Event) -> bool:
         time = event.change.get("clusterTime")

@@ -28,7 +28,11 @@ _READ_SECONDS = 3.0
 _ROOM = 1024 * 1024
 """Less free space than this is too little for the state, which writes everything in a checkpoint or a dead letter
 twice."""
-_GOES_ON = "with `on_history_lost: now` a start records a gap and continues from now"
+_GOES_ON = {
+    "now": "with `on_history_lost: now` a start records a gap and continues from now",
+    "backfill": "with `on_history_lost: backfill` a start records a gap, continues from now, and sends the documents "
+    "again",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,7 @@ async def examine_positions(config: Config, prediction: Prediction, client: Any)
     for skipped in found.arrangement.skipped:
         regions = ", ".join(map(str, skipped.regions))
         what = f"stream {skipped.stream}: changes of {regions} since {_time(skipped.since, found.now)} are lost"
-        yield Finding(True, f"{what}; {_GOES_ON}", warning=True)
+        yield Finding(True, f"{what}; {_goes_on(config)}", warning=True)
     for start in found.arrangement.starts:
         yield await _stream(start, config, prediction, client)
 
@@ -144,14 +148,19 @@ def _lost(start: StreamStart, config: Config, found: Outlook) -> Finding:
     position = _time(start.position.time, found.now)
     what = f"stream {start.name}: its position, {position}, is no longer in the oplog{oldest}"
     if config.on_history_lost != "stop":
-        return Finding(True, f"{what}; {_GOES_ON}", warning=True)
+        return Finding(True, f"{what}; {_goes_on(config)}", warning=True)
     return Finding(
         ok=False,
         what=f"{what}: changes are lost, and a start would not open this stream",
         remedy=f"to continue from now: {command(f'checkpoints reset --stream {quoted(start.name)}')}; "
-        "or set `on_history_lost: now`, which records the gap and continues",
+        "or set `on_history_lost: now`, which records the gap and continues, or `backfill`, which also sends the "
+        "documents again",
         exit_code=HistoryLost.exit_code,
     )
+
+
+def _goes_on(config: Config) -> str:
+    return _GOES_ON["backfill" if config.on_history_lost == "backfill" else "now"]
 
 
 def _time(time: Timestamp | None, now: Timestamp) -> str:

@@ -130,6 +130,17 @@ async def test_a_dry_run_stores_nothing(config: Path, db: Db) -> None:
 
 
 @mongodb_only
+async def test_the_time_of_a_dry_run_is_that_of_the_longest_stream(config: Path, db: Db) -> None:
+    """Streams send at the same time, and the rate is for each collection."""
+    orders(db, 600)
+    db.customers.insert_many([{"_id": n} for n in range(600)])
+    collections: dict[str, Any] = {"orders": {}, "customers": {"exclude": ["password"]}}
+    two = change(config, databases={db.name: {"collections": collections}})
+    done = await backfill(two, "start", f"{db.name}.*", "--rate", 5, "--dry-run")
+    assert "about 1,200 documents take at least 2 min with --rate 5" in done.stdout
+
+
+@mongodb_only
 async def test_what_cannot_be_sent_is_refused_with_the_remedy(config: Path, db: Db) -> None:
     """A misspelt name, one that is not watched, a view, a step or a query that there is not."""
     orders(db)
@@ -209,7 +220,9 @@ async def test_list_and_show(config: Path, db: Db) -> None:
         record(db, "bf_bbbbbbbbbbbb", created=NOW + timedelta(seconds=1), progress=failed, rate=0.5),
         record(db, "bf_cccccccccccc", created=NOW + timedelta(seconds=2), wanted="paused"),
     )
-    table = (await backfill(config, "list")).stdout
+    listing = await backfill(config, "list")
+    assert f"no relay {db.name!r} runs at present" in listing.stderr
+    table = listing.stdout
     first, second, third = (line for line in table.splitlines() if "bf_" in line)
     assert "1,500 of about 6,000 (25%)" in first
     rate = re.search(r" ([\d.]+)/s", first)
@@ -259,7 +272,7 @@ async def test_pause_resume_and_cancel(config: Path, db: Db) -> None:
     await progressed(config, {id_: replace(RUNNING, state="done", ended=NOW)})
     done = await backfill(config, "resume", id_)
     assert done.returncode == 2
-    assert "has ended: done. `mess backfill start" in done.stderr
+    assert f"has ended: done. `mess backfill start {db.name}.orders --config" in done.stderr
 
 
 def start(config: Path, *arguments: Any) -> subprocess.Popen[str]:
@@ -320,7 +333,7 @@ async def test_ctrl_c_ends_only_the_waiting(config: Path, db: Db) -> None:
         process.send_signal(signal.SIGINT)
         returncode, out, _ = await ended(process)
     assert returncode == 1
-    assert "stopped waiting; the relay goes on with it" in out
+    assert "stopped waiting; the relay continues to send" in out
     assert [(each["state"], each["wanted"]) for each in await listed(config)] == [("waiting", "running")]
 
 

@@ -134,6 +134,8 @@ async def test_a_position_that_is_no_longer_in_the_oplog(tmp_path: Path, receive
         assert about(lines, "mess checkpoints reset --stream").strip().startswith("to continue from now: ")
         lines = await check(change(config, on_history_lost="now"))
         assert about(lines, "a start records a gap").startswith("!!  stream shop")
+        lines = await check(change(config, on_history_lost="backfill"))
+        assert "on_history_lost: backfill" in about(lines, "sends the documents again")
         reset = await mess("checkpoints", "reset", "--stream", "shop", "--config", config, folder=tmp_path)
         assert reset.returncode == 0, reset.stderr
         await check(config)
@@ -235,6 +237,29 @@ async def test_a_state_that_may_not_be_written(tmp_path: Path, receiver: Receive
         assert "names no user" in about(lines, "cannot write state")
         assert "mongodb.url names no user" in about(lines, "stream ")
         assert not [line for line in lines if "createRole" in line or "readWrite" in line], lines
+
+
+async def test_a_user_who_may_not_list_collections(tmp_path: Path, receiver: Receiver) -> None:
+    """The relay needs it only for backfills, without which nothing is said."""
+    with with_users(tmp_path) as (node, url), MongoClient[dict[str, Any]](url) as client:
+        privileges = [{"resource": {"db": "shop", "collection": ""}, "actions": ["changeStream", "find"]}]
+        client.shop.command("createRole", "watch", privileges=privileges, roles=[])
+        client.shop.command("createUser", "poor", pwd="secret", roles=["watch"])
+        options = {
+            "mongodb": {"url": f"mongodb://poor:secret@{node.address}/?replicaSet=rs0&authSource=shop"},
+            "state": {"url": f"sqlite:///{tmp_path}/state.db"},
+            "databases": {"shop": {}},
+            "pipeline": ["log"],
+        }
+        await check(write(tmp_path, options))
+        for option in ({"backfill": "initial"}, {"on_history_lost": "backfill"}):
+            config = write(tmp_path, {**options, **option})
+            lines = await check(config, code=3)
+            assert about(lines, "cannot list the collections").startswith("no  ")
+            assert about(lines, "listCollections")
+        done = await mess("backfill", "start", "shop.orders", "--config", config, folder=tmp_path)
+        assert done.returncode == 3
+        assert "listCollections" in done.stderr
 
 
 async def test_a_young_oplog_is_no_short_one(tmp_path: Path, own_replica_set: ReplicaSet) -> None:

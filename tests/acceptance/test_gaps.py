@@ -64,6 +64,7 @@ async def test_a_gap_is_listed_shown_and_healed(config: Path, db: Db) -> None:
     assert done.returncode == 0, done.stderr
     for each in (gap.id, "skipped", "http of top level", f"{db.name}.orders", "1,204", "2023-11-14 22:13:20 UTC"):
         assert each in done.stdout
+    assert "\\n" not in done.stdout, "each namespace has a line of its own"
     done = await gaps(config, "show", gap.id)
     assert done.returncode == 0, done.stderr
     assert "first event: msg_A" in done.stdout

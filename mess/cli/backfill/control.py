@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -66,4 +67,4 @@ def _want(
 def _remedy(backfill: Backfill) -> str:
     if backfill.progress.state == "failed":
         return f"`{command(f'backfill resume {backfill.id}')}` continues it"
-    return f"`{command('backfill start')}` sends the documents again"
+    return f"`{command(f'backfill start {shlex.quote(str(backfill.namespace))}')}` sends the documents again"

@@ -7,11 +7,12 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from mess.cli.backfill.control import IdArgument
-from mess.cli.backfill.group import group, unknown
-from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say_fields
+from mess.cli.backfill.group import group, not_running, unknown
+from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say, say_fields
 from mess.cli.common import show as show_table
 from mess.cli.connecting import TimeoutOption
 from mess.cli.state import with_store
+from mess.commands import command
 from mess.telemetry.printable import printable
 from mess.telemetry.redact import redact
 
@@ -29,7 +30,13 @@ def list_(
 
     Those that have ended are removed with old dead letters.
     """
-    found = run_async(with_store(load_config(config, mongodb__url=url), _all, timeout))
+
+    async def read(store: StateStore) -> tuple[list[Backfill], str | None]:
+        return await _all(store), await not_running(store)
+
+    found, absent = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    if absent is not None and not all(each.ended for each in found):
+        say(f"no relay {absent!r} runs at present; the backfills continue when it does: {command('run')}", err=True)
     if as_json:
         print_json([shape(each) for each in found])
         return

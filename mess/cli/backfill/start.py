@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mess.capture.existing import Facts
     from mess.capture.reach import Connect
     from mess.config.load import Loaded
+    from mess.config.model import Config
     from mess.relay.backfill_request import Prepared, Request
     from mess.state.store import StateStore
 
@@ -47,7 +48,7 @@ def start(
         str | None, typer.Option(help="Only collections' own pipeline of this name.", show_default=False)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="At most so many documents per second.", min=0.001, show_default=False)
+        float | None, typer.Option(help="The maximum number of documents per second.", min=0.001, show_default=False)
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be sent, and how much.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until everything is sent.")] = False,
@@ -87,7 +88,7 @@ async def _start(loaded: Loaded, request: Request, connect: Connect, *, dry_run:
         say(f"left out: {reason}", err=True)
     async with store_for(loaded.config, connect, lasting=not dry_run) as store:
         if dry_run:
-            await _foretell(store, prepared.collections, request)
+            await _foretell(store, loaded.config, prepared.collections, request)
             return 0
         ids = await _add(store, prepared.collections, request)
         total = sum(each.documents or 0 for each in prepared.collections)
@@ -95,15 +96,20 @@ async def _start(loaded: Loaded, request: Request, connect: Connect, *, dry_run:
 
 
 async def _prepare(loaded: Loaded, request: Request, connect: Connect) -> Prepared:
-    from mess.capture.preflight import verify
+    from mess.capture.plan import plan
+    from mess.capture.preflight import telling_the_role, verify
     from mess.relay.backfill_request import prepare
+    from mess.state.open import in_mongodb
 
+    config = loaded.config
     async with watched(loaded) as client:
         await connect(client, verify)
-        return await prepare(client, loaded.config, request)
+        with telling_the_role(plan(config), config.state.database if in_mongodb(config.state.url) else None):
+            return await prepare(client, config, request)
 
 
-async def _foretell(store: StateStore, collections: Sequence[Facts], request: Request) -> None:
+async def _foretell(store: StateStore, config: Config, collections: Sequence[Facts], request: Request) -> None:
+    from mess.capture.plan import plan
     from mess.options.values import spoken
     from mess.relay.backfill_request import new_backfills
 
@@ -116,7 +122,12 @@ async def _foretell(store: StateStore, collections: Sequence[Facts], request: Re
     if request.rate is None:
         say("how long it takes depends on how fast the sinks are; --rate limits it")
     else:
-        say(f"{counted(total)} take at least {spoken(total / request.rate)} with --rate {request.rate:g}")
+        # A stream sends its collections one after another; streams do not wait for each other.
+        sums = [
+            sum(each.documents or 0 for each in collections if stream.selection.selects(each.namespace))
+            for stream in plan(config)
+        ]
+        say(f"{counted(total)} take at least {spoken(max(sums) / request.rate)} with --rate {request.rate:g}")
 
 
 async def _add(store: StateStore, collections: Sequence[Facts], request: Request) -> list[str]:

@@ -58,7 +58,7 @@ async def wait_for(store: StateStore, ids: Sequence[str], total: int | None) -> 
                 break
             await waiting.pause()
         else:
-            say(f"stopped waiting; the relay goes on with it. `{command('backfill list')}` shows how far it is")
+            say(f"stopped waiting; the relay continues to send. `{command('backfill list')}` shows the progress")
             return 1
     complete = True
     for id_ in ids:

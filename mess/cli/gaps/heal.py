@@ -67,9 +67,13 @@ async def _heal(loaded: Loaded, id: str, connect: Connect, *, wait: bool) -> int
 
 
 async def _found(loaded: Loaded, gap: Gap, connect: Connect) -> Healing:
-    from mess.capture.preflight import verify
+    from mess.capture.plan import plan
+    from mess.capture.preflight import telling_the_role, verify
     from mess.relay.healing import healing
+    from mess.state.open import in_mongodb
 
+    config = loaded.config
     async with watched(loaded) as client:
         await connect(client, verify)
-        return await healing(client, loaded.config, gap)
+        with telling_the_role(plan(config), config.state.database if in_mongodb(config.state.url) else None):
+            return await healing(client, config, gap)

@@ -44,9 +44,10 @@ def list_(
     table = Table("id", "kind", "stream or step", "namespaces", "count", "since", "until", "state", "reason")
     table.columns[0].no_wrap = True  # ids are meant to be copied
     for gap in found:
-        cells = (_place(gap), ", ".join(gap.namespaces), _count(gap), _shown(gap.since), _shown(gap.until))
+        place, namespaces = printable(_place(gap)), "\n".join(map(printable, gap.namespaces))
         state = _state(gap, repairs[gap.id])
-        table.add_row(gap.id, gap.kind, *map(printable, (*cells, state, redact(gap.reason))))
+        cells = (_count(gap), _shown(gap.since), _shown(gap.until), state, redact(gap.reason))
+        table.add_row(gap.id, gap.kind, place, namespaces, *map(printable, cells))
     show_table(table)
 
 

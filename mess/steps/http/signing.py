@@ -19,7 +19,7 @@ _SHARED, _PRIVATE, _PUBLIC = "whsec_", "whsk_", "whpk_"
 _BYTES = range(24, 65)  # the length of a shared secret, by the specification
 _SEED = 32  # Ed25519: RFC 8032, 5.1.5
 _PAIR = 64  # libsodium's form of a private key: the seed, followed by the public key
-_MEND = (
+_REMEDY = (
     "not a signing secret; write whsec_ and the base64 of 24 to 64 random bytes, as in whsec_$(openssl rand -base64 32)"
     ", or an Ed25519 private key: whsk_ and the base64 of its 32 bytes"
 )
@@ -33,9 +33,9 @@ def _decoded(secret: str) -> bytes:
     try:
         key = base64.b64decode(secret.removeprefix(prefix), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise ValueError(_MEND) from error
+        raise ValueError(_REMEDY) from error
     if not secret.startswith(prefix) or len(key) not in ((_SEED, _PAIR) if prefix == _PRIVATE else _BYTES):
-        raise ValueError(_MEND)
+        raise ValueError(_REMEDY)
     return key
 
 

@@ -47,6 +47,10 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
             "databases: {a: }\npipeline:\n  - name: log\n    http: {}",
             "config.yml:4: pipeline[0].http: unknown key; write {name: http, config: {…}}",
         ),
+        (
+            "databases: {a: }\npipeline:\n  - {name: http, config: {endpoint: 'http://x', sign: {secret: []}}}",
+            "config.yml:3: pipeline[0].config.sign.secret: must not be empty",
+        ),
         ("databases: {a: }\nexclude: password", "config.yml:2: exclude: must be a list"),
         (
             "databases: {a: }\nexclude: {password: 1}",

@@ -30,6 +30,15 @@ HTTP = "pipeline: [{name: http, config: {endpoint: 'http://x/'}}]"
             "fullDocument; leave delete out of operations to make this explicit",
         ),
         (
+            "databases: {a: }\nbackfill: initial\noperations: [insert]\npipeline: [log]",
+            "config.yml:3: operations: existing documents are left out, so that backfill: initial sends none; add read",
+        ),
+        (
+            "databases:\n  a:\n    operations: [insert]\non_history_lost: backfill\npipeline: [log]",
+            "config.yml:3: databases.a.operations: existing documents are left out, so that on_history_lost: backfill "
+            "sends none; add read",
+        ),
+        (
             "databases: {a: }\nmatch: {$and: [{fullDocument.x: 1}]}\npipeline: [log]",
             "config.yml:2: match: no delete is ever relayed",
         ),

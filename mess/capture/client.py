@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,6 +21,9 @@ _CLOSE_SECONDS = 1.0
 _LONGEST = 1_000
 """The maximum length of an error's text; MongoDB may repeat a whole command in it."""
 _PLACE = "_mess_place"
+_CONVERSION_FAILURE = 241
+_QUOTED = re.compile("'.*'", re.DOTALL)
+"""Where MongoDB quotes the value that it cannot convert: a document's, which `exclude` may be meant to hide."""
 _WITH_USER = "mongodb://user:password@host/?authSource=admin"
 
 ServerSelector = Callable[[Sequence[ServerDescription]], Sequence[ServerDescription]]
@@ -136,6 +140,8 @@ def _is_dns_failure(error: ConfigurationError) -> bool:
 def _brief(error: Exception) -> str:
     """An error's message, without the server's whole reply and the driver's topology that follow it."""
     text = str(error)
+    if isinstance(error, OperationFailure) and error.code == _CONVERSION_FAILURE:
+        text = _QUOTED.sub("'…'", text)
     for rest in (", full error:", ", Timeout:", ", Topology", " (configured timeouts", " to execute command {"):
         text = text.partition(rest)[0]
     return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

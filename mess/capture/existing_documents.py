@@ -26,6 +26,9 @@ from mess.ids import hashed_ids
 
 _TOLERANCE = 2
 """By which factor the documents that stages select may exceed a chunk's size: what is too large is read again."""
+_MS, _MS_ALONE = 1_000, 30_000
+"""How long MongoDB may take for several documents, and for one. The changes behind them wait meanwhile."""
+_EXPIRED = 50  # MaxTimeMSExpired
 _TOO_OLD = {239, 246}  # SnapshotTooOld, SnapshotUnavailable
 
 
@@ -115,7 +118,7 @@ class ExistingDocuments:
             raise CannotRead(str(reason), _failure(error) if permitted else ReadFailure.NOT_PERMITTED) from error
 
     async def _read_all(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
-        cursor = await self._find(at, after, {"limit": most, "batchSize": most})
+        cursor = await self._find(at, after, {"limit": most, "batchSize": most, **_within(most)})
         if not cursor["firstBatch"]:
             return await self._end()
         taken: list[bytes] = []
@@ -159,11 +162,11 @@ class ExistingDocuments:
 
     async def _read_selected(self, at: Timestamp, after: bytes | None, most: int, max_bytes: int) -> Chunk:
         # Progress must not depend on what is selected: the chunk ends at the `_id` of the last document scanned.
-        keys = await self._keys(at, after, {"skip": most - 1, "limit": 1})
+        keys = await self._keys(at, after, {"skip": most - 1, "limit": 1, **_within(most)})
         count = most
         if not keys:
             # Fewer are left. If their `_id`s are long, not even those fit into one reply, so this need not be the end.
-            keys = await self._keys(at, after, {"limit": most, "batchSize": most})
+            keys = await self._keys(at, after, {"limit": most, "batchSize": most, **_within(most)})
             count = len(keys)
         if not keys:
             return await self._end()
@@ -175,6 +178,7 @@ class ExistingDocuments:
             "pipeline": [*stages, *self._as_events(at), *self._stages],
             "cursor": {"batchSize": count + 1},
             "hint": {"_id": 1},
+            **_within(count),
         }
         try:
             cursor = (await self._command(command, at))["cursor"]
@@ -296,11 +300,15 @@ def _decode(data: bytes) -> dict[str, Any] | Exception:
         return error
 
 
+def _within(count: int) -> dict[str, int]:
+    return {"maxTimeMS": _MS if count > 1 else _MS_ALONE}
+
+
 def _failure(error: PyMongoError) -> ReadFailure:
     code = error.code if isinstance(error, OperationFailure) else None
     if code in _TOO_OLD:
         return ReadFailure.FURTHER_ON
-    if kind_of(error) is Kind.TOO_LARGE:
+    if kind_of(error) is Kind.TOO_LARGE or code == _EXPIRED:
         return ReadFailure.FEWER
     return ReadFailure.NEVER if is_permanent(error) else ReadFailure.LATER
 

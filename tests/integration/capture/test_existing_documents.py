@@ -15,6 +15,7 @@ from bson.datetime_ms import DatetimeMS
 from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
 from pymongo.database import Database
+from pymongo.errors import OperationFailure
 
 from mess.capture import client as mongodb
 from mess.capture.existing_documents import CannotRead, Chunk, ExistingDocuments, ReadEvent, ReadFailure
@@ -223,3 +224,28 @@ async def test_a_query_that_cannot_be_evaluated(client: Any, db: Db) -> None:
     with pytest.raises(CannotRead) as caught:
         await Reading(client, db, stages=stages).all(10)
     assert caught.value.failure is ReadFailure.NEVER
+
+
+@pytest.mark.parametrize("stages", [[], [EVERYTHING]], ids=["all", "match"])
+async def test_what_takes_mongodb_long_is_tried_with_fewer_documents(
+    client: Any, db: Db, stages: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The changes behind them wait meanwhile: a second at most, and for one document half a minute."""
+    db.orders.insert_many([{"_id": number} for number in range(4)])
+    reading = Reading(client, db, stages=stages)
+    run, limits = ExistingDocuments._command, []
+
+    async def slow(self: ExistingDocuments, command: dict[str, Any], at: Timestamp | None = None) -> Any:
+        if at is None:
+            return await run(self, command, at)
+        limits.append(command["maxTimeMS"])
+        if command["maxTimeMS"] == 1000:
+            raise OperationFailure("operation exceeded time limit", 50)
+        return await run(self, command, at)
+
+    monkeypatch.setattr(ExistingDocuments, "_command", slow)
+    assert len(await reading.all(1)) == 4
+    assert set(limits) == {30_000}
+    with pytest.raises(CannotRead) as caught:
+        await reading._documents.read(now(db), None, 4, MEGABYTE)
+    assert caught.value.failure is ReadFailure.FEWER

@@ -57,3 +57,14 @@ def test_a_query_that_mongodb_refuses_is_a_mistake_of_its_scope(code: int, name:
     reason = stop_reason(OperationFailure("unknown operator", code, {"codeName": name}), plan(config)[0])
     assert isinstance(reason, ConfigError)
     assert str(reason) == "databases.shop.match: MongoDB does not accept this query: unknown operator"
+
+
+def test_a_value_that_cannot_be_converted_is_not_shown() -> None:
+    error = OperationFailure(
+        "PlanExecutor error :: caused by :: Failed to parse number 's3cr'et' in $convert with no onError value: Did "
+        "not consume whole string., full error: {'errmsg': \"Failed to parse number 's3cr'et'\"}",
+        241,
+    )
+    reason = str(explain(error))
+    assert "s3cr" not in reason
+    assert "Failed to parse number '…'" in reason

@@ -23,7 +23,7 @@ from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
-from mess.capture.start import describe_start
+from mess.capture.start import describe_start, time_now
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -49,6 +49,7 @@ from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
 from mess.state.instance import Instance
+from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
@@ -175,7 +176,8 @@ class Relay:
                         await self._serve_after(holder, port_taken)
                     self.store = store
                     try:
-                        await self._relay(client, store, steps, await store.take_over())
+                        replaced = holder.replaced is not None
+                        await self._relay(client, store, steps, await store.take_over(), replaced=replaced)
                     finally:
                         self.store = None
         except Halted:
@@ -229,7 +231,7 @@ class Relay:
         self.starting = "opening"
         return answer
 
-    async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int) -> None:
+    async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int, *, replaced: bool) -> None:
         config = self.config
         found = await self._arrange(client, store, known=epoch > 1)
         arrangement = found.arrangement
@@ -246,7 +248,7 @@ class Relay:
             config,
             list(parts.pipelines.values()),
             max_bytes=share.bytes // 4,
-            started=found.now,
+            started=None if replaced else found.now,
             count=self.metrics.backfilled,
         )
 
@@ -284,12 +286,19 @@ class Relay:
             self.oplog.run(),
             strays.warn(config, store),
             backfills.run(),
+            self._begin_backfills(client, backfills),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]
         try:
             await engine.run(streams)
         finally:
             await cancel(*aside)
+
+    async def _begin_backfills(self, client: Any, backfills: Backfills) -> None:
+        """Let documents be read once a process that was replaced cannot deliver any more."""
+        if backfills.started is None:
+            await asyncio.sleep(ALIVE_SECONDS + self.config.shutdown_grace)
+            backfills.started = await self._reach(client, time_now)
 
     def _keeper(self, client: Any, store: StateStore) -> Keeper:
         if self.config.on_history_lost != "backfill":

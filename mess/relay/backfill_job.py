@@ -23,17 +23,16 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-_IN_FLIGHT = 2
-"""How many chunks are on their way at a time: the sinks work on one while the next one is read. More would only delay
-the changes behind them."""
 MOST = 500
 """The largest number of documents in a chunk."""
 _LEAST = 10
 """The number of documents with which to begin. So few take as long as the sinks need for anything."""
-_TIMELY = 0.01
+_TIMELY = 0.005
 """How many seconds longer than those a chunk may take until it is delivered, or as long again if that is more, since
 the changes behind it may wait as long: otherwise fewer documents follow."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
+_STALLED = 5.0  # seconds
+_SINKS = "its documents wait for a step; /readyz?sinks=true says for which, and why"
 _PLACE = "waiting for the next place in its stream"
 _TURN = "its stream sends one after another; first "
 _ENDING = frozenset({"drop", "rename", "dropDatabase"})
@@ -74,6 +73,7 @@ class BackfillJob:
         self._least_took = 0.0  # seconds
         self._after = record.progress.last
         self._in_flight = 0
+        self._moved_at = 0.0
         self.read_all = False  # or no more is to be read
         self._not_before = 0.0
         self._failures = 0
@@ -88,7 +88,7 @@ class BackfillJob:
         """Whether its next chunk is to be read now."""
         return (
             not (self.paused or self.read_all or self.ended)
-            and self._in_flight < _IN_FLIGHT
+            and not self._in_flight  # changes would wait for both chunks, and it is hardly faster
             and time.monotonic() >= self._not_before
         )
 
@@ -120,6 +120,7 @@ class BackfillJob:
         self._after = chunk.last or self._after
         self.read_all = chunk.last is None
         self._in_flight += 1
+        self._moved_at = time.monotonic()
         for event in chunk.events:
             event.place, event.backfill, event.only = place, self.record.id, self.record.step
         reached = partial(self._reached, chunk, time.monotonic() - reading)
@@ -167,6 +168,12 @@ class BackfillJob:
         """It waits for no other backfill any more."""
         if (self.progress.reason or "").startswith(_TURN):
             self._continue()
+
+    def notice_sinks(self) -> None:
+        """Show that its documents have waited for a step for some time."""
+        stalled = self._in_flight and not self.ended and time.monotonic() - self._moved_at > _STALLED
+        if stalled and self.progress.reason is None:
+            self.progress = replace(self.progress, reason=_SINKS)
 
     def resume(self) -> None:
         """Continue after a failure or a pause."""
@@ -240,6 +247,7 @@ class BackfillJob:
             progress,
             last=chunk.last or progress.last,
             documents=progress.documents + chunk.count,
+            reason=None if progress.reason == _SINKS else progress.reason,
             updated=datetime.now(timezone.utc),
         )
         if self.read_all and not self._in_flight and not self.ended:

@@ -65,9 +65,10 @@ class Backfills:
 
     `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON, as of `started` or later: the cluster
     time at which the relay started. Until a stream has passed that, it may repeat changes that an earlier process
-    delivered; a receiver that drops those would keep an older document that was read between them. `pipelines` are
-    those of the relay. `count` counts the documents that are done. `moved` and `stored` are for whoever stores the
-    progress. A backfill of which every document has been read is no obstacle for the next one.
+    delivered; a receiver that drops those would keep an older document that was read between them. It is
+    None, and no document is read, while such a process may still deliver. `pipelines` are those of the relay. `count`
+    counts the documents that are done. `moved` and `stored` are for whoever stores the progress. A backfill of which
+    every document has been read is no obstacle for the next one.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class Backfills:
         pipelines: Sequence[Pipeline],
         *,
         max_bytes: int,
-        started: Timestamp,
+        started: Timestamp | None,
         count: Callable[[int], None],
     ) -> None:
         self._store = store
@@ -86,7 +87,7 @@ class Backfills:
         self._config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
-        self._started = started
+        self.started = started
         self._count = count
         self._streams: Streams | None = None
         self._jobs: dict[str, BackfillJob] = {}
@@ -154,6 +155,7 @@ class Backfills:
         self._narrow(any(record.step is not None for record in active))  # before any document of theirs is read
         for record in records.values():
             if record.id not in self._jobs:
+                self._store.closed_gaps.add(record.origin)
                 self._jobs[record.id] = await self._job(record)
             if (job := self._jobs[record.id]).ended:
                 continue
@@ -164,6 +166,8 @@ class Backfills:
                 job.end("cancelled", "cancelled by the operator")
             else:
                 self._place(job)
+        for job in self.jobs:
+            job.notice_sinks()
         for chunks in self._chunks.values():
             chunks.say_whose_turn()
             chunks.changed()
@@ -253,7 +257,7 @@ class Backfills:
         if stream is None or stream.waits is not None or home is None or home is not self._chunks.get(stream.name):
             return None
         since = self._streams.since(record.namespace)
-        return None if since is None else max(since, self._started)
+        return None if since is None or self.started is None else max(since, self.started)
 
     def _changed(self, name: str) -> None:
         if (home := self._homes.get(name)) is not None:

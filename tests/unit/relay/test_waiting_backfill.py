@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import datetime, timezone
 
+import pytest
 from bson import Timestamp
 
 from mess.capture.existing_documents import Chunk, ExistingDocuments
 from mess.event import Namespace, Position
+from mess.relay import backfill_job
 from mess.relay.backfill_job import BackfillJob
 from mess.state.backfills import Backfill
 
@@ -49,3 +52,20 @@ async def test_a_backfill_with_documents_in_flight_runs_after_a_pause() -> None:
     running.paused = False
     running.resume()
     assert (running.progress.state, running.progress.reason) == ("running", None)
+
+
+async def test_a_backfill_whose_documents_wait_for_a_step_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    running = job()
+    placed = await running.read(AT)
+    assert placed is not None
+    chunk = placed(Position(None, AT))
+    running.notice_sinks()
+    assert running.progress.reason is None
+    later = time.monotonic() + 6
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    running.notice_sinks()
+    assert (running.progress.state, running.progress.reason) == ("running", backfill_job._SINKS)
+    assert chunk is not None
+    assert chunk.reached is not None
+    chunk.reached()
+    assert running.progress.reason is None

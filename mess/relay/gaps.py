@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from functools import partial
@@ -29,6 +29,10 @@ class Keeper(Protocol):
     def known_gaps(self) -> Sequence[Gap]:
         """The gaps so far."""
 
+    @property
+    def closed_gaps(self) -> Collection[str]:
+        """The ids of gaps that do not grow any more."""
+
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Store these dead letters. Raises StateError."""
 
@@ -53,7 +57,7 @@ class StreamGaps:
         self._claim = claim
         self._keeper = keeper
         self._deliver = deliver
-        self._unreadable = GrowingGaps("unreadable", stream=start.name)
+        self._unreadable = GrowingGaps("unreadable", keeper, stream=start.name)
         self._began = False
 
     async def passed(self, batch: Batch) -> Batch:

@@ -26,7 +26,7 @@ class GivingUp:
         self._step = step
         self._on_failure = on_failure
         self._keeper = keeper
-        self._skipped = GrowingGaps("skipped", pipeline=pipeline, step=step)
+        self._skipped = GrowingGaps("skipped", keeper, pipeline=pipeline, step=step)
         self._observer = observer
 
     async def give_up(self, groups: Sequence[Group]) -> None:

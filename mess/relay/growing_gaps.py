@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from bson import Timestamp
 
@@ -20,6 +20,14 @@ _MOST_REASONS = 10
 _MOST_NAMESPACES = 20
 _LONGEST_REASON = 500
 SEVERAL = "several reasons"
+
+
+class Closed(Protocol):
+    """Knows which gaps are closed; for example a `Keeper`."""
+
+    @property
+    def closed_gaps(self) -> Collection[str]:
+        """The ids of gaps that do not grow any more."""
 
 
 class Loss(NamedTuple):
@@ -44,12 +52,14 @@ class _Growing:
 
 class GrowingGaps:
     """The gaps of one stream, or of one step of a pipeline, that still grow: one for each reason, up to ten. Losses for
-    any further reason share one. So do reasons that begin alike for 500 characters."""
+    any further reason share one. So do reasons that begin alike for 500 characters. One that `gaps` knows to be closed
+    does not grow any more."""
 
     def __init__(
-        self, kind: GapKind, *, stream: str = "", pipeline: str | None = None, step: str | None = None
+        self, kind: GapKind, gaps: Closed, *, stream: str = "", pipeline: str | None = None, step: str | None = None
     ) -> None:
         self._kind = kind
+        self._closed = gaps
         self._stream = stream
         self._pipeline = pipeline
         self._step = step
@@ -58,7 +68,12 @@ class GrowingGaps:
     def add(self, reason: str, losses: Sequence[Loss]) -> Gap:
         """The gap that these losses begin or continue. They are at least one."""
         now = time.monotonic()
-        self._growing = {key: each for key, each in self._growing.items() if now - each.lost_at < _PAUSE}
+        closed = self._closed.closed_gaps
+        self._growing = {
+            key: each
+            for key, each in self._growing.items()
+            if now - each.lost_at < _PAUSE and each.gap.id not in closed
+        }
         reason = storable(reason[:_LONGEST_REASON])
         if reason not in self._growing and len(self._growing) >= _MOST_REASONS:
             reason = SEVERAL

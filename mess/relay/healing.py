@@ -9,9 +9,11 @@ from typing import Any
 from mess.capture.existing import Facts, matching, why_not
 from mess.commands import command, quoted
 from mess.config.model import Config
+from mess.config.scope import pipelines
 from mess.errors import ConfigError, Problem
 from mess.event import Namespace
 from mess.relay.backfill_request import Request, unfit
+from mess.relay.build import stage_names
 from mess.relay.gaps import regions_of
 from mess.state.backfills import Backfill
 from mess.state.records import Gap
@@ -36,7 +38,7 @@ async def healing(client: Any, config: Config, gap: Gap) -> Healing:
         raise ConfigError(
             f"{gap.id} is open: its stream is stopped, so documents cannot be merged into it. First: {reset}"
         )
-    request = Request((), step=gap.step, pipeline=gap.pipeline, origin=gap.id)
+    request = Request((), step=_only(config, gap), pipeline=gap.pipeline, origin=gap.id)
     found: dict[Namespace, Facts] = {}
     left_out: list[str] = []
     for region in regions_of(gap.namespaces or ("*.*",)):
@@ -51,6 +53,13 @@ async def healing(client: Any, config: Config, gap: Gap) -> Healing:
         nothing = f"{gap.id} cannot be repaired: none of its collections exists and is watched"
         raise ConfigError(map(Problem, left_out or [nothing]))
     return Healing(tuple(found.values()), request, tuple(dict.fromkeys(left_out)))
+
+
+def _only(config: Config, gap: Gap) -> str | None:
+    """The step that is to get the documents; None for the whole pipeline: steps behind the one that skipped missed the
+    changes, too."""
+    names = next((stage_names(each.steps) for each in pipelines(config) if each.name == gap.pipeline), [])
+    return gap.step if gap.step not in names[:-1] else None
 
 
 def healed(gap: Gap, backfills: Iterable[Backfill]) -> str:
@@ -68,13 +77,13 @@ def healed(gap: Gap, backfills: Iterable[Backfill]) -> str:
     return "failed" if states <= {"done", "failed", "cancelled"} else "healing"
 
 
-def not_repaired(gap: Gap) -> Sequence[str]:
-    """What the documents as they are now do not tell receivers."""
+def not_repaired(request: Request) -> Sequence[str]:
+    """What the documents of a request, as they are now, do not tell receivers."""
     found = [
         "deletions: receivers keep documents that were deleted in the gap",
         "states in between: each document is sent once, as it is now",
         "drop, rename and other changes of whole collections and databases",
     ]
-    if gap.step is not None:
-        found.append(f"anything outside step {gap.step!r}: no other http or queue step is sent these documents")
+    if request.step is not None:
+        found.append(f"anything outside step {request.step!r}: no other http or queue step is sent these documents")
     return found

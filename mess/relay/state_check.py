@@ -21,6 +21,7 @@ from mess.config.model import Config
 from mess.errors import HistoryLost, SourceError, StateError
 from mess.options.values import spoken
 from mess.relay.headroom import is_tight
+from mess.relay.healing import healed
 from mess.relay.outlook import Outlook, outlook
 from mess.state.store import StateStore
 
@@ -66,7 +67,8 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
             "as after its removal or a restored backup; a start continues above both"
         )
         yield Finding(True, what, warning=True)
-    if gaps := await store.gaps():
+    backfills = await store.backfills()
+    if gaps := [gap for gap in await store.gaps() if healed(gap, backfills) != "healed"]:
         count = f"{len(gaps)} gaps are" if len(gaps) > 1 else "1 gap is"
         yield Finding(
             True, f"{count} recorded, of changes that were not delivered: see `{command('gaps list')}`", warning=True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -65,6 +65,11 @@ class HealingKeeper:
     def known_gaps(self) -> list[Gap]:
         """See `Keeper`."""
         return self._store.known_gaps
+
+    @property
+    def closed_gaps(self) -> Collection[str]:
+        """See `Keeper`."""
+        return self._store.closed_gaps
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """See `Keeper`."""

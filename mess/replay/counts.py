@@ -91,6 +91,11 @@ class ReplayCounts:
             self.kept += len(letters)
 
     @property
+    def closed_gaps(self) -> Sequence[str]:
+        """See `Keeper`."""
+        return ()
+
+    @property
     def known_gaps(self) -> Sequence[Gap]:
         """See `Keeper`; a replay does not report earlier ones."""
         return ()

@@ -58,6 +58,9 @@ class StateStore(ABC):
         self._saved: dict[str, Checkpoint] = {}
         self._known_gaps: dict[str, Gap] = {}
         self._deferred_gaps: dict[str, Gap] = {}
+        self.closed_gaps: set[str] = set()
+        """The ids of gaps that a backfill repairs. What is lost from now on is another gap: it will not be repaired by
+        documents that were read before."""
 
     @property
     def epoch(self) -> int:

@@ -91,6 +91,7 @@ class Letters:
     def __init__(self) -> None:
         self.kept: list[DeadLetter] = []
         self.gaps: list[Gap] = []
+        self.closed_gaps: set[str] = set()
 
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self.kept.extend(letters)

@@ -31,11 +31,13 @@ def heal(
 ) -> None:
     """Repair a gap: send every document that its collections have now, by a backfill for each.
 
-    What a step has skipped goes to that step only. Deletions in the gap are not repaired. `mess gaps list` shows the
+    What a step has skipped goes to that step only, or to the whole pipeline if others follow it. Deletions in the gap
+    are not repaired. `mess gaps list` shows the
     gap as healed when all is sent.
 
-    Exit codes: 0 started (with --wait: all is sent), 1 with --wait one failed or was cancelled, or waiting was
-    interrupted, 2 config, or nothing can be sent, 3 MongoDB cannot be read, 5 the state cannot be used.
+    Exit codes: 0 started (with --wait: all is sent), 1 with --wait one failed or was cancelled, the step has skipped
+    events again, or waiting was interrupted, 2 config, or nothing can be sent, 3 MongoDB cannot be read, 5 the state
+    cannot be used.
     """
     loaded = load_config(config, mongodb__url=url)
     leave(run_async(_heal(loaded, id, connecting(timeout), wait=wait)))
@@ -56,14 +58,20 @@ async def _heal(loaded: Loaded, id: str, connect: Connect, *, wait: bool) -> int
             await store.add_backfill(backfill)
             say(f"{backfill.id}: {backfill.namespace}, {counted(facts.documents)}")
         say("this does not repair:")
-        for each in not_repaired(gap):
+        for each in not_repaired(found.request):
             say(f"- {each}")
         if (absent := await not_running(store)) is not None:
             say(f"no relay {absent!r} runs at present; this begins when it does: {command('run')}")
         if not wait:
             return 0
         total = sum(each.documents or 0 for each in found.collections)
-        return await wait_for(store, [backfill.id for backfill in backfills], total or None)
+        result = await wait_for(store, [backfill.id for backfill in backfills], total or None)
+        began = backfills[0].created
+        for other in await store.gaps() if gap.step is not None else ():
+            if (other.pipeline, other.step) == (gap.pipeline, gap.step) and other.time > began:
+                say(f"step {gap.step} has skipped events again: {command(f'gaps show {other.id}')}", err=True)
+                result = 1
+        return result
 
 
 async def _found(loaded: Loaded, gap: Gap, connect: Connect) -> Healing:

@@ -44,6 +44,12 @@ def told(lab: Lab) -> list[tuple[str, Any]]:
     return [(body["operationType"], body.get("documentKey", {}).get("_id")) for body in bodies]
 
 
+def told_behind(lab: Lab) -> list[tuple[str, Any]]:
+    requests = [each for each in lab.receiver.requests if each.path.endswith("/behind")]
+    bodies = [event.body for each in requests for event in each.events]
+    return [(body["operationType"], body["documentKey"]["_id"]) for body in bodies]
+
+
 def reports(lab: Lab) -> list[Any]:
     return [event for event in lab.receiver.accepted if event.body["operationType"] == "mess.gap"]
 
@@ -222,6 +228,41 @@ async def test_skipped_events_are_one_gap_that_heals(lab: Lab, kind: str) -> Non
                 )  # documents are merged between changes, and while idle only from time to time
                 await asyncio.sleep(0.2)
     assert {key for operation, key in told(lab) if operation == "read"} == set(range(40))
+
+
+async def test_healing_reaches_the_steps_behind_the_one_that_skipped_and_what_is_skipped_again_is_another_gap(
+    lab: Lab,
+) -> None:
+    """The event went no further, so those behind missed it as well."""
+    behind = {"name": "http", "config": {"endpoint": f"{lab.receiver.url}/behind"}}
+    options: dict[str, Any] = {"pipeline": [{**lab.http, "on_failure": "skip"}, behind]}
+
+    def respond(request: Request) -> Answer:
+        return Answer() if request.path.endswith("/behind") else refusing(request)
+
+    lab.receiver.respond = respond
+    async with lab.running(**options) as relay, store_for(lab.relay(**options).config) as store:
+        lab.db.orders.insert_many([{"_id": 1, "bad": True}, {"_id": 2, "bad": False}])
+        await until(lambda: relay.status.gaps_by_kind()["skipped"] == 1, "the record")
+        await until(lambda: told_behind(lab) == [("insert", 2)], "the other one")
+        gap = relay.status.gaps()[0]
+        async with AsyncMongoClient[dict[str, Any]](lab.url) as client:
+            found = await healing(client, relay.config, gap)
+        assert found.request.step is None
+        for backfill in await new_backfills(store, found.collections, found.request):
+            await store.add_backfill(backfill)
+        await until(lambda: relay.status.gaps_by_kind()["skipped"] == 2, "what is skipped again")
+        await until(lambda: ("read", 2) in told_behind(lab), "the other document")
+        lab.receiver.respond = lambda request: Answer()
+        lab.db.orders.update_one({"_id": 1}, {"$set": {"bad": False}})
+        async with AsyncMongoClient[dict[str, Any]](lab.url) as client:
+            found = await healing(client, relay.config, gap)
+        for backfill in await new_backfills(store, found.collections, found.request):
+            await store.add_backfill(backfill)
+        await until(lambda: ("read", 1) in told_behind(lab), "the documents behind the step")
+    gaps = {each.id: each for each in await lab.gaps(**options)}
+    assert gaps[gap.id].count == 1
+    assert sum(each.count or 0 for each in gaps.values()) == 2
 
 
 async def test_positions_that_an_operator_moves_forward_are_a_gap_until_that_is_undone(lab: Lab) -> None:

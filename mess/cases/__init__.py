@@ -1,0 +1,1 @@
+"""`mess test`: cases, which are files with events and what a pipeline should make of them."""

@@ -115,7 +115,10 @@ def _with_events(document: Document) -> dict[str, Any] | None:
         if "event" in data:
             return {"events": [{name: data[name] for name in _OF_LETTERS if name in data}]}
         return data
-    document.report("must be a mapping: events: with a list of change events, and expect: with what becomes of each")
+    if not document.problems:
+        document.report(
+            "must be a mapping: events: with a list of change events, and expect: with what becomes of each"
+        )
     return None
 
 

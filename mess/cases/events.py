@@ -9,7 +9,6 @@ from typing import Any
 
 import bson
 from bson import DatetimeConversion, json_util
-from bson.errors import BSONError
 
 from mess.capture.decode import VALUES
 from mess.capture.existing_documents import ReadEvent
@@ -53,19 +52,24 @@ def _looked_up(letter: Mapping[str, Any] | None, namespace: Namespace, config: C
 def _decoded(data: Mapping[str, Any]) -> dict[str, Any]:
     """The change with BSON's types, as a stream would decode it."""
     try:
-        value = json_util.loads(json.dumps(data, default=_date), json_options=_OPTIONS)
+        value = json_util.loads(json.dumps(_with_dates(data)), json_options=_OPTIONS)
         return bson.decode(bson.encode(value), VALUES)
-    except (ValueError, TypeError, KeyError, OverflowError, ArithmeticError, BSONError) as error:
+    except Exception as error:  # json_util raises many kinds
         raise ValueError(f"is not a document in Extended JSON: {error}") from error
 
 
-def _date(value: object) -> Any:
-    """A time that YAML has read as one: in `$date` and without it."""
+def _with_dates(value: Any, name: str = "") -> Any:
+    """The same, with Extended JSON for times, which YAML reads without quotes, in `$date` or by themselves."""
+    if isinstance(value, Mapping):
+        return {key: _with_dates(inner, key) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_dates(inner) for inner in value]
     if not isinstance(value, date):
-        raise TypeError(f"{type(value).__name__} is no type of JSON")
+        return value
     moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)
     utc = moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
-    return utc.isoformat(timespec="milliseconds")
+    text = utc.isoformat(timespec="milliseconds")
+    return text if name == "$date" else {"$date": text}
 
 
 def _checked(change: Mapping[str, Any]) -> Namespace:

@@ -1,1 +1,4 @@
-"""`mess test`: cases, which are files with events and what a pipeline should make of them."""
+"""`mess test`: cases, which are files with events and what a pipeline should make of them.
+
+Start reading at `run`.
+"""

@@ -72,7 +72,7 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
     document = Document(str(path))
     text = _text(path, document)
     if text is not None:
-        (read_js if path.suffix == ".json" else read_yaml)(text, document)
+        parse(text, document)
         if document.data is None and not document.problems:
             document.report("is empty; a case has events: and expect:")
     data = _with_events(document)
@@ -92,6 +92,11 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
         elif document.problems:
             return None, document.problems
     return Case(path, text or "", data, tuple(events), None if expect is None else tuple(expect)), []
+
+
+def parse(text: str, document: Document) -> None:
+    """Fill a document from the text of its file: JSON or, unless the name ends in `.json`, YAML."""
+    (read_js if document.file.endswith(".json") else read_yaml)(text, document)
 
 
 def _text(path: Path, document: Document) -> str | None:

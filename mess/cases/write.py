@@ -8,18 +8,28 @@ from typing import Any
 
 import yaml
 
-from mess.cases.case import Case
+from mess.cases.case import Case, parse
 from mess.cases.result import Outcome, snapshot
+from mess.config.document import Document
 from mess.errors import ConfigError, Problem
 
 _KEY = "expect"
 
 
 def update(case: Case, outcomes: Iterable[Outcome]) -> None:
-    """Replace the case's `expect`. In a YAML file, all other text stays as it is. Raises ConfigError."""
-    expect = [snapshot(each) for each in outcomes]
+    """Replace the case's `expect`. In a YAML file, all other text stays as it is.
+
+    Raises ConfigError if the file cannot be written, or if it could not be read again, as with a very deep body; then
+    it stays as it is.
+    """
+    text = _text(case, [snapshot(each) for each in outcomes])
+    document = Document(str(case.path))
+    parse(text, document)
+    if document.problems:
+        message = f"what is sent now cannot be written into it: {document.problems[0].message}"
+        raise ConfigError([Problem(message, file=str(case.path))])
     try:
-        case.path.write_text(_text(case, expect), encoding="utf-8")
+        case.path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(case.path))]) from error
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mess.cases.check import check
 from mess.cases.content import Content, Expected
 from mess.cases.events import event_of
 from mess.config.document import Document
@@ -16,14 +17,12 @@ from mess.config.model import Config
 from mess.config.scope import resolve
 from mess.config.validate import validate
 from mess.config.yaml_file import read_yaml
-from mess.errors import ConfigError, Problem
+from mess.errors import Problem
 from mess.event import Event
 from mess.files import read_bounded
 from mess.relay.build import Steps
 from mess.similar import did_you_mean
-from mess.steps.base import Sink
 
-SUFFIXES = (".yml", ".yaml", ".json")
 _OF_LETTERS = ("id", "document", "backfill", "event")
 """What an event's dead letter knows of it; all else is about its failure."""
 _MAX_BYTES = 4 * 1024 * 1024
@@ -41,27 +40,6 @@ class Case:
     data: Mapping[str, Any]
     events: tuple[tuple[Event, str], ...]
     expect: tuple[Expected, ...] | None
-
-
-def find(paths: list[Path]) -> list[Path]:
-    """The case files among these, and in these folders and below, in alphabetical order. Raises ConfigError."""
-    found: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inner = [file for file in path.rglob("*") if file.suffix in SUFFIXES and _visible(file.relative_to(path))]
-            found += sorted(file for file in inner if file.is_file())
-        elif path.exists():
-            found.append(path)
-        else:
-            problem = "there is no such folder; put cases (*.yml, *.json) into it, or name the one that has some"
-            raise ConfigError([Problem(problem, file=str(path))])
-    if not found:
-        raise ConfigError(f"there is no case (*.yml, *.yaml, *.json) in {', '.join(map(str, paths))}; write one")
-    return list(dict.fromkeys(found))
-
-
-def _visible(path: Path) -> bool:
-    return not any(part.startswith(".") for part in path.parts)
 
 
 def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> tuple[Case | None, list[Problem]]:
@@ -86,7 +64,7 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
         return None, document.problems
     expect = content.expect
     if expect is not None:
-        _check(expect, [pipeline for _, pipeline in events], document, steps)
+        check(expect, [pipeline for _, pipeline in events], document, steps)
         if document.problems and update:
             expect = None
         elif document.problems:
@@ -121,9 +99,7 @@ def _with_events(document: Document) -> dict[str, Any] | None:
             return {"events": [{name: data[name] for name in _OF_LETTERS if name in data}]}
         return data
     if not document.problems:
-        document.report(
-            "must be a mapping: events: with a list of change events, and expect: with what becomes of each"
-        )
+        document.report("must be a mapping, with a list of change events under events:")
     return None
 
 
@@ -156,28 +132,3 @@ def _pipeline(event: Event, config: Config) -> str | None:
     if options is None and event.operation == "rename" and isinstance(target, dict):
         options = resolve(config, str(target.get("db", "")), str(target.get("coll", "")))
     return None if options is None else options.pipeline.name
-
-
-def _check(expect: list[Expected], pipelines: list[str], document: Document, steps: Steps) -> None:
-    """Report what no event can fulfil."""
-    if len(expect) != len(pipelines):
-        document.report(f"must have an entry for each of the {len(pipelines)} events, in their order", ("expect",))
-        return
-    for index, (expected, pipeline) in enumerate(zip(expect, pipelines, strict=True)):
-        sinks = {built.name: isinstance(built.step, Sink) for built in steps[pipeline]}
-        for option, name, is_sink in _named(expected):
-            place = ("expect", index, option) if option == "dropped" else ("expect", index, option, name)
-            if name not in sinks:
-                known = f"it has {', '.join(sinks)}{did_you_mean(name, sinks)}"
-                document.report(f"pipeline {pipeline!r} has no step {name!r}; {known}", place)
-            elif is_sink is not None and sinks[name] is not is_sink:
-                what = "sends nothing; write its body under after:" if is_sink else "is a sink; write it under sent:"
-                document.report(what, place)
-
-
-def _named(expected: Expected) -> Iterator[tuple[str, str, bool | None]]:
-    """The steps that are named: the option, the name, and whether it must be a sink; None if it makes no difference."""
-    yield from (("sent", name, True) for name in expected.sent)
-    yield from (("after", name, False) for name in expected.after)
-    if isinstance(expected.dropped, str):
-        yield "dropped", expected.dropped, None

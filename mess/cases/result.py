@@ -80,7 +80,7 @@ def diff(wanted: Outcome, found: Outcome) -> list[str]:
 
 
 def _lines(value: Any) -> list[str]:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
 
 
 def _extended(body: Any) -> Any:
@@ -103,7 +103,9 @@ def _body(preview: Preview) -> Any:
         body = json.loads(preview.body)
     except ValueError:  # a package's format may write anything
         return preview.body.decode("utf-8", "backslashreplace")
-    return {name: each for name, each in body.items() if name not in preview.varying} if preview.varying else body
+    if preview.varying and isinstance(body, dict):
+        return {name: each for name, each in body.items() if name not in preview.varying}
+    return body
 
 
 def _given(message: ExpectedMessage) -> dict[str, Any]:

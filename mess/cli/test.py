@@ -46,7 +46,7 @@ def run_cases(
     Exit codes: 0 all cases pass, 1 a case fails, 2 the config or a case has mistakes.
     """
     loaded = load_config(config)
-    from mess.cases.case import find
+    from mess.cases.find import find
     from mess.cases.run import run_all
     from mess.relay.build import build_pipelines
     from mess.telemetry.logging import configure

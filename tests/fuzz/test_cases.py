@@ -114,7 +114,7 @@ def passes_after_an_update(path: Path, config: Config) -> None:
 
 
 @given(content=trees | cases, suffix=st.sampled_from([".yml", ".json"]))
-@examples(60)
+@examples(100)
 def test_any_content(content: Any, suffix: str, config: Config) -> None:
     path = Path(f"case{suffix}")
     text = json.dumps(content, default=str) if suffix == ".json" else yaml.safe_dump(content, allow_unicode=True)
@@ -123,7 +123,7 @@ def test_any_content(content: Any, suffix: str, config: Config) -> None:
 
 
 @given(event=events, suffix=st.sampled_from([".yml", ".json"]), mode=st.sampled_from(["canonical", "relaxed"]))
-@examples(60)
+@examples(100)
 def test_any_change(event: Event, suffix: str, mode: str, config: Config) -> None:
     options = json_util.CANONICAL_JSON_OPTIONS if mode == "canonical" else json_util.RELAXED_JSON_OPTIONS
     data = json.loads(json_util.dumps(event.change, json_options=options))

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from bson import Int64, ObjectId, Timestamp, json_util
 
-from mess.cases.case import Case, find
+from mess.cases.case import Case
+from mess.cases.find import find
 from mess.cli.dead_letters.listing import shape
 from mess.errors import ConfigError
 from mess.event import Event
@@ -117,7 +118,7 @@ EVENT = order(1).removeprefix("  - ").strip()
     ("text", "problem"),
     [
         ("", "case.yml: is empty; a case has events: and expect:"),
-        ("[1]", "case.yml:1: must be a mapping: events:"),
+        ("[1]", "case.yml:1: must be a mapping, with a list of change events"),
         ("events: {", "case.yml:2: not valid YAML"),
         ("expect: []", "case.yml: events: is missing"),
         ("events: []", "case.yml:1: events: "),

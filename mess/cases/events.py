@@ -52,18 +52,23 @@ def _looked_up(letter: Mapping[str, Any] | None, namespace: Namespace, config: C
 def _decoded(data: Mapping[str, Any]) -> dict[str, Any]:
     """The change with BSON's types, as a stream would decode it."""
     try:
-        value = json_util.loads(json.dumps(_with_dates(data)), json_options=_OPTIONS)
+        value = json_util.loads(json.dumps(_prepared(data)), json_options=_OPTIONS)
         return bson.decode(bson.encode(value), VALUES)
     except Exception as error:  # json_util raises many kinds
         raise ValueError(f"is not a document in Extended JSON: {error}") from error
 
 
-def _with_dates(value: Any, name: str = "") -> Any:
-    """The same, with Extended JSON for times, which YAML reads without quotes, in `$date` or by themselves."""
+def _prepared(value: Any, name: str = "") -> Any:
+    """The same, with Extended JSON for times, which YAML reads without quotes, in `$date` or by themselves.
+
+    Raises ValueError for an `$oid` that is no text: for null, json_util makes a new id each time.
+    """
+    if name == "$oid" and not isinstance(value, str):
+        raise ValueError("$oid needs 24 hexadecimal digits, in quotes")
     if isinstance(value, Mapping):
-        return {key: _with_dates(inner, key) for key, inner in value.items()}
+        return {key: _prepared(inner, key) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_with_dates(inner) for inner in value]
+        return [_prepared(inner) for inner in value]
     if not isinstance(value, date):
         return value
     moment = value if isinstance(value, datetime) else datetime(value.year, value.month, value.day)

@@ -28,7 +28,7 @@ def run_cases(
         list[Path] | None,
         typer.Argument(
             help="Folders with cases, or single ones. Default: the folder tests beside the config file.",
-            metavar="[FOLDER]...",
+            metavar="FOLDER",
             show_default=False,
         ),
     ] = None,

@@ -128,6 +128,7 @@ EVENT = order(1).removeprefix("  - ").strip()
         ("events:\n- {operationType: invalidate}", "case.yml:2: events[0]: invalidate"),
         ("events:\n- {operationType: a, ns: {db: b}, documentKey: 1}", "case.yml:2: events[0]: documentKey must be"),
         ("events:\n- {operationType: a, ns: {$oid: b}}", "case.yml:2: events[0]: is not a document in Extended JSON"),
+        ("events:\n- {operationType: a, ns: {db: b}, n: {$oid: null}}", "$oid needs 24 hexadecimal digits"),
         ("events:\n- {operationType: a, ns: {db: b}, n: 99999999999999999999}", "case.yml:2: events[0]: is not a"),
         ("events:\n- {operationType: drop, ns: {db: b, coll: c}}", "case.yml:2: events[0]: the config has no pipeline"),
         (f"pipeline: shop.item\nevents: [{EVENT}]", "has 'top level', 'shop.items'; did you mean \"shop.items\"?"),

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mess.errors import Refused as Refused
     from mess.event import Event as Event
     from mess.steps.base import Context as Context
+    from mess.steps.base import Preview as Preview
     from mess.steps.base import Sink as Sink
     from mess.steps.base import Step as Step
     from mess.steps.base import StepConfig as StepConfig
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Relay": "mess.app",
     "Event": "mess.event",
-    **dict.fromkeys(("Context", "Sink", "Step", "StepConfig", "Transform"), "mess.steps.base"),
+    **dict.fromkeys(("Context", "Preview", "Sink", "Step", "StepConfig", "Transform"), "mess.steps.base"),
     **dict.fromkeys(("Ambiguous", "BatchError", "ConfigError", "EndpointDown", "MessError", "Refused"), "mess.errors"),
 }
 

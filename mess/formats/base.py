@@ -59,7 +59,8 @@ class Envelope:
 
     `encode` encodes one event; `join` combines several bodies into one. The two media types belong to their results.
     `key` is what a broker partitions by, None for an event that concerns no document. `carries` returns whether an
-    event has a body in this format; None if every event has.
+    event has a body in this format; None if every event has. `varying` names the top-level fields of an encoded event
+    that depend on when it is encoded.
     """
 
     encode: Encoder
@@ -68,6 +69,7 @@ class Envelope:
     batch_content_type: str = "application/json"
     key: Callable[[Event], str | None] = document_key
     carries: Callable[[Event], bool] | None = None
+    varying: tuple[str, ...] = ()
 
 
 class FormatOptions(Options):

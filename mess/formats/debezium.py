@@ -32,7 +32,7 @@ class Debezium(FormatOptions):
 
     def envelope(self, write: Write, relay: str) -> Envelope:
         """See `FormatOptions`."""
-        return Envelope(encoder(self.name or relay), key=key, carries=carries)
+        return Envelope(encoder(self.name or relay), key=key, carries=carries, varying=("ts_ms",))
 
 
 def carries(event: Event) -> bool:

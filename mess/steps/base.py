@@ -124,6 +124,20 @@ class Transform(Step):
         return passed
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a sink would send for an event.
+
+    `address` says where to: a `url`, or a `target` and a `key`. `headers` lacks those that carry credentials, and those
+    that differ each time. `varying` is as in `mess.formats.base.Envelope`.
+    """
+
+    body: bytes
+    address: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    varying: Sequence[str] = ()
+
+
 class Sink(Step):
     """A step that delivers events to the outside and passes on every event it delivered."""
 
@@ -136,6 +150,14 @@ class Sink(Step):
         Two events with the same key must never be unconfirmed at the same time, unless the receiver itself preserves
         their order: a retry would reverse them.
         """
+
+    def preview(self, event: Event) -> Preview | None:
+        """What the step would send for an event if it had it alone; None if the step cannot say. Needs no `open`, and
+        connects to nothing.
+
+        Raises Refused, as `deliver` would, for an event that cannot be sent.
+        """
+        return None
 
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
         await self.deliver(events)

@@ -23,10 +23,10 @@ from mess.formats.body import Shape
 from mess.formats.envelope import Format
 from mess.options import insecure
 from mess.options.base import Options
-from mess.options.secret import Secret, of_headers
+from mess.options.secret import Secret, names_a_secret, of_headers
 from mess.options.tls import TlsOptions
 from mess.options.values import Duration, Size
-from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Reading, Sink, StepConfig, readings
+from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Preview, Reading, Sink, StepConfig, readings
 from mess.steps.http import connection
 from mess.steps.http.aiohttp_client import GuardedConnector, GuardedRequest
 from mess.steps.http.answers import Answers, failure
@@ -148,6 +148,7 @@ class Http(Sink):
         self._envelope = envelope
         self._meaning = config.answers.meaning()
         self._event_may_be_cause = config.answers.event_may_be_cause
+        self._content_type = envelope.batch_content_type if self._batch else envelope.content_type
         self._sign = config.sign.signer() if config.sign else None
         self._endpoint = UrlTemplate(config.endpoint)
         self.destination = None if self._endpoint.constant else self._destination
@@ -158,9 +159,8 @@ class Http(Sink):
 
     async def open(self) -> None:
         """Create the session; connections are made on demand."""
-        config, envelope = self._config, self._envelope
-        content_type = envelope.batch_content_type if self._batch else envelope.content_type
-        headers = CIMultiDict({"Content-Type": content_type, "User-Agent": f"mess/{mess.__version__}"})
+        config = self._config
+        headers = CIMultiDict({"Content-Type": self._content_type, "User-Agent": f"mess/{mess.__version__}"})
         headers.update(config.headers)
         if credentials := authorization(config.auth, self._endpoint.origin):
             headers["Authorization"] = credentials
@@ -205,6 +205,18 @@ class Http(Sink):
                 event.encode(encode)
             except Exception:  # `deliver` refuses what cannot be encoded, and gives the reason
                 continue
+
+    def preview(self, event: Event) -> Preview:
+        """See `Sink`. With `batch`, too, the body is the event's own: how many others share its request depends on what
+        is waiting."""
+        found = partition([event], self._endpoint.url or self._endpoint, self._envelope.encode, 1, 0)
+        for error in found.errors.values():
+            raise error
+        [part] = found.parts
+        headers = CIMultiDict({"Content-Type": self._content_type})
+        headers.update({name: text for name, text in self._config.headers.items() if not names_a_secret(name)})
+        headers.update(_about([event], batch=self._batch is not None))
+        return Preview(part.bodies[0], {"url": str(part.url)}, headers, self._envelope.varying)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.

@@ -18,11 +18,11 @@ from mess.formats.body import Shape
 from mess.formats.envelope import Format
 from mess.formats.template import WHOLE_DATABASE, Template, TemplateText
 from mess.options import insecure
-from mess.options.secret import Secret, of_broker_url
+from mess.options.secret import Secret, names_a_secret, of_broker_url
 from mess.options.sections import Sections
 from mess.options.tls import TlsOptions
 from mess.options.values import Duration
-from mess.steps.base import Context, Reading, Sink, StepConfig, readings
+from mess.steps.base import Context, Preview, Reading, Sink, StepConfig, readings
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.brokers import BROKERS, broker_of, unknown, urls
 
@@ -154,6 +154,7 @@ class Queue(Sink):
         self._broker = broker
         self._timeout = config.timeout
         self._encode = envelope.encode
+        self._varying = envelope.varying
         self._target = Template(config.target, required="target")
         # Most targets depend only on the namespace, and there are few namespaces.
         self._by_namespace = config.target == _BY_NAMESPACE
@@ -179,6 +180,18 @@ class Queue(Sink):
         """Close the connection."""
         await self._broker.close()
 
+    def preview(self, event: Event) -> Preview:
+        """See `Sink`."""
+        try:
+            message = self._message(event)
+        except Exception as error:
+            raise _unsendable(error) from error
+        address = {"target": message.target}
+        if message.key is not None:
+            address["key"] = message.key.decode()
+        headers = {name: text.decode() for name, text in message.headers if not names_a_secret(name)}
+        return Preview(message.body, address, headers, self._varying)
+
     async def deliver(self, events: Sequence[Event]) -> None:
         """Publish the events in order; return when the broker has confirmed them all."""
         messages: dict[int, Message] = {}
@@ -186,12 +199,8 @@ class Queue(Sink):
         for index, event in enumerate(events):
             try:
                 messages[index] = self._message(event)
-            except Refused as error:
-                errors[index] = error
             except Exception as error:
-                errors[index] = Refused(
-                    f"it cannot be encoded as a message: {type(error).__name__}: {error}", local=True
-                )
+                errors[index] = _unsendable(error)
         untried: list[int] = []
         if self._broker.keeps_order:
             errors |= await self._publish(messages)
@@ -266,6 +275,12 @@ class Queue(Sink):
             return self._target_of(event)
         except Exception:  # `deliver` refuses the event and gives the reason
             return ""
+
+
+def _unsendable(error: Exception) -> Refused:
+    if isinstance(error, Refused):
+        return error
+    return Refused(f"it cannot be encoded as a message: {type(error).__name__}: {error}", local=True)
 
 
 def _one_line(text: str) -> str:

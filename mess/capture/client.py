@@ -13,14 +13,14 @@ from pymongo.server_description import ServerDescription
 from pymongo.server_type import SERVER_TYPE
 
 from mess.cancellation import within
-from mess.capture.place import Place
+from mess.capture.connection_string import ConnectionString
 from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceUnavailable
 from mess.options.extras import required
 
 _CLOSE_SECONDS = 1.0
 _LONGEST = 1_000
 """The maximum length of an error's text; MongoDB may repeat a whole command in it."""
-_PLACE = "_mess_place"
+_CONNECTION_STRING = "_mess_connection_string"
 _CONVERSION_FAILURE = 241
 _QUOTED = re.compile("'.*'", re.DOTALL)
 """Where MongoDB quotes the value that it cannot convert: a document's, which `exclude` may be meant to hide."""
@@ -78,16 +78,16 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # the config's own warnings report the same about the url
             client = client_class(url, **options)
-        vars(client)[_PLACE] = Place(url, option)
+        vars(client)[_CONNECTION_STRING] = ConnectionString(url, option)
         return client
     except (PyMongoError, ValueError, OSError) as error:
         raise ConfigError([Problem(f"not a usable connection string: {error}", option)]) from error
 
 
-def place_of(client: Any) -> Place | None:
+def connection_string_of(client: Any) -> ConnectionString | None:
     """The servers that a client of `connect` connects to; None for other clients."""
-    place: Place | None = vars(client).get(_PLACE)
-    return place
+    connection_string: ConnectionString | None = vars(client).get(_CONNECTION_STRING)
+    return connection_string
 
 
 def _client_class(driver: str) -> Any:

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from mess.capture.client import place_of
-from mess.capture.place import Address, Place, written
+from mess.capture.client import connection_string_of
+from mess.capture.connection_string import Address, ConnectionString, written
 from mess.capture.probe import Found, probe
 from mess.container import localhost_hint
 
@@ -29,26 +29,34 @@ async def diagnose(client: Any) -> str | None:
 
     None if nothing is wrong, and for a client that was not created by `connect`. Takes at most two seconds.
     """
-    place = place_of(client)
-    if place is None:
+    given = connection_string_of(client)
+    if given is None:
         return None
     topology = client.topology_description
-    known = [address for address in topology.server_descriptions() if address[0] != place.hosts]
-    if place.is_srv and not known:
-        return _sentence(place, _Verdict("its servers are not found in DNS", f"Check the host in {place.option}"), [])
+    known = [address for address in topology.server_descriptions() if address[0] != given.hosts]
+    if given.is_srv and not known:
+        return _sentence(
+            given,
+            _Verdict("its servers are not found in DNS", f"Check the host in {given.option}"),
+            [],
+        )
     try:
-        tls = place.tls
+        tls = given.tls
     except (OSError, ValueError) as error:
-        return _sentence(place, _Verdict(f"its TLS files cannot be read ({error})", f"Check {place.option}"), [])
-    addresses = [address for address in known or place.addresses if address[1] is not None][:_MOST_SERVERS]
-    found = await asyncio.gather(*(probe(host, port, tls, place.option) for host, port in addresses))
+        return _sentence(
+            given,
+            _Verdict(f"its TLS files cannot be read ({error})", f"Check {given.option}"),
+            [],
+        )
+    addresses = [address for address in known or given.addresses if address[1] is not None][:_MOST_SERVERS]
+    found = await asyncio.gather(*(probe(host, port, tls, given.option) for host, port in addresses))
     verdicts = {
-        address: _judge(each, topology.replica_set_name, place.option)
+        address: _judge(each, topology.replica_set_name, given.option)
         for address, each in zip(addresses, found, strict=True)
     }
     if any(_serves(each.hello) and verdicts[address] == _WELL for address, each in zip(addresses, found, strict=True)):
         return None
-    return _sentence(place, _verdict_of_all(place, verdicts), [host for host, _ in addresses])
+    return _sentence(given, _verdict_of_all(given, verdicts), [host for host, _ in addresses])
 
 
 def _serves(hello: Mapping[str, Any]) -> bool:
@@ -74,7 +82,7 @@ def _judge(found: Found, wanted: str | None, option: str) -> _Verdict:
     return _WELL
 
 
-def _verdict_of_all(place: Place, verdicts: Mapping[Address, _Verdict]) -> _Verdict:
+def _verdict_of_all(given: ConnectionString, verdicts: Mapping[Address, _Verdict]) -> _Verdict:
     problems = dict.fromkeys(verdict for verdict in verdicts.values() if verdict != _WELL)
     if not verdicts or not problems:
         whole = _Verdict(
@@ -88,16 +96,16 @@ def _verdict_of_all(place: Place, verdicts: Mapping[Address, _Verdict]) -> _Verd
             for address, verdict in verdicts.items()
         ]
         whole = _Verdict("no primary is reached (" + "; ".join(texts) + ")", next(iter(problems)).remedy)
-    strangers = [written(address) for address in verdicts if address not in place.addresses]
-    if strangers and problems and not place.is_srv:
+    strangers = [written(address) for address in verdicts if address not in given.addresses]
+    if strangers and problems and not given.is_srv:
         whole = _Verdict(
             f"the replica set names its members {', '.join(strangers)}, and there {whole.problem}",
             f"{whole.remedy}. If those names are valid only elsewhere, make them resolve here, or add "
-            f"directConnection=true to {place.option}",
+            f"directConnection=true to {given.option}",
         )
     return whole
 
 
-def _sentence(place: Place, verdict: _Verdict, hosts: list[str]) -> str:
+def _sentence(given: ConnectionString, verdict: _Verdict, hosts: list[str]) -> str:
     hint = localhost_hint(hosts)
-    return f"cannot reach MongoDB at {place.hosts}: {verdict.problem}. {verdict.remedy}" + (f". {hint}" if hint else "")
+    return f"cannot reach MongoDB at {given.hosts}: {verdict.problem}. {verdict.remedy}" + (f". {hint}" if hint else "")

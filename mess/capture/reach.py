@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pymongo.errors import PyMongoError
 
 from mess.cancellation import cancel
-from mess.capture.client import explain, place_of
+from mess.capture.client import connection_string_of, explain
 from mess.capture.diagnosis import diagnose
 from mess.errors import SourceUnavailable
 from mess.options.backoff import backoff
@@ -36,7 +36,7 @@ async def answer(client: Any) -> dict[str, Any]:
     Raises SourceUnavailable if it does not answer, NotPermitted for a wrong user or password, and another SourceError
     for a connection string that cannot be used.
     """
-    place = place_of(client)
+    connection_string = connection_string_of(client)
     admin = client.get_database("admin")
     try:
         hello: dict[str, Any] = await admin.command("hello")
@@ -44,7 +44,7 @@ async def answer(client: Any) -> dict[str, Any]:
         # anything starts.
         await admin.command("connectionStatus")
     except PyMongoError as error:
-        raise explain(error, place.option if place else "mongodb.url") from error
+        raise explain(error, connection_string.option if connection_string else "mongodb.url") from error
     return hello
 
 
@@ -100,6 +100,6 @@ def _failure(attempt: asyncio.Task[Any]) -> SourceUnavailable | None:
 
 
 def _unexplained(client: Any, failure: SourceUnavailable | None) -> str:
-    place = place_of(client)
-    where = f" at {place.hosts}" if place else ""
+    connection_string = connection_string_of(client)
+    where = f" at {connection_string.hosts}" if connection_string else ""
     return f"cannot reach MongoDB{where}: {failure or 'it does not answer'}"

@@ -42,7 +42,7 @@ def connecting(timeout: float | None) -> Connect:
     its url, else 10 s) and reports on standard error what it waits for. Raises SourceUnavailable."""
     import structlog
 
-    from mess.capture.client import place_of
+    from mess.capture.client import connection_string_of
     from mess.capture.reach import CONNECT_SECONDS, reach
     from mess.telemetry.logging import configure
 
@@ -50,8 +50,8 @@ def connecting(timeout: float | None) -> Connect:
         configure("warning", to="stderr")
 
     async def connect(client: Any, ask: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-        place = place_of(client)
-        chosen = (timeout, place.waits if place else None, CONNECT_SECONDS)
+        connection_string = connection_string_of(client)
+        chosen = (timeout, connection_string.waits if connection_string else None, CONNECT_SECONDS)
         within = next(each for each in chosen if each is not None)
 
         @cache  # each reason once

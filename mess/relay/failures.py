@@ -90,7 +90,7 @@ class Failures:
                     fate.retried.append(group)
                 case Verdict.RETRY:
                     if known is not None:
-                        self._complain(group)
+                        self._warn(group)
                     group.due = self._due(group)
                     fate.retried.append(group)
                 case Verdict.SPLIT:
@@ -162,7 +162,7 @@ class Failures:
             group.waiting = True
             fate.retried.append(group)
 
-    def _complain(self, group: Group) -> None:
+    def _warn(self, group: Group) -> None:
         if group.witnessed:
             self._log.fails_alone(group)
         else:

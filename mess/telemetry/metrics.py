@@ -89,7 +89,7 @@ class _PipelineMetrics(PipelineObserver):
             self._changed(len(events))
 
 
-class _StepMetrics(StepObserver):
+class _CountedStep(StepObserver):
     __slots__ = (
         "_ambiguous",
         "_bypassed",
@@ -182,7 +182,7 @@ class Metrics:
     def step(self, pipeline: str, step: str) -> StepObserver:
         """See `Observer`."""
         counters = self._counters
-        return _StepMetrics(
+        return _CountedStep(
             outcome=lambda outcome: counters.counter(_DELIVERIES, pipeline, step, outcome),
             retries=counters.counter(_RETRIES, pipeline, step),
             dead_letters=counters.counter(_DEAD_LETTERS, pipeline, step),

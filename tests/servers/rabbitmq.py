@@ -112,7 +112,7 @@ class RabbitServer(BrokerProcess):
         while True:
             try:
                 with self.channel():
-                    self._knock()
+                    self._probe()
                 # It listens before it has found its queues: one that is declared then would be a new, empty one.
                 if self._starts > before:
                     return
@@ -158,7 +158,7 @@ class RabbitServer(BrokerProcess):
         program = str(Path(self._program).with_name("rabbitmqctl"))
         subprocess.run([program, *arguments], env=self._environment, check=True, capture_output=True)
 
-    def _knock(self) -> None:
+    def _probe(self) -> None:
         """Raises OSError while the listener for TLS, which starts after the other one, is not there yet."""
         if self._tls:
             socket.create_connection(("127.0.0.1", self._tls_port), timeout=5).close()

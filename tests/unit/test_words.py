@@ -31,9 +31,11 @@ OLD = {
 
 
 def test_no_file_uses_an_old_name() -> None:
-    pattern = re.compile(r"\b(" + "|".join(OLD) + r")\b")
+    # Constants too, with or without an underscore before them.
+    words = [*OLD, *(word.upper() for word in OLD if word.islower())]
+    pattern = re.compile(r"\b_*(" + "|".join(words) + r")\b")
     found = [
-        f"{path.relative_to(ROOT)}: {word}; write {OLD[word]}"
+        f"{path.relative_to(ROOT)}: {word}; write {OLD.get(word) or OLD[word.lower()]}"
         for folder in ("mess", "tests", "bench", "docs")
         for path in sorted((ROOT / folder).rglob("*.py"))
         if path != Path(__file__)

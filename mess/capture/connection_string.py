@@ -23,7 +23,7 @@ def written(address: Address) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConnectionString:
     """A connection string, and its config key (`mongodb.url`, `state.url`)."""
 
     url: str = field(repr=False)

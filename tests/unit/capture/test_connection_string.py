@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from mess.capture.place import Place
+from mess.capture.connection_string import ConnectionString
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,10 @@ from mess.capture.place import Place
     ],
 )
 def test_hosts_are_shown_with_ports_and_without_secrets(url: str, hosts: str, addresses: list[tuple[str, int]]) -> None:
-    place = Place(url)
-    assert place.hosts == hosts
-    assert place.addresses == addresses
-    assert "u:p" not in repr(place)
+    connection_string = ConnectionString(url)
+    assert connection_string.hosts == hosts
+    assert connection_string.addresses == addresses
+    assert "u:p" not in repr(connection_string)
 
 
 @pytest.mark.parametrize(
@@ -40,11 +40,14 @@ def test_hosts_are_shown_with_ports_and_without_secrets(url: str, hosts: str, ad
     ],
 )
 def test_tls_as_the_driver_understands_it(url: str, encrypted: bool) -> None:
-    assert (Place(url).tls is not None) == encrypted
+    assert (ConnectionString(url).tls is not None) == encrypted
 
 
 def test_certificates_are_verified_unless_the_url_says_otherwise() -> None:
-    verified, other = Place("mongodb://a/?tls=true").tls, Place("mongodb://a/?tls=true&tlsInsecure=true").tls
+    verified, other = (
+        ConnectionString("mongodb://a/?tls=true").tls,
+        ConnectionString("mongodb://a/?tls=true&tlsInsecure=true").tls,
+    )
     assert verified is not None
     assert (verified.verify_mode, verified.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert other is not None
@@ -53,9 +56,9 @@ def test_certificates_are_verified_unless_the_url_says_otherwise() -> None:
 
 def test_files_that_are_missing() -> None:
     with pytest.raises(OSError, match="No such file"):
-        _ = Place("mongodb://a/?tls=true&tlsCAFile=/nowhere.pem").tls
+        _ = ConnectionString("mongodb://a/?tls=true&tlsCAFile=/nowhere.pem").tls
 
 
 def test_how_long_the_driver_waits() -> None:
-    assert Place("mongodb://a/?serverSelectionTimeoutMS=200").waits == 0.2
-    assert Place("mongodb://a").waits is None
+    assert ConnectionString("mongodb://a/?serverSelectionTimeoutMS=200").waits == 0.2
+    assert ConnectionString("mongodb://a").waits is None

@@ -69,7 +69,8 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
             expect = None
         elif document.problems:
             return None, document.problems
-    return Case(path, text or "", data, tuple(events), None if expect is None else tuple(expect)), []
+    expected = None if expect is None else tuple(expect)
+    return Case(path, text=text or "", data=data, events=tuple(events), expect=expected), []
 
 
 def parse(text: str, document: Document) -> None:

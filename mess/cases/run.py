@@ -52,7 +52,12 @@ async def _run(case: Case, steps: Steps, config: Config) -> Result:
         run = await dry_run(steps[pipeline], event)
         outcomes.append(outcome(run))
         notes += [*_untested(event, config), *_silent(run, steps[pipeline])]
-    return Result(case, tuple(outcomes), tuple(_differences(case, outcomes)), tuple(dict.fromkeys(notes)))
+    return Result(
+        case,
+        outcomes=tuple(outcomes),
+        differences=tuple(_differences(case, outcomes)),
+        notes=tuple(dict.fromkeys(notes)),
+    )
 
 
 def _differences(case: Case, outcomes: Iterable[Outcome]) -> Iterator[Difference]:

@@ -216,7 +216,7 @@ class Http(Sink):
         headers = CIMultiDict({"Content-Type": self._content_type})
         headers.update({name: text for name, text in self._config.headers.items() if not names_a_secret(name)})
         headers.update(_about([event], batch=self._batch is not None))
-        return Preview(part.bodies[0], {"url": str(part.url)}, headers, self._envelope.varying)
+        return Preview(part.bodies[0], {"url": str(part.url)}, headers=headers, varying=self._envelope.varying)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.

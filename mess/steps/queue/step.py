@@ -190,7 +190,7 @@ class Queue(Sink):
         if message.key is not None:
             address["key"] = message.key.decode()
         headers = {name: text.decode() for name, text in message.headers if not names_a_secret(name)}
-        return Preview(message.body, address, headers, self._varying)
+        return Preview(message.body, address, headers=headers, varying=self._varying)
 
     async def deliver(self, events: Sequence[Event]) -> None:
         """Publish the events in order; return when the broker has confirmed them all."""

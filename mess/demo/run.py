@@ -31,6 +31,7 @@ from mess.demo.shop import Shop
 from mess.errors import SourceUnavailable
 from mess.telemetry.logging import configure, redact
 
+_READY_SECONDS = 20.0
 _ARRIVE_SECONDS = 10.0
 _WRITE_MS = 5000
 _DROP_SECONDS = 5.0
@@ -103,7 +104,7 @@ async def _run(
     async with _shop(deployment, screen, rate, seed) as shop:
         relaying = asyncio.create_task(relay.run(wait=0))
         try:
-            await _first(relaying, relay.ready(), stop.wait())
+            await _first(relaying, _ready(relay), stop.wait())
             if not (stop.is_set() or relaying.done()):
                 _announce(relay, deployment, screen, rate, seconds)
                 pause = asyncio.sleep(seconds) if seconds is not None else asyncio.Event().wait()
@@ -181,6 +182,16 @@ async def _first(relaying: asyncio.Task[None], *others: Coroutine[Any, Any, Any]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _ready(relay: Relay) -> None:
+    """Return when the relay is ready. Raises SourceUnavailable if its MongoDB goes away meanwhile: it would wait for
+    that forever."""
+    try:
+        async with asyncio.timeout(_READY_SECONDS):
+            await relay.ready()
+    except TimeoutError as error:
+        raise SourceUnavailable("; ".join(relay.status.problems()) or "the relay does not become ready") from error
 
 
 async def _arrived(shop: Shop, requests: RequestBin) -> None:

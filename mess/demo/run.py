@@ -110,6 +110,8 @@ async def _run(
                 pause = asyncio.sleep(seconds) if seconds is not None else asyncio.Event().wait()
                 await _first(relaying, shop.run(), stop.wait(), pause)
                 await _first(relaying, _arrived(shop, requests))
+                if _missing(shop, requests) and (problems := relay.status.problems()):
+                    raise SourceUnavailable("; ".join(problems))
         finally:
             relay.stop()
             await asyncio.wait({relaying})
@@ -197,8 +199,12 @@ async def _ready(relay: Relay) -> None:
 async def _arrived(shop: Shop, requests: RequestBin) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_ARRIVE_SECONDS):
-            while shop.written - requests.received or shop.existing - requests.existing:
+            while _missing(shop, requests):
                 await requests.next()
+
+
+def _missing(shop: Shop, requests: RequestBin) -> bool:
+    return bool(shop.written - requests.received or shop.existing - requests.existing)
 
 
 def _relay(deployment: _Deployment, endpoint: str, folder: Path, screen: Screen) -> Relay:

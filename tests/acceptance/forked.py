@@ -28,13 +28,13 @@ def run(
         connection.settimeout(timeout)
         connection.connect(_server())
         socket.send_fds(connection, [request], [out.fileno(), err.fileno()])
-        replies = connection.makefile()
-        pid = int(replies.readline())
-        try:
-            code = int(replies.readline())
-        except TimeoutError as error:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(["mess", *arguments], timeout, _read(out), _read(err)) from error
+        with connection.makefile() as replies:
+            pid = int(replies.readline())
+            try:
+                code = int(replies.readline())
+            except TimeoutError as error:
+                os.kill(pid, signal.SIGKILL)
+                raise subprocess.TimeoutExpired(["mess", *arguments], timeout, _read(out), _read(err)) from error
         return subprocess.CompletedProcess(["mess", *arguments], code, _read(out), _read(err))
 
 

@@ -253,6 +253,11 @@ async def test_healing_reaches_the_steps_behind_the_one_that_skipped_and_what_is
             await store.add_backfill(backfill)
         await until(lambda: relay.status.gaps_by_kind()["skipped"] == 2, "what is skipped again")
         await until(lambda: ("read", 2) in told_behind(lab), "the other document")
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                if healed(gap, await store.backfills()) == "healed":
+                    break
+                await asyncio.sleep(0.2)
         lab.receiver.respond = lambda request: Answer()
         lab.db.orders.update_one({"_id": 1}, {"$set": {"bad": False}})
         async with AsyncMongoClient[dict[str, Any]](lab.url) as client:

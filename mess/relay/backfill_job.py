@@ -74,6 +74,7 @@ class BackfillJob:
         self._after = record.progress.last
         self._in_flight = 0
         self._moved_at = 0.0
+        self._seems_last = False
         self.read_all = False  # or no more is to be read
         self._not_before = 0.0
         self._failures = 0
@@ -88,7 +89,9 @@ class BackfillJob:
         """Whether its next chunk is to be read now."""
         return (
             not (self.paused or self.read_all or self.ended)
-            and not self._in_flight  # changes would wait for both chunks, and it is hardly faster
+            # One chunk at a time: changes would wait for both, and it is hardly faster. But what follows a chunk with
+            # fewer documents than asked for is probably nothing.
+            and (not self._in_flight or self._seems_last)
             and time.monotonic() >= self._not_before
         )
 
@@ -105,11 +108,13 @@ class BackfillJob:
             return None
         began = time.monotonic()
         try:
-            chunk = await self._documents.read(at, after, self._most, self._max_bytes)
+            asked = self._most
+            chunk = await self._documents.read(at, after, asked, self._max_bytes)
         except CannotRead as error:
             if not self.ended:
                 self._failed(error)
             return None
+        self._seems_last = chunk.count < asked and not self._in_flight
         return partial(self._placed, chunk, after, time.monotonic() - began)
 
     def _placed(self, chunk: Chunk, after: bytes | None, reading: float, place: Position) -> Batch | None:

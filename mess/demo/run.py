@@ -32,7 +32,9 @@ from mess.errors import SourceUnavailable
 from mess.telemetry.logging import configure, redact
 
 _READY_SECONDS = 20.0
-_ARRIVE_SECONDS = 10.0
+_ARRIVE_SECONDS = 30.0
+"""How long to wait for what has not arrived at the end. An idle MongoDB may take ten seconds to show where existing
+documents belong."""
 _WRITE_MS = 5000
 _DROP_SECONDS = 5.0
 _EXISTING_ORDERS = 300

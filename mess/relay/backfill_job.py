@@ -30,6 +30,8 @@ _LEAST = 10
 _TIMELY = 0.005
 """How many seconds longer than those a chunk may take until it is delivered, or as long again if that is more, since
 the changes behind it may wait as long: otherwise fewer documents follow."""
+_GROWTH = 4
+"""How many times as many documents as its predecessor a chunk may have."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
 _STALLED = 5.0  # seconds
 _SINKS = "its documents wait for a step; /readyz?sinks=true says for which, and why"
@@ -205,7 +207,7 @@ class BackfillJob:
     def _adapt(self, chunk: Chunk) -> None:
         if chunk.count:
             average = max(1, chunk.size // chunk.count)
-            self._most = max(1, min(self._limit, self._timely, 2 * self._most, self._max_bytes // average))
+            self._most = max(1, min(self._limit, self._timely, _GROWTH * self._most, self._max_bytes // average))
         if self.record.rate is not None:
             self._pause(chunk.count / self.record.rate)
 
@@ -244,7 +246,7 @@ class BackfillJob:
             took = time.monotonic() - began
             self._least_took = min(self._least_took, took) if chunk.count > _LEAST else took
             allowed = max(self._least_took, _TIMELY)
-            longer = max(took - self._least_took, allowed / 2)
+            longer = max(took - self._least_took, allowed / _GROWTH)
             self._timely = max(_LEAST, min(MOST, int(chunk.count * max(0.5, allowed / longer))))
         before = self._tenths()
         progress = self.progress

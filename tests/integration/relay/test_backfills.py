@@ -333,9 +333,10 @@ async def test_a_drop_behind_the_last_document_does_not_undo_it(lab: Lab) -> Non
     lab.receiver.answer = Answer(503)
     fill(lab, count=3)
     found = Backfills(lab)
-    async with lab.running(checkpoint=OFTEN):
+    async with lab.running(checkpoint=OFTEN) as relay:
         id_ = await found.add("orders")
         await lab.receiver.wait_for(1)
+        await until(lambda: [job.read_all for job in relay.backfills.jobs] == [True], "the collection's end")
         lab.db.orders.drop()
         await asyncio.sleep(0.5)
         lab.receiver.answer = Answer()

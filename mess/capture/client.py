@@ -85,7 +85,7 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
 
 
 def connection_string_of(client: Any) -> ConnectionString | None:
-    """The servers that a client of `connect` connects to; None for other clients."""
+    """The connection string of a client of `connect`; None for other clients."""
     connection_string: ConnectionString | None = vars(client).get(_CONNECTION_STRING)
     return connection_string
 

@@ -35,19 +35,11 @@ async def diagnose(client: Any) -> str | None:
     topology = client.topology_description
     known = [address for address in topology.server_descriptions() if address[0] != given.hosts]
     if given.is_srv and not known:
-        return _sentence(
-            given,
-            _Verdict("its servers are not found in DNS", f"Check the host in {given.option}"),
-            [],
-        )
+        return _sentence(given, _Verdict("its servers are not found in DNS", f"Check the host in {given.option}"), [])
     try:
         tls = given.tls
     except (OSError, ValueError) as error:
-        return _sentence(
-            given,
-            _Verdict(f"its TLS files cannot be read ({error})", f"Check {given.option}"),
-            [],
-        )
+        return _sentence(given, _Verdict(f"its TLS files cannot be read ({error})", f"Check {given.option}"), [])
     addresses = [address for address in known or given.addresses if address[1] is not None][:_MOST_SERVERS]
     found = await asyncio.gather(*(probe(host, port, tls, given.option) for host, port in addresses))
     verdicts = {

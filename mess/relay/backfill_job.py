@@ -18,20 +18,12 @@ from mess.capture.source import Batch
 from mess.commands import command
 from mess.event import Event, Namespace, Position
 from mess.options.backoff import backoff
+from mess.relay.chunk_size import ChunkSize
 from mess.state.backfills import Backfill
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-MOST = 500
-"""The largest number of documents in a chunk."""
-_LEAST = 10
-"""The number of documents with which to begin. So few take as long as the sinks need for anything."""
-_TIMELY = 0.005
-"""How many seconds longer than those a chunk may take until it is delivered, or as long again if that is more, since
-the changes behind it may wait as long: otherwise fewer documents follow."""
-_GROWTH = 4
-"""How many times as many documents as its predecessor a chunk may have."""
 _AGAIN_FIRST, _AGAIN_CAP = 0.2, 5.0  # seconds
 _STALLED = 5.0  # seconds
 _SINKS = "its documents wait for a step; /readyz?sinks=true says for which, and why"
@@ -44,8 +36,8 @@ class BackfillJob:
     """Reads the documents of one backfill, chunk by chunk, and follows how far they are done.
 
     A chunk takes at most `max_bytes` bytes of BSON. `since` is the cluster time from which documents may be read, None
-    while they may not. `changed` is called when another chunk may be wanted; `count` counts
-    the documents that are done. `not_permitted` adds to an error what the user is to be granted.
+    while they may not. `changed` is called when another chunk may be wanted; `count` counts the documents that are
+    done. `not_permitted` adds to an error what the user is to be granted.
     """
 
     def __init__(
@@ -69,10 +61,7 @@ class BackfillJob:
         self._changed = changed
         self._count = count
         self._not_permitted = not_permitted
-        self._limit = MOST if record.rate is None else max(1, min(MOST, int(record.rate)))
-        self._most = max(1, min(self._limit, _LEAST, max_bytes // (average or 1)))
-        self._timely = _LEAST
-        self._least_took = 0.0  # seconds
+        self._size = ChunkSize(max_bytes, average=average, rate=record.rate)
         self._after = record.progress.last
         self._in_flight = 0
         self._moved_at = 0.0
@@ -110,7 +99,7 @@ class BackfillJob:
             return None
         began = time.monotonic()
         try:
-            asked = self._most
+            asked = self._size.most
             chunk = await self._documents.read(at, after, asked, self._max_bytes)
         except CannotRead as error:
             if not self.ended:
@@ -123,7 +112,9 @@ class BackfillJob:
         if self.ended or after != self._after:  # meanwhile
             return None
         self._begun()
-        self._adapt(chunk)
+        self._size.was_read(chunk.count, chunk.size)
+        if self.record.rate is not None:
+            self._pause(chunk.count / self.record.rate)
         self._after = chunk.last or self._after
         self.read_all = chunk.last is None
         self._in_flight += 1
@@ -204,16 +195,9 @@ class BackfillJob:
         started = self.progress.started or now
         self.progress = replace(self.progress, state="running", reason=None, started=started, updated=now)
 
-    def _adapt(self, chunk: Chunk) -> None:
-        if chunk.count:
-            average = max(1, chunk.size // chunk.count)
-            self._most = max(1, min(self._limit, self._timely, _GROWTH * self._most, self._max_bytes // average))
-        if self.record.rate is not None:
-            self._pause(chunk.count / self.record.rate)
-
     def _failed(self, error: CannotRead) -> None:
-        if error.failure is ReadFailure.FEWER and self._most > 1:
-            self._most = max(1, self._most // 4)
+        if error.failure is ReadFailure.FEWER and self._size.most > 1:
+            self._size.was_too_large()
             return
         if error.failure is ReadFailure.GONE:
             self.end("cancelled", str(error))
@@ -242,12 +226,7 @@ class BackfillJob:
     def _reached(self, chunk: Chunk, began: float) -> None:
         self._in_flight -= 1
         self._count(chunk.count)
-        if chunk.count:
-            took = time.monotonic() - began
-            self._least_took = min(self._least_took, took) if chunk.count > _LEAST else took
-            allowed = max(self._least_took, _TIMELY)
-            longer = max(took - self._least_took, allowed / _GROWTH)
-            self._timely = max(_LEAST, min(MOST, int(chunk.count * max(0.5, allowed / longer))))
+        self._size.was_delivered(chunk.count, time.monotonic() - began)
         before = self._tenths()
         progress = self.progress
         self.progress = replace(

@@ -13,7 +13,8 @@ from bson import Timestamp
 from mess.capture.existing_documents import Chunk, ReadEvent
 from mess.event import Namespace, Position
 from mess.relay import backfill_job
-from mess.relay.backfill_job import MOST, BackfillJob
+from mess.relay.backfill_job import BackfillJob
+from mess.relay.chunk_size import MOST
 from mess.state.backfills import Backfill
 
 NAMESPACE = Namespace("shop", "orders")

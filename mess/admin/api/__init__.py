@@ -1,0 +1,1 @@
+"""The admin API, version 1: start reading at `routes.py`, which lists its operations."""

@@ -39,6 +39,7 @@ from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import Outlook, outlook
+from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
@@ -86,6 +87,7 @@ class Relay:
         self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
+        self.pauses: Pauses | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -256,7 +258,9 @@ class Relay:
             chunks = backfills.chunks(start.name)
             source = MergedSource(change_stream(client, config, start, share), chunks)
             chunks.nudge = source.nudge
-            return parts.runner(source, start, claim, share)
+            runner = parts.runner(source, start, claim, share)
+            runner.hold(held=self.pauses is not None and self.pauses.of_stream(start.name) is not None)
+            return runner
 
         self._streams = streams = Streams(
             self.plans,
@@ -274,6 +278,8 @@ class Relay:
             idle_interval=config.checkpoint.idle_interval,
         )
         await self._stopping.unless(_aside(backfills.begin(streams)))
+        self.pauses = pauses = Pauses(store, self)
+        await pauses.begin()
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
@@ -286,6 +292,7 @@ class Relay:
             self.oplog.run(),
             strays.warn(config, store),
             backfills.run(),
+            pauses.run(),
             self._begin_backfills(client, backfills),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]

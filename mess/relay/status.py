@@ -15,8 +15,10 @@ from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
+from mess.relay.pauses import Pauses
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
+from mess.relay.waits import Waits, waits
 from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
 from mess.telemetry.metrics import Metrics, StreamStatus
@@ -34,6 +36,7 @@ class Parts(Protocol):
     clock: ServerClock
     oplog: OplogWatch | None
     backfills: Backfills | None
+    pauses: Pauses | None
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
@@ -92,17 +95,28 @@ class RelayStatus:
         return found
 
     def sink_problems(self) -> list[str]:
-        """The steps that cannot work at present, and why."""
+        """The steps that cannot work at present or are paused, and why."""
+        now, found = self._relay.clock.now(), self.waits().steps
         return [
-            f"step {runner.name} of pipeline {runner.pipeline}: {runner.trouble}"
+            found[runner.pipeline, runner.name].text(now)
             for runner in self._relay.step_runners
-            if runner.trouble is not None
+            if runner.trouble is not None or runner.gate.closed
         ]
+
+    def waits(self) -> Waits:
+        """Why streams, pipelines and steps wait at present."""
+        return waits(self._relay.runners, self._relay.step_runners, self._relay.pauses)
 
     def warnings(self) -> list[str]:
         """What needs attention although the relay is ready, except the sinks."""
-        oplog, backfills = self._relay.oplog, self._relay.backfills
-        found = blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
+        relay = self._relay
+        oplog, backfills, pauses = relay.oplog, relay.backfills, relay.pauses
+        found = blocked(relay.runners) + ([] if oplog is None else oplog.warnings())
+        if pauses is not None:
+            held = self.waits().streams
+            found += [held[runner.name].text(relay.clock.now()) for runner in relay.runners if runner.held]
+            if pauses.problem is not None:
+                found.append(f"pauses: {pauses.problem}")
         if backfills is not None and backfills.problem is not None:
             found.append(f"backfills: {backfills.problem}")
         return found

@@ -26,13 +26,13 @@ from mess.capture.source import Connection
 from mess.capture.start import describe_start, time_now
 from mess.config.load import Loaded, load
 from mess.config.model import Config
-from mess.config.scope import pipelines
+from mess.config.scope import pipeline_of, pipelines
 from mess.errors import StateError
 from mess.event import Namespace
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
-from mess.relay.build import Steps, build_pipelines, describe_step
+from mess.relay.build import Steps, build_pipelines, describe_step, step_names
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
@@ -55,6 +55,8 @@ from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
 
 log = get_logger("mess.relay")
 
@@ -77,6 +79,8 @@ class Relay:
         self.config = loaded.config
         self.status = RelayStatus(self)
         self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
+        self.recent = Recent(self.metrics)
+        self.tail = Tail(self.recent)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -239,9 +243,10 @@ class Relay:
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
         parts = Assembly(
-            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+            config, steps, self._keeper(client, store), self._stopping, self.tail, deliver_gaps=announce
         )
         self.step_runners = parts.step_runners
+        self.tail.arrange(step_names(steps), partial(pipeline_of, config))
         share = Share.of(config.window, len(arrangement.starts))
 
         self.backfills = backfills = Backfills(

@@ -39,13 +39,12 @@ _TICK = 0.05  # seconds
 class Tail:
     """The live tails of a relay: an `Observer` that passes everything on to `inner`.
 
-    `pipelines` are the steps of each pipeline; `pipeline_of` is the pipeline of a namespace, None if unknown. Set them
-    again when the config changes. Bodies are only referenced, since steps replace and never change them.
+    Bodies are only referenced, since steps replace and never change them.
     """
 
     def __init__(self, inner: Observer) -> None:
-        self.pipelines: Mapping[str, Sequence[StepName]] = {}
-        self.pipeline_of: Callable[[Namespace], str | None] = lambda namespace: None
+        self._pipelines: Mapping[str, Sequence[StepName]] = {}
+        self._pipeline_of: Callable[[Namespace], str | None] = lambda namespace: None
         self._inner = inner
         self._taps: WeakSet[StreamTap | PipelineTap | StepTap] = WeakSet()
         self._total = Total()
@@ -73,8 +72,12 @@ class Tail:
         """See `Observer`."""
         return self._added(StepTap(self._inner.step(pipeline, step), step, self))
 
-    def forget_routes(self) -> None:
-        """Ask `pipeline_of` again."""
+    def arrange(
+        self, pipelines: Mapping[str, Sequence[StepName]], pipeline_of: Callable[[Namespace], str | None]
+    ) -> None:
+        """Learn the steps of each pipeline, and the pipeline of each namespace (None if unknown); again when the config
+        changes."""
+        self._pipelines, self._pipeline_of = pipelines, pipeline_of
         self._by_namespace.clear()
 
     @contextmanager
@@ -195,7 +198,7 @@ class Tail:
     def _of_namespace(self, namespace: Namespace) -> list[Selection]:
         if len(self._by_namespace) >= _NAMESPACES:
             self._by_namespace.clear()
-        pipeline = self.pipeline_of(namespace)
+        pipeline = self._pipeline_of(namespace)
         chosen = [each for each in self._selections.values() if each.wanted.selects_namespace(namespace, pipeline)]
         self._by_namespace[namespace] = chosen
         return chosen
@@ -227,7 +230,7 @@ class Tail:
         now = time.monotonic()
         for event in events:
             if id(event) not in self._followed:
-                pipeline = self.pipeline_of(event.namespace)
+                pipeline = self._pipeline_of(event.namespace)
                 chosen = [each for each in self._rare if each.wanted.selects_namespace(event.namespace, pipeline)]
                 self._select(event, chosen, now, None)
 
@@ -257,7 +260,7 @@ class Tail:
                 continue
             kind = (wanted.keys, wanted.bodies)
             if kind not in frames:
-                steps = self.pipelines.get(path.pipeline, ())
+                steps = self._pipelines.get(path.pipeline, ())
                 frames[kind] = path.frame(steps, keys=wanted.keys, bodies=wanted.bodies)
             for client in selection.clients:
                 client.put(frames[kind])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mess import __version__
+from mess.admin.api.models import Reload, Tried
 from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
 from mess.capture import client as mongodb
@@ -24,6 +25,7 @@ from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
 from mess.capture.start import describe_start, time_now
+from mess.cases.trial import try_event
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipeline_of, pipelines
@@ -49,6 +51,7 @@ from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
+from mess.replay.jobs import LetterReplays
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
@@ -92,6 +95,8 @@ class Relay:
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
         self.pauses: Pauses | None = None
+        self.replays: LetterReplays | None = None
+        self.last_reload: Reload | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -149,6 +154,14 @@ class Relay:
             log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
 
+    async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> Tried:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        return await try_event(self.loaded, event, pipeline)
+
+    async def reload(self) -> Reload:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        raise NotImplementedError
+
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""
         await self._running.wait()
@@ -165,7 +178,8 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
+            admin = config.admin
+            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
@@ -181,10 +195,12 @@ class Relay:
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
+                    self.replays = LetterReplays(self.loaded, store)
                     try:
                         replaced = holder.replaced is not None
                         await self._relay(client, store, steps, await store.take_over(), replaced=replaced)
                     finally:
+                        await self.replays.close(config.shutdown_grace)
                         self.store = None
         except Halted:
             log.info("stopped before connecting")

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from mess.capture.arrangement import main_stream
 from mess.errors import StateError
+from mess.options.values import written_time
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.state.pauses import Pause, Target
@@ -82,7 +83,9 @@ class Pauses:
         self._known = await self._read()
         for pause in self.known:
             if self.applies(pause.target):
-                log.warning("paused", what=str(pause.target), since=pause.since, by=pause.by, reason=pause.reason)
+                log.warning(
+                    "paused", what=str(pause.target), since=written_time(pause.since), by=pause.by, reason=pause.reason
+                )
             else:
                 log.warning("a pause names what the config does not have (any more)", what=str(pause.target))
         self.apply()

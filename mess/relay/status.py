@@ -67,11 +67,16 @@ class RelayStatus:
         """How many events have finished every step since the start."""
         return self._relay.metrics.changed
 
+    @property
+    def uptime(self) -> float:
+        """For how many seconds it has been running."""
+        return round(time.monotonic() - self._began, 1)
+
     def streams(self) -> list[StreamStatus]:
         """The status of each stream."""
         relay = self._relay
         pairs = zip(relay.sources, relay.progress, strict=True)
-        return [_stream(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
+        return [stream_status(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
 
     def gaps(self) -> list[Gap]:
         """The gaps, oldest first, as far as they are known without waiting."""
@@ -128,7 +133,7 @@ class RelayStatus:
             "name": relay.name,
             "version": mess.__version__,
             "instance": {"id": relay.instance.id, "host": relay.instance.host, "pid": relay.instance.pid},
-            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "uptime_seconds": self.uptime,
             "changed": self.changed,
             "ready": not self.problems(),
             "problems": self.problems(),
@@ -172,7 +177,8 @@ def _backfill(job: BackfillJob) -> dict[str, Any]:
     }
 
 
-def _stream(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
+def stream_status(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
+    """The status of a stream at the server's time `now`, in seconds since 1970."""
     window = progress.window
     position = window.position or progress.saved
     # A position may be a tick ahead of now: after everything that has been committed.

@@ -118,7 +118,7 @@ class MongoStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
 
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         return await self._letters.page(wanted, after, size)
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Any, Self
 
-from mess.state.records import checked
+from mess.state.records import checked, storable
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class Pause:
     since: datetime
     by: str
     reason: str | None = None
+
+    @classmethod
+    def now(cls, target: Target, by: str, reason: str | None = None) -> Self:
+        """A pause that begins now."""
+        time = datetime.now(timezone.utc)
+        return cls(
+            target, time.replace(microsecond=time.microsecond // 1000 * 1000), storable(by), reason and storable(reason)
+        )
 
     def fields(self) -> dict[str, Any]:
         """What the stores keep of it, by name: text, times, or None."""

@@ -109,7 +109,7 @@ class SqliteStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda db: letters_table.add(db, self.relay, [pack(letter) for letter in letters]))
 
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         return await self._read(lambda db: letters_table.page(db, self.relay, wanted, after, size))
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002

@@ -191,7 +191,7 @@ class StateStore(ABC):
         # Use pages rather than one cursor: a reader may take hours between two letters.
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            page = await self._page(wanted, last, size)
+            page = await self.page(wanted, last, size)
             for last in page:
                 yield last
             if len(page) < size:
@@ -199,7 +199,7 @@ class StateStore(ABC):
             left = None if left is None else left - size
 
     @abstractmethod
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         """The `size` wanted letters that follow `after`, newest first, without events and bodies."""
 
     @abstractmethod

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 class Model(BaseModel):
@@ -25,8 +25,8 @@ class OldestEvent(Model):
 
     id: str
     namespace: str
-    age_seconds: float
-    """Time since the change was committed."""
+    age_seconds: float | None
+    """Time since the change was committed; null if unknown."""
 
 
 class Wait(Model):
@@ -61,7 +61,7 @@ class Stream(Model):
     """A change stream."""
 
     name: str
-    state: Literal["reading", "disconnected", "catching_up", "blocked", "paused", "stopped"]
+    state: Literal["reading", "disconnected", "blocked", "paused", "stopped"]
     problem: str | None
     """Why it is not connected, or why it stopped."""
     watches: list[str]
@@ -112,6 +112,10 @@ class Step(Model):
     wait: Wait | None
 
 
+class Streams(Model):
+    streams: list[Stream]
+
+
 class Pipeline(Model):
     """An ordered list of steps."""
 
@@ -127,6 +131,10 @@ class Pipeline(Model):
     pause: Pause | None
     wait: Wait | None
     """Why its oldest event waits; null if events flow."""
+
+
+class Pipelines(Model):
+    pipelines: list[Pipeline]
 
 
 class Instance(Model):
@@ -235,6 +243,13 @@ class Backfill(Model):
     rate: float | None
 
 
+class BackfillQuery(Model):
+    """Which backfills."""
+
+    all: bool = False
+    """Also those that have ended."""
+
+
 class Backfills(Model):
     backfills: list[Backfill]
 
@@ -280,6 +295,10 @@ class Checkpoints(Model):
     checkpoints: list[Checkpoint]
 
 
+def _separated(value: Any) -> Any:
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
 class LetterFilter(Model):
     """Selects dead letters; those that match everything given. Times are ISO 8601."""
 
@@ -292,7 +311,8 @@ class LetterFilter(Model):
     since: datetime | None = None
     """Given up since."""
     until: datetime | None = None
-    ids: Annotated[list[str], Field(max_length=1000)] | None = None
+    ids: Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_length=1000)] | None = None
+    """In a URL, separated by commas."""
 
 
 class Letter(Model):
@@ -341,7 +361,17 @@ class WholeLetter(Letter):
     history: list[Attempt]
     size: int
     """Bytes of BSON."""
+    complete: bool
+    """False if event and body are too large to be shown here, or hidden; `mess dead-letters export` writes them."""
     backfill: str
+
+
+class LetterQuery(LetterFilter):
+    """Selects a page of dead letters."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: str | None = None
+    """`next` of the previous page."""
 
 
 class LetterAction(Model):

@@ -258,9 +258,7 @@ class Relay:
         found = await self._arrange(client, store, known=epoch > 1)
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
-        parts = Assembly(
-            config, steps, self._keeper(client, store), self._stopping, self.tail, deliver_gaps=announce
-        )
+        parts = Assembly(config, steps, self._keeper(client, store), self._stopping, self.tail, deliver_gaps=announce)
         self.step_runners = parts.step_runners
         self.tail.arrange(step_names(steps), partial(pipeline_of, config))
         share = Share.of(config.window, len(arrangement.starts))

@@ -50,15 +50,16 @@ class Places(Protocol):
         """The runners of the streams."""
 
 
-async def locate(event_id: str, places: Places, waits: Waits, now: float) -> Whereabouts:
-    """Find an event by its id; `now` is the server's time in seconds since 1970.
+async def locate(event_id: str, places: Places, waits: Waits, now: float, *, reasons: bool = True) -> Whereabouts:
+    """Find an event by its id; `now` is the server's time in seconds since 1970. Without `reasons`, leave out why it
+    failed, which may contain parts of documents.
 
     Raises StateError if the dead letters cannot be read.
     """
-    if (found := _in_flight(event_id, places, waits, now)) is not None:
+    if (found := _in_flight(event_id, places, waits, now, reasons=reasons)) is not None:
         return found
     if (letter := await _dead_letter(event_id, places.store)) is not None:
-        return _given_up(letter)
+        return _given_up(letter, reasons=reasons)
     if (ending := places.recent.find(event_id)) is not None:
         return _finished(ending)
     if (found := _in_gap(event_id, places.store)) is not None:
@@ -70,7 +71,7 @@ async def locate(event_id: str, places: Places, waits: Waits, now: float) -> Whe
     )
 
 
-def _in_flight(event_id: str, places: Places, waits: Waits, now: float) -> Whereabouts | None:
+def _in_flight(event_id: str, places: Places, waits: Waits, now: float, *, reasons: bool) -> Whereabouts | None:
     for runner in places.runners:
         event = runner.window.find(event_id)
         if event is None:
@@ -78,7 +79,7 @@ def _in_flight(event_id: str, places: Places, waits: Waits, now: float) -> Where
         for lane in runner.lanes:
             for held in lane.waiting():
                 if any(each is event for each in held.events):
-                    return _held(event, held, places.step_runners, waits, now)
+                    return _held(event, held, places.step_runners, waits, now, reasons=reasons)
         return Whereabouts(
             "waiting",
             f"waiting: stream {runner.name} has read it, and it waits for earlier events",
@@ -88,7 +89,9 @@ def _in_flight(event_id: str, places: Places, waits: Waits, now: float) -> Where
     return None
 
 
-def _held(event: Event, held: Held, steps: Sequence[StepRunner], waits: Waits, now: float) -> Whereabouts:
+def _held(
+    event: Event, held: Held, steps: Sequence[StepRunner], waits: Waits, now: float, *, reasons: bool
+) -> Whereabouts:
     names = [step.name for step in steps if step.pipeline == held.pipeline]
     step = names[held.position]
     place = f"step {step} of pipeline {held.pipeline}"
@@ -100,7 +103,7 @@ def _held(event: Event, held: Held, steps: Sequence[StepRunner], waits: Waits, n
         state = "retrying"
         since = group.history[0].time if group.history else None
         times = "once" if group.attempts == 1 else f"{group.attempts} times"
-        text = f"retrying: it has failed {times} at {place}: {group.error}"
+        text = f"retrying: it has failed {times} at {place}{f': {group.error}' if reasons else ''}"
     elif group is not None:
         text = f"waiting at {place}, behind an earlier event of the same ordering key or destination"
     else:
@@ -120,11 +123,12 @@ async def _dead_letter(event_id: str, store: StateStore | None) -> DeadLetter | 
     return await anext(aiter(store.dead_letters(Wanted(ids=(event_id,)), limit=1)), None)
 
 
-def _given_up(letter: DeadLetter) -> Whereabouts:
+def _given_up(letter: DeadLetter, *, reasons: bool) -> Whereabouts:
     attempts = "one attempt" if letter.attempts == 1 else f"{letter.attempts} attempts"
+    why = f": {redact(letter.reason)}" if reasons else ""
     text = (
         f"dead letter: step {letter.step} of pipeline {letter.pipeline} gave it up at {written_time(letter.time)} "
-        f"after {attempts}: {redact(letter.reason)}. `{command(f'dead-letters replay {letter.id}')}` delivers it"
+        f"after {attempts}{why}. `{command(f'dead-letters replay {letter.id}')}` delivers it"
     )
     return Whereabouts(
         "dead_letter",

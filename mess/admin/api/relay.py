@@ -11,6 +11,8 @@ from mess.config.load import Loaded
 from mess.relay.pauses import Pauses
 from mess.relay.status import Parts, RelayStatus
 from mess.state.records import Pointer
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
 
 
 class LetterReplays(Protocol):
@@ -46,6 +48,8 @@ class ApiRelay(Parts, Protocol):
     def status(self) -> RelayStatus:
         """What is known about it."""
 
+    tail: Tail
+    recent: Recent
     pauses: Pauses | None
     last_reload: models.Reload | None
 

@@ -21,8 +21,8 @@ class TailFilter:
 
     `namespace` is a database (including all its collections) or `database.collection`; both may be globs. `step` is one
     that the event reached. `sample` is the share of events to show, from 0 to 1; which ones depends on their ids alone,
-    so all tails of a relay show the same ones. With `keys`, events are shown with their documents' keys; with `bodies`,
-    also with the documents.
+    so all tails of a relay show the same ones. With `documents`, events are shown with what may contain parts of
+    documents: their keys, and the sinks' answers; with `bodies`, also with the documents themselves.
     """
 
     pipeline: str | None = None
@@ -32,7 +32,7 @@ class TailFilter:
     ids: frozenset[str] = frozenset()
     outcomes: frozenset[str] = frozenset()
     sample: float = 1.0
-    keys: bool = True
+    documents: bool = True
     bodies: bool = False
 
     @property

@@ -8,15 +8,19 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
+import orjson
 from bson import Timestamp
 
 from mess.event import Event
-from mess.formats import bson_json
+from mess.telemetry.printable import printable_json
 from mess.telemetry.redact import redact
 from mess.telemetry.tail.clip import Clip
 
 BODY_MAX = 64 * 1024
 """The maximum size of a body in a live tail, in bytes of JSON; a larger one is cut."""
+
+HIDDEN = "hidden: the config says admin: {payloads: off}"
+"""Stands for texts that may repeat parts of documents."""
 
 _MOST_STEPS = 100
 
@@ -80,21 +84,21 @@ class EventPath:
         """Whether the event came to a step."""
         return any(record.step == step for record in self.steps)
 
-    def frame(self, steps: Sequence[StepName], *, keys: bool, bodies: bool) -> bytes:
+    def frame(self, steps: Sequence[StepName], *, documents: bool, bodies: bool) -> bytes:
         """The event as a message of a stream of server-sent events; `steps` are those of its pipeline."""
-        shown = self._shown(steps, keys=keys, bodies=bodies)
+        shown = self._shown(steps, documents=documents, bodies=bodies)
         try:
-            data = bson_json.relaxed(shown)
-        except (TypeError, ValueError, RecursionError):  # a user's function may put anything into a body
-            data = json.dumps(shown, default=repr, skipkeys=True).encode()
-        return b"event: change\nid: %b\ndata: %b\n\n" % (self.event.id.encode(), data)
+            data = orjson.dumps(shown, option=orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z).decode()
+        except TypeError:  # a user's function may put anything into a body, such as lone surrogates
+            data = json.dumps(shown, default=str)
+        return f"event: change\nid: {self.event.id}\ndata: {printable_json(redact(data))}\n\n".encode()
 
-    def _shown(self, steps: Sequence[StepName], *, keys: bool, bodies: bool) -> dict[str, Any]:
+    def _shown(self, steps: Sequence[StepName], *, documents: bool, bodies: bool) -> dict[str, Any]:
         event = self.event
         ended_at = None if self.outcome == "delivered" or not self.steps else self.steps[-1].step
         shown: dict[str, Any] = {
             "id": event.id,
-            "time": _iso(self.ended),
+            "time": _utc(self.ended),
             "committed": committed(event.change),
             "namespace": str(event.namespace),
             "operation": event.operation,
@@ -105,15 +109,15 @@ class EventPath:
             "replay": event.replay,
             "backfill": event.backfill,
             "attempts": max((record.attempts for record in self.steps), default=0),
-            "steps": self._steps(steps, bodies=bodies),
+            "steps": self._steps(steps, documents=documents, bodies=bodies),
         }
-        if keys:
+        if documents:
             _put(shown, "key", event.key)
         if bodies:
             _put(shown, "change", event.change)
         return shown
 
-    def _steps(self, steps: Sequence[StepName], *, bodies: bool) -> list[dict[str, Any]]:
+    def _steps(self, steps: Sequence[StepName], *, documents: bool, bodies: bool) -> list[dict[str, Any]]:
         sinks = {step.name for step in steps if step.sink}
         shown: list[dict[str, Any]] = []
         before: Any = self.event.change
@@ -123,8 +127,8 @@ class EventPath:
                 "step": record.step,
                 "result": "delivered" if result == "passed" and record.step in sinks else result,
                 "seconds": record.seconds,
-                "time": _iso(record.time) if record.time else None,
-                "error": None if record.error is None else redact(record.error),
+                "time": _utc(record.time) if record.time else None,
+                "error": record.error if record.error is None or documents else HIDDEN,
             }
             if bodies and record.body is not None and record.body is not before:
                 _put(found, "body", record.body)
@@ -150,17 +154,16 @@ class EventPath:
         return found + list(known.values())
 
 
-def committed(change: Mapping[str, Any]) -> str | None:
-    """When a change was committed, in ISO 8601; None if it does not say, as for an existing document."""
+def committed(change: Mapping[str, Any]) -> datetime | None:
+    """When a change was committed, in UTC; None if it does not say."""
     wall, cluster = change.get("wallTime"), change.get("clusterTime")
     if isinstance(wall, datetime):
-        return wall.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
-    return _iso(cluster.time) if isinstance(cluster, Timestamp) else None
+        return wall
+    return _utc(cluster.time) if isinstance(cluster, Timestamp) else None
 
 
-def _iso(seconds: float) -> str:
-    found = datetime.fromtimestamp(seconds, timezone.utc)
-    return found.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+def _utc(seconds: float) -> datetime:
+    return datetime.fromtimestamp(round(seconds, 3), timezone.utc)
 
 
 def _put(shown: dict[str, Any], name: str, value: Any) -> None:

@@ -34,6 +34,7 @@ _FOLLOWED_BYTES = 8 * 1024**2  # of BSON; decoded, and with what the steps make 
 _WAITING = 400
 _NAMESPACES = 10_000
 _TICK = 0.05  # seconds
+_INTERVAL, _FEW = 0.1, 16
 
 
 class Tail:
@@ -58,6 +59,7 @@ class Tail:
         self._selecting = TimeShare(busy=0.01, idle=0.1)
         self._writing = TimeShare(busy=0.015, idle=0.15)
         self._timer: asyncio.TimerHandle | None = None
+        self._clients = 0
         self.closed = False
 
     def stream(self, name: str) -> StreamObserver:
@@ -88,15 +90,23 @@ class Tail:
             client.close()
         selection = self._selections.setdefault(wanted, Selection(wanted))
         selection.clients.append(client)
+        self._clients += 1
         self._rearrange()
         try:
             yield client
         finally:
             selection.clients.remove(client)
+            self._clients -= 1
             client.discard()
             if not selection.clients:
                 del self._selections[wanted]
             self._rearrange()
+
+    @property
+    def interval(self) -> float:
+        """Seconds between two messages to a client: more if many watch, since each message costs about the same,
+        however many events it contains."""
+        return _INTERVAL * max(1, self._clients / _FEW)
 
     def close(self) -> None:
         """End all live tails, and refuse new ones."""
@@ -258,9 +268,9 @@ class Tail:
             wanted = selection.wanted
             if not selection.shows(path):
                 continue
-            kind = (wanted.keys, wanted.bodies)
+            kind = (wanted.documents, wanted.bodies)
             if kind not in frames:
                 steps = self._pipelines.get(path.pipeline, ())
-                frames[kind] = path.frame(steps, keys=wanted.keys, bodies=wanted.bodies)
+                frames[kind] = path.frame(steps, documents=wanted.documents, bodies=wanted.bodies)
             for client in selection.clients:
                 client.put(frames[kind])

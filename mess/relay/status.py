@@ -94,7 +94,12 @@ class RelayStatus:
         relay = self._relay
         if relay.starting is not None:
             return [relay.starting]
-        found = [f"stream {stream.name}: {stream.problem}" for stream in self.streams() if stream.problem is not None]
+        held = {runner.name for runner in relay.runners if runner.held}
+        found = [
+            f"stream {stream.name}: {stream.problem}"
+            for stream in self.streams()
+            if stream.problem is not None and stream.name not in held  # a paused one need not be connected
+        ]
         if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
             found.append(f"state: {problem}")
         return found

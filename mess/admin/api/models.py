@@ -5,13 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from mess.config.effective import EffectiveValue
+from mess.state.records import storable
 
 
 class Model(BaseModel):
     """Attribute docstrings become the descriptions in the OpenAPI document."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
+
+
+def _storable(value: Any) -> Any:
+    """Refuse texts that no state store can look for: with NULs, or half of a surrogate pair."""
+    texts = value.values() if isinstance(value, dict) else ()
+    if any(isinstance(text, str) and text != storable(text) for text in texts):
+        raise ValueError("contains a character that no name has")
+    return value
+
+
+class Input(Model):
+    """What clients send."""
+
+    _checked = model_validator(mode="before")(_storable)
 
 
 class Error(Model):
@@ -195,7 +212,7 @@ class Status(Model):
     last_reload: Reload | None
 
 
-class Target(Model):
+class Target(Input):
     """What is paused or resumed: a stream, a pipeline, or one step of a pipeline."""
 
     stream: str | None = None
@@ -254,7 +271,7 @@ class Backfills(Model):
     backfills: list[Backfill]
 
 
-class BackfillWish(Model):
+class BackfillWish(Input):
     wanted: Literal["running", "paused", "cancelled"]
 
 
@@ -299,7 +316,7 @@ def _separated(value: Any) -> Any:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
-class LetterFilter(Model):
+class LetterFilter(Input):
     """Selects dead letters; those that match everything given. Times are ISO 8601."""
 
     pipeline: str | None = None
@@ -530,16 +547,8 @@ class Tried(Model):
     steps: list[TriedStep]
 
 
-class ConfigValue(Model):
-    path: str
-    value: Any
-    """Redacted: secrets are `***`."""
-    source: str
-    """`file`, `environment`, `command line`, or `default`."""
-    place: str | None
-    """The file and line, or the variable's name."""
-
-
 class EffectiveConfig(Model):
-    file: str | None
-    values: list[ConfigValue]
+    """Every value of the config that applies, without secrets."""
+
+    file: str
+    values: list[EffectiveValue]

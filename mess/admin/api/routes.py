@@ -103,6 +103,7 @@ OPERATIONS: Sequence[Operation] = (
         "change",
         body=models.TryRequest,
     ),
+    Operation("GET", "/config", "The effective config", settings.config, models.EffectiveConfig),
     Operation("POST", "/reload", "Read the config again", settings.reload, models.Reload, "change"),
 )
 """All operations. A new one is an entry here, a function, and the models of its input and answer."""

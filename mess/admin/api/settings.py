@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
+from mess.config.effective import effective
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.admin")
+
+
+async def config(call: Call) -> models.EffectiveConfig:
+    """The effective config, each value with where it was said."""
+    loaded = call.relay.loaded
+    return models.EffectiveConfig(file=loaded.document.file, values=effective(loaded))
 
 
 async def reload(call: Call) -> models.Reload:

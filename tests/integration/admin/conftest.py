@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from mess import Relay
 from tests.integration.relay.conftest import Lab, lab, receiver  # noqa: F401 - fixtures
+from tests.waiting import PATIENCE
 
 CHANGE = {"mess-request": "1"}
 
@@ -36,6 +38,15 @@ class Api:
         status, found = await (self.get(path) if body is None else self.post(path, body))
         assert status == 200, found
         return found
+
+
+async def eventually(check: Callable[[], Awaitable[Any]], what: str) -> Any:
+    """The first result of `check` that is true."""
+    async with asyncio.timeout(PATIENCE):
+        while not (found := await check()):  # noqa: ASYNC110 - it asks over HTTP
+            await asyncio.sleep(0.05)
+    assert found, what
+    return found
 
 
 @asynccontextmanager

@@ -44,7 +44,7 @@ class Recent:
         for place, at, ids in reversed(self._batches):
             if event_id not in ids:
                 continue
-            found = Ending(place.outcome, place.pipeline, place.step, at)
+            found = Ending(place.outcome, place.pipeline, step=place.step, time=at)
             if ended is None and found.outcome == "ended":
                 ended = found  # if it was given up, that was recorded before
             else:
@@ -69,7 +69,7 @@ class Recent:
 
     def step(self, pipeline: str, step: str) -> StepObserver:
         """See `Observer`."""
-        return _Step(self._inner.step(pipeline, step), self, pipeline, step)
+        return _Step(self._inner.step(pipeline, step), self, (pipeline, step))
 
 
 class _Place(NamedTuple):
@@ -95,11 +95,11 @@ class _Pipeline(PipelineObserver):
 class _Step(ForwardingStep):
     __slots__ = ("_recent", "_skipped", "_stored")
 
-    def __init__(self, inner: StepObserver, recent: Recent, pipeline: str, step: str) -> None:
+    def __init__(self, inner: StepObserver, recent: Recent, name: tuple[str, str]) -> None:
         super().__init__(inner, given_up=self._given_up)
         self._recent = recent
-        self._stored = _Place("dead_letter", pipeline, step)
-        self._skipped = _Place("skipped", pipeline, step)
+        self._stored = _Place("dead_letter", *name)
+        self._skipped = _Place("skipped", *name)
 
     def _given_up(self, events: Sequence[Event], error: DeliveryError, *, stored: bool) -> None:
         self._inner.given_up(events, error, stored=stored)

@@ -101,7 +101,8 @@ async def _send(call: Call, client: TailClient, response: web.StreamResponse) ->
             async with asyncio.timeout(_STALLED):
                 await response.write(b"".join(frames))
             sent_at = time.monotonic()
-            await asyncio.sleep(call.relay.tail.interval)
+            if client.empty and not client.ended:
+                await asyncio.sleep(call.relay.tail.interval)
 
 
 def _bound_buffers(request: web.Request) -> None:

@@ -72,6 +72,11 @@ class TailClient:
         return taken
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing waits."""
+        return not self._frames
+
+    @property
     def ended(self) -> bool:
         """Whether nothing more will come: it was closed, or has reached its limit."""
         return not self._frames and (self.closed or self._left == 0)

@@ -38,7 +38,7 @@ _INTERVAL, _FEW = 0.1, 16
 
 
 class Tail:
-    """The live tails of a relay: an `Observer` that passes everything on to `inner`.
+    """The live tails of a relay: an `Observer` that passes everything on to `inner`. `clients` is how many watch.
 
     Bodies are only referenced, since steps replace and never change them.
     """
@@ -59,7 +59,7 @@ class Tail:
         self._selecting = TimeShare(busy=0.01, idle=0.1)
         self._writing = TimeShare(busy=0.015, idle=0.15)
         self._timer: asyncio.TimerHandle | None = None
-        self._clients = 0
+        self.clients = 0
         self.closed = False
 
     def stream(self, name: str) -> StreamObserver:
@@ -90,23 +90,28 @@ class Tail:
             client.close()
         selection = self._selections.setdefault(wanted, Selection(wanted))
         selection.clients.append(client)
-        self._clients += 1
+        self.clients += 1
         self._rearrange()
         try:
             yield client
         finally:
             selection.clients.remove(client)
-            self._clients -= 1
+            self.clients -= 1
             client.discard()
             if not selection.clients:
                 del self._selections[wanted]
             self._rearrange()
 
     @property
+    def queued_bytes(self) -> int:
+        """How many bytes wait for all clients."""
+        return self._total.bytes
+
+    @property
     def interval(self) -> float:
         """Seconds between two messages to a client: more if many watch, since each message costs about the same,
         however many events it contains."""
-        return _INTERVAL * max(1, self._clients / _FEW)
+        return _INTERVAL * max(1, self.clients / _FEW)
 
     def close(self) -> None:
         """End all live tails, and refuse new ones."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -156,7 +157,8 @@ class Relay:
 
     async def reload(self) -> Reload:
         """See `mess.admin.api.relay.ApiRelay`."""
-        raise NotImplementedError
+        text = "the config cannot be reloaded yet; restart the relay"
+        return Reload(time=datetime.now(timezone.utc), ok=False, text=[text])
 
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""

@@ -1,8 +1,9 @@
-"""Writes what documentation the code already holds: docs/configuration.md, docs/steps/*.md, the table of metrics in
-docs/operations.md, and config/mess.schema.json.
+"""Writes what documentation the code already holds: docs/configuration.md, docs/steps/*.md, docs/api.md, the table of
+metrics in docs/operations.md, and config/mess.schema.json.
 
 `python -m docs.generate` writes, `python -m docs.generate --check` tells what is out of date and exits with 1.
-What stands in docs/configuration.intro.md begins its page, docs/steps/<name>.more.md ends that step's.
+What stands in docs/configuration.intro.md and docs/api.intro.md begins those pages, docs/steps/<name>.more.md ends that
+step's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mess import steps
+from mess.admin.api.operation import Operation
+from mess.admin.api.routes import OPERATIONS
 from mess.config import model
 from mess.config.schema import json_schema
 from mess.formats.envelope import Format
@@ -53,6 +56,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for name in steps.names():
         yield ROOT / "docs" / "steps" / f"{name}.md", _step(name)
     yield ROOT / "docs" / "operations.md", _with_metrics((ROOT / "docs" / "operations.md").read_text())
+    yield ROOT / "docs" / "api.md", _api()
     yield ROOT / "config" / "mess.schema.json", json.dumps(json_schema(), indent=2) + "\n"
 
 
@@ -75,6 +79,21 @@ def _configuration() -> str:
         parts += [f"## {shown}", _paragraphs(section.__doc__), _table(section, titles=titles)]
     parts += ["## Steps", "\n".join(_step_link(name) for name in steps.names())]
     return "\n\n".join(parts) + "\n"
+
+
+def _api() -> str:
+    rows = [
+        f"| `{each.method} {each.path}` | {each.allowed} | {each.summary} | {_input(each)} | `{each.answer.__name__}` |"
+        for each in OPERATIONS
+    ]
+    head = ["| operation | access | | input | answer |", "| --- | --- | --- | --- | --- |"]
+    intro = (ROOT / "docs" / "api.intro.md").read_text().strip()
+    return "\n\n".join([_GENERATED, intro, "\n".join([*head, *rows])]) + "\n"
+
+
+def _input(operation: Operation) -> str:
+    fields = [f"`{name}`" for model_ in (operation.query, operation.body) if model_ for name in model_.model_fields]
+    return ", ".join(fields)
 
 
 def _with_metrics(page: str) -> str:

@@ -106,7 +106,7 @@ class Lane:
         for group, behind in self._retries.waiting():
             events = [event for event in (*group.events, *behind) if not event.done]
             known.update(map(id, events))
-            yield Held(self._pipeline.name, group.position, events, group)
+            yield Held(self._pipeline.name, group.position, events, group=group)
         if self.idle and not self.events:
             return
         batch = [event for event in self._batch if not event.done and id(event) not in known]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 CHECKS = (
@@ -14,7 +15,7 @@ CHECKS = (
 TOKEN = "correct horse battery"
 
 
-async def test_answers_are_as_the_openapi_document_says(running: Callable[..., Any]) -> None:
+async def test_answers_are_as_the_openapi_document_says(running: Callable[..., Any], tmp_path: Path) -> None:
     """Schemathesis sends what the document allows, and much that it does not."""
     async with running(admin={"port": 0, "token": TOKEN}) as (_, api):
         arguments = ("run", f"{api.url}/openapi.json", "--checks", CHECKS, "--no-color", "--seed", "1")
@@ -26,6 +27,7 @@ async def test_answers_are_as_the_openapi_document_says(running: Callable[..., A
             *arguments,
             "-H",
             f"Authorization: Bearer {TOKEN}",
+            cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )

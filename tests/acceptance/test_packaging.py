@@ -71,6 +71,14 @@ def test_image_runs_as_a_user_and_is_watched() -> None:
     assert "MESS_ADMIN_HOST=0.0.0.0" in final
 
 
+def test_image_names_its_origin_and_suits_every_architecture() -> None:
+    """Labels for version, revision, source and licence; nothing in it is for one architecture."""
+    dockerfile = text("Dockerfile")
+    labels = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", dockerfile))
+    assert labels == {"title", "description", "licenses", "source", "version", "revision"}
+    assert not re.search(r"amd64|arm64|x86|aarch64", dockerfile)
+
+
 def test_image_is_built_from_what_the_context_holds() -> None:
     """Every path that is copied exists, and `.dockerignore` lets it through."""
     let_through = {line[1:] for line in text(".dockerignore").splitlines() if line.startswith("!")}

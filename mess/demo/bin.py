@@ -1,4 +1,4 @@
-"""A request bin: a web server that receives webhooks, verifies, answers and remembers them, and shows them on a page."""
+"""A request bin: a web server that receives webhooks, verifies and answers them, and shows the last ones on a page."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _MAX_BODY = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A received webhook: `id` is its `webhook-id`, `time` is in seconds since the epoch, `again` is whether this id
-    was accepted before, `replayed` whether it was a dead letter."""
+    """A received webhook: `id` is its `webhook-id`, `time` is when it was answered, in seconds since the epoch, `again`
+    is whether this id was accepted before, `replayed` whether it was a dead letter."""
 
     id: str
     time: float
@@ -47,6 +47,14 @@ class Received:
     def namespace(self) -> str:
         """Database and collection."""
         return ".".join(filter(None, (_text(_part(self.body, "ns").get("db")), self.key[0])))
+
+    @property
+    def goods(self) -> set[str]:
+        """What is ordered, if this is an order of the shop's."""
+        items = _part(self.body, "fullDocument").get("items")
+        return (
+            {_text(item.get("sku")) for item in items if isinstance(item, dict)} if isinstance(items, list) else set()
+        )
 
     @property
     def exists(self) -> bool:
@@ -174,7 +182,7 @@ class RequestBin:
         return Received(id=identity, time=now, body=content, again=False, replayed=replayed)
 
     def _counted(self, event: Received) -> Received:
-        event = replace(event, again=event.id in self._ids)
+        event = replace(event, time=time.time(), again=event.id in self._ids)
         self.again += event.again
         self.replayed += event.replayed
         if not event.again:

@@ -24,9 +24,9 @@ _INDENTED_CHARACTERS = 4 * BODY_BYTES  # indentation can make a deeply nested bo
 class Answered:
     """A request and its answer, as pages see it.
 
-    `time` is its arrival in seconds since the epoch, `took` the seconds until the answer. `size` is the body's in bytes,
-    of which `body` holds the first ones. `operation`, `namespace` and `key` are those of the change in it, if there is
-    one. `marks` are words about the delivery, such as `existing`.
+    `time` is its arrival in seconds since the epoch, `took` the seconds until the answer. `size` is the length of the
+    body in bytes; `body` is its beginning. `operation`, `namespace` and `key` are those of the change in it, if there
+    is one. `marks` are words about the delivery, such as `existing`.
     """
 
     time: float

@@ -18,7 +18,11 @@ _IDLE_SECONDS = 15.0  # shorter than the patience of proxies, and of users for a
 _WRITE_SECONDS = 10.0
 _NAME_SHOWN = 100
 _FOLDER = Path(__file__).parent / "page"
-_FILES = {"/bin": ("bin.html", "text/html"), "/bin.js": ("bin.js", "text/javascript"), "/bin.css": ("bin.css", "text/css")}
+_FILES = {
+    "/bin": ("bin.html", "text/html"),
+    "/bin.js": ("bin.js", "text/javascript"),
+    "/bin.css": ("bin.css", "text/css"),
+}
 _HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
@@ -31,8 +35,8 @@ _HEADERS = {
 
 
 def guard(hosts: Hosts) -> Middleware:
-    """Answers only to its own names, so that no foreign page reads what is shown (see `mess.admin.hosts`), and restricts
-    what its pages may do."""
+    """Refuses requests to other host names, with which a foreign page could read what is shown: see
+    `mess.admin.hosts`."""
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:

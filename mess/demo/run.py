@@ -114,7 +114,11 @@ class _Demo:
             relay.stop()
             await asyncio.wait({relaying})
         relaying.result()
-        return self._screen.summary(shop, requests) == 0
+        lost_existing = (shop.existing - requests.existing).total()
+        lost = self._screen.summary(
+            shop.written, requests.received, requests.again, replayed=requests.replayed, lost_existing=lost_existing
+        )
+        return lost == 0
 
     def _chaos(self, acts: Sequence[Act]) -> list[Coroutine[Any, Any, None]]:
         if not acts:

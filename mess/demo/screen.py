@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
@@ -12,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mess.demo.bin import Received, RequestBin
-from mess.demo.shop import Shop
+from mess.demo.bin import Received
 
 _COLOURS = {"read": "cyan", "insert": "green", "update": "yellow", "replace": "magenta", "delete": "red"}
 _ID_SHOWN = 12
@@ -90,18 +90,18 @@ class Screen:
             **({"no_wrap": True, "overflow": "ellipsis"} if terminal else {"soft_wrap": True}),
         )
 
-    def summary(self, shop: Shop, requests: RequestBin) -> int:
+    def summary(
+        self, written: Counter[Any], received: Counter[Any], again: int, *, replayed: int = 0, lost_existing: int = 0
+    ) -> int:
         """Print the result; returns how many of the written changes, and of the existing documents, have not
         arrived."""
-        lost_existing = (shop.existing - requests.existing).total()
-        lost = (shop.written - requests.received).total() + lost_existing
-        notes = [f"{requests.again} again"] * bool(requests.again)
-        notes += [f"{requests.replayed} as replayed dead letters"] * bool(requests.replayed)
+        lost = (written - received).total() + lost_existing
+        notes = [f"{replayed} of them as replayed dead letters"] * bool(replayed) + [f"and {again} again"] * bool(again)
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         if self.existing:
             table.add_row("existing documents", f"{self.existing}, {self.existing - lost_existing} received")
-        table.add_row("events written", str(shop.written.total()))
-        table.add_row("received", f"{requests.received.total()}" + (f" ({', '.join(notes)})" if notes else ""))
+        table.add_row("events written", str(written.total()))
+        table.add_row("received", f"{received.total()}" + (f" ({', '.join(notes)})" if notes else ""))
         table.add_row("lost", Text(str(lost), "bold red" if lost else "bold green"))
         if self._latencies:
             p50, p99 = percentiles(self._latencies, (50, 99))

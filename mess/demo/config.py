@@ -17,7 +17,7 @@ name: mess-demo
 mongodb:
   url: "{url}"
 databases:
-  {database}: {{}}     # every collection, those created later too
+  {database}: {{}}       # every collection, those created later too
 backfill: initial   # and first the documents that exist, each at its place among the changes
 pipeline:
   - name: http

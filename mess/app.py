@@ -41,10 +41,12 @@ from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
+from mess.relay.snapshot import snapshot
 from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
@@ -75,7 +77,8 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
+        self.clock = ServerClock()
+        self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -83,9 +86,9 @@ class Relay:
         self.step_runners: list[StepRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
-        self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
+        self.stored: StoredCounts | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -281,7 +284,9 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
+        self.stored = StoredCounts(store)
         work = (
+            self.stored.run(),
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),

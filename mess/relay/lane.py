@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from itertools import chain
 
 from mess.event import Event
 from mess.relay.completion import Completion
@@ -74,6 +75,18 @@ class Lane:
     def idle(self) -> bool:
         """Whether it has nothing to do."""
         return self.task is None or self._resting
+
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+        return self._pipeline.name
+
+    @property
+    def held(self) -> Collection[Event]:
+        """The unfinished events, each once, that it has taken out of `events`: those that it is processing, and those
+        to be retried."""
+        taken = chain(self._batch, self._retries.events())
+        return {id(event): event for event in taken if not event.done}.values()
 
     def locate(self, event: Event) -> str | None:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""

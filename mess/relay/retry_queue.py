@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from math import inf
 
 from mess.event import Event
@@ -61,6 +61,13 @@ class RetryQueue:
             if any(event is waiting for _, waiting in entry.behind):
                 return entry.group.position
         return self.position if any(event is waiting for waiting in self._in_hand) else None
+
+    def events(self) -> Iterator[Event]:
+        """The events that wait, or are just being tried again; some perhaps twice."""
+        for entry in chain((entry for _, _, entry in self._timed), self._waiting.values()):
+            yield from entry.group.events
+            yield from (event for _, event in entry.behind)
+        yield from self._in_hand
 
     def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
         """Make `groups` wait, each at the step at its position; `events` are theirs and perhaps others, in order.

@@ -19,7 +19,8 @@ from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
-from mess.telemetry.metrics import Metrics, StreamStatus
+from mess.telemetry.metrics import Metrics
+from mess.telemetry.snapshot import StreamStatus
 
 
 class Parts(Protocol):

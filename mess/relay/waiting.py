@@ -28,7 +28,7 @@ class _Waiting:
 def waiting(names: Iterable[str], runners: Sequence[StreamRunner], now: float) -> list[PipelineStatus]:
     """What waits in the pipelines with these names, at the server's time `now`.
 
-    Takes about 0.1 µs for each event in flight.
+    With 10,000 events in flight this takes up to 5 ms.
     """
     found = {name: _Waiting() for name in names}
     for runner in runners:

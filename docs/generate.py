@@ -41,6 +41,7 @@ _SECTIONS = (
     ("checkpoint", model.CheckpointOptions),
     ("admin", model.Admin),
     ("log", model.Log),
+    ("tracing", model.Tracing),
 )
 _DEFAULT = re.compile(r"\s*Default: ([^.]+)\.$")
 _VARIABLE = re.compile(r"the environment's (`[A-Z_]+`)")

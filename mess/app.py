@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
 from mess.admin.server import AdminServer, PortInUse
@@ -54,8 +54,12 @@ from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
+from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -89,6 +93,7 @@ class Relay:
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
         self.stored: StoredCounts | None = None
+        self.spans: Spans | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -161,6 +166,7 @@ class Relay:
         """
         config = self.config
         steps = build_pipelines(self.loaded)
+        self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
         if config.admin.enabled:
             self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
         port_taken = await self._serve()
@@ -189,6 +195,8 @@ class Relay:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -240,7 +248,13 @@ class Relay:
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
         parts = Assembly(
-            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+            config,
+            steps,
+            self._keeper(client, store),
+            self._stopping,
+            self.metrics,
+            spans=self.spans,
+            deliver_gaps=announce,
         )
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))

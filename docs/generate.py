@@ -44,6 +44,7 @@ _SECTIONS = (
     ("checkpoint", model.CheckpointOptions),
     ("admin", model.Admin),
     ("log", model.Log),
+    ("tracing", model.Tracing),
 )
 _DEFAULT = re.compile(r"\s*Default: ([^.]+)\.$")
 _VARIABLE = re.compile(r"the environment's (`[A-Z_]+`)")
@@ -101,15 +102,23 @@ def _with_metrics(page: str) -> str:
     rows = ["| metric | labels | meaning |", "|---|---|---|"]
     for suffix, found in (("_total", metrics.COUNTERS), ("", metrics.TIMINGS)):
         for metric in found:
-            labels = ", ".join(f"`{label}`" for label in metric.labels)
-            rows.append(f"| `{metric.name}{suffix}` | {labels} | {metric.text} |")
-    rows.append(f"| `{metrics.GAPS.name}` | `{metrics.GAPS.labels[0]}` | {metrics.GAPS.text} |")
-    rows += [f"| `{gauge.name}` | `stream` | {gauge.text} |" for gauge in metrics.GAUGES]
+            rows.append(f"| `{metric.name}{suffix}` | {_labels(metric.labels)} | {metric.text} |")
+    rows += [f"| `{gauge.name}` | {_labels(gauge.labels)} | {gauge.text} |" for gauge in metrics.GAUGES]
     rows.append("| `mess_build_info` | `version` | 1 |")
+    rows += ["", "These metrics have been renamed. Their old names remain for one release:", ""]
+    rows += ["| old name | use |", "|---|---|"]
+    total = {counter.name for counter in metrics.COUNTERS}
+    for new, old in metrics.RENAMED.items():
+        suffix = "_total" if new in total else ""
+        rows.append(f"| `{old}{suffix}` | `{new}{suffix}` |")
     before, start, rest = page.partition("<!-- metrics:")
     comment, _, _ = rest.partition("\n")
     _, end, after = rest.partition("<!-- end of metrics -->")
     return "\n".join([before + start + comment, "", *rows, "", end + after])
+
+
+def _labels(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _step_link(name: str) -> str:

@@ -12,7 +12,7 @@ from bson import Timestamp
 
 from mess.commands import command
 from mess.errors import DeliveryError, EndpointDown, Refused
-from mess.event import Event
+from mess.event import Event, commit_time
 from mess.options.values import spoken
 from mess.relay.lane import Held
 from mess.relay.obstacle import Obstacle
@@ -45,8 +45,8 @@ class Wait:
 
     def age(self, now: float) -> float | None:
         """The time in seconds since the oldest event was committed; `now` is the server's, in seconds since 1970."""
-        committed = None if self.oldest is None else _committed(self.oldest)
-        return None if committed is None or committed is _UNKNOWN else max(0.0, now - committed.time)
+        committed = None if self.oldest is None else commit_time(self.oldest)
+        return None if committed is None else max(0.0, now - committed)
 
     def text(self, now: float) -> str:
         """All of it in a sentence or two."""

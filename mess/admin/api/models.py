@@ -206,7 +206,7 @@ class Status(Model):
     oplog_seconds: float | None
     """How far back MongoDB's oplog reaches; null if unknown."""
     dead_letters: int | None
-    """How many are stored; null if unknown. Counted every few seconds."""
+    """How many are stored; null if unknown. Counted every 30 seconds."""
     gaps: int
     backfills: int
     """Backfills that have not ended."""

@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
 from mess.admin.api.models import Reload, Tried
@@ -44,10 +45,12 @@ from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
+from mess.relay.snapshot import snapshot
 from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
@@ -56,10 +59,14 @@ from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
+from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
 from mess.telemetry.recent import Recent
 from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -81,7 +88,8 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
+        self.clock = ServerClock()
+        self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
         self.recent = Recent(self.metrics)
         self.tail = Tail(self.recent)
         self.plans: list[StreamPlan] = plan(loaded.config)
@@ -91,12 +99,13 @@ class Relay:
         self.step_runners: list[StepRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
-        self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
         self.pauses: Pauses | None = None
         self.replays: LetterReplays | None = None
         self.last_reload: Reload | None = None
+        self.stored: StoredCounts | None = None
+        self.spans: Spans | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -160,7 +169,8 @@ class Relay:
 
     async def reload(self) -> Reload:
         """See `mess.admin.api.relay.ApiRelay`."""
-        raise NotImplementedError
+        text = "the config cannot be reloaded yet; restart the relay"
+        return Reload(time=datetime.now(timezone.utc), ok=False, text=[text])
 
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""
@@ -177,6 +187,7 @@ class Relay:
         """
         config = self.config
         steps = build_pipelines(self.loaded)
+        self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
         if config.admin.enabled:
             admin = config.admin
             self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
@@ -208,6 +219,8 @@ class Relay:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -258,7 +271,15 @@ class Relay:
         found = await self._arrange(client, store, known=epoch > 1)
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
-        parts = Assembly(config, steps, self._keeper(client, store), self._stopping, self.tail, deliver_gaps=announce)
+        parts = Assembly(
+            config,
+            steps,
+            self._keeper(client, store),
+            self._stopping,
+            self.tail,
+            spans=self.spans,
+            deliver_gaps=announce,
+        )
         self.step_runners = parts.step_runners
         self.tail.arrange(step_names(steps), partial(pipeline_of, config))
         share = Share.of(config.window, len(arrangement.starts))
@@ -306,7 +327,9 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
+        self.stored = StoredCounts(store)
         work = (
+            self.stored.run(),
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),

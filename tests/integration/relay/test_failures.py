@@ -142,6 +142,7 @@ async def test_a_receiver_that_is_down_is_a_warning_and_makes_only_readyz_with_s
     async with lab.running() as relay:
         await until(lambda: relay.status.sink_problems(), "a problem, found before there is an event")
         lab.db.orders.insert_one({"_id": 1})
+        await until(lambda: "is down" in relay.status.sink_problems()[0], "what the event has shown")
         status, text = await lab.get(relay, "/readyz")
         assert (status, json.loads(text)["reasons"]) == (200, [])
         [warning] = json.loads(text)["warnings"]

@@ -21,7 +21,9 @@ from mess.capture.source import Batch
 from mess.capture.start import explained, time_latest, time_now
 from mess.config.model import Config
 from mess.config.scope import resolve
+from mess.errors import HistoryLost
 from mess.event import Event, Namespace, Position
+from mess.options.values import written_time
 from mess.relay.sources import Share, change_stream
 
 Streams = list[tuple[StreamPlan, LiveSource]]
@@ -97,6 +99,9 @@ async def watching(
                 start = StreamStart(plan, Position(None, time))
                 streams.append((plan, change_stream(client, config, start, share, ends=ends)))
             yield _Watch(config, streams, last).events()
+    except HistoryLost as error:
+        when = "now" if since is None else written_time(since)
+        raise HistoryLost(f"MongoDB's oplog no longer holds all changes since {when}; begin later") from error
     finally:
         for _, source in streams:
             await source.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from pymongo.database import Database
 
 from mess.demo.replica_set import ReplicaSet
 from tests.acceptance.commands import PATIENCE, command, environment, mess, running, write
+from tests.integration.history import forget_beginning
 from tests.receiver import Receiver
 
 Db = Database[dict[str, Any]]
@@ -227,11 +229,31 @@ async def test_mistakes_are_reported_before_anything_is_read(config: Path) -> No
             '--drop: a change event has no field "email"; a field of the document is fullDocument.ema',
         ),
         (["--pipeline", "shop.order"], "the config has no pipeline 'shop.order'"),
+        (["--since", "2999-01-01"], "--since is in the future"),
     ):
         done = await mess("record", "--config", config, *arguments, folder=config.parent)
         assert (done.returncode, done.stdout) == (2, "")
         assert message in done.stderr
     assert not (config.parent / "tests").exists()
+
+
+async def test_an_oplog_that_does_not_reach_back_that_far(config: Path, own_replica_set: ReplicaSet) -> None:
+    forget_beginning(own_replica_set)
+    since = ("--since", "2020-01-01", "--url", own_replica_set.url)
+    done = await mess("record", "--config", config, *since, folder=config.parent)
+    assert (done.returncode, done.stdout) == (4, "")
+    assert done.stderr == "MongoDB's oplog no longer holds all changes since 2020-01-01T00:00:00Z; begin later\n"
+
+
+async def test_as_json(config: Path, db: Db) -> None:
+    db.orders.insert_one({"_id": 1, "total": 5})
+    done = await mess("record", "--config", config, "--since", "5m", "--json", folder=config.parent)
+    found = json.loads(done.stdout)
+    [path] = (config.parent / "tests").iterdir()
+    assert found == {
+        "cases": [{"case": str(path), "result": "recorded", "reason": None}],
+        "fields": ["fullDocument._id", "fullDocument.total"],
+    }
 
 
 async def test_without_events_there_is_nothing(config: Path) -> None:

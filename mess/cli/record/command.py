@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -103,6 +103,8 @@ def record(
     Exit codes: 0 recorded, 1 nothing was recorded, or an event could not be, 2 config, 3 MongoDB cannot be read, 4 the
     oplog does not reach back that far, 5 the state cannot be read.
     """
+    if since is not None and since > datetime.now(timezone.utc):
+        raise ConfigError("--since is in the future")
     loaded = load_config(config, mongodb__url=url)
     from mess.capture.selection import Narrowing
     from mess.cases.drop import Drops
@@ -148,7 +150,7 @@ def record(
     if json:
         cases = [{"case": str(each.path), "result": each.result, "reason": each.reason or None} for each in found]
         print_json({"cases": cases, "fields": sorted(recorder.fields)})
-    else:
+    elif found or not code:
         _sum_up(found)
     _warn(recorder, drops)
     results = {each.result for each in found}
@@ -177,8 +179,8 @@ async def _record(
         stop_on_signals(_Stoppable(task))
         await asyncio.wait({task}, timeout=choice.seconds)
         await cancel(task)
-    if not task.cancelled():
-        task.result()
+        if not task.cancelled():
+            task.result()
 
 
 class _Stoppable:

@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from mess.admin import console
 from mess.admin.connections import Connection
 from mess.admin.hosts import Hosts, without_port
 from mess.admin.view import Controls, View
@@ -46,6 +47,7 @@ def make_app(view: View, controls: Controls, hosts: Hosts) -> web.Application:
             web.get("/healthz", pages.healthz),
             web.get("/readyz", pages.readyz),
             web.get("/metrics", pages.metrics),
+            *console.routes(),
         ]
     )
     return app

@@ -1,5 +1,5 @@
 // The page: its header, what the relay says about itself, and one view.
-import { html, render, useEffect, useReducer, useState } from "./html.js";
+import { html, render, useEffect, useReducer, useRef, useState } from "./html.js";
 import { duration, plain, whole } from "./format.js";
 import { follow } from "./poll.js";
 import { Model } from "./state.js";
@@ -7,20 +7,16 @@ import { link, useRoute } from "./route.js";
 import { TokenForm } from "./access.js";
 import { Dialog, Icon, Note, State } from "./ui.js";
 import { Picture } from "./picture.js";
-import { Letters } from "./letters.js";
-import { Tail } from "./tail.js";
-import { Progress } from "./progress.js";
-import { Try } from "./try.js";
-import { Config } from "./config.js";
 
 const VIEWS = {
-  "": ["Flow", Picture],
-  letters: ["Dead letters", Letters, (status) => status.dead_letters],
-  tail: ["Live tail", Tail],
-  progress: ["Backfills and gaps", Progress, (status) => status.backfills + status.gaps],
-  try: ["Try an event", Try],
-  config: ["Config", Config],
+  "": ["Flow", async () => Picture],
+  letters: ["Dead letters", async () => (await import("./letters.js")).Letters, (status) => status.dead_letters],
+  tail: ["Live tail", async () => (await import("./tail.js")).Tail],
+  progress: ["Backfills and gaps", async () => (await import("./progress.js")).Progress, (status) => status.backfills + status.gaps],
+  try: ["Try an event", async () => (await import("./try.js")).Try],
+  config: ["Config", async () => (await import("./config.js")).Config],
 };
+const LOADED = { "": Picture };
 const THEMES = ["", "light", "dark"];
 
 const model = new Model();
@@ -38,23 +34,40 @@ function App() {
     return () => clearTimeout(timer);
   }, [said]);
   const app = { model, refresh, say: setSaid, show: (make) => setDialog(() => () => make(() => setDialog(null))) };
-  const [name, View] = VIEWS[view] ?? VIEWS[""];
+  const shown = view in VIEWS ? view : "";
+  const [name] = VIEWS[shown];
   const status = model.status;
   useEffect(() => {
     document.title = `${status && !status.ready ? "! " : ""}${name} · ${status ? plain(status.name) : "MESS"}`;
   }, [name, status?.name, status?.ready]);
   return html`
     <a class="skip" href="#main" onClick=${skip}>Skip to the content</a>
-    <${Header} status=${status} view=${view in VIEWS ? view : ""} app=${app} />
+    <${Header} status=${status} view=${shown} app=${app} />
     <${Link} lost=${model.lost} />
     <main id="main" tabindex="-1" class=${model.lost ? "stale" : ""}>
       <h1 class="hidden">${name}</h1>
       ${status
-        ? html`${view ? null : html`<${Problems} status=${status} />`}<${View} key=${name} app=${app} query=${query} />`
+        ? html`${shown ? null : html`<${Problems} status=${status} />`}<${View} key=${shown} name=${shown} app=${app} query=${query} />`
         : html`<p class="quiet">Asks the relay for its state …</p>`}
     </main>
     <p class=${said ? "toast" : "hidden"} role="status">${said}</p>
     ${dialog ? dialog() : null}`;
+}
+
+/** A view; its files are loaded when it is first opened. */
+function View({ name, app, query }) {
+  const [error, setError] = useState(null);
+  const [, loaded] = useReducer((n) => n + 1, 0);
+  useEffect(() => {
+    if (LOADED[name]) return;
+    VIEWS[name][1]().then((view) => {
+      LOADED[name] = view;
+      loaded();
+    }, setError);
+  }, []);
+  const Loaded = LOADED[name];
+  if (Loaded) return html`<${Loaded} app=${app} query=${query} />`;
+  return error ? html`<${Note} tone="bad">This view did not load, since the relay does not answer. Reload the page when it does.<//>` : html`<p class="quiet">Loading …</p>`;
 }
 
 function skip(event) {
@@ -63,9 +76,11 @@ function skip(event) {
 }
 
 function Header({ status, view, app }) {
+  const nav = useRef(null);
+  useEffect(() => nav.current.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "center" }), [view]);
   return html`<header class="bar">
     <span class="brand"><img src="icon.svg" alt="" width="22" height="22" /> <bdi title=${status ? plain(status.name) : ""}>${status ? plain(status.name) : "MESS"}</bdi></span>
-    <nav aria-label="Views"><ul>${Object.entries(VIEWS).map(([path, [name, , count]]) => html`<li key=${path}>
+    <nav aria-label="Views" ref=${nav}><ul>${Object.entries(VIEWS).map(([path, [name, , count]]) => html`<li key=${path}>
       <a href=${link(path)} aria-current=${path === view ? "page" : null}>${name}${status && count?.(status)
         ? html` <span class="count">${whole(count(status))}</span>` : null}</a></li>`)}</ul></nav>
     ${status ? html`<${About} status=${status} app=${app} />` : null}

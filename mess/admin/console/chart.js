@@ -3,7 +3,8 @@ import { html, useEffect, useRef } from "./html.js";
 import { duration, rate, short } from "./format.js";
 
 const HEIGHT = 132;
-const SECONDS = 600;
+const SHORTEST = 60;
+const LONGEST = 600;
 
 /** A colour of the style sheet, resolved for the theme. */
 function color(name) {
@@ -23,7 +24,7 @@ function options(width) {
     cursor: { y: false, drag: { x: false, y: false } },
     legend: { show: false },
     scales: {
-      x: { time: true, range: (_, low, high) => [high - SECONDS, high] },
+      x: { time: true, range: (_, low, high) => [Math.max(high - LONGEST, Math.min(low, high - SHORTEST)), high] },
       rate: { range: (_, low, high) => [0, Math.max(1, high * 1.15 || 1)] },
       lag: { range: (_, low, high) => [0, Math.max(1, high * 1.15 || 1)] },
     },
@@ -62,7 +63,7 @@ export function Chart({ model }) {
   useEffect(() => plot.current?.setData(model.history.series()), [model.status.time]);
   const lags = model.status.streams.map((stream) => stream.lag_seconds ?? 0);
   const now = `now ${rate(model.rate())}, lag ${duration(Math.max(0, ...lags))}`;
-  return html`<figure class="chart"><figcaption><span class="key flow">Throughput</span><span class="key lag">Lag</span>
-    <span class="quiet">last 10 minutes that this page was open</span></figcaption>
+  return html`<figure class="chart"><figcaption><span class="legend">Throughput</span><span class="legend lag">Lag</span>
+    <span class="quiet">up to 10 minutes, while this page is open</span></figcaption>
     <div ref=${node} role="img" aria-label=${`Throughput and lag: ${now}`}></div></figure>`;
 }

@@ -16,4 +16,4 @@ export function Compare({ before, after, titles }) {
 const Side = ({ title, lines, kind }) => html`<figure><figcaption>${title}
     <span class="quiet">${lines.some((line) => line.differs) ? (kind === "added" ? "+ only here" : "− only here") : ""}</span></figcaption>
   <pre class="json" tabindex="0" role="region" aria-label=${title}><code>${lines.map(({ text, differs }) =>
-    differs ? html`<span class=${kind}>${kind === "added" ? "+ " : "− "}${text}${"\n"}</span>` : `  ${text}\n`)}</code></pre></figure>`;
+    html`<span class=${differs ? kind : ""}>${differs ? (kind === "added" ? "+ " : "− ") : "  "}${text}</span>`)}</code></pre></figure>`;

@@ -2,7 +2,7 @@
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
 import { flowClass } from "./pipeline.js";
 
-const MOVING = 24;
+const MANY = 24;
 
 /** @param {{map: {current: HTMLElement | null}, links: {from: string, to: string, rate: number, kind: string}[]}} props */
 export function Edges({ map, links }) {
@@ -23,11 +23,13 @@ export function Edges({ map, links }) {
     return () => observer.disconnect();
   }, []);
   const drawn = links.filter(({ from, to }) => places[from] && places[to]);
-  return html`<svg class="edges" aria-hidden="true">${drawn.map(({ from, to, rate, kind }, i) => {
+  const many = drawn.length > MANY;
+  return html`<svg class="edges" aria-hidden="true">${drawn.map(({ from, to, rate, kind }) => {
     const path = curve(places[from], places[to]);
-    const width = 1.5 + Math.min(3, Math.log10(1 + rate));
+    const thin = many && from !== "source";
+    const width = thin ? 1 : 1.5 + Math.min(3, Math.log10(1 + rate));
     return html`<g key=${`${from} ${to}`} class=${kind}><path d=${path} stroke-width=${width} class="edge" />
-      ${rate >= 0.05 && i < MOVING ? html`<path d=${path} stroke-width=${width + 0.5} class="moving ${flowClass(rate)}" />` : null}</g>`;
+      ${rate >= 0.05 && !thin ? html`<path d=${path} stroke-width=${width + 0.5} class="moving ${flowClass(rate)}" />` : null}</g>`;
   })}</svg>`;
 }
 

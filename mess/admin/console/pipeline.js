@@ -30,7 +30,7 @@ export function PipelineCard({ pipeline, kind, app, open }) {
 }
 
 const Chain = ({ pipeline }) => html`<span class="chain">${pipeline.steps.map((step, i) => html`
-  <span key=${step.name} class="${step.state === "up" ? "" : "bad"} ${step.sink ? "sink" : ""}">${i ? "› " : ""}${plain(step.name)}</span>`)}</span>`;
+  <span key=${step.name} class="${step.state === "up" ? "" : "bad"} ${step.sink ? "sink" : ""}">${plain(step.name)}</span>`)}</span>`;
 
 function StepCard({ step, pipeline, app }) {
   const { model } = app;

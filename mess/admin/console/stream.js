@@ -23,7 +23,7 @@ export function StreamCard({ stream, app, compact }) {
         <${Fact} label="Checkpoint" title="Since its position was last stored">${duration(stream.checkpoint_age_seconds)}<//>`}
     </dl>
     ${compact ? null : html`<${Window} stream=${stream} />
-      <p class="quiet small-text" title=${plain(stream.watches.slice(0, 50).join(", "))}>watches <bdi>${stream.watches.length ? plain(watches) : "everything"}</bdi></p>`}
+      <p class="quiet small-text watches" title=${plain(stream.watches.slice(0, 50).join(", "))}>watches <bdi>${stream.watches.length ? plain(watches) : "everything"}</bdi></p>`}
     ${stream.pause ? html`<${Note} tone="paused"><${Paused} pause=${stream.pause} now=${model.status.time} /><//>` : null}
     ${stream.problem ? html`<${Note} tone="bad">${plain(stream.problem)}<//>` : null}
     ${stream.wait ? html`<${StreamWait} stream=${stream} model=${model} />` : null}

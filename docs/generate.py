@@ -23,7 +23,7 @@ from mess.config import model
 from mess.config.schema import json_schema
 from mess.formats.envelope import Format
 from mess.options.tls import TlsOptions
-from mess.options.values import parse_duration, parse_size
+from mess.options.values import parse_duration, parse_size, written_duration, written_size
 from mess.telemetry import metrics
 
 ROOT = Path(__file__).parent.parent
@@ -231,23 +231,12 @@ def _written(field: FieldInfo) -> str:
     elif isinstance(value, tuple):
         value = f"[{', '.join(map(str, value))}]"
     elif kind == "duration":
-        value = _duration(value)
+        value = written_duration(value)
     elif kind == "size":
-        value = _size(value)
+        value = written_size(value)
     elif isinstance(value, float):
         value = f"{value:g}"
     return f"`{value}`"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
-
-
-def _size(size: int) -> str:
-    return f"{size // 1024**2}MiB" if size % 1024**2 == 0 else str(size)
 
 
 def _text(text: str | None) -> str:

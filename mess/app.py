@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from mess import __version__
+from mess.admin.api.models import Reload, Tried
 from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
 from mess.capture import client as mongodb
@@ -24,6 +25,7 @@ from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
 from mess.capture.start import describe_start, time_now
+from mess.cases.trial import try_event
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -39,6 +41,7 @@ from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import Outlook, outlook
+from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
@@ -48,6 +51,7 @@ from mess.relay.stopping import Halted, Stopping
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
+from mess.replay.jobs import LetterReplays
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
@@ -86,6 +90,9 @@ class Relay:
         self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
+        self.pauses: Pauses | None = None
+        self.replays: LetterReplays | None = None
+        self.last_reload: Reload | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -143,6 +150,14 @@ class Relay:
             log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
 
+    async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> Tried:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        return await try_event(self.loaded, event, pipeline)
+
+    async def reload(self) -> Reload:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        raise NotImplementedError
+
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""
         await self._running.wait()
@@ -159,7 +174,8 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
+            admin = config.admin
+            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
@@ -175,10 +191,12 @@ class Relay:
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
+                    self.replays = LetterReplays(self.loaded, store)
                     try:
                         replaced = holder.replaced is not None
                         await self._relay(client, store, steps, await store.take_over(), replaced=replaced)
                     finally:
+                        await self.replays.close(config.shutdown_grace)
                         self.store = None
         except Halted:
             log.info("stopped before connecting")
@@ -256,7 +274,9 @@ class Relay:
             chunks = backfills.chunks(start.name)
             source = MergedSource(change_stream(client, config, start, share), chunks)
             chunks.nudge = source.nudge
-            return parts.runner(source, start, claim, share)
+            runner = parts.runner(source, start, claim, share)
+            runner.hold(held=self.pauses is not None and self.pauses.of_stream(start.name) is not None)
+            return runner
 
         self._streams = streams = Streams(
             self.plans,
@@ -274,6 +294,8 @@ class Relay:
             idle_interval=config.checkpoint.idle_interval,
         )
         await self._stopping.unless(_aside(backfills.begin(streams)))
+        self.pauses = pauses = Pauses(store, self)
+        await pauses.begin()
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
@@ -286,6 +308,7 @@ class Relay:
             self.oplog.run(),
             strays.warn(config, store),
             backfills.run(),
+            pauses.run(),
             self._begin_backfills(client, backfills),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]

@@ -117,7 +117,7 @@ def _events(content: Content, document: Document, config: Config, steps: Steps) 
         except ValueError as error:
             document.report(str(error), ("events", index))
             continue
-        pipeline = named or _pipeline(event, config)
+        pipeline = named or pipeline_of(event, config)
         if pipeline not in steps:
             document.report(
                 f"the config has no pipeline for {event.namespace}; correct ns, or set pipeline:", ("events", index)
@@ -127,7 +127,8 @@ def _events(content: Content, document: Document, config: Config, steps: Steps) 
     return found
 
 
-def _pipeline(event: Event, config: Config) -> str | None:
+def pipeline_of(event: Event, config: Config) -> str | None:
+    """The name of the pipeline that an event takes; None if the config has none for it."""
     options = resolve(config, *event.namespace)
     target = event.change.get("to")
     if options is None and event.operation == "rename" and isinstance(target, dict):

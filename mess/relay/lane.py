@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from mess.event import Event
 from mess.relay.completion import Completion
+from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
@@ -16,6 +18,20 @@ from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
 _LONGEST_REST = 3600.0  # seconds; earlier events wake the lane
+
+
+class Held(NamedTuple):
+    """Unfinished events of a lane that wait for the step at `position` of the `pipeline`.
+
+    They are the events of a failed `group` and those behind it; or, without a group, those that the lane is working on,
+    since `began` (`time.monotonic`), and those behind them.
+    """
+
+    pipeline: str
+    position: int
+    events: list[Event]
+    group: Group | None = None
+    began: float = 0.0
 
 
 class Lane:
@@ -83,6 +99,18 @@ class Lane:
                 return None
             position = self._retries.position
         return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
+
+    def waiting(self) -> Iterator[Held]:
+        """The unfinished events of the lane, by what they wait for."""
+        known: set[int] = set()
+        for group, behind in self._retries.waiting():
+            events = [event for event in (*group.events, *behind) if not event.done]
+            known.update(map(id, events))
+            yield Held(self._pipeline.name, group.position, events, group)
+        if self.idle and not self.events:
+            return
+        batch = [event for event in self._batch if not event.done and id(event) not in known]
+        yield Held(self._pipeline.name, self._retries.position, [*batch, *self.events], began=self._taken_at)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from math import inf
 
 from mess.event import Event
@@ -50,6 +50,11 @@ class RetryQueue:
     def due(self) -> float:
         """When the next group is due; infinite while all wait for their destinations."""
         return self._timed[0][0] if self._timed else inf
+
+    def waiting(self) -> Iterator[tuple[Group, list[Event]]]:
+        """The groups that wait here, in no particular order, each with the events behind it."""
+        for entry in chain((entry for _, _, entry in self._timed), self._waiting.values()):
+            yield entry.group, [event for _, event in entry.behind]
 
     def position_of(self, event: Event) -> int | None:
         """The position of the step that an event waits for, either for its own next attempt or for that of an earlier

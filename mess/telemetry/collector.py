@@ -68,6 +68,11 @@ class CounterCollector(Collector):
         """The histogram with these labels, which exists from now on."""
         return self._timings.setdefault(metric, {}).setdefault(labels, Timing())
 
+    def value(self, metric: Metric, *labels: str) -> int:
+        """The value of a counter; 0 if it does not exist."""
+        found = self._counters.get(metric, {}).get(labels)
+        return 0 if found is None else found.value
+
     def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
         """The current values of all counters and histograms."""
         for metric, counters in self._counters.items():

@@ -43,6 +43,20 @@ class StreamStatus:
     stopped: bool = False
 
 
+class StepCounts(NamedTuple):
+    """What a step has done since the start: events, by what became of them, and its calls with the seconds that they
+    took together. `bypassed` events were not for it, and `failed` counts those in failed attempts."""
+
+    delivered: int
+    dropped: int
+    bypassed: int
+    failed: int
+    retried: int
+    dead_letters: int
+    attempts: int
+    seconds: float
+
+
 class Gauge(NamedTuple):
     """A metric of each stream, and how to get it from the stream's status; None while it is unknown."""
 

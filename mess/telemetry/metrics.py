@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event
-from mess.telemetry.counters import Count, Gauge, Metric, StreamStatus, Timing
+from mess.telemetry.counters import Count, Gauge, Metric, StepCounts, StreamStatus, Timing
 from mess.telemetry.observer import PipelineObserver, StepObserver, StreamObserver
 
 __all__ = ["CONTENT_TYPE", "Metrics", "StreamStatus"]
@@ -187,6 +187,29 @@ class Metrics:
             retries=counters.counter(_RETRIES, pipeline, step),
             dead_letters=counters.counter(_DEAD_LETTERS, pipeline, step),
             seconds=counters.timing(_SECONDS, pipeline, step),
+        )
+
+    def read_from(self, stream: str) -> int:
+        """How many events have been read from a stream."""
+        return self._counters.value(_EVENTS, stream)
+
+    def done_in(self, pipeline: str) -> int:
+        """How many events have gone through all steps of a pipeline."""
+        return self._counters.value(_DONE, pipeline)
+
+    def step_counts(self, pipeline: str, step: str) -> StepCounts:
+        """What a step has done."""
+        counters, place = self._counters, (pipeline, step)
+        timing = counters.timing(_SECONDS, *place)
+        return StepCounts(
+            delivered=counters.value(_DELIVERIES, *place, "delivered"),
+            dropped=counters.value(_DELIVERIES, *place, "dropped"),
+            bypassed=counters.value(_DELIVERIES, *place, "passed_over"),
+            failed=sum(counters.value(_DELIVERIES, *place, kind) for kind in ("refused", "down", "ambiguous")),
+            retried=counters.value(_RETRIES, *place),
+            dead_letters=counters.value(_DEAD_LETTERS, *place),
+            attempts=sum(timing.counts),
+            seconds=timing.sum,
         )
 
     def render(self) -> bytes:

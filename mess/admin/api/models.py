@@ -5,13 +5,30 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from mess.config.effective import EffectiveValue
+from mess.state.records import storable
 
 
 class Model(BaseModel):
     """Attribute docstrings become the descriptions in the OpenAPI document."""
 
     model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
+
+
+def _storable(value: Any) -> Any:
+    """Refuse texts that no state store can look for: with NULs, or half of a surrogate pair."""
+    texts = value.values() if isinstance(value, dict) else ()
+    if any(isinstance(text, str) and text != storable(text) for text in texts):
+        raise ValueError("contains a character that no name has")
+    return value
+
+
+class Input(Model):
+    """What clients send."""
+
+    _checked = model_validator(mode="before")(_storable)
 
 
 class Error(Model):
@@ -25,8 +42,8 @@ class OldestEvent(Model):
 
     id: str
     namespace: str
-    age_seconds: float
-    """Time since the change was committed."""
+    age_seconds: float | None
+    """Time since the change was committed; null if unknown."""
 
 
 class Wait(Model):
@@ -61,7 +78,7 @@ class Stream(Model):
     """A change stream."""
 
     name: str
-    state: Literal["reading", "disconnected", "catching_up", "blocked", "paused", "stopped"]
+    state: Literal["reading", "disconnected", "blocked", "paused", "stopped"]
     problem: str | None
     """Why it is not connected, or why it stopped."""
     watches: list[str]
@@ -112,6 +129,10 @@ class Step(Model):
     wait: Wait | None
 
 
+class Streams(Model):
+    streams: list[Stream]
+
+
 class Pipeline(Model):
     """An ordered list of steps."""
 
@@ -127,6 +148,10 @@ class Pipeline(Model):
     pause: Pause | None
     wait: Wait | None
     """Why its oldest event waits; null if events flow."""
+
+
+class Pipelines(Model):
+    pipelines: list[Pipeline]
 
 
 class Instance(Model):
@@ -187,7 +212,7 @@ class Status(Model):
     last_reload: Reload | None
 
 
-class Target(Model):
+class Target(Input):
     """What is paused or resumed: a stream, a pipeline, or one step of a pipeline."""
 
     stream: str | None = None
@@ -235,11 +260,18 @@ class Backfill(Model):
     rate: float | None
 
 
+class BackfillQuery(Model):
+    """Which backfills."""
+
+    all: bool = False
+    """Also those that have ended."""
+
+
 class Backfills(Model):
     backfills: list[Backfill]
 
 
-class BackfillWish(Model):
+class BackfillWish(Input):
     wanted: Literal["running", "paused", "cancelled"]
 
 
@@ -280,7 +312,11 @@ class Checkpoints(Model):
     checkpoints: list[Checkpoint]
 
 
-class LetterFilter(Model):
+def _separated(value: Any) -> Any:
+    return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+class LetterFilter(Input):
     """Selects dead letters; those that match everything given. Times are ISO 8601."""
 
     pipeline: str | None = None
@@ -292,7 +328,8 @@ class LetterFilter(Model):
     since: datetime | None = None
     """Given up since."""
     until: datetime | None = None
-    ids: Annotated[list[str], Field(max_length=1000)] | None = None
+    ids: Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_length=1000)] | None = None
+    """In a URL, separated by commas."""
 
 
 class Letter(Model):
@@ -341,7 +378,17 @@ class WholeLetter(Letter):
     history: list[Attempt]
     size: int
     """Bytes of BSON."""
+    complete: bool
+    """False if event and body are too large to be shown here, or hidden; `mess dead-letters export` writes them."""
     backfill: str
+
+
+class LetterQuery(LetterFilter):
+    """Selects a page of dead letters."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    after: str | None = None
+    """`next` of the previous page."""
 
 
 class LetterAction(Model):
@@ -410,16 +457,8 @@ class Tried(Model):
     steps: list[TriedStep]
 
 
-class ConfigValue(Model):
-    path: str
-    value: Any
-    """Redacted: secrets are `***`."""
-    source: str
-    """`file`, `environment`, `command line`, or `default`."""
-    place: str | None
-    """The file and line, or the variable's name."""
-
-
 class EffectiveConfig(Model):
-    file: str | None
-    values: list[ConfigValue]
+    """Every value of the config that applies, without secrets."""
+
+    file: str
+    values: list[EffectiveValue]

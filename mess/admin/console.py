@@ -60,9 +60,7 @@ class _Asset:
 @cache
 def _paths() -> dict[str, Path]:
     """The files that may be asked for, by their path below `/app/`."""
-    return {
-        path.relative_to(_FOLDER).as_posix(): path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _TYPES
-    }
+    return {path.relative_to(_FOLDER).as_posix(): path for path in sorted(_FOLDER.rglob("*")) if path.suffix in _TYPES}
 
 
 @cache

@@ -55,6 +55,7 @@ def letter(number: int, scenario: str) -> m.WholeLetter:
         body={"note": HOSTILE} if scenario == "hostile" else body(number),
         history=[m.Attempt(time=ago(60.0 * (200 - number) + each), **attempt) for each in (9, 4, 0)],
         size=612,
+        complete=True,
         backfill="",
     )
 
@@ -92,23 +93,3 @@ def tail_event(number: int, scenario: str, *, bodies: bool) -> dict[str, Any]:
         "steps": steps,
         **({"change": event} if bodies else {}),
     }
-
-
-def backfill(number: int, **given: Any) -> m.Backfill:
-    fields: dict[str, Any] = {
-        "id": f"b{number}",
-        "namespace": ("shop.orders", "shop.customers", "audit.log")[number],
-        "origin": ("operator", "initial", "operator")[number],
-        "state": ("running", "waiting", "done")[number],
-        "reason": (None, "waits for the backfill of shop.orders", None)[number],
-        "documents": (412_000, 0, 9120)[number],
-        "estimated": (1_240_000, 88_000, 9120)[number],
-        "created": ago(900),
-        "started": None if number == 1 else ago(880),
-        "updated": ago(1),
-        "ended": ago(300) if number == 2 else None,
-        "step": None,
-        "pipeline": None,
-        "rate": 4800.0 if number == 0 else None,
-    }
-    return m.Backfill(**{**fields, **given})

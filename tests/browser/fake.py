@@ -16,11 +16,11 @@ from pydantic import BaseModel
 
 from mess.admin import console
 from mess.admin.api import models as m
-from tests.browser.documents import backfill, body, change, letter, tail_event
-from tests.browser.scenarios import SCENARIOS, World, ago, now
+from tests.browser.documents import body, change, letter, tail_event
+from tests.browser.records import backfill, checkpoints, config, gaps
+from tests.browser.scenarios import SCENARIOS, World, now
 
 T = TypeVar("T", bound=BaseModel)
-_LIMIT = 50
 
 
 class Fake:
@@ -53,10 +53,10 @@ class Fake:
                 web.get(f"{api}/events", self._events),
                 web.get(f"{api}/backfills", self._answer(lambda: m.Backfills(backfills=self.backfills))),
                 web.post(f"{api}/backfills/{{id}}", self._wish),
-                web.get(f"{api}/gaps", self._answer(self._gaps)),
-                web.get(f"{api}/checkpoints", self._answer(self._checkpoints)),
+                web.get(f"{api}/gaps", self._answer(lambda: gaps(self.world.status()))),
+                web.get(f"{api}/checkpoints", self._answer(lambda: checkpoints(self.world.status()))),
                 web.post(f"{api}/try", self._try),
-                web.get(f"{api}/config", self._answer(self._config)),
+                web.get(f"{api}/config", self._answer(config)),
             ]
         )
         return app
@@ -67,7 +67,11 @@ class Fake:
             if request.transport is not None:
                 request.transport.abort()
             raise web.HTTPServiceUnavailable
-        opened = not request.path.startswith("/api/") or request.path.split("/")[3] in ("status", "backfills", "gaps", "checkpoints")
+        opened = not request.path.startswith("/api/") or request.path.split("/")[3] in (
+            "status",
+            "backfills",
+            "checkpoints",
+        )
         if request.method == "POST":
             self.requests.append((request.method, request.path, await request.json()))
             if request.headers.get("mess-request") != "1":
@@ -114,11 +118,12 @@ class Fake:
         ]
 
     async def _letters(self, request: web.Request) -> web.Response:
-        query = dict(request.query)
-        limit, after = int(query.pop("limit", _LIMIT)), query.pop("after", None)
-        found = self._matching(m.LetterFilter(**query))
+        query = m.LetterQuery(**request.query)
+        limit, after, found = query.limit, query.after, self._matching(query)
         start = 1 + [each.id for each in found].index(after) if after else 0
-        shown = [m.Letter(**each.model_dump(include=set(m.Letter.model_fields))) for each in found[start : start + limit]]
+        shown = [
+            m.Letter(**each.model_dump(include=set(m.Letter.model_fields))) for each in found[start : start + limit]
+        ]
         more = shown[-1].id if start + limit < len(found) else None
         return _json(m.Letters(letters=shown, total=len(found), next=more))
 
@@ -141,7 +146,17 @@ class Fake:
             for each in found:
                 self.letters.pop(each.id)
             self.world.letters = len(self.letters)
-            made = m.Replay(id=f"r{len(self.replays)}", state="running", started=now(), ended=None, total=len(found), handled=0, delivered=0, kept=0, reasons={})
+            made = m.Replay(
+                id=f"r{len(self.replays)}",
+                state="running",
+                started=now(),
+                ended=None,
+                total=len(found),
+                handled=0,
+                delivered=0,
+                kept=0,
+                reasons={},
+            )
             self.replays.insert(0, made)
         by = {"shop.orders": len(found)} if found else {}
         replay = None if action.dry_run else self.replays[0].id
@@ -156,7 +171,9 @@ class Fake:
                 self.letters.pop(each.id)
             self.world.letters = len(self.letters)
         done = 0 if action.dry_run else len(found)
-        return _json(m.LetterResult(matching=len(found), by_pipeline={"shop.orders": len(found)}, done=done, replay=None))
+        return _json(
+            m.LetterResult(matching=len(found), by_pipeline={"shop.orders": len(found)}, done=done, replay=None)
+        )
 
     def _progress(self) -> list[m.Replay]:
         for index, each in enumerate(self.replays):
@@ -188,23 +205,20 @@ class Fake:
                 return _json(self.backfills[index])
         return _error("there is no such backfill", 404)
 
-    def _gaps(self) -> m.Gaps:
-        gap = m.Gap(id="g1", kind="history_lost", stream="shop", pipeline=None, step=None, namespaces=["shop.orders"], since=ago(9000), until=ago(7000), open=True, count=None, reason="the oplog no longer has the position of this stream", time=ago(6900))
-        return m.Gaps(gaps=[gap] if self.world.status().gaps else [])
-
-    def _checkpoints(self) -> m.Checkpoints:
-        streams = self.world.status().streams
-        return m.Checkpoints(checkpoints=[m.Checkpoint(stream=each.name, time=ago(2), updated=ago(1), behind_seconds=each.lag_seconds) for each in streams])
-
     async def _try(self, request: web.Request) -> web.Response:
         wanted = await _body(request, m.TryRequest)
-        steps = [("filter", "passed", change(4), None), ("field-map", "passed", body(4), None), ("http", "would_send", body(4), "https://hooks.example.com/orders")]
-        made = [m.TriedStep(step=s, result=r, body=b, destination=d, headers={"webhook-id": "msg_1"} if d else None, error=None) for s, r, b, d in steps]
+        steps = [
+            ("filter", "passed", change(4), None),
+            ("field-map", "passed", body(4), None),
+            ("http", "would_send", body(4), "https://hooks.example.com/orders"),
+        ]
+        made = [
+            m.TriedStep(
+                step=s, result=r, body=b, destination=d, headers={"webhook-id": "msg_1"} if d else None, error=None
+            )
+            for s, r, b, d in steps
+        ]
         return _json(m.Tried(pipeline=wanted.pipeline or "shop.orders", steps=made))
-
-    def _config(self) -> m.EffectiveConfig:
-        values = [("name", "shop-relay", "file", "config.yml:1"), ("mongodb.url", "mongodb://***@mongo-1:27017/", "environment", "MONGODB_URL"), ("pipeline[1].config.secret", "***", "file", "config.yml:31"), ("concurrency", 16, "default", None)]
-        return m.EffectiveConfig(file="config.yml", values=[m.ConfigValue(path=p, value=v, source=s, place=w) for p, v, s, w in values])
 
 
 async def _body(request: web.Request, model: type[T]) -> T:

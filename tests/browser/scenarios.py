@@ -29,9 +29,9 @@ def wait(events: int, **given: Any) -> m.Wait:
         oldest=m.OldestEvent(id="msg_FHZ4Q2N7", namespace="shop.orders", age_seconds=251.0),
         next_attempt_seconds=4.2,
         remedy="fix the receiver, or pause the step",
-        text=f"waits since 4 min for hooks.example.com, which answers 503 Service Unavailable; {events} events wait, the "
-        "oldest is msg_FHZ4Q2N7 of shop.orders (4 min 11 s old); next attempt in 4 s; fix the receiver: everything is "
-        "sent as soon as it answers",
+        text="waits since 4 min for hooks.example.com, which answers 503 Service Unavailable; "
+        f"{events} events wait, the oldest is msg_FHZ4Q2N7 of shop.orders (4 min 11 s old); next attempt in 4 s; "
+        "fix the receiver: everything is sent as soon as it answers",
     ).model_copy(update=given)
 
 
@@ -155,9 +155,17 @@ class World:
     def _shop(self) -> tuple[list[m.Stream], list[m.Pipeline]]:
         failing = self.scenario == "failing"
         name = HOSTILE if self.scenario == "hostile" else "shop.orders"
-        kafka = step("events", "queue", "kafka://broker-1:9092, topic shop", delivered=self.count(640), attempts=900, seconds=4.0)
+        kafka = step(
+            "events", "queue", "kafka://broker-1:9092, topic shop", delivered=self.count(640), attempts=900, seconds=4.0
+        )
         log = step("log", "log", "writes each event to the log", delivered=self.count(3.5), attempts=90, seconds=0.2)
-        bad = {"state": "down", "failed": self.count(3), "retried": self.count(3), "dead_letters": 128, "wait": wait(3333)}
+        bad = {
+            "state": "down",
+            "failed": self.count(3),
+            "retried": self.count(3),
+            "dead_letters": 128,
+            "wait": wait(3333),
+        }
         streams = [
             stream("shop", [name, "shop.customers"], read=self.count(1880)),
             stream("audit", ["audit"], read=self.count(3.5), lag_seconds=0.4, oplog_headroom_seconds=97_000.0),
@@ -196,6 +204,7 @@ class World:
             stream_name = f"tenants-{number % 4}"
             pipelines.append(pipeline(name, [stream_name], steps, **{"done": self.count(rate), **given}))
         streams = [
-            stream(f"tenants-{index}", names[index::4], read=self.count(740), watches=names[index::4]) for index in range(4)
+            stream(f"tenants-{index}", names[index::4], read=self.count(740), watches=names[index::4])
+            for index in range(4)
         ]
         return streams, pipelines

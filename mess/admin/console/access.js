@@ -26,14 +26,14 @@ export function TokenForm({ why, refresh }) {
   </form>`;
 }
 
-/** Children if the client may see or do `what`, otherwise why not. @param {{status: any, what: "documents" | "changes"}} props */
-export function Guarded({ status, what, refresh, children }) {
-  return status.access[what] ? children : html`<${TokenForm} why=${status.access.why ?? "this needs a token"} refresh=${refresh} />`;
+/** Children if the client may see what is private and change something, otherwise why not. */
+export function Guarded({ status, refresh, children }) {
+  return status.access.changes ? children : html`<${TokenForm} why=${status.access.why ?? "this needs a token"} refresh=${refresh} />`;
 }
 
 /** The same in a dialog, where something is done. */
 export function GuardedDialog({ title, status, refresh, onClose, children }) {
   return html`<${Dialog} title=${title} onClose=${onClose}>
-    <${Guarded} status=${status} what="changes" refresh=${refresh}>${children}<//>
+    <${Guarded} status=${status} refresh=${refresh}>${children}<//>
   <//>`;
 }

@@ -1,6 +1,6 @@
 // One event's path: what each step made of it, and when.
 import { html, useEffect, useRef } from "./html.js";
-import { duration, line, plain, pretty, time } from "./format.js";
+import { duration, keyText, plain, pretty, time } from "./format.js";
 import { go, link } from "./route.js";
 import { Compare } from "./compare.js";
 import { take } from "./try.js";
@@ -19,7 +19,7 @@ export function Change({ event, onClose }) {
       <button class="plain" onClick=${onClose}><${Icon} name="close" /> Close</button></div>
     <dl class="facts">
       <${Fact} label="Change">${plain(event.operation)} in ${plain(event.namespace)}<//>
-      ${event.key === undefined ? null : html`<${Fact} label="Key">${line(event.key)}<//>`}
+      ${event.key === undefined ? null : html`<${Fact} label="Key">${keyText(event.key)}<//>`}
       <${Fact} label="Stream">${plain(event.stream)}<//>
       <${Fact} label="Pipeline">${plain(event.pipeline)}<//>
       <${Fact} label="Committed">${time(event.committed)}<//>

@@ -1,5 +1,5 @@
 // Throughput and lag over the last ten minutes.
-import { html, useEffect, useRef } from "./html.js";
+import { html, useEffect, useLayoutEffect, useRef } from "./html.js";
 import { duration, rate, short } from "./format.js";
 
 const HEIGHT = 132;
@@ -44,13 +44,14 @@ function options(width) {
 export function Chart({ model }) {
   const node = useRef(null);
   const plot = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!globalThis.uPlot) return undefined; // its file did not arrive
-    plot.current = new globalThis.uPlot(options(node.current.clientWidth), model.history.series(), node.current);
+    const box = node.current;
+    plot.current = new globalThis.uPlot(options(box.clientWidth), model.history.series(), box);
     const redraw = () => plot.current.redraw(false);
-    const observer = new ResizeObserver(() => plot.current.setSize({ width: node.current.clientWidth, height: HEIGHT }));
+    const observer = new ResizeObserver(() => plot.current.setSize({ width: box.clientWidth, height: HEIGHT }));
     const dark = matchMedia("(prefers-color-scheme: dark)");
-    observer.observe(node.current);
+    observer.observe(box);
     dark.addEventListener("change", redraw);
     addEventListener("mess-theme", redraw);
     return () => {

@@ -1,5 +1,5 @@
 // Lines between the nodes of the picture. They move if something flows, unless the reader wants less motion.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { html, useLayoutEffect, useRef, useState } from "./html.js";
 import { flowClass } from "./pipeline.js";
 
 const MANY = 24;
@@ -17,7 +17,7 @@ export function Edges({ map, links }) {
       setPlaces(found);
     }
   });
-  useEffect(() => {
+  useLayoutEffect(() => {
     const observer = new ResizeObserver(([entry]) => setSize(`${entry.contentRect.width}x${entry.contentRect.height}`));
     observer.observe(map.current);
     return () => observer.disconnect();

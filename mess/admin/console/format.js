@@ -59,5 +59,8 @@ export const plain = (value) =>
 /** A value as indented JSON. @param {unknown} value */
 export const pretty = (value) => plain(typeof value === "string" ? JSON.stringify(value) : JSON.stringify(value, null, 2) ?? "");
 
+/** A document's key, in one line: mostly its `_id` alone. @param {any} key */
+export const keyText = (key) => (key == null ? "" : line(typeof key === "object" && Object.keys(key).join() === "_id" ? key._id : key));
+
 /** A value in one line. @param {unknown} value */
 export const line = (value) => plain(typeof value === "string" ? value : JSON.stringify(value) ?? "");

@@ -1,6 +1,6 @@
 // One dead letter: why it was given up on, what MongoDB sent, and what the step was given.
 import { html, useEffect, useRef } from "./html.js";
-import { line, plain, size, time } from "./format.js";
+import { keyText, plain, size, time } from "./format.js";
 import { useAnswer } from "./poll.js";
 import { go, link } from "./route.js";
 import { Compare } from "./compare.js";
@@ -30,7 +30,7 @@ function Whole({ letter, app, act }) {
     <dl class="facts">
       <${Fact} label="Pipeline">${plain(letter.pipeline)} › ${plain(letter.step)}<//>
       <${Fact} label="Change">${plain(letter.operation)} in ${plain(letter.namespace)}<//>
-      <${Fact} label="Key">${line(letter.key)}<//>
+      <${Fact} label="Key">${keyText(letter.key)}<//>
       <${Fact} label="Given up">${time(letter.time)}<//>
       <${Fact} label="Attempts">${letter.attempts}<//>
       <${Fact} label="Size">${size(letter.size)}<//>
@@ -44,7 +44,7 @@ function Whole({ letter, app, act }) {
     <h4>Attempts</h4>
     <${History} history=${letter.history} />
     ${letter.event == null && letter.body == null
-      ? html`<${Note} tone="paused">Documents are hidden by the config: admin: {payloads: off}.<//>`
+      ? html`<${Note} tone="paused">${app.model.status.access.payloads ? "Too large to be shown here: mess dead-letters export writes it to a file." : "Documents are hidden by the config: admin: {payloads: off}."}<//>`
       : html`<${Compare} before=${letter.event} after=${letter.body} titles=${["The change, as MongoDB sent it", `What ${plain(letter.step)} was given`]} />`}`;
 }
 

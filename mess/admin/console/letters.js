@@ -1,6 +1,6 @@
 // Dead letters: a list with filters that the address holds, and one letter beside it.
 import { html, useEffect, useState } from "./html.js";
-import { line, plain, since, time, whole } from "./format.js";
+import { keyText, plain, since, time, whole } from "./format.js";
 import { useAnswer } from "./poll.js";
 import { go, link } from "./route.js";
 import { Guarded } from "./access.js";
@@ -10,7 +10,7 @@ import { Filters, Missing, Note } from "./ui.js";
 
 const PAGE = 50;
 const TYPING = 300;
-const NAMES = ["pipeline", "step", "namespace", "reason", "since", "until", "ids"];
+const NAMES = ["pipeline", "step", "namespace", "reason", "since", "until"];
 
 /** What the filters ask the API for. */
 export function asked(query) {
@@ -22,7 +22,7 @@ export function asked(query) {
   return found;
 }
 
-export const Letters = ({ app, query }) => html`<${Guarded} status=${app.model.status} what="documents" refresh=${app.refresh}>
+export const Letters = ({ app, query }) => html`<${Guarded} status=${app.model.status} refresh=${app.refresh}>
   <${All} app=${app} query=${query} /><//>`;
 
 function All({ app, query }) {
@@ -30,7 +30,7 @@ function All({ app, query }) {
   const { id, after, ...filters } = query;
   const settled = useSettled(JSON.stringify(asked(filters)));
   const [round, setRound] = useState(0);
-  const { data, error, reload } = useAnswer("dead-letters", { query: { ...JSON.parse(settled), limit: PAGE, after, round: undefined } });
+  const { data, error, reload } = useAnswer("dead-letters", { query: { ...JSON.parse(settled), limit: PAGE, after } });
   useEffect(() => (round || status.dead_letters != null ? reload() : undefined), [status.dead_letters, round]);
   const pipelines = status.pipelines.map((each) => each.name);
   const steps = [...new Set(status.pipelines.filter((each) => !filters.pipeline || each.name === filters.pipeline).flatMap((each) => each.steps.map((step) => step.name)))];
@@ -75,7 +75,7 @@ function List({ data, query, now }) {
     return html`<p class="empty">${Object.keys(filters).length ? "No dead letter is like this." : "No dead letters: every event was delivered, or still waits."}</p>`;
   return html`<div class="list"><ul class="rows" aria-label="Dead letters, newest first">${data.letters.map((letter) => html`<li key=${letter.id}>
       <a class="row" href=${link("letters", { ...query, id: letter.id })} aria-current=${letter.id === id ? "true" : null}>
-        <span class="first"><bdi>${plain(letter.namespace)}</bdi> <b>${plain(letter.operation)}</b> <bdi class="key">${line(letter.key)}</bdi></span>
+        <span class="first"><bdi>${plain(letter.namespace)}</bdi> <b>${plain(letter.operation)}</b> <bdi class="key">${keyText(letter.key)}</bdi></span>
         <time title=${time(letter.time)}>${since(letter.time, now)} ago</time>
         <span class="reason"><bdi>${plain(letter.error || letter.reason)}</bdi></span>
         <span class="quiet"><bdi>${plain(letter.pipeline)}</bdi> › <bdi>${plain(letter.step)}</bdi></span>

@@ -3,7 +3,7 @@ import { html } from "./html.js";
 import { post } from "./api.js";
 import { duration, plain, plural, rate, since, time, whole } from "./format.js";
 import { useAnswer } from "./poll.js";
-import { GuardedDialog } from "./access.js";
+import { Guarded, GuardedDialog } from "./access.js";
 import { Bar, Missing, Note, State, useAction } from "./ui.js";
 
 const WISHES = {
@@ -13,7 +13,7 @@ const WISHES = {
 };
 
 export function Progress({ app }) {
-  return html`<${Backfills} app=${app} /><${Gaps} /><${Checkpoints} />`;
+  return html`<${Backfills} app=${app} /><${Gaps} app=${app} /><${Checkpoints} />`;
 }
 
 function Backfills({ app }) {
@@ -62,14 +62,14 @@ function WishDialog({ backfill, wanted, verb, app, reload, onClose }) {
     </form><//>`;
 }
 
-function Gaps() {
-  const { data, error } = useAnswer("gaps", { seconds: 5 });
-  return html`<section class="panel" aria-labelledby="gaps"><h2 id="gaps">Gaps</h2>
+function Gaps({ app }) {
+  const { data, error } = useAnswer("gaps", { seconds: 5, when: app.model.status.access.changes });
+  return html`<section class="panel" aria-labelledby="gaps"><h2 id="gaps">Gaps</h2><${Guarded} status=${app.model.status} refresh=${app.refresh}>
     ${data ? data.gaps.length ? html`<p class="quiet">Changes that were not delivered.</p><${Table} label="Gaps" head=${["What", "Where", "From", "To", "Changes", "Reason"]}>
       ${data.gaps.map((gap) => html`<tr key=${gap.id}><td>${plain(gap.kind.replace("_", " "))}${gap.open ? html`<br /><${State} is="open" label="Stream waits for a decision" />` : null}</td>
         <td><bdi>${plain(gap.namespaces.join(", ") || gap.stream)}</bdi>${gap.step ? html`<br /><span class="quiet">${plain(gap.pipeline)} › ${plain(gap.step)}</span>` : null}</td>
         <td>${time(gap.since)}</td><td>${time(gap.until)}</td><td>${whole(gap.count)}</td><td>${plain(gap.reason)}</td></tr>`)}<//>`
-      : html`<p class="quiet">None: every change was delivered, dropped by a step, or is a dead letter.</p>` : html`<${Missing} error=${error} />`}</section>`;
+      : html`<p class="quiet">None: every change was delivered, dropped by a step, or is a dead letter.</p>` : html`<${Missing} error=${error} />`}<//></section>`;
 }
 
 function Checkpoints() {

@@ -1,7 +1,7 @@
 // The live tail: events as they finish, and one event's path.
 import { html, useEffect, useMemo, useReducer, useRef, useState } from "./html.js";
 import { address, parse } from "./api.js";
-import { duration, line, plain, plural, whole } from "./format.js";
+import { duration, keyText, plain, plural, whole } from "./format.js";
 import { go } from "./route.js";
 import { listen } from "./sse.js";
 import { Recent } from "./recent.js";
@@ -15,7 +15,7 @@ const NAMES = ["pipeline", "step", "namespace", "operation", "outcome", "id", "s
 const OUTCOMES = ["delivered", "dropped", "dead_letter", "skipped"];
 const OPERATIONS = ["insert", "update", "replace", "delete", "read", "drop", "rename"];
 
-export const Tail = ({ app, query }) => html`<${Guarded} status=${app.model.status} what="documents" refresh=${app.refresh}>
+export const Tail = ({ app, query }) => html`<${Guarded} status=${app.model.status} refresh=${app.refresh}>
   <${Live} app=${app} query=${query} /><//>`;
 
 function Live({ app, query }) {
@@ -91,7 +91,7 @@ function Live({ app, query }) {
 function Row({ event, chosen, onChoose }) {
   return html`<li><button class="row" aria-expanded=${chosen} onClick=${() => onChoose(chosen ? null : event)}>
     <time>${new Date(event.time).toLocaleTimeString("en-GB")}</time>
-    <span class="first"><bdi>${plain(event.namespace)}</bdi> <b>${plain(event.operation)}</b> <bdi class="key">${event.key === undefined ? "" : line(event.key)}</bdi></span>
+    <span class="first"><bdi>${plain(event.namespace)}</bdi> <b>${plain(event.operation)}</b> <bdi class="key">${keyText(event.key)}</bdi></span>
     <span class="quiet">${duration((Date.parse(event.time) - Date.parse(event.committed)) / 1000)}</span>
     <${State} is=${event.outcome} /></button></li>`;
 }

@@ -16,7 +16,7 @@ export function take({ event, pipeline = "" }) {
   kept = { text: JSON.stringify(event, null, 2), pipeline, tried: null, event: null };
 }
 
-export const Try = ({ app }) => html`<${Guarded} status=${app.model.status} what="documents" refresh=${app.refresh}><${Form} app=${app} /><//>`;
+export const Try = ({ app }) => html`<${Guarded} status=${app.model.status} refresh=${app.refresh}><${Form} app=${app} /><//>`;
 
 function Form({ app }) {
   const [state, setState] = useState(kept);

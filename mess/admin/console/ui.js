@@ -29,7 +29,6 @@ const STATES = {
   passed: ["ok", "Passed"],
   would_send: ["ok", "Would send"],
   running: ["ok", "Running"],
-  catching_up: ["wait", "Catching up"],
   waiting: ["wait", "Waiting"],
   blocked: ["bad", "Blocked"],
   disconnected: ["bad", "Disconnected"],

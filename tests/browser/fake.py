@@ -177,7 +177,7 @@ class Fake:
 
     def _progress(self) -> list[m.Replay]:
         for index, each in enumerate(self.replays):
-            handled = min(each.total, each.handled + max(1, each.total // 4))
+            handled = min(each.total, each.handled + max(1, each.total // 2))
             over = {"state": "done", "ended": now()} if handled == each.total else {}
             self.replays[index] = each.model_copy(update={"handled": handled, "delivered": handled, **over})
         return self.replays

@@ -1,6 +1,6 @@
 // Throughput and lag over the last ten minutes.
 import { html, useEffect, useLayoutEffect, useRef } from "./html.js";
-import { duration, rate, short } from "./format.js";
+import { duration, rate } from "./format.js";
 
 const HEIGHT = 132;
 const SHORTEST = 60;
@@ -30,7 +30,7 @@ function options(width) {
     },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 90, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString("en-GB")) },
-      { ...axis, scale: "rate", size: 56, space: 34, values: (_, ticks) => ticks.map((t) => (t ? `${short(t)}/s` : "0")) },
+      { ...axis, scale: "rate", size: 56, space: 34, values: (_, ticks) => ticks.map((t) => (t ? rate(t) : "0")) },
       { ...axis, scale: "lag", side: 1, size: 56, space: 34, grid: { show: false }, values: (_, ticks) => ticks.map((t) => (t ? duration(t) : "0")) },
     ],
     series: [

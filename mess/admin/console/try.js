@@ -49,7 +49,7 @@ function Form({ app }) {
 }
 
 function Result({ tried, event }) {
-  let before = event;
+  let before = event.operationType ? event : null; // a shorthand is no body
   return html`<section class="path" aria-label="Result"><h2>Through <bdi>${plain(tried.pipeline)}</bdi></h2>
     ${tried.steps.map((step, i) => {
       const given = before;
@@ -59,7 +59,7 @@ function Result({ tried, event }) {
         ${step.destination ? html`<dl class="facts"><${Fact} label="To">${plain(step.destination)}<//></dl>` : null}
         ${step.error ? html`<${Note} tone="bad">${plain(step.error)}<//>` : null}
         ${step.headers ? html`<details><summary>Headers</summary><${Json} label="Headers" value=${step.headers} /></details>` : null}
-        ${step.body == null ? null : pretty(given) === pretty(step.body)
+        ${step.body == null ? null : given == null ? html`<${Json} label=${`Body after ${plain(step.step)}`} value=${step.body} />` : pretty(given) === pretty(step.body)
           ? html`<details><summary>Body, as it was before</summary><${Json} label=${`Body after ${plain(step.step)}`} value=${step.body} /></details>`
           : html`<${Compare} before=${given} after=${step.body} titles=${["Before", `After ${plain(step.step)}`]} />`}
       </article>`;

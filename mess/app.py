@@ -6,9 +6,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
 from mess.admin.api.models import Reload, Tried
@@ -44,10 +45,12 @@ from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
+from mess.relay.snapshot import snapshot
 from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
@@ -56,8 +59,12 @@ from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
+from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -79,7 +86,8 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
+        self.clock = ServerClock()
+        self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -87,12 +95,13 @@ class Relay:
         self.step_runners: list[StepRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
-        self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
         self.pauses: Pauses | None = None
         self.replays: LetterReplays | None = None
         self.last_reload: Reload | None = None
+        self.stored: StoredCounts | None = None
+        self.spans: Spans | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -156,7 +165,8 @@ class Relay:
 
     async def reload(self) -> Reload:
         """See `mess.admin.api.relay.ApiRelay`."""
-        raise NotImplementedError
+        text = "the config cannot be reloaded yet; restart the relay"
+        return Reload(time=datetime.now(timezone.utc), ok=False, text=[text])
 
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""
@@ -181,6 +191,7 @@ class Relay:
             log.warning("the admin server cannot start yet", error=str(port_taken))
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
+            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
@@ -204,6 +215,8 @@ class Relay:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -255,7 +268,13 @@ class Relay:
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
         parts = Assembly(
-            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+            config,
+            steps,
+            self._keeper(client, store),
+            self._stopping,
+            self.metrics,
+            spans=self.spans,
+            deliver_gaps=announce,
         )
         self.step_runners = parts.step_runners
         share = Share.of(config.window, len(arrangement.starts))
@@ -303,7 +322,9 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
+        self.stored = StoredCounts(store)
         work = (
+            self.stored.run(),
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),

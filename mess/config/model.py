@@ -238,6 +238,15 @@ class Log(Section):
     its own `max_bytes`."""
 
 
+class Tracing(Section):
+    """OpenTelemetry traces of deliveries, configured by the standard `OTEL_…` environment variables. They need
+    `pip install 'mess[otel]'`."""
+
+    enabled: bool | None = None
+    """Whether deliveries are traced. Default: if `OTEL_EXPORTER_OTLP_ENDPOINT` or
+    `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set."""
+
+
 class WindowOptions(Section):
     """Limits on the events in flight, over all streams; they bound the relay's memory."""
 
@@ -294,3 +303,5 @@ class Config(Scope):
     """The HTTP server for status, health and metrics."""
     log: Log = Log()
     """What the relay logs."""
+    tracing: Tracing = Tracing()
+    """OpenTelemetry traces of deliveries."""

@@ -91,6 +91,11 @@ class Lane:
         """Whether it has nothing to do."""
         return self.task is None or self._resting
 
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+        return self._pipeline.name
+
     def locate(self, event: Event) -> str | None:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""
         position = self._retries.position_of(event)
@@ -101,16 +106,16 @@ class Lane:
         return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
 
     def waiting(self) -> Iterator[Held]:
-        """The unfinished events of the lane, by what they wait for."""
+        """The unfinished events of the lane, each once, by what they wait for."""
         known: set[int] = set()
         for group, behind in self._retries.waiting():
             events = [event for event in (*group.events, *behind) if not event.done]
             known.update(map(id, events))
-            yield Held(self._pipeline.name, group.position, events, group)
-        if self.idle and not self.events:
-            return
-        batch = [event for event in self._batch if not event.done and id(event) not in known]
-        yield Held(self._pipeline.name, self._retries.position, [*batch, *self.events], began=self._taken_at)
+            yield Held(self._pipeline.name, group.position, events, group=group)
+        taken = {id(event): event for event in (*self._batch, *self._retries.in_hand) if not event.done}
+        events = [event for name, event in taken.items() if name not in known]
+        if events or self.events:
+            yield Held(self._pipeline.name, self._retries.position, [*events, *self.events], began=self._taken_at)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""

@@ -67,6 +67,11 @@ class RetryQueue:
                 return entry.group.position
         return self.position if any(event is waiting for waiting in self._in_hand) else None
 
+    @property
+    def in_hand(self) -> Sequence[Event]:
+        """The events that are just being tried again, and those that waited behind them."""
+        return self._in_hand
+
     def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
         """Make `groups` wait, each at the step at its position; `events` are theirs and perhaps others, in order.
 

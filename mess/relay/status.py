@@ -21,7 +21,8 @@ from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Waits, waits
 from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
-from mess.telemetry.metrics import Metrics, StreamStatus
+from mess.telemetry.metrics import Metrics
+from mess.telemetry.snapshot import StreamStatus
 
 
 class Parts(Protocol):

@@ -15,7 +15,7 @@ from mess.relay.failures import Failures, GiveUp, Leaving
 from mess.relay.gate import Gate
 from mess.relay.group import Group, joined
 from mess.relay.obstacle import Obstacle
-from mess.relay.step_call import Called, call, why_not
+from mess.relay.step_call import Called, Process, call, why_not
 from mess.relay.step_result import StepResult
 from mess.relay.stopping import Stopping
 from mess.relay.throttle import Throttle
@@ -29,7 +29,8 @@ class StepRunner:
     """A step at its place in a pipeline, where it is called `name`. `trouble` is what keeps it from working, or None.
     While its `gate` is closed, it is paused: its deliveries wait.
 
-    Events that `carries` does not accept bypass the step. With `leaving`, events never wait for a sink that is down.
+    Events that `carries` does not accept bypass the step. `process` is called in place of the step's own. With
+    `leaving`, events never wait for a sink that is down.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class StepRunner:
         observer: StepObserver,
         carries: Callable[[Event], bool] | None = None,
         leaving: Leaving | None = None,
+        process: Process | None = None,
     ) -> None:
         self.step = step
         self.name = name
@@ -55,6 +57,7 @@ class StepRunner:
         self._stopping = stopping
         self._observer = observer
         self._leaving = leaving
+        self._process = process
         self._log = FailureLog(pipeline, name)
         self._breaker = breaker = CircuitBreaker(spec.probe, stopping, changed=observer.breaker_changed)
         self._destinations = step.destination and Destinations(
@@ -222,7 +225,7 @@ class StepRunner:
 
     async def _call(self, events: Sequence[Event]) -> Called:
         self._stopping.check()
-        called = await call(self.step, self.name, events, self._observer)
+        called = await call(self.step, self.name, events, self._observer, self._process)
         if accepted := called.accepted:
             self._breaker.report(Result(accepted=len(accepted)))
             if self._destinations:

@@ -12,7 +12,7 @@ from bson import Timestamp
 
 from mess.commands import command
 from mess.errors import DeliveryError, EndpointDown, Refused
-from mess.event import Event
+from mess.event import Event, commit_time
 from mess.options.values import spoken
 from mess.relay.lane import Held
 from mess.relay.obstacle import Obstacle
@@ -45,8 +45,8 @@ class Wait:
 
     def age(self, now: float) -> float | None:
         """The time in seconds since the oldest event was committed; `now` is the server's, in seconds since 1970."""
-        committed = None if self.oldest is None else _committed(self.oldest)
-        return None if committed is None or committed is _UNKNOWN else max(0.0, now - committed.time)
+        committed = None if self.oldest is None else commit_time(self.oldest)
+        return None if committed is None else max(0.0, now - committed)
 
     def text(self, now: float) -> str:
         """All of it in a sentence or two."""
@@ -144,7 +144,7 @@ def waits(runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: 
         for runner in runners
         if (wait := _stream_wait(runner, pauses, found.get(oldest_at.get(runner.name, ("", ""))))) is not None
     }
-    return Waits(found, of_pipelines, of_streams, events)
+    return Waits(steps=found, pipelines=of_pipelines, streams=of_streams, events=events)
 
 
 def _older(one: Wait, other: Wait | None) -> bool:
@@ -164,7 +164,7 @@ def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None) -> W
     found = runner.obstacle
     if found is None and waiting.error is not None:
         cause = f"some events fail while others are delivered: {waiting.error}"
-        found = Obstacle(cause, waiting.failing_since, waiting.due, waiting.error)
+        found = Obstacle(cause, waiting.failing_since, waiting.due, error=waiting.error)
     if found is None and waiting.began is not None and (seconds := now - waiting.began) > SLOW:
         found = Obstacle(f"the attempt under way has no result after {spoken(seconds)}")
         remedy = "the sink or function is slow: a larger `concurrency`, or batches, let more events be under way"
@@ -188,7 +188,7 @@ def _stream_wait(runner: StreamRunner, pauses: Pauses | None, step: Wait | None)
     who = f"stream {runner.name}"
     pause = None if pauses is None else pauses.of_stream(runner.name)
     if pause is not None:
-        return Wait(who, _paused(pause), pause.since, len(window), window.oldest, remedy=_resume(pause))
+        return Wait(who, _paused(pause), pause.since, events=len(window), oldest=window.oldest, remedy=_resume(pause))
     since = window.blocked_since
     if since is None or time.monotonic() - since < SLOW or (oldest := window.oldest) is None:
         return None
@@ -198,10 +198,10 @@ def _stream_wait(runner: StreamRunner, pauses: Pauses | None, step: Wait | None)
         who,
         cause,
         _wall(since),
-        len(window),
-        oldest,
-        None if step is None else step.next_attempt,
-        None if step is None else step.remedy,
+        events=len(window),
+        oldest=oldest,
+        next_attempt=None if step is None else step.next_attempt,
+        remedy=None if step is None else step.remedy,
     )
 
 

@@ -1,1 +1,1 @@
-"""The admin API, version 1: start reading at `routes.py`, which lists its operations."""
+"""The admin API, version 1. Start reading at `routes`, which lists its operations."""

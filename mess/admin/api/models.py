@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -205,7 +206,7 @@ class Status(Model):
     oplog_seconds: float | None
     """How far back MongoDB's oplog reaches; null if unknown."""
     dead_letters: int | None
-    """How many are stored; null if unknown. Counted every few seconds."""
+    """How many are stored; null if unknown. Counted every 30 seconds."""
     gaps: int
     backfills: int
     """Backfills that have not ended."""
@@ -316,6 +317,18 @@ def _separated(value: Any) -> Any:
     return tuple(value.split(",")) if isinstance(value, str) else value
 
 
+def _written(value: Any) -> Any:
+    # Pydantic also takes numbers as times.
+    if value is not None and not (isinstance(value, str) and _DATE.match(value)):
+        raise ValueError("must be an ISO 8601 time")
+    return value
+
+
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+Moment = Annotated[datetime, BeforeValidator(_written)]
+"""A time in ISO 8601."""
+
+
 class LetterFilter(Input):
     """Selects dead letters; those that match everything given. Times are ISO 8601."""
 
@@ -325,11 +338,10 @@ class LetterFilter(Input):
     """A database, or database.collection; globs are allowed."""
     reason: str | None = None
     """A part of the reason, in any case."""
-    since: datetime | None = None
+    since: Moment | None = None
     """Given up since."""
-    until: datetime | None = None
-    ids: Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_length=1000)] | None = None
-    """In a URL, separated by commas."""
+    until: Moment | None = None
+    ids: Annotated[tuple[str, ...], Field(max_length=1000)] | None = None
 
 
 class Letter(Model):
@@ -387,6 +399,8 @@ class LetterQuery(LetterFilter):
     """Selects a page of dead letters."""
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
+    ids: Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_length=1000)] | None = None
+    """Separated by commas."""
     after: str | None = None
     """`next` of the previous page."""
 

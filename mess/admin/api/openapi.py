@@ -63,8 +63,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.query is not None:
         parameters += _query(operation.query)
     if operation.allowed == "change":
-        schema = {"type": "string", "enum": ["1"]}
-        parameters.append({"name": CHANGES, "in": "header", "required": True, "schema": schema})
+        parameters.append({"name": CHANGES, "in": "header", "required": True, "schema": {"type": "string"}})
     errors = {400, 413, 421, 503, *operation.errors} | ({401, 403} if operation.allowed != "open" else set())
     described = {
         "summary": operation.summary,

@@ -59,7 +59,7 @@ def overview(relay: ApiRelay, access: models.Access) -> models.Status:
         streams=_streams(relay, waits),
         pipelines=_pipelines(relay, waits),
         oplog_seconds=None if relay.oplog is None else relay.oplog.seconds,
-        dead_letters=None,
+        dead_letters=None if relay.stored is None else relay.stored.letters,
         gaps=len(status.gaps()),
         backfills=0 if relay.backfills is None else len(relay.backfills.jobs),
         last_reload=relay.last_reload,

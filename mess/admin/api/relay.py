@@ -10,6 +10,7 @@ from mess.capture.plan import StreamPlan
 from mess.config.load import Loaded
 from mess.relay.pauses import Pauses
 from mess.relay.status import Parts, RelayStatus
+from mess.relay.stored_counts import StoredCounts
 from mess.state.records import Pointer
 
 
@@ -37,6 +38,7 @@ class ApiRelay(Parts, Protocol):
 
     loaded: Loaded
     plans: list[StreamPlan]
+    stored: StoredCounts | None
 
     @property
     def replays(self) -> LetterReplays | None:

@@ -51,7 +51,7 @@ test-lowest: $(TOOLS)/.installed | $(LOWEST)/bin/python ## Run the tests with th
 	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-docker
-test-docker: $(VENV)/.dev ## Test the image and the Compose file on this machine's Docker engine
+test-docker: $(VENV)/.dev ## Test the image, the Compose file and the systemd unit on this machine's Docker engine
 	MESS_TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
 .PHONY: campaign

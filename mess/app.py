@@ -187,7 +187,6 @@ class Relay:
         """
         config = self.config
         steps = build_pipelines(self.loaded)
-        self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
         if config.admin.enabled:
             admin = config.admin
             self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
@@ -196,6 +195,7 @@ class Relay:
             log.warning("the admin server cannot start yet", error=str(port_taken))
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
+            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (

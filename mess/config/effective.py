@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
@@ -75,6 +76,7 @@ class _Reader:
         for source in loaded.document.sources:
             self._variables.setdefault(source.path, []).append(source.name)
         self._shown_from = 0
+        self._key = cache(redact)
 
     def section(self, options: BaseModel, written: Any, path: Path) -> Iterator[EffectiveValue]:
         """The values of a group of options. `written` is what the user wrote for it."""
@@ -104,13 +106,9 @@ class _Reader:
             isinstance(value, BaseModel) and (given is _ABSENT or given is None or isinstance(given, Mapping))
         ):
             yield from self.section(value, given, path)
-        elif isinstance(value, dict) and any(isinstance(inner, BaseModel) for inner in value.values()):
-            for key, inner in value.items():
-                yield from self.option(inner, field, given.get(key), (*path, key))
-        elif isinstance(value, tuple) and any(isinstance(inner, BaseModel) for inner in value):
-            entries = given if isinstance(given, list) else [_ABSENT] * len(value)
-            for index, (inner, entry) in enumerate(zip(value, entries, strict=True)):
-                yield from self.option(inner, field, entry, (*path, index))
+        elif (entries := _entries(value, given)) is not None:
+            for key, inner, entry in entries:
+                yield from self.option(inner, field, entry, (*path, key))
         elif given is _ABSENT:
             yield self._made(path, value=redacted(_plain(value, field)), source="default")
         else:
@@ -165,13 +163,26 @@ class _Reader:
         return self._made(path, value=shown, source="environment", variables=(origin.variable,))
 
     def _made(self, path: Path, **values: Any) -> EffectiveValue:
-        keys = tuple(redact(part) if isinstance(part, str) else part for part in path)
+        keys = tuple(self._key(part) if isinstance(part, str) else part for part in path)
         return EffectiveValue(path=show(keys), keys=keys[self._shown_from :], **values)
 
 
 def _key(name: str, field: FieldInfo, written: Mapping[str, Any]) -> str:
     """An option's name as the user wrote it, or would write it."""
     return name if name in written or field.alias is None else field.alias
+
+
+def _entries(value: Any, given: Any) -> list[tuple[str | int, BaseModel, Any]] | None:
+    """The groups of options in a mapping or a list, by key or index, with what the user wrote for each; None if the
+    value is neither, or was written in another form."""
+    found: list[tuple[str | int, Any, Any]] = []
+    if isinstance(value, dict) and isinstance(given, Mapping):
+        found = [(key, inner, given.get(key)) for key, inner in value.items()]
+    elif isinstance(value, tuple) and given is _ABSENT:
+        found = [(index, inner, _ABSENT) for index, inner in enumerate(value)]
+    elif isinstance(value, tuple) and isinstance(given, list) and len(given) == len(value):
+        found = [(index, *pair) for index, pair in enumerate(zip(value, given, strict=True))]
+    return found if found and all(isinstance(inner, BaseModel) for _, inner, _ in found) else None
 
 
 def _typed(given: Any, value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -40,6 +41,14 @@ def _lines(node: _Node, indent: str) -> Iterator[tuple[str, EffectiveValue | Non
 
 
 def _scalar(value: Any) -> str:
+    return _dumped(value) if isinstance(value, (list, dict)) else _cached(value)
+
+
+def _dumped(value: Any) -> str:
     text: str = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=float("inf"))
     text = text.removesuffix("\n").removesuffix("\n...")
     return json.dumps(value, ensure_ascii=False) if "\n" in text else text  # YAML's own takes several lines
+
+
+_cached = lru_cache(maxsize=10_000, typed=True)(_dumped)
+"""The defaults of a large config are the same again and again."""

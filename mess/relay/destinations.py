@@ -70,8 +70,7 @@ class Destinations:
         down = sorted((each for each in found if each is not None), key=lambda each: each.since or 0.0)
         if not down:
             return None
-        first = down[0]
-        return first if len(down) == 1 else replace(first, cause=f"{len(down)} destinations; {first.cause}")
+        return replace(down[0], cause=self.trouble or down[0].cause)
 
     def breaker(self, destination: str) -> CircuitBreaker:
         """The breaker of a destination, created if necessary."""

@@ -15,8 +15,8 @@ Count = Callable[[int], None]
 
 
 class Metric(NamedTuple):
-    """A counter, to whose name Prometheus appends `_total`, or a histogram, which has the upper bounds of its buckets
-    in seconds."""
+    """A counter, to whose name Prometheus appends `_total`, or a histogram, which has labels, and the upper bounds of
+    its buckets in seconds."""
 
     name: str
     text: str

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from mess.errors import Ambiguous, DeliveryError, EndpointDown
 from mess.event import Event, commit_time
 from mess.telemetry.counters import Count, Metric, StepCounts, Timing
+from mess.telemetry.exposition import Series
 from mess.telemetry.gauges import GAUGES
 from mess.telemetry.observer import PipelineObserver, StepObserver, StreamObserver
 from mess.telemetry.snapshot import Snapshot
@@ -154,69 +155,68 @@ class Metrics:
         # Imported here because the command line does not need it, and it takes longer to import than all of MESS.
         import prometheus_client as prometheus
 
-        from mess.telemetry.collector import CounterCollector, GaugeCollector, WithOldNames
-
         self.changed = 0
+        self._snapshot = snapshot
         self._now = now
+        self._series = Series(RENAMED)
+        # What the library knows about the process.
         self._registry = registry = prometheus.CollectorRegistry()
         self._render = prometheus.generate_latest
-        self._counters = CounterCollector()
-        registry.register(WithOldNames([GaugeCollector(GAUGES, snapshot), self._counters], RENAMED))
-        self.backfilled: Count = self._counters.counter(_BACKFILLED)
+        self.backfilled: Count = self._series.counter(_BACKFILLED)
         """Counts existing documents that are done."""
         prometheus.Info("mess_build", "The relay's version.", registry=registry).info({"version": version})
         prometheus.ProcessCollector(registry=registry)
 
     def stream(self, name: str) -> StreamObserver:
         """See `Observer`."""
-        return _StreamMetrics(self._counters.counter(_READ, name))
+        return _StreamMetrics(self._series.counter(_READ, name))
 
     def pipeline(self, name: str) -> PipelineObserver:
         """See `Observer`."""
-        counters = self._counters
+        series = self._series
         return _PipelineMetrics(
-            done=counters.counter(_DONE, name),
+            done=series.counter(_DONE, name),
             changed=self._change,
-            seconds=counters.timing(_COMMIT_TO_DELIVERY, name),
+            seconds=series.timing(_COMMIT_TO_DELIVERY, name),
             now=self._now,
         )
 
     def step(self, pipeline: str, step: str) -> StepObserver:
         """See `Observer`."""
-        counters = self._counters
+        series = self._series
         return _CountedStep(
-            outcome=lambda outcome: counters.counter(_DELIVERIES, pipeline, step, outcome),
-            retries=counters.counter(_RETRIES, pipeline, step),
-            dead_letters=counters.counter(_DEAD_LETTERS, pipeline, step),
-            seconds=counters.timing(_STEP_SECONDS, pipeline, step),
+            outcome=lambda outcome: series.counter(_DELIVERIES, pipeline, step, outcome),
+            retries=series.counter(_RETRIES, pipeline, step),
+            dead_letters=series.counter(_DEAD_LETTERS, pipeline, step),
+            seconds=series.timing(_STEP_SECONDS, pipeline, step),
         )
 
     def read_from(self, stream: str) -> int:
         """How many events have been read from a stream."""
-        return self._counters.value(_READ, stream)
+        return self._series.value(_READ, stream)
 
     def done_in(self, pipeline: str) -> int:
         """How many events have gone through all steps of a pipeline."""
-        return self._counters.value(_DONE, pipeline)
+        return self._series.value(_DONE, pipeline)
 
     def step_counts(self, pipeline: str, step: str) -> StepCounts:
         """What a step has done."""
-        counters, place = self._counters, (pipeline, step)
-        timing = counters.timing(_STEP_SECONDS, *place)
+        series, place = self._series, (pipeline, step)
+        timing = series.timing(_STEP_SECONDS, *place)
         return StepCounts(
-            delivered=counters.value(_DELIVERIES, *place, "delivered"),
-            dropped=counters.value(_DELIVERIES, *place, "dropped"),
-            bypassed=counters.value(_DELIVERIES, *place, "passed_over"),
-            failed=sum(counters.value(_DELIVERIES, *place, kind) for kind in ("refused", "down", "ambiguous")),
-            retried=counters.value(_RETRIES, *place),
-            dead_letters=counters.value(_DEAD_LETTERS, *place),
+            delivered=series.value(_DELIVERIES, *place, "delivered"),
+            dropped=series.value(_DELIVERIES, *place, "dropped"),
+            bypassed=series.value(_DELIVERIES, *place, "passed_over"),
+            failed=sum(series.value(_DELIVERIES, *place, kind) for kind in ("refused", "down", "ambiguous")),
+            retried=series.value(_RETRIES, *place),
+            dead_letters=series.value(_DEAD_LETTERS, *place),
             attempts=sum(timing.counts),
             seconds=timing.sum,
         )
 
     def render(self) -> bytes:
         """All metrics in Prometheus' text format, see `CONTENT_TYPE`."""
-        return self._render(self._registry)
+        return self._series.render(GAUGES, self._snapshot()) + self._render(self._registry)
 
     def _change(self, count: int) -> None:
         self.changed += count

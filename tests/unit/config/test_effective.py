@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mess.config.effective import EffectiveValue, applying, effective
+from mess.config.load import load
 from tests.unit.config.conftest import Load
+from tests.unit.config.test_examples import EXAMPLES
 
 CONFIG = """\
 name: shopper
@@ -82,6 +87,29 @@ def test_json_and_js_files_know_their_lines(loads: Load, name: str, text: str) -
     assert _said(found["name"]) == ("shopper", f"{name}:2")
     assert _said(found["databases.shop"]) == ({}, f"{name}:4")
     assert _said(found["pipeline[0].name"]) == ("log", f"{name}:6")
+
+
+def _written(tree: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of all single values, and of all lists of them. A step that is only a name is shown as one with it."""
+    if path[-1:] == ("pipeline",):
+        tree = [{"name": step} if isinstance(step, str) else step for step in tree]
+    if isinstance(tree, dict) and tree:
+        for key, inner in tree.items():
+            yield from _written(inner, (*path, key))
+    elif isinstance(tree, list) and any(isinstance(inner, (dict, list)) for inner in tree):
+        for index, inner in enumerate(tree):
+            yield from _written(inner, (*path, index))
+    else:
+        yield path
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_nothing_that_is_written_is_missing_and_nothing_else_is_said_to_be(path: Path) -> None:
+    loaded = load(path, environ={})
+    found = {value.keys for value in effective(loaded) if value.source == "file"}
+    ignored = {tuple(re.split(r"[.\[\]]+", warning.path)) for warning in loaded.warnings}
+    written = {keys for keys in _written(loaded.tree) if tuple(map(str, keys)) not in ignored}
+    assert found == written
 
 
 def test_the_environment_and_the_command_line_are_named(loads: Load) -> None:

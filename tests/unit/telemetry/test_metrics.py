@@ -144,6 +144,19 @@ def test_what_the_store_holds_is_absent_until_it_is_known() -> None:
     assert not names & {"mess_dead_letters", "mess_backfills", "mess_oplog_window_seconds"}
 
 
+def test_names_may_contain_any_character() -> None:
+    """Database names come from the config, and a quotation mark must not end a label."""
+    name = 'a "b" \\n c\nd {e}, ☃'
+    metrics = Metrics("1.0", lambda: Snapshot(pipelines=[PipelineStatus(name, 7, 0, None)]))
+    metrics.pipeline(name).finished(make_events(3), delivered=True)
+    metrics.step(name, "http").attempted(make_events(1), 0.2)
+    assert value(metrics, "mess_events_done_total", pipeline=name) == 3
+    assert value(metrics, "mess_pipeline_waiting_events", pipeline=name) == 7
+    assert value(metrics, "mess_step_duration_seconds_bucket", pipeline=name, step="http", le="0.25") == 1
+    metrics.stream("\ud800")  # a lone surrogate
+    assert value(metrics, "mess_events_read_total", stream="?") == 0
+
+
 def test_old_names_have_the_same_values() -> None:
     """For one release, so that dashboards and alerts can move."""
     metrics = Metrics("1.0", lambda: Snapshot(streams=[StreamStatus("shop", True, None, 0.5, 0, 0, 1.5)]))

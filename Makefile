@@ -12,7 +12,7 @@ SITE := .venv-site
 LATEST := .venv-latest
 LOWEST := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check
-IMAGE_EXTRAS := ed25519 filter kafka mqtt nats oauth2 rabbitmq redis
+IMAGE_EXTRAS := ed25519 filter kafka mqtt nats oauth2 otel rabbitmq redis
 
 # The first of these that starts, is new enough, and can make a virtual environment. To choose: make PYTHON=python3.12 …
 PROBE := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))

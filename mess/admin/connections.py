@@ -33,8 +33,13 @@ PARSER_LIMITS: dict[str, Any] = {
     "lingering_time": 1.0,
 }
 
-# The number of bytes parsed at a time: an error repeats them several times, and only this much of a body is read.
+# The number of bytes parsed at a time: an error repeats them several times.
 _PIECE = 1024
+WITH_BODY = "/api/v1/"
+"""The beginning of the paths to which requests with a body can be sent; no other bodies are read."""
+BODY_LIMIT = 1024 * 1024
+"""The size of a body in bytes is at most this."""
+_BODY_ROOM = BODY_LIMIT + 64 * 1024  # so that one byte more is noticed, with whatever chunks cost
 
 # If descriptors are scarce, most are for deliveries.
 _SHARE, _FEWEST = 8, 4
@@ -117,7 +122,7 @@ class Connection(web.RequestHandler):
     """aiohttp's protocol, which reports to `Connections` and answers malformed requests briefly.
 
     Anything but a request without a body is the last that is read from a connection: it is answered, and the connection
-    closes.
+    closes. Only the API's bodies are read.
     """
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
@@ -125,6 +130,7 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._unparsed = b""
         self._last_received = False
+        self._body_room = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -140,6 +146,9 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. The base class calls it without data, to continue after requests have been
         answered."""
+        if self._last_received:
+            self._body_received(data)
+            return
         data, self._unparsed = self._unparsed + data, b""
         start = 0
         while not self._last_received:
@@ -152,7 +161,17 @@ class Connection(web.RequestHandler):
             if len(self._messages) >= self._max_msg_queue_size:
                 self._unparsed = data[start:]
                 return
-        if self._last_received and self.transport is not None and not self.transport.is_closing():
+        if self._last_received:
+            self._body_received(data[start:])
+
+    def _body_received(self, data: bytes) -> None:
+        """Pass on more of the last request's body, as far as there is room, and nothing after it."""
+        if self._body_room > 0 and data:
+            known = len(self._messages)
+            super().data_received(data[: self._body_room])
+            self._body_room -= len(data)
+            self._drop_after(known)
+        if self._body_room <= 0 and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def _end_with_last(self, known: int) -> None:
@@ -165,12 +184,19 @@ class Connection(web.RequestHandler):
                 message.exc.__traceback__ = None
             elif payload is EMPTY_PAYLOAD and not message.upgrade:
                 continue
-            while len(self._messages) > index + 1:
-                self._messages.pop()
-            # Data after a declined upgrade would be parsed all at once.
-            self._upgraded, self._message_tail = False, b""
+            self._drop_after(index + 1)
             self._last_received = True
+            if not isinstance(message, RawRequestMessage) or message.method != "POST":
+                return
+            if message.path.startswith(WITH_BODY) and not message.upgrade:
+                self._body_room = _BODY_ROOM
             return
+
+    def _drop_after(self, known: int) -> None:
+        while len(self._messages) > known:
+            self._messages.pop()
+        # Data after a declined upgrade would be parsed all at once.
+        self._upgraded, self._message_tail = False, b""
 
     def answering(self) -> None:
         """A complete request has arrived."""

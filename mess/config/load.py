@@ -36,18 +36,27 @@ _TOO_SHORT = (
 class Loaded:
     """A valid config.
 
-    `path` is its file and `directory` that file's folder. `tree` is the whole config as the user wrote it, with
-    variables expanded. `functions` holds the user's functions by reference (`module:function`). `warnings` lists what
-    is legal but probably wrong. `problem` makes a mistake that only shows later, from its message and path.
+    `path` is its file and `directory` that file's folder. `functions` holds the user's functions by reference
+    (`module:function`). `document` says where everything was written. `warnings` lists what is legal but probably
+    wrong.
     """
 
     config: Config
     path: Path
     directory: Path
-    tree: dict[str, Any] = field(repr=False)
     functions: Mapping[str, Callable[..., Any]]
-    problem: Callable[[str, DocumentPath], Problem] = field(repr=False)
+    document: Document = field(repr=False)
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The whole config as the user wrote it, with variables expanded."""
+        tree: dict[str, Any] = self.document.data
+        return tree
+
+    def problem(self, message: str, path: DocumentPath) -> Problem:
+        """A mistake that only shows later."""
+        return self.document.problem(message, path)
 
 
 def load(
@@ -89,9 +98,8 @@ def load(
         config=config,
         path=file,
         directory=directory,
-        tree=document.data,
         functions=functions,
-        problem=document.problem,
+        document=document,
         warnings=warnings,
     )
 

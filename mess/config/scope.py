@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -16,6 +17,20 @@ HOOK = "changeHook "
 
 TOP_LEVEL = "top level"
 """The name of the top-level pipeline; no database name can contain a space."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "pipeline": (),
+    "change_hook": None,
+    "operations": None,
+    "match": None,
+    "full_document": "update_lookup",
+    "full_document_before_change": "off",
+    "backfill": "never",
+    "exclude": (),
+    "order": "document",
+    "concurrency": None,
+}
+"""The value of each scoped option where no scope sets it."""
 
 T = TypeVar("T")
 
@@ -124,11 +139,11 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
             ((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None)
         )
 
-    def pick(option: str, default: Any) -> Any:
+    def pick(option: str) -> Any:
         value = inherited(option)[1]
-        return default if value is None else value
+        return DEFAULTS[option] if value is None else value
 
-    full_document = pick("full_document", "update_lookup")
+    full_document = pick("full_document")
     # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
@@ -138,13 +153,13 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline = PipelineSpec(name or TOP_LEVEL, steps or ())
     return Resolved(
         pipeline=pipeline,
-        operations=pick("operations", None),
-        match=pick("match", None),
+        operations=pick("operations"),
+        match=pick("match"),
         # One stream serves both; streams of existing configs keep their names.
         full_document="when_available" if full_document == "exact" else full_document,
-        full_document_before_change=pick("full_document_before_change", "off"),
-        exclude=minimal(pick("exclude", ())),
-        order=pick("order", "document"),
-        concurrency=pick("concurrency", None),
-        backfill=pick("backfill", "never"),
+        full_document_before_change=pick("full_document_before_change"),
+        exclude=minimal(pick("exclude")),
+        order=pick("order"),
+        concurrency=pick("concurrency"),
+        backfill=pick("backfill"),
     )

@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mess.admin import AdminServer
 from mess.admin.hosts import Hosts
-from mess.admin.routes import CONTROLS, _json, make_app
+from mess.admin.json_response import json_response
+from mess.admin.routes import CONTROLS, make_app
 from mess.errors import ConfigError
 from mess.telemetry.metrics import Metrics
 
@@ -259,7 +260,7 @@ async def test_stopping_is_quick_and_may_be_repeated(view: FakeView) -> None:
 
 async def test_a_text_that_is_no_unicode_is_shown_all_the_same() -> None:
     """A sink's answer may hold bytes that no UTF-8 has; the page is not the place to fail."""
-    body = _json({"reasons": ["a redirect to \udcff"]}).body
+    body = json_response({"reasons": ["a redirect to \udcff"]}).body
     assert isinstance(body, bytes)
     assert json.loads(body) == {"reasons": ["a redirect to \udcff"]}
 

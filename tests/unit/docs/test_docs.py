@@ -19,7 +19,7 @@ from docs import generate
 from mess.cli import app
 from mess.config.load import load
 from mess.errors import ConfigError
-from mess.telemetry.metrics import Metrics, StreamStatus
+from mess.telemetry.metrics import Metrics
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
@@ -229,7 +229,7 @@ def test_commands_exist(path: Path) -> None:
 
 def metrics() -> set[str]:
     """The names of all metrics that a relay shows."""
-    registry = Metrics("0", lambda: [StreamStatus("shop", True, None, 0.0, 0, 0, 0.0)])
+    registry = Metrics("0")
     registry.step("default", "http")
     registry.stream("shop")
     registry.pipeline("default")

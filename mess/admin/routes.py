@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from mess.admin import console
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.routes import add_to
 from mess.admin.connections import BODY_LIMIT, Connection
@@ -45,6 +46,7 @@ def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | Non
             web.get("/healthz", pages.healthz),
             web.get("/readyz", pages.readyz),
             web.get("/metrics", pages.metrics),
+            *console.routes(),
         ]
     )
     return app

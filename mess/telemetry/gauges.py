@@ -81,7 +81,7 @@ GAUGES = (
     _of_pipeline("mess_pipeline_waiting_bytes", "The same in bytes of BSON.", lambda pipeline: pipeline.bytes),
     Gauge(
         "mess_step_up",
-        "1, or 0 while the step cannot work: its sink, or one of its destinations, is down, or the last attempt failed.",
+        "1, or 0 while the step cannot work: its sink or one of its destinations is down, or the last attempt failed.",
         ("pipeline", "step"),
         values=lambda now: [((each.pipeline, each.name), float(each.up)) for each in now.steps],
     ),

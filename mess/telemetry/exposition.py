@@ -51,7 +51,7 @@ class Series:
         for metric, counters in self._counters.items():
             for name, text in self._names(metric.name, metric.text, "_total"):
                 lines += _head(name, text, "counter")
-                lines += [f"{name}{labels} {counter.value}" for labels, counter in counters.items()]
+                lines += [f"{name}{labels} {float(counter.value)}" for labels, counter in counters.items()]
         for metric, timings in self._timings.items():
             for name, text in self._names(metric.name, metric.text, ""):
                 lines += _head(name, text, "histogram")
@@ -81,8 +81,8 @@ def _histogram(name: str, metric: Metric, timings: Mapping[str, Timing]) -> Line
         bucket = f"{name}_bucket{labels[:-1]}"
         counts = list(accumulate(timing.counts))
         for bound, count in zip(bounds, counts, strict=True):
-            yield f"{bucket}{bound} {count}"
-        yield f"{name}_count{labels} {counts[-1]}"
+            yield f"{bucket}{bound} {float(count)}"
+        yield f"{name}_count{labels} {float(counts[-1])}"
         yield f"{name}_sum{labels} {timing.sum}"
 
 

@@ -432,7 +432,7 @@ Separated = Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_le
 TailOutcome = Literal["delivered", "dropped", "dead_letter", "skipped"]
 
 
-class TailQuery(Model):
+class TailQuery(Input):
     """Selects events of a live tail; those that match everything given."""
 
     pipeline: str | None = None

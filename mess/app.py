@@ -29,13 +29,13 @@ from mess.capture.start import describe_start, time_now
 from mess.cases.trial import try_event
 from mess.config.load import Loaded, load
 from mess.config.model import Config
-from mess.config.scope import pipelines
+from mess.config.scope import pipeline_of, pipelines
 from mess.errors import StateError
 from mess.event import Namespace
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
-from mess.relay.build import Steps, build_pipelines, describe_step
+from mess.relay.build import Steps, build_pipelines, describe_step, step_names
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
@@ -62,6 +62,8 @@ from mess.state.store import StateStore
 from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
     from mess.telemetry.spans import Spans
@@ -88,6 +90,8 @@ class Relay:
         self.status = RelayStatus(self)
         self.clock = ServerClock()
         self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
+        self.recent = Recent(self.metrics)
+        self.tail = Tail(self.recent)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -272,11 +276,12 @@ class Relay:
             steps,
             self._keeper(client, store),
             self._stopping,
-            self.metrics,
+            self.tail,
             spans=self.spans,
             deliver_gaps=announce,
         )
         self.step_runners = parts.step_runners
+        self.tail.arrange(step_names(steps), partial(pipeline_of, config))
         share = Share.of(config.window, len(arrangement.starts))
 
         self.backfills = backfills = Backfills(

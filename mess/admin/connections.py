@@ -18,6 +18,8 @@ from mess.telemetry.logging import get_logger
 
 MOST = 64
 """The maximum number of open connections."""
+MOST_TAILS = 128
+"""The maximum number of live tails. They are counted apart from other connections, since they stay open."""
 TIMEOUT = 10.0
 """Seconds that a connection has to send a complete request, and to receive the answer."""
 
@@ -47,12 +49,13 @@ _SHARE, _FEWEST = 8, 4
 log = get_logger("mess.admin")
 
 
-def limit() -> int:
-    """The connection limit: MOST, or an eighth of the process's descriptors if that is less."""
+def limit(most: int | None = None) -> int:
+    """`most` (default: MOST), or an eighth of the process's descriptors if that is less."""
+    most = MOST if most is None else most
     if resource is None:
-        return MOST
+        return most
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if soft == resource.RLIM_INFINITY else max(_FEWEST, min(MOST, soft // _SHARE))
+    return most if soft == resource.RLIM_INFINITY else max(_FEWEST, min(most, soft // _SHARE))
 
 
 class Connections:
@@ -60,7 +63,8 @@ class Connections:
 
     When `most` are open, a new connection closes the one that has waited longest without a complete request. If all are
     being answered, it closes the one whose answer has taken longest. Each closes after `timeout` seconds without a
-    complete request, counted from its start or its last answer, whatever it sends meanwhile.
+    complete request, counted from its start or its last answer, whatever it sends meanwhile. Live tails do not count
+    and stay open.
     """
 
     def __init__(self, server: web.Server, most: int, timeout: float = TIMEOUT) -> None:
@@ -71,6 +75,8 @@ class Connections:
         # In the order in which they started to wait, or to be answered.
         self._waiting: dict[Connection, asyncio.TimerHandle] = {}
         self._answering: dict[Connection, asyncio.TimerHandle] = {}
+        self._tails: set[Connection] = set()
+        self._most_tails = limit(MOST_TAILS)
 
     def make(self) -> Connection:
         """A protocol for an accepted connection."""
@@ -90,8 +96,17 @@ class Connections:
         """Its answer has been written; it may send another request."""
         self._move(connection, self._answering, self._waiting)
 
+    def tailing(self, connection: Connection) -> bool:
+        """A connection that is being answered becomes a live tail, which may stay open; False if there are too many."""
+        if connection not in self._answering or len(self._tails) >= self._most_tails:
+            return False
+        self._answering.pop(connection).cancel()
+        self._tails.add(connection)
+        return True
+
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
+        self._tails.discard(connection)
         for group in (self._waiting, self._answering):
             if (timer := group.pop(connection, None)) is not None:
                 timer.cancel()
@@ -201,6 +216,16 @@ class Connection(web.RequestHandler):
     def answering(self) -> None:
         """A complete request has arrived."""
         self._connections.answering(self)
+
+    def tailing(self) -> bool:
+        """Its answer is a live tail, after which it closes. Returns False if there are too many."""
+        self._last_received = True
+        return self._connections.tailing(self)
+
+    def abort(self) -> None:
+        """Close it at once: the client does not read."""
+        if self.transport is not None:
+            self.transport.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

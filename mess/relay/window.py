@@ -70,6 +70,11 @@ class Window:
         """The oldest unfinished event."""
         return next((entry for entry in self._entries if isinstance(entry, Event) and not entry.done), None)
 
+    def find(self, event_id: str) -> Event | None:
+        """The unfinished event with this id."""
+        entries = (entry for entry in self._entries if isinstance(entry, Event) and not entry.done)
+        return next((event for event in entries if event.id == event_id), None)
+
     @property
     def full(self) -> str | None:
         """How full it is, in the measure that keeps further events out; None unless events wait for room."""

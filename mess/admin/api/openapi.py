@@ -70,7 +70,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "operationId": operation.run.__module__.rpartition(".")[2] + "_" + operation.run.__name__,
         "parameters": parameters,
         "responses": {
-            "200": {"description": "OK", "content": _content(operation.answer)},
+            "200": {"description": "OK", "content": _content(operation.answer, stream=operation.lasting)},
             **{str(status): _error(status) for status in sorted(errors)},
         },
     }
@@ -94,8 +94,10 @@ def _query(model: type[BaseModel]) -> list[dict[str, Any]]:
     return found
 
 
-def _content(model: type[BaseModel]) -> dict[str, Any]:
-    return {"application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}}
+def _content(model: type[BaseModel], *, stream: bool = False) -> dict[str, Any]:
+    return {
+        "text/event-stream" if stream else "application/json": {"schema": {"$ref": _REF.format(model=model.__name__)}}
+    }
 
 
 def _error(status: int) -> dict[str, Any]:

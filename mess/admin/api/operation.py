@@ -71,7 +71,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Operation:
-    """An operation. `run` answers a call with a model of the type `answer`.
+    """An operation. `run` answers a call with a model of the type `answer`; or, if it is `lasting`, with a response
+    that it has sent by itself, as a stream of such models.
 
     `allowed` says who may call it: `open` to everyone, `private` for those who may see documents, `change` for those
     who may change something. `body` and `query` are the models of its input, and `errors` the statuses of its answers
@@ -81,19 +82,20 @@ class Operation:
     method: str
     path: str
     summary: str
-    run: Callable[[Call], Awaitable[BaseModel]]
+    run: Callable[[Call], Awaitable[BaseModel | web.StreamResponse]]
     answer: type[BaseModel]
     allowed: Allowed = "private"
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
     errors: Sequence[int] = field(default=())
+    lasting: bool = False
 
     def handler(self, relay: ApiRelay, access: Access) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The function that aiohttp calls."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
-                async with asyncio.timeout(_SECONDS):
+                async with asyncio.timeout(None if self.lasting else _SECONDS):
                     call = Call(relay, admitted(request, access, self.allowed), request)
                     call.query = _parsed(self.query, _query(request)) if self.query is not None else None
                     call.body = await _body(self.body, request)
@@ -107,7 +109,7 @@ class Operation:
                 return json_response({"error": str(error)}, 503)
             except TimeoutError:
                 return json_response({"error": f"no result within {_SECONDS:g} s; the state may not respond"}, 503)
-            return json_response(found.model_dump(mode="json"))
+            return found if isinstance(found, web.StreamResponse) else json_response(found.model_dump(mode="json"))
 
         return handle
 

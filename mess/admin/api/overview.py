@@ -96,7 +96,7 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
                 checkpoint_age_seconds=shown.checkpoint_age,
                 oplog_headroom_seconds=shown.headroom,
                 pause=_pause(None if pauses is None else pauses.of_stream(name)),
-                wait=_wait(wait, now),
+                wait=wait_shown(wait, now),
             )
         )
     return found
@@ -148,7 +148,7 @@ def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
                     for step, kind, text in zip(steps, kinds.get(name, ()), about.get(name, ()), strict=False)
                 ],
                 pause=_pause(pause),
-                wait=_wait(wait, now),
+                wait=wait_shown(wait, now),
             )
         )
     return found
@@ -170,7 +170,7 @@ def _step(relay: ApiRelay, runner: StepRunner, waits: Waits, *, kind: str, about
         attempts=counts.attempts,
         seconds=counts.seconds,
         pause=_pause(None if relay.pauses is None else relay.pauses.of_step(runner.pipeline, runner.name)),
-        wait=_wait(waits.steps.get((runner.pipeline, runner.name)), relay.clock.now()),
+        wait=wait_shown(waits.steps.get((runner.pipeline, runner.name)), relay.clock.now()),
     )
 
 
@@ -178,7 +178,8 @@ def _pause(pause: Pause | None) -> models.Pause | None:
     return None if pause is None else models.Pause(since=pause.since, by=pause.by, reason=pause.reason)
 
 
-def _wait(wait: Wait | None, now: float) -> models.Wait | None:
+def wait_shown(wait: Wait | None, now: float) -> models.Wait | None:
+    """Why something waits; `now` is the server's time in seconds since 1970."""
     if wait is None:
         return None
     oldest = wait.oldest

@@ -12,6 +12,8 @@ from mess.relay.pauses import Pauses
 from mess.relay.status import Parts, RelayStatus
 from mess.relay.stored_counts import StoredCounts
 from mess.state.records import Pointer
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
 
 
 class LetterReplays(Protocol):
@@ -48,6 +50,8 @@ class ApiRelay(Parts, Protocol):
     def status(self) -> RelayStatus:
         """What is known about it."""
 
+    tail: Tail
+    recent: Recent
     pauses: Pauses | None
     last_reload: models.Reload | None
 

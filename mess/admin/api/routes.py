@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from mess.admin.api import letters, models, overview, pausing, records, settings
+from mess.admin.api import events, letters, models, overview, pausing, records, settings
 from mess.admin.api.access import Access
 from mess.admin.api.openapi import document
 from mess.admin.api.operation import Operation
@@ -101,6 +101,16 @@ OPERATIONS: Sequence[Operation] = (
         answer=models.WholeLetter,
         errors=(404, 409),
     ),
+    Operation(
+        "GET",
+        "/events",
+        "Watch what becomes of events, as server-sent events",
+        run=events.tail,
+        answer=models.TailEvent,
+        query=models.TailQuery,
+        lasting=True,
+    ),
+    Operation("GET", "/events/{id}", "Where an event is", run=events.where, answer=models.EventPlace),
     Operation("GET", "/replays", "Replays of dead letters", run=letters.replays, answer=models.Replays),
     Operation(
         "POST",
@@ -122,6 +132,11 @@ def add_to(app: web.Application, relay: ApiRelay) -> None:
     access = Access(relay.loaded.config.admin)
     for operation in OPERATIONS:
         app.router.add_route(operation.method, PREFIX + operation.path, operation.handler(relay, access))
+
+    async def end_tails(app: web.Application) -> None:
+        relay.tail.close()
+
+    app.on_shutdown.append(end_tails)
 
     async def described(request: web.Request) -> web.Response:
         return json_response(document(OPERATIONS))

@@ -19,7 +19,7 @@ log = get_logger("mess.admin")
 
 _SHOWN = 100
 
-_LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
+_LINKS = ("/app", "/count", "/status", "/healthz", "/readyz", "/metrics")
 # The Node.js tool allowed pages of any origin to read its count.
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 # Probes and scrapers use any name for the relay, and these pages contain nothing confidential.

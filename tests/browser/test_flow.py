@@ -36,7 +36,7 @@ async def test_what_waits_says_why_once_and_comes_first(console: Console) -> Non
         assert wait is not None
         await expect(visit.page.get_by_text(wait.text)).to_have_count(1)
         await expect(visit.page.locator(".streams > li").first).to_contain_text("Blocked")
-        await expect(visit.page.locator(".figures > div.bad", has_text="headroom")).to_contain_text("40 min")
+        await expect(visit.page.locator(".figures > div", has_text="headroom")).to_contain_text("40 min")
 
 
 async def test_200_pipelines_are_a_list_that_can_be_filtered(console: Console) -> None:

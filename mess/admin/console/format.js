@@ -24,6 +24,7 @@ export const plural = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "
 export function duration(seconds) {
   if (seconds == null) return NONE;
   const s = Math.max(0, seconds);
+  if (s > 0 && s < 0.00005) return "< 0.1 ms";
   if (s < 0.0995) return `${s < 0.00995 && s > 0 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ms`;
   if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 120) return `${Math.round(s)} s`;

@@ -58,7 +58,7 @@ def overview(relay: ApiRelay, access: models.Access) -> models.Status:
         access=access,
         streams=_streams(relay, waits),
         pipelines=_pipelines(relay, waits),
-        oplog_seconds=None if relay.oplog is None else relay.oplog.seconds,
+        oplog_seconds=None if relay.oplog is None else relay.oplog.window,
         dead_letters=None if relay.stored is None else relay.stored.letters,
         gaps=len(status.gaps()),
         backfills=0 if relay.backfills is None else len(relay.backfills.jobs),
@@ -94,7 +94,7 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
                 window_bytes=shown.window_bytes,
                 window_max_bytes=window.max_bytes,
                 checkpoint_age_seconds=shown.checkpoint_age,
-                oplog_headroom_seconds=shown.headroom,
+                oplog_headroom_seconds=None if relay.oplog is None or relay.oplog.window is None else shown.headroom,
                 pause=_pause(None if pauses is None else pauses.of_stream(name)),
                 wait=wait_shown(wait, now),
             )

@@ -6,11 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
+from mess.admin.api.models import Reload, Tried
 from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
 from mess.capture import client as mongodb
@@ -24,36 +26,47 @@ from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
 from mess.capture.start import describe_start, time_now
+from mess.cases.trial import try_event
 from mess.config.load import Loaded, load
 from mess.config.model import Config
-from mess.config.scope import pipelines
+from mess.config.scope import pipeline_of, pipelines
 from mess.errors import StateError
 from mess.event import Namespace
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
-from mess.relay.build import Steps, build_pipelines, describe_step
+from mess.relay.build import Steps, build_pipelines, describe_step, step_names
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.outlook import Outlook, outlook
+from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
+from mess.relay.snapshot import snapshot
 from mess.relay.sources import Share, change_stream
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.replay import strays
+from mess.replay.jobs import LetterReplays
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
+from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -75,7 +88,10 @@ class Relay:
         self.instance = Instance.current()
         self.config = loaded.config
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
+        self.clock = ServerClock()
+        self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
+        self.recent = Recent(self.metrics)
+        self.tail = Tail(self.recent)
         self.plans: list[StreamPlan] = plan(loaded.config)
         self._stopping = Stopping()
         self._running = asyncio.Event()
@@ -83,9 +99,13 @@ class Relay:
         self.step_runners: list[StepRunner] = []
         self.checkpointer: Checkpointer | None = None
         self.starting: str | None = "starting"
-        self.clock = ServerClock()
         self.oplog: OplogWatch | None = None
         self.backfills: Backfills | None = None
+        self.pauses: Pauses | None = None
+        self.replays: LetterReplays | None = None
+        self.last_reload: Reload | None = None
+        self.stored: StoredCounts | None = None
+        self.spans: Spans | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -143,6 +163,15 @@ class Relay:
             log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
 
+    async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> Tried:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        return await try_event(self.loaded, event, pipeline)
+
+    async def reload(self) -> Reload:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        text = "the config cannot be reloaded yet; restart the relay"
+        return Reload(time=datetime.now(timezone.utc), ok=False, text=[text])
+
     async def ready(self) -> None:
         """Return when every stream has connected for the first time."""
         await self._running.wait()
@@ -159,12 +188,14 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
+            admin = config.admin
+            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
         client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
         try:
+            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
@@ -175,10 +206,12 @@ class Relay:
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
+                    self.replays = LetterReplays(self.loaded, store)
                     try:
                         replaced = holder.replaced is not None
                         await self._relay(client, store, steps, await store.take_over(), replaced=replaced)
                     finally:
+                        await self.replays.close(config.shutdown_grace)
                         self.store = None
         except Halted:
             log.info("stopped before connecting")
@@ -186,6 +219,8 @@ class Relay:
             await mongodb.close(client)
             if self.admin is not None:
                 await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -237,9 +272,16 @@ class Relay:
         arrangement = found.arrangement
         announce = config.gaps == "deliver"
         parts = Assembly(
-            config, steps, self._keeper(client, store), self._stopping, self.metrics, deliver_gaps=announce
+            config,
+            steps,
+            self._keeper(client, store),
+            self._stopping,
+            self.tail,
+            spans=self.spans,
+            deliver_gaps=announce,
         )
         self.step_runners = parts.step_runners
+        self.tail.arrange(step_names(steps), partial(pipeline_of, config))
         share = Share.of(config.window, len(arrangement.starts))
 
         self.backfills = backfills = Backfills(
@@ -256,7 +298,9 @@ class Relay:
             chunks = backfills.chunks(start.name)
             source = MergedSource(change_stream(client, config, start, share), chunks)
             chunks.nudge = source.nudge
-            return parts.runner(source, start, claim, share)
+            runner = parts.runner(source, start, claim, share)
+            runner.hold(held=self.pauses is not None and self.pauses.of_stream(start.name) is not None)
+            return runner
 
         self._streams = streams = Streams(
             self.plans,
@@ -274,6 +318,8 @@ class Relay:
             idle_interval=config.checkpoint.idle_interval,
         )
         await self._stopping.unless(_aside(backfills.begin(streams)))
+        self.pauses = pauses = Pauses(store, self)
+        await pauses.begin()
         engine = Engine(list(parts.pipelines.values()), checkpointer, self._stopping, config.shutdown_grace)
         self.starting = None
         self._running.set()
@@ -281,11 +327,14 @@ class Relay:
             lambda: observe(client, self.clock),
             lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
         )
+        self.stored = StoredCounts(store)
         work = (
+            self.stored.run(),
             _prune(store, config.state.retention),
             self.oplog.run(),
             strays.warn(config, store),
             backfills.run(),
+            pauses.run(),
             self._begin_backfills(client, backfills),
         )
         aside = [asyncio.create_task(_aside(each)) for each in work]

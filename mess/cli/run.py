@@ -66,6 +66,7 @@ def run(
 async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
     from mess.app import WAIT_SECONDS, Relay
     from mess.telemetry.logging import get_logger
+    from mess.telemetry.service_manager import informed
 
     log = get_logger("mess.relay")
     for warning in loaded.warnings:
@@ -74,7 +75,8 @@ async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
     stop_on_signals(relay)
     _announce(relay)
     tune_process()
-    await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+    async with informed(relay):
+        await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
     log.info("stopped", changed=relay.metrics.changed)
 
 

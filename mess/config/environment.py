@@ -15,6 +15,7 @@ _OPTIONS = {
     "mongodb.url": ("MONGODB_URL", "MONGO_URL"),
     "admin.port": ("PORT",),
     "admin.host": ("MESS_ADMIN_HOST",),
+    "admin.token": ("MESS_ADMIN_TOKEN",),
     "log.level": ("MESS_LOG_LEVEL",),
     "log.format": ("MESS_LOG_FORMAT",),
 }

@@ -101,6 +101,12 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
     return _merge(scopes[::-1])
 
 
+def pipeline_of(config: Config, namespace: tuple[str, str]) -> str | None:
+    """The pipeline of a namespace's events; None if the config does not select it."""
+    options = resolve(config, *namespace)
+    return None if options is None else options.pipeline.name
+
+
 def orders_by_value(config: Config) -> bool:
     """Whether the events of some scope keep their order by the values of a field."""
     scopes: list[Scope] = [config]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from mess.event import Event
 from mess.relay.completion import Completion
+from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
@@ -16,6 +18,20 @@ from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
 _LONGEST_REST = 3600.0  # seconds; earlier events wake the lane
+
+
+class Held(NamedTuple):
+    """Unfinished events of a lane that wait for the step at `position` of the `pipeline`.
+
+    They are the events of a failed `group` and those behind it; or, without a group, those that the lane is working on,
+    since `began` (`time.monotonic`), and those behind them.
+    """
+
+    pipeline: str
+    position: int
+    events: list[Event]
+    group: Group | None = None
+    began: float = 0.0
 
 
 class Lane:
@@ -75,6 +91,11 @@ class Lane:
         """Whether it has nothing to do."""
         return self.task is None or self._resting
 
+    @property
+    def pipeline(self) -> str:
+        """The name of its pipeline."""
+        return self._pipeline.name
+
     def locate(self, event: Event) -> str | None:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""
         position = self._retries.position_of(event)
@@ -83,6 +104,18 @@ class Lane:
                 return None
             position = self._retries.position
         return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
+
+    def waiting(self) -> Iterator[Held]:
+        """The unfinished events of the lane, each once, by what they wait for."""
+        known: set[int] = set()
+        for group, behind in self._retries.waiting():
+            events = [event for event in (*group.events, *behind) if not event.done]
+            known.update(map(id, events))
+            yield Held(self._pipeline.name, group.position, events, group=group)
+        taken = {id(event): event for event in (*self._batch, *self._retries.in_hand) if not event.done}
+        events = [event for name, event in taken.items() if name not in known]
+        if events or self.events:
+            yield Held(self._pipeline.name, self._retries.position, [*events, *self.events], began=self._taken_at)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""

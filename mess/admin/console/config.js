@@ -1,0 +1,36 @@
+// The effective config, redacted, with the place of each value.
+import { html } from "./html.js";
+import { line, plain, whole } from "./format.js";
+import { useAnswer } from "./poll.js";
+import { go } from "./route.js";
+import { Guarded } from "./access.js";
+import { Filters, Missing } from "./ui.js";
+
+const SOURCES = ["file", "environment", "command line", "default"];
+const MOST = 1000;
+
+/** Where a value was said: `config.yml:12, ${NAME}`. */
+function origin({ source, file, line: number, variables }) {
+  if (source === "environment") return `environment variable ${variables.join(", ")}`;
+  return source === "file" ? [`${file}:${number}`, ...variables.map((name) => `\${${name}}`)].join(", ") : source;
+}
+
+export const Config = ({ app, query }) => html`<${Guarded} status=${app.model.status} refresh=${app.refresh}><${Values} query=${query} app=${app} /><//>`;
+
+function Values({ app, query }) {
+  const { data, error } = useAnswer("config", { query: {} });
+  const wanted = (query.q ?? "").toLowerCase();
+  const found = (data?.values ?? []).filter((each) => (!query.source || each.source === query.source)
+    && `${each.path} ${line(each.value)} ${origin(each)}`.toLowerCase().includes(wanted));
+  const fields = [{ name: "q", title: "Find", placeholder: "name, value or file" }, { name: "source", title: "From", options: SOURCES }];
+  const reloaded = app.model.status.last_reload;
+  return html`<div class="head"><h2>Config ${data?.file ? html`<span class="quiet"><bdi>${plain(data.file)}</bdi></span>` : null}</h2>
+      <span class="quiet">${reloaded ? `${reloaded.ok ? "reloaded" : "reload failed"}: ${plain(reloaded.text.join(" "))}` : ""}</span></div>
+    <${Filters} label="Filter the config" fields=${fields} values=${query} onChange=${(values) => go("config", values, true)} />
+    ${data ? html`<section class="panel config" aria-label="Values"><p class="quiet small-text">${whole(found.length)} of ${whole(data.values.length)} values; secrets are hidden.</p>
+      <div class="scroll" tabindex="0" role="region" aria-label="Values"><table><thead><tr><th scope="col">Option</th><th scope="col">Value</th><th scope="col">From</th></tr></thead>
+        <tbody>${found.slice(0, MOST).map((each) => html`<tr key=${each.path} class=${each.source === "default" ? "default" : ""}>
+          <td><code>${plain(each.path)}</code></td><td><code>${line(each.value)}</code></td>
+          <td><bdi>${plain(origin(each))}</bdi></td></tr>`)}</tbody></table></div>
+      ${found.length > MOST ? html`<p class="quiet">Only the first ${whole(MOST)} are shown: filter.</p>` : null}</section>` : html`<${Missing} error=${error} />`}`;
+}

@@ -96,7 +96,7 @@ def _streams(now: Answer, rates: Rates) -> Table:
 
 
 def _pipelines(now: Answer, rates: Rates, rows: int | None) -> Table:
-    table = _table("pipeline", "step", "state", "waiting", "events/s", "done", "failed", "dead")
+    table = _table("pipeline", "state", "waiting", "events/s", "done", "failed", "dead")
     pipelines: Sequence[Answer] = now["pipelines"]
     if rows is not None:
         pipelines = sorted(pipelines, key=lambda each: (-_age(each), -each["waiting_events"], -each["done"]))
@@ -107,7 +107,6 @@ def _pipelines(now: Answer, rates: Rates, rows: int | None) -> Table:
         left -= 1
         table.add_row(
             _plain(pipeline["name"]),
-            "",
             _state(pipeline["state"]),
             f"{pipeline['waiting_events']:,}",
             _rate(rates.of("pipelines", pipeline, "done")),
@@ -118,8 +117,7 @@ def _pipelines(now: Answer, rates: Rates, rows: int | None) -> Table:
         for step in pipeline["steps"]:
             waiting = step["wait"]["events"] if step["wait"] is not None else 0
             table.add_row(
-                "",
-                _plain(step["name"]),
+                _plain(f"  {step['name']}"),
                 _state(step["state"]),
                 f"{waiting:,}" if waiting else "",
                 "",
@@ -161,20 +159,16 @@ def _foot(now: Answer) -> str:
 
 
 def _table(*columns: str) -> Table:
+    """The first column is the one that gets narrower on a narrow terminal; it is folded, since names are needed
+    whole."""
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1, 0, 0), header_style="bold")
     for number, name in enumerate(columns):
-        text = name in ("stream", "pipeline", "step", "state")
-        table.add_column(
-            name,
-            justify="left" if text else "right",
-            no_wrap=True,
-            overflow="ellipsis",
-            header_style="bold",
-            ratio=None,
-            min_width=len(name) if number else 8,
-        )
+        if number == 0:
+            table.add_column(name, overflow="fold", min_width=8)
+        else:
+            table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
     return table
 
 

@@ -167,6 +167,7 @@ async def test_status_on_one_screen(config: Path, db: Db, receiver: Receiver) ->
         assert done.returncode == 0, done.stderr
         lines = done.stdout.splitlines()
         assert max(map(len, lines)) <= 80
+        assert "…" not in done.stdout
         text = " ".join(done.stdout.split())
         assert "ready" in lines[1:3][0]
         assert "step http of pipeline top level: the sink is down" in text

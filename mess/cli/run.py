@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, tune_process
 from mess.cli.ending import leave, stop_on_signals
+from mess.cli.reloads import Reloads
 from mess.cli.root import app
 from mess.cli.times import seconds
 from mess.errors import MessError
@@ -65,17 +67,31 @@ def run(
 
 async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
     from mess.app import WAIT_SECONDS, Relay
+    from mess.cancellation import cancel
     from mess.telemetry.logging import get_logger
 
     log = get_logger("mess.relay")
     for warning in loaded.warnings:
         log.warning("config", problem=str(warning))
-    relay = Relay(loaded)
-    stop_on_signals(relay)
+    relay = Relay(loaded, changed=_follow)
+    reloads = Reloads(relay)
+    stop_on_signals(relay, hangup=reloads.ask)
     _announce(relay)
     tune_process()
-    await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+    reloading = asyncio.create_task(reloads.run())
+    try:
+        await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+    finally:
+        await cancel(reloading)
     log.info("stopped", changed=relay.metrics.changed)
+
+
+def _follow(loaded: Loaded) -> None:
+    from mess.telemetry.logging import configure, get_logger
+
+    configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)
+    for warning in loaded.warnings:
+        get_logger("mess.relay").warning("config", problem=str(warning))
 
 
 def _announce(relay: Relay) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,8 @@ class Loaded:
 
     `path` is its file and `directory` that file's folder. `tree` is the whole config as the user wrote it, with
     variables expanded. `functions` holds the user's functions by reference (`module:function`). `warnings` lists what
-    is legal but probably wrong. `problem` makes a mistake that only shows later, from its message and path.
+    is legal but probably wrong. `problem` makes a mistake that only shows later, from its message and path. `again`
+    reads the same file again.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class Loaded:
     tree: dict[str, Any] = field(repr=False)
     functions: Mapping[str, Callable[..., Any]]
     problem: Callable[[str, DocumentPath], Problem] = field(repr=False)
+    again: Callable[[], Loaded] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
 
@@ -92,6 +95,7 @@ def load(
         tree=document.data,
         functions=functions,
         problem=document.problem,
+        again=partial(load, path, environ=environ, overrides=overrides),
         warnings=warnings,
     )
 

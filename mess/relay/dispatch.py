@@ -4,7 +4,7 @@ key."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import bson
@@ -129,6 +129,33 @@ class Dispatcher:
     def forget_routes(self) -> None:
         """Ask the router again where each namespace's events go."""
         self._routes.clear()
+
+    def resume(self, lanes: Iterable[Lane]) -> None:
+        """Move the unfinished events of lanes that have stopped, in stream order, to where the router sends them now:
+        in front of the events that have been dispatched since. Their new lanes must not have begun.
+
+        An event continues at the step that it has reached, unless what has been done with it is no longer what its
+        pipeline does: then it begins again with the original change.
+        """
+        found = {id(event): (lane.pipeline, position) for lane in lanes for position, event in lane.unfinished()}
+        left_out: list[Event] = []
+        for event in self._window.unfinished():
+            if id(event) not in found:
+                continue
+            earlier, position = found[id(event)]
+            namespace = event.namespace
+            route = self._routes[namespace] if namespace in self._routes else self._find(namespace)
+            if event.key is None:
+                route = self._route_of_barrier(event, route)
+            if route is None or not self._wanted(event, route):
+                left_out.append(event)
+                continue
+            event.ordering_key = ordering_key(event, route.order)
+            lane = self._lane(event, route)
+            if not lane.pipeline.continues(earlier, position):
+                position, event.body = 0, event.change
+            lane.resume(position, event)
+        self._window.done(left_out)
 
     async def dispatch(self, batch: Batch) -> None:
         """Dispatch a whole batch; returns when its last event has been admitted to the window."""

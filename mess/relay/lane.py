@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
+from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
-from mess.relay.stopping import Halted, Stopping
+from mess.relay.stopping import Halted
 from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
@@ -29,41 +30,43 @@ class Lane:
     __slots__ = (
         "_batch",
         "_completion",
-        "_pipeline",
         "_resting",
+        "_resumed",
+        "_resumed_room",
         "_retries",
         "_stopping",
         "_taken_at",
         "_wants_more",
         "_woken",
         "events",
+        "pipeline",
         "task",
     )
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        completion: Completion,
-        *,
-        stopping: Stopping,
-        wants_more: Callable[[], None],
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, completion: Completion, *, wants_more: Callable[[], None]) -> None:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._completion = completion
-        self._stopping = stopping
+        self._stopping = pipeline.stopping
         self._wants_more = wants_more
         self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
         self._resting = False
         self._taken_at = 0.0
         self._batch: list[Event] = []
+        self._resumed: deque[tuple[int, list[Event]]] = deque()
+        self._resumed_room = 0  # bytes of the last of them
+
+    @property
+    def waiting(self) -> bool:
+        """Whether events wait that it has not begun."""
+        return bool(self.events or self._resumed)
 
     @property
     def full(self) -> bool:
         """Whether another mini-batch is already waiting for it."""
-        return len(self.events) >= self._pipeline.mini_batch
+        return len(self.events) >= self.pipeline.mini_batch
 
     @property
     def held_up(self) -> bool:
@@ -73,19 +76,41 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do."""
-        return self.task is None or self._resting
+        return (self.task is None and not self.pipeline.held) or self._resting
 
     def locate(self, event: Event) -> str | None:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""
         position = self._retries.position_of(event)
         if position is None:
-            if event not in self._batch and event not in self.events:
+            waiting = (self._batch, self.events, *(events for _, events in self._resumed))
+            if not any(event in events for events in waiting):
                 return None
             position = self._retries.position
-        return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
+        return f"step {self.pipeline.steps[position].name} of pipeline {self.pipeline.name}"
+
+    def resume(self, position: int, event: Event) -> None:
+        """Add an event from a lane that has stopped, which continues at the step at `position`: behind the others that
+        were added so, and before all `events`. Needs a `wake`."""
+        resumed = self._resumed
+        self._resumed_room -= event.size
+        full = self._resumed_room < 0 or (resumed and len(resumed[-1][1]) >= self.pipeline.mini_batch)
+        if not resumed or full or resumed[-1][0] != position:
+            resumed.append((position, []))
+            self._resumed_room = MINI_BATCH_BYTES - event.size
+        resumed[-1][1].append(event)
+
+    def unfinished(self) -> Iterator[tuple[int, Event]]:
+        """The events that it still has after it has stopped, each with the position of its next step. Not in their
+        order."""
+        yield from self._retries.unfinished()
+        for position, events in self._resumed:
+            yield from ((position, event) for event in events)
+        yield from ((0, event) for event in self.events)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""
+        if self.pipeline.held:
+            return
         if self.task is None:
             self._taken_at = time.monotonic()  # the time it was idle does not count as being held up
             self.task = asyncio.get_running_loop().create_task(self._work())
@@ -96,16 +121,19 @@ class Lane:
         retries = self._retries
         retried = False  # alternate, since events that keep failing must not keep others from a sink that is down
         try:
+            while self._resumed and not self._stopping.is_over():
+                position, self._batch = self._resumed.popleft()
+                await self.pipeline.resume(position, self._batch, self._completion, retries)
             while (self.events or retries) and not self._stopping.is_over():
                 if retries and retries.due <= time.monotonic() and not (retried and self.events):
                     retried = True
-                    await self._pipeline.retry(self._completion, retries)
+                    await self.pipeline.retry(self._completion, retries)
                 elif self.events:
                     retried = False
                     batch = self._batch = self._take()
                     if not self.full:
                         self._wants_more()
-                    await self._pipeline.run(batch, self._completion, retries)
+                    await self.pipeline.run(batch, self._completion, retries)
                 else:
                     await self._rest(retries.due - time.monotonic())
         except Halted:
@@ -130,10 +158,21 @@ class Lane:
         if len(waiting) == 1:
             return [waiting.popleft()]
         batch: list[Event] = []
-        room, most = MINI_BATCH_BYTES, self._pipeline.mini_batch
+        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
         while waiting and len(batch) < most:
             room -= waiting[0].size
             if room < 0 and batch:
                 break
             batch.append(waiting.popleft())
         return batch
+
+
+async def finish(lanes: Iterable[Lane], grace: float) -> int:
+    """Wait until lanes that have been told to stop are done with their deliveries in flight; cancel those that take
+    longer than `grace` seconds. Returns how many were cancelled."""
+    busy = [lane.task for lane in lanes if lane.task is not None]
+    if not busy:
+        return 0
+    _, late = await asyncio.wait(busy, timeout=grace)
+    await cancel(*late)
+    return len(late)

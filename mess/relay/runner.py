@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from mess.capture.source import Batch, Source
 from mess.relay.completion import Completion
@@ -11,7 +11,6 @@ from mess.relay.dispatch import Dispatcher, Router
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import LaneGroups
-from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.telemetry.observer import StreamObserver
 
@@ -53,12 +52,15 @@ class StreamRunner:
         source: Source,
         window: Window,
         dispatcher: Dispatcher,
+        groups: LaneGroups,
+        *,
         report: Callable[[Batch], Awaitable[Batch]],
         observer: StreamObserver,
     ) -> None:
         self.source = source
         self.window = window
         self._dispatcher = dispatcher
+        self._groups = groups
         self._report = report
         self._observer = observer
         self.finished = False
@@ -75,7 +77,7 @@ class StreamRunner:
     @property
     def lanes(self) -> Sequence[Lane]:
         """All lanes that its events have taken so far."""
-        return self._dispatcher.lanes
+        return [*self._groups.lanes, *self._groups.retired]
 
     def pause(self) -> None:
         """Ask it to stop reading; `paused` returns when it has dispatched what it has read."""
@@ -93,6 +95,26 @@ class StreamRunner:
     def forget_routes(self) -> None:
         """Ask again where each namespace's events go."""
         self._dispatcher.forget_routes()
+
+    def retire(self, pipelines: Collection[str]) -> Sequence[Lane]:
+        """Give these pipelines new lanes, and ask again where each namespace's events go. Returns the old lanes, which
+        get no more events."""
+        self._groups.retire(pipelines)
+        self._dispatcher.forget_routes()
+        self._dispatcher.wants_more()
+        return self._groups.retired
+
+    def resume_retired(self) -> None:
+        """Move what the old lanes, which have stopped, have not finished into the new ones, which must not have
+        begun."""
+        self._dispatcher.resume(self._groups.retired)
+        self._groups.retired.clear()
+
+    def wake(self) -> None:
+        """Let lanes that have collected events begin."""
+        for lane in self._groups.lanes:
+            if lane.task is None and lane.waiting:
+                lane.wake()
 
     async def run(self) -> None:
         """Run until cancelled, or to the source's end. Raises SourceError if it cannot be read any more."""
@@ -117,7 +139,6 @@ def stream_runner(
     *,
     completions: Mapping[str, Completion],
     router: Callable[[LaneGroups], Router],
-    stopping: Stopping,
     report: Callable[[Batch], Awaitable[Batch]],
     observer: StreamObserver,
 ) -> StreamRunner:
@@ -125,12 +146,8 @@ def stream_runner(
     those of the pipelines, by name. An error in a lane stops everything."""
 
     def lane(pipeline: Pipeline) -> Lane:
-        return Lane(
-            pipeline,
-            completions[pipeline.name],
-            stopping=stopping,
-            wants_more=dispatcher.wants_more,
-        )
+        return Lane(pipeline, completions[pipeline.name], wants_more=dispatcher.wants_more)
 
-    dispatcher = Dispatcher(window, router(LaneGroups(lane, window.max_events)))
-    return StreamRunner(source, window, dispatcher, report, observer)
+    groups = LaneGroups(lane, window.max_events)
+    dispatcher = Dispatcher(window, router(groups))
+    return StreamRunner(source, window, dispatcher, groups, report=report, observer=observer)

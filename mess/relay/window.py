@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mess.event import Event, Position
 
@@ -66,7 +66,11 @@ class Window:
     @property
     def oldest(self) -> Event | None:
         """The oldest unfinished event."""
-        return next((entry for entry in self._entries if isinstance(entry, Event) and not entry.done), None)
+        return next(self.unfinished(), None)
+
+    def unfinished(self) -> Iterator[Event]:
+        """The unfinished events, in stream order."""
+        return (entry for entry in self._entries if isinstance(entry, Event) and not entry.done)
 
     @property
     def full(self) -> str | None:

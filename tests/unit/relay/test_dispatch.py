@@ -39,7 +39,7 @@ class Slow(Pipeline):
     """A pipeline that takes a random while over each mini-batch."""
 
     def __init__(self, seed: int = 0) -> None:
-        super().__init__("slow", [])
+        super().__init__("slow", [], Stopping())
         self.random = random.Random(seed)
         self.began: list[Event] = []
         self.finished: list[Event] = []
@@ -60,13 +60,12 @@ class Bench:
     ) -> None:
         self.window = Window(1000, 10_000_000, position_after)
         self.pipeline = Slow()
-        self.stopping = Stopping()
+        self.stopping = self.pipeline.stopping
         self.dispatcher = Dispatcher(self.window, self)
         self.lanes = [
             Lane(
                 self.pipeline,
                 Completion(self.window, PipelineObserver()),
-                stopping=self.stopping,
                 wants_more=self.dispatcher.wants_more,
             )
             for _ in range(lanes)

@@ -1,0 +1,147 @@
+"""What has changed between two configs, and what that means for a relay that runs. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from mess.capture.connection_string import ConnectionString
+from mess.capture.plan import StreamPlan
+from mess.config.load import Loaded
+from mess.config.model import Config, Scope
+from mess.config.scope import PipelineSpec, pipelines, resolve
+from mess.relay.identity import identity
+
+_REFUSED = ("name", "state", "admin", "mongodb")
+"""What cannot be changed while a relay runs, with everything below it, except for `_LIVE`."""
+_LATER = ("on_history_lost", "gaps", "window")
+"""What takes effect at the next start."""
+_LIVE = ("state.retention", "mongodb.url")
+_OF_SCOPES = frozenset({*Scope.model_fields, "databases", "plugins", "show_expanded_events"})
+"""What determines the streams, the pipelines and the way to them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What has changed.
+
+    `refused` are options that cannot be changed while the relay runs, `later` those that take effect at the next start,
+    `live` those that take effect now. Pipelines are given by name: those that are `added`, `removed`, to be `replaced`,
+    and `kept`. `streams` are the names of streams whose plans differ. `connection` is whether MongoDB is to be reached
+    in another way, `events` whether anything has changed that events depend on.
+    """
+
+    refused: tuple[str, ...] = ()
+    later: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+    added: tuple[str, ...] = ()
+    removed: tuple[str, ...] = ()
+    replaced: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    streams: tuple[str, ...] = ()
+    connection: bool = False
+    events: bool = False
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the configs say the same."""
+        return not (
+            self.refused or self.later or self.live or self.added or self.removed or self.replaced or self.streams
+        ) and not (self.connection or self.events)
+
+
+def compare(
+    old: Loaded,
+    new: Loaded,
+    plans: tuple[Collection[StreamPlan], Collection[StreamPlan]],
+    identities: Mapping[str, tuple[str, ...]],
+) -> Changes:
+    """What has changed from one config to another. `plans` are the streams of both, `identities` those of the steps of
+    the pipelines in use, by name."""
+    different = list(differences(old.config, new.config))
+    outside = [path for path in different if path.partition(".")[0] not in _OF_SCOPES]
+    same_servers = _servers(old.config.mongodb.url) == _servers(new.config.mongodb.url)
+    refused = [path for path in outside if _is_in(path, _REFUSED) and not _is_in(path, _LIVE)]
+    if "mongodb.url" in outside and not same_servers:
+        refused.append("mongodb.url")
+    later = [path for path in outside if _is_in(path, _LATER)]
+    live = [path for path in outside if path not in (*refused, *later)]
+    before, after = _specs(old.config), _specs(new.config)
+    touched = _rerouted(old.config, new.config)
+    changed = [
+        name
+        for name, spec in after.items()
+        if name in before
+        and (
+            name in touched
+            or spec.steps != before[name].steps
+            or tuple(identity(step, new) for step in spec.steps) != identities.get(name)
+        )
+    ]
+    known, wanted = ({plan.name: plan for plan in each} for each in plans)
+    streams = [name for name in {**known, **wanted} if known.get(name) != wanted.get(name)]
+    return Changes(
+        refused=tuple(refused),
+        later=tuple(later),
+        live=tuple(live),
+        added=tuple(name for name in after if name not in before),
+        removed=tuple(name for name in before if name not in after),
+        replaced=tuple(changed),
+        kept=tuple(name for name in after if name in before and name not in changed),
+        streams=tuple(streams),
+        connection="mongodb.url" in live,
+        events=len(different) > len(outside),
+    )
+
+
+def differences(old: BaseModel, new: BaseModel, path: str = "") -> Iterator[str]:
+    """The paths of the options that differ."""
+    for name in type(old).model_fields:
+        one, other = getattr(old, name), getattr(new, name)
+        if isinstance(one, BaseModel) and type(one) is type(other):
+            yield from differences(one, other, f"{path}{name}.")
+        elif one != other:
+            yield f"{path}{name}"
+
+
+def in_force(old: Config, new: Config, later: Collection[str]) -> Config:
+    """The new config, with the values of the old one for what takes effect at the next start."""
+    sections = {path.partition(".")[0] for path in later}
+    return new.model_copy(update={name: getattr(old, name) for name in sections})
+
+
+def _is_in(path: str, sections: Collection[str]) -> bool:
+    return any(path == section or path.startswith(f"{section}.") for section in sections)
+
+
+def _servers(url: str) -> Any:
+    found = ConnectionString(url)
+    return found.is_srv, found.hosts
+
+
+def _specs(config: Config) -> dict[str, PipelineSpec]:
+    return {spec.name: spec for spec in pipelines(config)}
+
+
+def _rerouted(old: Config, new: Config) -> set[str]:
+    """The pipelines of databases whose events take another pipeline than before, or keep another order."""
+    before, after = _ways(old), _ways(new)
+    found: set[str] = set()
+    for db in {**before, **after}:
+        if before.get(db) != after.get(db):
+            found.update(way[1] for ways in (before, after) for way in ways.get(db, ()))
+    return found
+
+
+def _ways(config: Config) -> dict[str, list[tuple[str, str, Any, int | None]]]:
+    found: dict[str, list[tuple[str, str, Any, int | None]]] = {}
+    for db, database in config.databases.items():
+        ways = found[db] = []
+        for coll in ("", *(database.collections or ("*",))):
+            options = resolve(config, db, coll)
+            if options is not None:
+                ways.append((coll, options.pipeline.name, options.order, options.concurrency))
+    return found

@@ -1,0 +1,200 @@
+"""The parts of a relay while it runs, made from its config. A reload changes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from mess.capture.arrangement import StreamStart
+from mess.capture.clock import ServerClock
+from mess.capture.existing import Facts
+from mess.capture.merged_source import MergedSource
+from mess.capture.oplog import observe, oldest_kept
+from mess.capture.plan import StreamPlan
+from mess.capture.start import describe_start, time_now
+from mess.config.load import Loaded
+from mess.config.model import Config
+from mess.errors import StateError
+from mess.event import Namespace
+from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
+from mess.relay.assembly import Assembly
+from mess.relay.backfills import Backfills
+from mess.relay.build import Steps
+from mess.relay.checkpointer import Checkpointer
+from mess.relay.engine import Engine
+from mess.relay.gaps import Keeper
+from mess.relay.headroom import OplogWatch
+from mess.relay.outlook import Outlook, outlook
+from mess.relay.router import Claim
+from mess.relay.runner import StreamRunner
+from mess.relay.sources import Share, change_stream
+from mess.relay.stopping import Stopping
+from mess.relay.streams import Streams
+from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
+from mess.state.lease import ALIVE_SECONDS
+from mess.state.store import StateStore
+from mess.telemetry.logging import get_logger
+from mess.telemetry.metrics import Metrics
+
+log = get_logger("mess.relay")
+
+T = TypeVar("T")
+
+
+class Reach(Protocol):
+    """Asks MongoDB until it answers, however long that takes. Raises Halted if the relay stops meanwhile."""
+
+    async def __call__(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T: ...
+
+
+class Running:
+    """A relay's streams and pipelines, with what runs beside them.
+
+    `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        plans: Sequence[StreamPlan],
+        client: Any,
+        store: StateStore,
+        *,
+        stopping: Stopping,
+        metrics: Metrics,
+        reach: Reach,
+        clock: ServerClock,
+    ) -> None:
+        self.loaded = loaded
+        self.plans = list(plans)
+        self.client = client
+        self.store = store
+        self.stopping = stopping
+        self._metrics = metrics
+        self.reach = reach
+        self._clock = clock
+        self._share = Share.of(loaded.config.window, 1)
+        self.parts: Assembly
+        self.streams: Streams
+        self.backfills: Backfills
+        self.checkpointer: Checkpointer
+        self.engine: Engine
+        self.oplog: OplogWatch
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self.loaded.config
+
+    def put_in_force(self, loaded: Loaded) -> None:
+        """From now on, this config is the one in force. Pipelines and streams are not changed by that."""
+        self.loaded = loaded
+        options = loaded.config.checkpoint
+        self.checkpointer.interval, self.checkpointer.idle_interval = options.interval, options.idle_interval
+        self.backfills.config = loaded.config
+
+    async def begin(self, steps: Steps, *, known: bool, replaced: bool) -> None:
+        """Make all parts, with the streams where the stored state says.
+
+        `known` is whether the relay has run before, `replaced` whether a process that was replaced may still deliver.
+        Raises DamagedState, StateError, SourceError.
+        """
+        config, store = self.config, self.store
+        found = await self.arrange(self.plans, known=known)
+        self.parts = parts = Assembly(
+            config, steps, self._keeper(), self.stopping, self._metrics, deliver_gaps=config.gaps == "deliver"
+        )
+        self._share = Share.of(config.window, len(found.arrangement.starts))
+        self.backfills = Backfills(
+            store,
+            self.client,
+            config,
+            parts.pipelines,
+            max_bytes=self._share.bytes // 4,
+            started=None if replaced else found.now,
+            count=self._metrics.backfilled,
+        )
+        self.streams = streams = Streams(
+            self.plans,
+            found.arrangement,
+            store,
+            self._open_stream,
+            oldest=lambda: oldest_kept(self.client),
+            announce_gaps=config.gaps == "deliver",
+        )
+        self.checkpointer = Checkpointer(
+            store,
+            streams.progress,
+            self.backfills,
+            interval=config.checkpoint.interval,
+            idle_interval=config.checkpoint.idle_interval,
+        )
+        await self.stopping.unless(aside(self.backfills.begin(streams)))
+        self.engine = Engine(
+            parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
+        )
+        self.oplog = OplogWatch(
+            lambda: observe(self.client, self._clock),
+            lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
+        )
+
+    def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What is to run beside the engine."""
+        return self._prune(), self.oplog.run(), self.backfills.run(), self._begin_backfills()
+
+    async def arrange(self, plans: Sequence[StreamPlan], *, known: bool) -> Outlook:
+        """Determine where the streams of these plans begin, and store that before any event is delivered.
+
+        Raises DamagedState, StateError, SourceError.
+        """
+        config, store = self.config, self.store
+        found = await outlook(config, plans, store, self.client, self.reach)
+        arrangement = found.arrangement
+        for start in arrangement.starts:
+            if known and start.new:
+                log.warning("no position for stream; starting from " + describe_start(config), stream=start.name)
+        if wants_initial(config):
+            await add_initial(store, config, found.known, self._existing)
+        await record_gaps(store, self._keeper(), arrangement, announce=config.gaps == "deliver")
+        await store_arrangement(store, arrangement.coverage, arrangement.positions())
+        await close_gaps(store, arrangement, found.gaps)
+        return found
+
+    def _open_stream(self, start: StreamStart, claim: Claim) -> StreamRunner:
+        chunks = self.backfills.chunks(start.name)
+        source = MergedSource(change_stream(self.client, self.config, start, self._share), chunks)
+        chunks.nudge = source.nudge
+        return self.parts.runner(source, start, claim, self._share)
+
+    async def _begin_backfills(self) -> None:
+        """Let documents be read once a process that was replaced cannot deliver any more."""
+        if self.backfills.started is None:
+            await asyncio.sleep(ALIVE_SECONDS + self.config.shutdown_grace)
+            self.backfills.started = await self.reach(self.client, time_now)
+
+    def _keeper(self) -> Keeper:
+        if self.config.on_history_lost != "backfill":
+            return self.store
+        return HealingKeeper(self.store, self._existing)
+
+    async def _existing(self, only: Callable[[Namespace], bool]) -> Sequence[Facts]:
+        return await self.reach(self.client, partial(existing, config=self.config, only=only))
+
+    async def _prune(self) -> None:
+        while True:
+            retention = self.config.state.retention
+            try:
+                await self.store.prune(retention.max_age, retention.max_count)
+            except StateError as error:
+                log.warning("old dead letters cannot be removed at present", error=str(error))
+            await asyncio.sleep(3600)
+
+
+async def aside(work: Coroutine[Any, Any, None]) -> None:
+    """Run a task that delivery does not depend on. If it fails, log that and let the relay continue."""
+    try:
+        await work
+    except Exception:
+        log.exception("a background task has failed; delivery continues. Please report this")

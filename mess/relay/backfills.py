@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -95,6 +95,7 @@ class Backfills:
         self._stored: dict[str, BackfillProgress] = {}
         self._chunks: dict[str, StreamChunks] = {}
         self._narrowed = False
+        self._looking = asyncio.Lock()
         self._problem: str | None = None
 
     @property
@@ -125,6 +126,16 @@ class Backfills:
             for pipeline in pipelines:
                 narrow(pipeline)
 
+    async def restart(self, streams: Collection[str], now: Timestamp) -> None:
+        """These streams are read again from where they are done, since `now`: what is on its way in them is not done,
+        and is to be read once more."""
+        if self.started is not None:
+            self.started = max(self.started, now)
+        async with self._looking:
+            homes = [home for name, home in self._chunks.items() if name in streams]
+            for name in [name for name, home in self._homes.items() if home in homes]:
+                self._forget(name)
+
     async def begin(self, streams: Streams) -> None:
         """Look at the records for the first time, before `streams` are read: a change among the first ones may end a
         backfill."""
@@ -139,7 +150,8 @@ class Backfills:
 
     async def _look(self) -> None:
         try:
-            await self._follow()
+            async with self._looking:
+                await self._follow()
             self._problem = None
         except (StateError, SourceError) as error:
             if self._problem is None:

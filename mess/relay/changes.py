@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from mess.capture.connection_string import ConnectionString
 from mess.capture.plan import StreamPlan
 from mess.config.load import Loaded
-from mess.config.model import Config, Scope
-from mess.config.scope import PipelineSpec, pipelines, resolve
+from mess.config.model import Config, OrderBy, Scope
+from mess.config.scope import PipelineSpec, is_glob, pipelines, resolve
 from mess.relay.identity import identity
 
 _REFUSED = ("name", "state", "admin", "mongodb")
@@ -57,10 +57,15 @@ def compare(
     old: Loaded,
     new: Loaded,
     plans: tuple[Collection[StreamPlan], Collection[StreamPlan]],
+    *,
     identities: Mapping[str, tuple[str, ...]],
+    divided: Collection[str],
 ) -> Changes:
-    """What has changed from one config to another. `plans` are the streams of both, `identities` those of the steps of
-    the pipelines in use, by name."""
+    """What has changed from one config to another.
+
+    `plans` are the streams of both, and `divided` the names of those of which a part is read on its own at present.
+    `identities` are those of the steps of the pipelines in use, by name.
+    """
     different = list(differences(old.config, new.config))
     outside = [path for path in different if path.partition(".")[0] not in _OF_SCOPES]
     same_servers = _servers(old.config.mongodb.url) == _servers(new.config.mongodb.url)
@@ -70,7 +75,12 @@ def compare(
     later = [path for path in outside if _is_in(path, _LATER)]
     live = [path for path in outside if path not in (*refused, *later)]
     before, after = _specs(old.config), _specs(new.config)
-    touched = _rerouted(old.config, new.config)
+    streams = _streams(plans, divided)
+    if "mongodb.url" in live or _values(old.config) != _values(new.config):
+        streams = {plan.name: plan for each in plans for plan in each}
+    touched = (
+        _rerouted(old.config, new.config) | _used(streams.values(), old.config) | _used(streams.values(), new.config)
+    )
     changed = [
         name
         for name, spec in after.items()
@@ -81,8 +91,6 @@ def compare(
             or tuple(identity(step, new) for step in spec.steps) != identities.get(name)
         )
     ]
-    known, wanted = ({plan.name: plan for plan in each} for each in plans)
-    streams = [name for name in {**known, **wanted} if known.get(name) != wanted.get(name)]
     return Changes(
         refused=tuple(refused),
         later=tuple(later),
@@ -126,6 +134,31 @@ def _specs(config: Config) -> dict[str, PipelineSpec]:
     return {spec.name: spec for spec in pipelines(config)}
 
 
+def _streams(
+    plans: tuple[Collection[StreamPlan], Collection[StreamPlan]], divided: Collection[str]
+) -> dict[str, StreamPlan]:
+    """The streams that differ. If any does, so does each that is divided at present: its parts are arranged anew."""
+    known, wanted = ({plan.name: plan for plan in each} for each in plans)
+    every = {**known, **wanted}
+    different = {name for name in every if known.get(name) != wanted.get(name)}
+    return {name: plan for name, plan in every.items() if different and (name in different or name in divided)}
+
+
+def _used(streams: Iterable[StreamPlan], config: Config) -> set[str]:
+    """The pipelines that the events of these streams may take."""
+    databases = {stream.database for stream in streams}
+    ways = _ways(config)
+    return {way[1] for db in ways if (None if is_glob(db) else db) in databases for way in ways[db]}
+
+
+def _values(config: Config) -> set[str]:
+    """The paths of the values by which events keep their order."""
+    scopes: list[Scope] = [config]
+    for database in config.databases.values():
+        scopes += [database, *database.collections.values()]
+    return {scope.order.by for scope in scopes if isinstance(scope.order, OrderBy)}
+
+
 def _rerouted(old: Config, new: Config) -> set[str]:
     """The pipelines of databases whose events take another pipeline than before, or keep another order."""
     before, after = _ways(old), _ways(new)
@@ -145,3 +178,26 @@ def _ways(config: Config) -> dict[str, list[tuple[str, str, Any, int | None]]]:
             if options is not None:
                 ways.append((coll, options.pipeline.name, options.order, options.concurrency))
     return found
+
+
+def told(changes: Changes, late: int) -> list[str]:
+    """What was changed, in words. `late` is how many deliveries were cancelled."""
+    lines: list[str] = []
+    for what, names in (
+        ("replaced pipeline", changes.replaced),
+        ("added pipeline", changes.added),
+        ("removed pipeline", changes.removed),
+    ):
+        if names:
+            lines.append(f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}")
+    if changes.kept:
+        lines.append(f"kept pipeline{'s' if len(changes.kept) > 1 else ''} {', '.join(changes.kept)}")
+    if changes.streams:
+        lines.append(f"arranged stream{'s' if len(changes.streams) > 1 else ''} {', '.join(changes.streams)} anew")
+    lines += [f"applied {option}" for option in changes.live]
+    lines += [f"{option} takes effect at the next start" for option in changes.later]
+    if late:
+        lines.append(
+            f"{late} deliveries did not finish within shutdown_grace; they were cancelled, and are being repeated"
+        )
+    return lines

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from mess.cancellation import within
-from mess.capture.plan import plan
+from mess.capture import preflight
+from mess.capture.plan import StreamPlan, plan
 from mess.config.load import Loaded
 from mess.errors import ConfigError, MessError
 from mess.relay.build import build_pipelines
-from mess.relay.changes import Changes, compare, in_force
+from mess.relay.changes import Changes, compare, in_force, told
 from mess.relay.pipeline import Pipeline
 from mess.relay.reload_result import ReloadResult, reload_result
 from mess.relay.running import Running
+from mess.relay.stopping import Halted
 from mess.relay.swapping import Swap
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
 _OPEN_SECONDS = 30.0
+_EXAMINE_SECONDS = 30.0
 
 
 class Reloading:
@@ -40,7 +43,8 @@ class Reloading:
         """
         async with self._one_at_a_time:
             try:
-                lines = await self._reload()
+                async with self._running.streams.arranging:
+                    lines = await self._reload()
                 result = reload_result(lines, ok=True)
             except _NotReloaded as error:
                 result = reload_result(error.lines, ok=False)
@@ -63,27 +67,49 @@ class Reloading:
         loaded = await self._loaded()
         plans = plan(loaded.config)
         identities = {name: pipeline.identities for name, pipeline in running.parts.pipelines.items()}
-        changes = compare(running.loaded, loaded, (running.plans, plans), identities)
+        changes = compare(
+            running.loaded,
+            loaded,
+            (running.plans, plans),
+            identities=identities,
+            divided=running.streams.divided(),
+        )
         if changes.refused:
             raise _NotReloaded(
                 *(f"{option} cannot be changed while the relay runs; restart it" for option in changes.refused)
             )
         if changes.nothing:
             return ["nothing has changed"]
+        if changes.streams:
+            await self._examine(plans, changes.streams)
         new = await self._opened(loaded, [*changes.added, *changes.replaced])
         if running.stopping.is_set():
             await _close(new)
             raise _NotReloaded("the relay is stopping")
         loaded = replace(loaded, config=in_force(running.config, loaded.config, changes.later))
-        late = await self._swap(loaded, new, changes)
+        late = await self._put_in_force(loaded, new, changes, plans)
         self._changed(loaded)
-        return _told(changes, late)
+        return told(changes, late)
 
     async def _loaded(self) -> Loaded:
         try:
             return await asyncio.to_thread(self._load)
         except ConfigError as error:
             raise _NotReloaded(*map(str, error.problems)) from error
+
+    async def _examine(self, plans: Sequence[StreamPlan], names: Collection[str]) -> None:
+        """Make sure that MongoDB can serve the streams that are to be opened."""
+        running = self._running
+        wanted = [plan for plan in plans if plan.name in names]
+        try:
+            async with asyncio.timeout(_EXAMINE_SECONDS):
+                hello = await preflight.verify(running.client)
+                findings = preflight.examine(running.client, hello, wanted, running.config.state.database)
+                wrong = [f"{finding.what}\n{finding.remedy}".strip() async for finding in findings if not finding.ok]
+        except Exception as error:
+            raise _NotReloaded(f"MongoDB cannot serve the changed streams: {_brief(error)}") from error
+        if wrong:
+            raise _NotReloaded(*wrong)
 
     async def _opened(self, loaded: Loaded, names: Sequence[str]) -> dict[str, Pipeline]:
         """The new pipelines, ready for events."""
@@ -102,15 +128,33 @@ class Reloading:
                 raise _NotReloaded(f"pipeline {name} cannot be opened: {_brief(error)}") from error
         return new
 
-    async def _swap(self, loaded: Loaded, new: dict[str, Pipeline], changes: Changes) -> int:
+    async def _put_in_force(
+        self, loaded: Loaded, new: dict[str, Pipeline], changes: Changes, plans: Sequence[StreamPlan]
+    ) -> int:
+        """Replace pipelines and streams. Returns how many deliveries were cancelled.
+
+        An error from here on ends the relay: it starts again with the new config, from what is stored.
+        """
         running = self._running
         running.put_in_force(loaded)
         running.backfills.join(new.values())
+        halted = await running.streams.halt(changes.streams)
+        stopped = [stream.runner for stream in halted if stream.runner is not None]
+        others = [runner for runner in running.streams.runners if runner not in stopped]
         swap = Swap(running.parts, new, changes.removed)
-        swap.begin(loaded.config, running.streams.runners)
+        swap.begin(loaded.config, others, stopped)
         late = await swap.drained(loaded.config.shutdown_grace)
-        if not running.stopping.is_set():
-            swap.end(running.streams.runners)
+        if running.stopping.is_set():
+            return late
+        swap.end(others)
+        if changes.streams:
+            try:
+                await running.rearrange(halted, plans, changes.streams)
+            except Halted:
+                pass
+            except Exception as error:
+                running.stopping.fail(error)
+                raise _NotReloaded(f"the relay stops: {_brief(error)}") from error
         return late
 
 
@@ -130,23 +174,3 @@ async def _close(pipelines: dict[str, Pipeline]) -> None:
 
 def _brief(error: Exception) -> str:
     return str(error) if isinstance(error, MessError) else f"{type(error).__name__}: {error}"
-
-
-def _told(changes: Changes, late: int) -> list[str]:
-    told: list[str] = []
-    for what, names in (
-        ("replaced pipeline", changes.replaced),
-        ("added pipeline", changes.added),
-        ("removed pipeline", changes.removed),
-    ):
-        if names:
-            told.append(f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}")
-    if changes.kept:
-        told.append(f"kept pipeline{'s' if len(changes.kept) > 1 else ''} {', '.join(changes.kept)}")
-    told += [f"applied {option}" for option in changes.live]
-    told += [f"{option} takes effect at the next start" for option in changes.later]
-    if late:
-        told.append(
-            f"{late} deliveries did not finish within shutdown_grace; they were cancelled, and are being repeated"
-        )
-    return told

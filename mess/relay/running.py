@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from mess.capture.arrangement import StreamStart
+from mess.capture.arrangement import StreamStart, main_stream
 from mess.capture.clock import ServerClock
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
@@ -17,7 +19,7 @@ from mess.capture.start import describe_start, time_now
 from mess.config.load import Loaded
 from mess.config.model import Config
 from mess.errors import StateError
-from mess.event import Namespace
+from mess.event import Namespace, Position
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -31,7 +33,7 @@ from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
 from mess.relay.stopping import Stopping
-from mess.relay.streams import Streams
+from mess.relay.streams import Stream, Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.store import StateStore
@@ -102,7 +104,7 @@ class Running:
         Raises DamagedState, StateError, SourceError.
         """
         config, store = self.config, self.store
-        found = await self.arrange(self.plans, known=known)
+        found = await self._arrange(known=known)
         self.parts = parts = Assembly(
             config, steps, self._keeper(), self.stopping, self._metrics, deliver_gaps=config.gaps == "deliver"
         )
@@ -144,23 +146,46 @@ class Running:
         """What is to run beside the engine."""
         return self._prune(), self.oplog.run(), self.backfills.run(), self._begin_backfills()
 
-    async def arrange(self, plans: Sequence[StreamPlan], *, known: bool) -> Outlook:
-        """Determine where the streams of these plans begin, and store that before any event is delivered.
+    async def rearrange(self, halted: Sequence[Stream], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
+        """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
+        are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
+        streams, config = self.streams, self.config
+        await self.checkpointer.save()
+        recorded = streams.reached(halted)
+        wanted = [plan for plan in plans if plan.name in names]
+        found = await outlook(config, wanted, self.store, self.client, self.reach, recorded=recorded)
+        gaps = [gap for gap in found.gaps if main_stream(gap.stream) in names]
+        await self._store(replace(found, gaps=gaps), known=True, others=streams.positions(without=halted))
+        self._share_out(len(streams.streams) - len(halted) + len(found.arrangement.starts))
+        self.plans = list(plans)
+        await self.backfills.restart({stream.name for stream in halted}, found.now)
+        streams.replace(halted, plans, found.arrangement)
 
-        Raises DamagedState, StateError, SourceError.
-        """
-        config, store = self.config, self.store
-        found = await outlook(config, plans, store, self.client, self.reach)
-        arrangement = found.arrangement
+    async def _arrange(self, *, known: bool) -> Outlook:
+        """Determine where the streams begin, and store that before any event is delivered."""
+        found = await outlook(self.config, self.plans, self.store, self.client, self.reach)
+        await self._store(found, known=known)
+        return found
+
+    async def _store(
+        self, found: Outlook, *, known: bool, others: Mapping[str, tuple[str, Position]] = MappingProxyType({})
+    ) -> None:
+        """Store an arrangement, with the positions of `others`, and what follows from it."""
+        config, store, arrangement = self.config, self.store, found.arrangement
         for start in arrangement.starts:
             if known and start.new:
                 log.warning("no position for stream; starting from " + describe_start(config), stream=start.name)
         if wants_initial(config):
             await add_initial(store, config, found.known, self._existing)
         await record_gaps(store, self._keeper(), arrangement, announce=config.gaps == "deliver")
-        await store_arrangement(store, arrangement.coverage, arrangement.positions())
+        await store_arrangement(store, arrangement.coverage, {**others, **arrangement.positions()})
         await close_gaps(store, arrangement, found.gaps)
-        return found
+
+    def _share_out(self, streams: int) -> None:
+        """Divide the memory among this many streams."""
+        self._share = share = Share.of(self.config.window, max(1, streams))
+        for runner in self.streams.runners:
+            runner.window.max_events, runner.window.max_bytes = share.events, share.bytes
 
     def _open_stream(self, start: StreamStart, claim: Claim) -> StreamRunner:
         chunks = self.backfills.chunks(start.name)

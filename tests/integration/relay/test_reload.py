@@ -130,3 +130,56 @@ async def test_reloads_at_any_time_lose_nothing_and_keep_the_order(lab: Lab) -> 
     ledger.check(load)
     assert ledger.duplicates == 0
     assert in_order(ledger.entries)
+
+
+def collections(lab: Lab, **scopes: Any) -> dict[str, Any]:
+    """The option `databases` with these collections of the database."""
+    return {lab.db.name: {"collections": {name: scope or {} for name, scope in scopes.items()}}}
+
+
+async def test_a_collection_is_added_removed_and_added_again(lab: Lab) -> None:
+    """It begins with the reload that adds it, and after it was removed it continues where it stopped, as with a
+    restart. The changes of the other one are delivered once and in order all along."""
+    ledger = Ledger()
+    lab.receiver.respond = ledger
+    load = Load(lab.url, lab.db.name, documents=20, pause=0.01)
+    async with lab.running(databases=collections(lab, counters={})) as relay:
+        load.start()
+        lab.db.orders.insert_one({"_id": "before", "n": 0})
+        result = await reload(lab, relay, databases=collections(lab, counters={}, orders={}))
+        assert result.ok, result
+        assert f"arranged stream {lab.db.name} anew" in result.text
+        lab.db.orders.insert_one({"_id": "first", "n": 0})
+        await until(lambda: ("first", 0) in ledger.changes, "a change of the added collection")
+        assert (await reload(lab, relay, databases=collections(lab, counters={}))).ok
+        lab.db.orders.insert_one({"_id": "meanwhile", "n": 0})
+        await asyncio.sleep(0.5)
+        assert ("meanwhile", 0) not in ledger.changes
+        assert (await reload(lab, relay, databases=collections(lab, counters={}, orders={}))).ok
+        await until(lambda: ("meanwhile", 0) in ledger.changes, "the change while it was removed")
+        load.finish()
+        orders = {"first", "meanwhile"}
+        await until(lambda: not load.running and len(ledger.changes) >= load.total + len(orders), "all changes", 30)
+    assert {key for key, _ in ledger.changes if isinstance(key, str)} == orders
+    assert ledger.duplicates == 0
+    assert in_order(ledger.entries)
+
+
+async def test_match_and_operations_change_under_load(lab: Lab) -> None:
+    """Only what a config selects is delivered from then on; what both select is delivered once and in order."""
+    ledger = Ledger()
+    lab.receiver.respond = ledger
+    load = Load(lab.url, lab.db.name, documents=20, pause=0.01)
+    async with lab.running() as relay:
+        load.start()
+        for number in range(10):
+            match = {} if number % 2 else {"match": {"documentKey._id": {"$lt": 10}}}
+            result = await reload(lab, relay, **match)
+            assert result.ok, result
+            await asyncio.sleep(0.2)
+        load.finish()
+        await until(lambda: not load.running, "the end of the load", 30)
+        expected = {(key, count) for key in range(10) for count in range(load.rounds)}
+        await until(lambda: {each for each in ledger.changes if each[0] < 10} >= expected, "all changes", 30)
+    assert ledger.duplicates == 0
+    assert in_order(ledger.entries)

@@ -14,6 +14,7 @@ from bson.binary import Binary
 from mess.capture.source import Batch
 from mess.event import Event, Namespace
 from mess.formats.paths import MISSING, Path, get
+from mess.relay.carried import Carried
 from mess.relay.gap_events import GapEvent
 from mess.relay.lane import Lane
 from mess.relay.window import Window
@@ -114,6 +115,7 @@ class Dispatcher:
         self._router = router
         self._routes: dict[Namespace, Route | None] = {}
         self._turn = 0
+        self._carried: Carried | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -138,6 +140,7 @@ class Dispatcher:
         pipeline does: then it begins again with the original change.
         """
         found = {id(event): (lane.pipeline, position) for lane in lanes for position, event in lane.unfinished()}
+        moved: dict[Lane, list[tuple[int, Event]]] = {}
         left_out: list[Event] = []
         for event in self._window.unfinished():
             if id(event) not in found:
@@ -154,12 +157,20 @@ class Dispatcher:
             lane = self._lane(event, route)
             if not lane.pipeline.continues(earlier, position):
                 position, event.body = 0, event.change
-            lane.resume(position, event)
+            moved.setdefault(lane, []).append((position, event))
+        for lane, events in moved.items():
+            lane.put_first(events)
         self._window.done(left_out)
+
+    def carry(self, carried: Carried) -> None:
+        """Deliver nothing again that is `carried` over from streams that were arranged anew."""
+        self._carried = carried
 
     async def dispatch(self, batch: Batch) -> None:
         """Dispatch a whole batch; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events
+        if self._carried is not None:
+            events = self._carried.undone(events)
         start = 0
         for index in self._barriers(events):
             await self._flow(events[start:index])
@@ -167,6 +178,8 @@ class Dispatcher:
             start = index + 1
         await self._flow(events[start:] if start else events)
         self._window.mark(batch.position, batch.reached)
+        if self._carried is not None and self._carried.is_past(batch.position):
+            self._carried = None
 
     def _barriers(self, events: Sequence[Event]) -> list[int]:
         """The indexes of events that neither overtake an earlier one nor are overtaken by a later one."""
@@ -233,6 +246,9 @@ class Dispatcher:
             lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
+        if self._carried is not None:
+            for lane in touched:
+                self._carried.advance(lane)
         for lane in touched:
             lane.wake()
         if left_out:

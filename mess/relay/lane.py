@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mess.cancellation import cancel
 from mess.event import Event
@@ -28,11 +28,10 @@ class Lane:
     """
 
     __slots__ = (
+        "_advanced",
         "_batch",
         "_completion",
         "_resting",
-        "_resumed",
-        "_resumed_room",
         "_retries",
         "_stopping",
         "_taken_at",
@@ -55,13 +54,7 @@ class Lane:
         self._resting = False
         self._taken_at = 0.0
         self._batch: list[Event] = []
-        self._resumed: deque[tuple[int, list[Event]]] = deque()
-        self._resumed_room = 0  # bytes of the last of them
-
-    @property
-    def waiting(self) -> bool:
-        """Whether events wait that it has not begun."""
-        return bool(self.events or self._resumed)
+        self._advanced: dict[int, int] = {}
 
     @property
     def full(self) -> bool:
@@ -82,30 +75,28 @@ class Lane:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""
         position = self._retries.position_of(event)
         if position is None:
-            waiting = (self._batch, self.events, *(events for _, events in self._resumed))
-            if not any(event in events for events in waiting):
+            if event not in self._batch and event not in self.events:
                 return None
             position = self._retries.position
         return f"step {self.pipeline.steps[position].name} of pipeline {self.pipeline.name}"
 
-    def resume(self, position: int, event: Event) -> None:
-        """Add an event from a lane that has stopped, which continues at the step at `position`: behind the others that
-        were added so, and before all `events`. Needs a `wake`."""
-        resumed = self._resumed
-        self._resumed_room -= event.size
-        full = self._resumed_room < 0 or (resumed and len(resumed[-1][1]) >= self.pipeline.mini_batch)
-        if not resumed or full or resumed[-1][0] != position:
-            resumed.append((position, []))
-            self._resumed_room = MINI_BATCH_BYTES - event.size
-        resumed[-1][1].append(event)
+    def put_first(self, events: Sequence[tuple[int, Event]]) -> None:
+        """Add events from a lane that has stopped, in front of all that wait: each with the position of its next step.
+        Needs a `wake`."""
+        for position, event in reversed(events):
+            self.events.appendleft(event)
+            self.advance(event, position)
+
+    def advance(self, event: Event, position: int) -> None:
+        """Let an event that waits begin at the step at `position`: it has been through those before."""
+        if position:
+            self._advanced[id(event)] = position
 
     def unfinished(self) -> Iterator[tuple[int, Event]]:
         """The events that it still has after it has stopped, each with the position of its next step. Not in their
         order."""
         yield from self._retries.unfinished()
-        for position, events in self._resumed:
-            yield from ((position, event) for event in events)
-        yield from ((0, event) for event in self.events)
+        yield from ((self._advanced.get(id(event), 0), event) for event in self.events)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""
@@ -121,19 +112,17 @@ class Lane:
         retries = self._retries
         retried = False  # alternate, since events that keep failing must not keep others from a sink that is down
         try:
-            while self._resumed and not self._stopping.is_over():
-                position, self._batch = self._resumed.popleft()
-                await self.pipeline.resume(position, self._batch, self._completion, retries)
             while (self.events or retries) and not self._stopping.is_over():
                 if retries and retries.due <= time.monotonic() and not (retried and self.events):
                     retried = True
                     await self.pipeline.retry(self._completion, retries)
                 elif self.events:
                     retried = False
-                    batch = self._batch = self._take()
+                    position = self._next_position() if self._advanced else 0
+                    batch = self._batch = self._take(position)
                     if not self.full:
                         self._wants_more()
-                    await self.pipeline.run(batch, self._completion, retries)
+                    await self.pipeline.run(batch, self._completion, retries, position=position)
                 else:
                     await self._rest(retries.due - time.monotonic())
         except Halted:
@@ -152,9 +141,14 @@ class Lane:
         finally:
             self._resting = False
 
-    def _take(self) -> list[Event]:
+    def _next_position(self) -> int:
+        return self._advanced.get(id(self.events[0]), 0)
+
+    def _take(self, position: int) -> list[Event]:
         waiting = self.events
         self._taken_at = time.monotonic()
+        if self._advanced:
+            return self._take_alike(position)
         if len(waiting) == 1:
             return [waiting.popleft()]
         batch: list[Event] = []
@@ -163,6 +157,19 @@ class Lane:
             room -= waiting[0].size
             if room < 0 and batch:
                 break
+            batch.append(waiting.popleft())
+        return batch
+
+    def _take_alike(self, position: int) -> list[Event]:
+        """Like `_take`, as long as the next one begins at the same step."""
+        waiting, advanced = self.events, self._advanced
+        batch: list[Event] = []
+        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
+        while waiting and len(batch) < most and advanced.get(id(waiting[0]), 0) == position:
+            room -= waiting[0].size
+            if room < 0 and batch:
+                break
+            advanced.pop(id(waiting[0]), None)
             batch.append(waiting.popleft())
         return batch
 

@@ -74,13 +74,15 @@ class Pipeline:
         while self._opened:
             await self._opened.pop().step.close()
 
-    async def run(self, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
-        """Put `events` through all steps; give events to `completion` as soon as no step has more to do with them.
-        Events to be retried later end up in `retries`, which belongs to the lane.
+    async def run(
+        self, events: Sequence[Event], completion: Completion, retries: RetryQueue, *, position: int = 0
+    ) -> None:
+        """Put `events` through all steps, from the one at `position` on; give events to `completion` as soon as no step
+        has more to do with them. Events to be retried later end up in `retries`, which belongs to the lane.
 
         Raises the same errors as `StepRunner.process`.
         """
-        await self._from(0, events, completion, retries)
+        await self._from(position, events, completion, retries)
 
     async def retry(self, completion: Completion, retries: RetryQueue) -> None:
         """Make the next attempt for the events that are due in `retries`; the events that waited behind them follow."""
@@ -94,10 +96,6 @@ class Pipeline:
                 retries.interrupt(position, events)
             raise
         retries.put_down()
-
-    async def resume(self, position: int, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
-        """Like `run`, for events that continue at this position."""
-        await self._from(position, events, completion, retries)
 
     async def _from(
         self,

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from mess.capture.source import Batch, Source
+from mess.relay.carried import Carried
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher, Router
 from mess.relay.lane import Lane
@@ -110,10 +111,14 @@ class StreamRunner:
         self._dispatcher.resume(self._groups.retired)
         self._groups.retired.clear()
 
+    def carry(self, carried: Carried) -> None:
+        """Deliver nothing again that is `carried` over from streams that were arranged anew."""
+        self._dispatcher.carry(carried)
+
     def wake(self) -> None:
         """Let lanes that have collected events begin."""
         for lane in self._groups.lanes:
-            if lane.task is None and lane.waiting:
+            if lane.task is None and lane.events:
                 lane.wake()
 
     async def run(self) -> None:

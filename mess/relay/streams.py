@@ -23,6 +23,7 @@ from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
 from mess.options.backoff import backoff
 from mess.relay.arranging import open_gap, store_arrangement, why_stopped, written
+from mess.relay.carried import Carried
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
 from mess.relay.router import Claim
@@ -194,8 +195,15 @@ class Streams:
         return {name: (reached[name].plan, reached[name].position) for name in others}
 
     def replace(self, halted: Collection[Stream], plans: Sequence[StreamPlan], arrangement: Arrangement) -> None:
-        """Read the streams of an arrangement in place of those that were halted; `plans` are those of all streams. Call
-        it with `arranging` held, and the arrangement stored."""
+        """Read the streams of an arrangement in place of those that were halted, whose lanes have stopped; `plans` are
+        those of all streams. Call it with `arranging` held, and the arrangement stored.
+
+        What the halted ones have delivered is not delivered again.
+        """
+        carried = Carried(self._coverage)
+        for stream in halted:
+            if (runner := stream.runner) is not None:
+                carried.add(stream.name, runner.window, runner.lanes, read=runner.source.position)
         self._plans = {plan.name: plan for plan in plans}
         self._coverage = arrangement.coverage
         for stream in halted:
@@ -204,6 +212,8 @@ class Streams:
         for runner in self.runners:
             runner.forget_routes()
         for stream in added:
+            if stream.runner is not None:
+                stream.runner.carry(carried)
             self._begin(stream)
         self._changed.set()
 

@@ -68,9 +68,13 @@ class Window:
         """The oldest unfinished event."""
         return next(self.unfinished(), None)
 
+    def events(self) -> Iterator[Event]:
+        """All events from the oldest unfinished one on, in stream order."""
+        return (entry for entry in self._entries if isinstance(entry, Event))
+
     def unfinished(self) -> Iterator[Event]:
         """The unfinished events, in stream order."""
-        return (entry for entry in self._entries if isinstance(entry, Event) and not entry.done)
+        return (event for event in self.events() if not event.done)
 
     @property
     def full(self) -> str | None:

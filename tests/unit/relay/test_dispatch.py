@@ -44,7 +44,7 @@ class Slow(Pipeline):
         self.began: list[Event] = []
         self.finished: list[Event] = []
 
-    async def run(self, events: Sequence[Event], completion: Any, retries: Any) -> None:
+    async def run(self, events: Sequence[Event], completion: Any, retries: Any, *, position: int = 0) -> None:
         self.began.extend(events)
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from mess import __version__
 from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
-from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.clock import ServerClock
+from mess.capture.current_client import CurrentClient
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
@@ -59,6 +59,8 @@ class Relay:
 
     def __init__(self, loaded: Loaded, *, changed: Callable[[Loaded], None] = lambda loaded: None) -> None:
         self._loaded = loaded
+        self.files: Collection[Path] = loaded.files
+        """The files that the config was last read from, whether there were mistakes in it or not."""
         self.instance = Instance.current()
         self.status = RelayStatus(self)
         self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
@@ -176,6 +178,13 @@ class Relay:
             return reload_result([f"the relay is not running yet: {self.starting}"], ok=False)
         return await asyncio.shield(asyncio.create_task(self._reloading.reload()))
 
+    def _load_again(self) -> Loaded:
+        files: set[Path] = set()
+        try:
+            return self._loaded.again(files.add)
+        finally:
+            self.files = files
+
     async def started(self) -> None:
         """Return when its streams are known and about to be read."""
         await self._is_running.wait()
@@ -200,12 +209,13 @@ class Relay:
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
-        client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
+        client = CurrentClient(config.mongodb.url, config.mongodb.driver, sticky=True)
+        state_client = state_client_of(config)
         try:
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
-                    store_for(config, self._reach) as store,
+                    store_for(config, self._reach, client=state_client) as store,
                     self._holding(store, wait, take_over) as holder,
                 ):
                     self.starting = "opening"
@@ -214,13 +224,24 @@ class Relay:
                     self.store = store
                     try:
                         replaced = holder.replaced is not None
-                        await self._relay(client, store, steps, await store.take_over(), replaced=replaced)
+                        running = Running(
+                            self.loaded,
+                            self.plans,
+                            client,
+                            store,
+                            state_client=state_client,
+                            stopping=self._stopping,
+                            metrics=self.metrics,
+                            reach=self._reach,
+                            clock=self.clock,
+                        )
+                        await self._relay(running, steps, await store.take_over(), replaced=replaced)
                     finally:
                         self.store = None
         except Halted:
             log.info("stopped before connecting")
         finally:
-            await mongodb.close(client)
+            await client.close()
             if self.admin is not None:
                 await self.admin.stop()
 
@@ -268,23 +289,13 @@ class Relay:
         self.starting = "opening"
         return answer
 
-    async def _relay(self, client: Any, store: StateStore, steps: Steps, epoch: int, *, replaced: bool) -> None:
-        running = Running(
-            self.loaded,
-            self.plans,
-            client,
-            store,
-            stopping=self._stopping,
-            metrics=self.metrics,
-            reach=self._reach,
-            clock=self.clock,
-        )
+    async def _relay(self, running: Running, steps: Steps, epoch: int, *, replaced: bool) -> None:
         await running.begin(steps, known=epoch > 1, replaced=replaced)
         self._running = running
-        self._reloading = Reloading(running, self.loaded.again, self._changed)
+        self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None
         self._is_running.set()
-        work = (*running.tasks(), strays.warn(self.config, store))
+        work = (*running.tasks(), strays.warn(self.config, running.store))
         beside = [asyncio.create_task(aside(each)) for each in work]
         try:
             await running.engine.run(running.streams)
@@ -295,18 +306,22 @@ class Relay:
 
 @asynccontextmanager
 async def store_for(
-    config: Config, connect: Connect = reach, *, lasting: bool = True, retry_for: float = RETRY_FOR
+    config: Config,
+    connect: Connect = reach,
+    *,
+    lasting: bool = True,
+    retry_for: float = RETRY_FOR,
+    client: CurrentClient | None = None,
 ) -> AsyncIterator[StateStore]:
     """Open the relay's state, and close it at the end.
 
-    `connect` waits for the MongoDB that keeps the state. For `lasting` see `StateStore.open`. `retry_for` is how many
-    seconds a failing operation is retried.
+    `connect` waits for the MongoDB that keeps the state; `client` is that of `state_client_of`, if there is one. For
+    `lasting` see `StateStore.open`. `retry_for` is how many seconds a failing operation is retried.
 
     Raises StateError, SourceUnavailable if that MongoDB cannot be reached, NotPermitted if it refuses the user.
     """
     url = config.state.url or config.mongodb.url
-    option = "state.url" if config.state.url else "mongodb.url"
-    client = mongodb.connect(url, config.mongodb.driver, option=option) if in_mongodb(url) else None
+    client = client or state_client_of(config)
     store = open_store(url, config.name, client and client.get_database(config.state.database), retry_for=retry_for)
     try:
         if client is not None:
@@ -316,4 +331,11 @@ async def store_for(
     finally:
         await store.close()
         if client is not None:
-            await mongodb.close(client)
+            await client.close()
+
+
+def state_client_of(config: Config) -> CurrentClient | None:
+    """The client that the state is kept with; None if it is not in MongoDB."""
+    url = config.state.url or config.mongodb.url
+    option = "state.url" if config.state.url else "mongodb.url"
+    return CurrentClient(url, config.mongodb.driver, option=option) if in_mongodb(url) else None

@@ -1,4 +1,4 @@
-"""Reloads the config of the relay in this process whenever it is asked to."""
+"""Reloads the config of the relay in this process whenever it is asked to, or when its files change."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ class Reloads:
             await self._wanted.wait()
             self._wanted.clear()
             await self._relay.reload()
+
+    async def watch(self) -> None:
+        """Ask whenever the config, or a file that it includes, has changed; forever."""
+        from mess.config.watching import FileWatch
+
+        watch = FileWatch(lambda: self._relay.files)
+        while True:
+            await watch.changed()
+            self.ask()

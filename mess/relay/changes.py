@@ -14,12 +14,13 @@ from mess.config.load import Loaded
 from mess.config.model import Config, OrderBy, Scope
 from mess.config.scope import PipelineSpec, is_glob, pipelines, resolve
 from mess.relay.identity import identity
+from mess.state.open import in_mongodb
 
 _REFUSED = ("name", "state", "admin", "mongodb")
-"""What cannot be changed while a relay runs, with everything below it, except for `_LIVE`."""
+"""What cannot be changed while a relay runs, with everything below it, except for `state.retention`, and for what URLs
+say besides the servers, such as the password."""
 _LATER = ("on_history_lost", "gaps", "window")
 """What takes effect at the next start."""
-_LIVE = ("state.retention", "mongodb.url")
 _OF_SCOPES = frozenset({*Scope.model_fields, "databases", "plugins", "show_expanded_events"})
 """What determines the streams, the pipelines and the way to them."""
 
@@ -30,8 +31,8 @@ class Changes:
 
     `refused` are options that cannot be changed while the relay runs, `later` those that take effect at the next start,
     `live` those that take effect now. Pipelines are given by name: those that are `added`, `removed`, to be `replaced`,
-    and `kept`. `streams` are the names of streams whose plans differ. `connection` is whether MongoDB is to be reached
-    in another way, `events` whether anything has changed that events depend on.
+    and `kept`. `streams` are the names of streams whose plans differ. `connections` are the URLs among `live`. `events`
+    is whether anything has changed that events depend on.
     """
 
     refused: tuple[str, ...] = ()
@@ -42,15 +43,16 @@ class Changes:
     replaced: tuple[str, ...] = ()
     kept: tuple[str, ...] = ()
     streams: tuple[str, ...] = ()
-    connection: bool = False
+    connections: tuple[str, ...] = ()
     events: bool = False
 
     @property
     def nothing(self) -> bool:
         """Whether the configs say the same."""
-        return not (
-            self.refused or self.later or self.live or self.added or self.removed or self.replaced or self.streams
-        ) and not (self.connection or self.events)
+        return (
+            not (self.refused or self.later or self.live or self.added or self.removed or self.replaced or self.streams)
+            and not self.events
+        )
 
 
 def compare(
@@ -68,15 +70,13 @@ def compare(
     """
     different = list(differences(old.config, new.config))
     outside = [path for path in different if path.partition(".")[0] not in _OF_SCOPES]
-    same_servers = _servers(old.config.mongodb.url) == _servers(new.config.mongodb.url)
-    refused = [path for path in outside if _is_in(path, _REFUSED) and not _is_in(path, _LIVE)]
-    if "mongodb.url" in outside and not same_servers:
-        refused.append("mongodb.url")
+    urls = {path for path in ("mongodb.url", "state.url") if path in outside and _same_servers(path, old, new)}
+    refused = [path for path in outside if _is_in(path, _REFUSED) and not _is_in(path, ("state.retention", *urls))]
     later = [path for path in outside if _is_in(path, _LATER)]
     live = [path for path in outside if path not in (*refused, *later)]
     before, after = _specs(old.config), _specs(new.config)
     streams = _streams(plans, divided)
-    if "mongodb.url" in live or _values(old.config) != _values(new.config):
+    if _values(old.config) != _values(new.config):
         streams = {plan.name: plan for each in plans for plan in each}
     touched = (
         _rerouted(old.config, new.config) | _used(streams.values(), old.config) | _used(streams.values(), new.config)
@@ -100,7 +100,7 @@ def compare(
         replaced=tuple(changed),
         kept=tuple(name for name in after if name in before and name not in changed),
         streams=tuple(streams),
-        connection="mongodb.url" in live,
+        connections=tuple(path for path in live if path in urls),
         events=len(different) > len(outside),
     )
 
@@ -125,9 +125,10 @@ def _is_in(path: str, sections: Collection[str]) -> bool:
     return any(path == section or path.startswith(f"{section}.") for section in sections)
 
 
-def _servers(url: str) -> Any:
-    found = ConnectionString(url)
-    return found.is_srv, found.hosts
+def _same_servers(path: str, old: Loaded, new: Loaded) -> bool:
+    urls = [each.config.mongodb.url if path == "mongodb.url" else each.config.state.url for each in (old, new)]
+    one, other = (None if url is None or not in_mongodb(url) else ConnectionString(url) for url in urls)
+    return one is not None and other is not None and (one.is_srv, one.hosts) == (other.is_srv, other.hosts)
 
 
 def _specs(config: Config) -> dict[str, PipelineSpec]:

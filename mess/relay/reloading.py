@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 from mess.cancellation import within
+from mess.capture import client as mongodb
 from mess.capture import preflight
 from mess.capture.plan import StreamPlan, plan
+from mess.capture.reach import answer
 from mess.config.load import Loaded
 from mess.errors import ConfigError, MessError
 from mess.relay.build import build_pipelines
@@ -80,12 +83,20 @@ class Reloading:
             )
         if changes.nothing:
             return ["nothing has changed"]
-        if changes.streams:
-            await self._examine(plans, changes.streams)
-        new = await self._opened(loaded, [*changes.added, *changes.replaced])
-        if running.stopping.is_set():
-            await _close(new)
-            raise _NotReloaded("the relay is stopping")
+        clients = self._connected(loaded, changes)
+        try:
+            await self._examine(clients, plans, changes.streams)
+            new = await self._opened(loaded, [*changes.added, *changes.replaced])
+            if running.stopping.is_set():
+                await _close(new)
+                raise _NotReloaded("the relay is stopping")
+        except BaseException:
+            await asyncio.gather(*(mongodb.close(client) for client in clients.values()))
+            raise
+        if "mongodb" in clients:
+            running.reconnect(clients["mongodb"])
+        if "state" in clients and running.state_client is not None:
+            running.state_client.replace(clients["state"])
         loaded = replace(loaded, config=in_force(running.config, loaded.config, changes.later))
         late = await self._put_in_force(loaded, new, changes, plans)
         self._changed(loaded)
@@ -97,17 +108,36 @@ class Reloading:
         except ConfigError as error:
             raise _NotReloaded(*map(str, error.problems)) from error
 
-    async def _examine(self, plans: Sequence[StreamPlan], names: Collection[str]) -> None:
-        """Make sure that MongoDB can serve the streams that are to be opened."""
+    def _connected(self, loaded: Loaded, changes: Changes) -> dict[str, Any]:
+        """New clients, for the URLs that have changed: to read `mongodb`, and for the `state`."""
+        running, config = self._running, loaded.config
+        clients: dict[str, Any] = {}
+        try:
+            if "mongodb.url" in changes.connections:
+                clients["mongodb"] = running.client.another(config.mongodb.url)
+            kept_in = "state.url" if config.state.url else "mongodb.url"
+            if kept_in in changes.connections and running.state_client is not None:
+                clients["state"] = running.state_client.another(config.state.url or config.mongodb.url)
+        except ConfigError as error:
+            raise _NotReloaded(*map(str, error.problems)) from error
+        return clients
+
+    async def _examine(self, clients: dict[str, Any], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
+        """Make sure that MongoDB accepts new clients, and can serve the streams that are to be opened."""
         running = self._running
-        wanted = [plan for plan in plans if plan.name in names]
+        wanted = [plan for plan in plans if plan.name in names or "mongodb" in clients]
+        client = clients.get("mongodb", running.client)
+        wrong: list[str] = []
         try:
             async with asyncio.timeout(_EXAMINE_SECONDS):
-                hello = await preflight.verify(running.client)
-                findings = preflight.examine(running.client, hello, wanted, running.config.state.database)
-                wrong = [f"{finding.what}\n{finding.remedy}".strip() async for finding in findings if not finding.ok]
+                if wanted:
+                    hello = await preflight.verify(client)
+                    findings = preflight.examine(client, hello, wanted, running.config.state.database)
+                    wrong = [f"{each.what}\n{each.remedy}".strip() async for each in findings if not each.ok]
+                if "state" in clients:
+                    await answer(clients["state"])
         except Exception as error:
-            raise _NotReloaded(f"MongoDB cannot serve the changed streams: {_brief(error)}") from error
+            raise _NotReloaded(f"MongoDB does not accept it: {_brief(error)}") from error
         if wrong:
             raise _NotReloaded(*wrong)
 

@@ -8,14 +8,17 @@ from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
 
 from mess.capture.arrangement import StreamStart, main_stream
 from mess.capture.clock import ServerClock
+from mess.capture.current_client import CurrentClient
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
 from mess.capture.plan import StreamPlan
 from mess.capture.start import describe_start, time_now
+from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
 from mess.config.model import Config
 from mess.errors import StateError
@@ -54,16 +57,18 @@ class Reach(Protocol):
 class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
-    `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state.
+    `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
+    `state_client` if it is in MongoDB.
     """
 
     def __init__(
         self,
         loaded: Loaded,
         plans: Sequence[StreamPlan],
-        client: Any,
+        client: CurrentClient,
         store: StateStore,
         *,
+        state_client: CurrentClient | None,
         stopping: Stopping,
         metrics: Metrics,
         reach: Reach,
@@ -73,11 +78,13 @@ class Running:
         self.plans = list(plans)
         self.client = client
         self.store = store
+        self.state_client = state_client
         self.stopping = stopping
         self._metrics = metrics
         self.reach = reach
         self._clock = clock
         self._share = Share.of(loaded.config.window, 1)
+        self._change_streams: WeakSet[ChangeStream] = WeakSet()
         self.parts: Assembly
         self.streams: Streams
         self.backfills: Backfills
@@ -96,6 +103,12 @@ class Running:
         options = loaded.config.checkpoint
         self.checkpointer.interval, self.checkpointer.idle_interval = options.interval, options.idle_interval
         self.backfills.config = loaded.config
+
+    def reconnect(self, client: Any) -> None:
+        """Read MongoDB with this client from now on."""
+        self.client.replace(client)
+        for stream in self._change_streams:
+            stream.reconnect(client)
 
     async def begin(self, steps: Steps, *, known: bool, replaced: bool) -> None:
         """Make all parts, with the streams where the stored state says.
@@ -189,7 +202,9 @@ class Running:
 
     def _open_stream(self, start: StreamStart, claim: Claim) -> StreamRunner:
         chunks = self.backfills.chunks(start.name)
-        source = MergedSource(change_stream(self.client, self.config, start, self._share), chunks)
+        changes = change_stream(self.client.current, self.config, start, self._share)
+        self._change_streams.add(changes)
+        source = MergedSource(changes, chunks)
         chunks.nudge = source.nudge
         return self.parts.runner(source, start, claim, self._share)
 

@@ -26,11 +26,18 @@ class Carried:
         self._owners: dict[Namespace, Position | None] = {}
         self._done: set[str] = set()
         self._reached: dict[str, tuple[Pipeline, int, Event]] = {}
+        self._earlier: list[Carried] = []
+
+    def follow(self, earlier: Carried) -> None:
+        """Add what a stream that was halted had not read again yet."""
+        if earlier not in self._earlier:
+            self._earlier.append(earlier)
+            self._extend(earlier._until)
+            self._reached = {**earlier._reached, **self._reached}
 
     def add(self, stream: str, window: Window, lanes: Iterable[Lane], *, read: Position) -> None:
         """Add what a stream that has read up to `read`, and whose lanes have stopped, has done."""
-        if read.time is not None and (self._until is None or read.time > self._until):
-            self._until = read.time
+        self._extend(read.time)
         if window.position is not None:
             self._positions[stream] = window.position
         # An event that was never in a lane may be left to another stream. Documents are read anew.
@@ -39,6 +46,10 @@ class Carried:
             for position, event in lane.unfinished():
                 if position and not event.backfill:
                     self._reached[event.id] = lane.pipeline, position, event
+
+    def _extend(self, time: Timestamp | None) -> None:
+        if time is not None and (self._until is None or time > self._until):
+            self._until = time
 
     def is_past(self, position: Position) -> bool:
         """Whether nothing is known of events behind a position."""
@@ -49,7 +60,7 @@ class Carried:
         return [event for event in events if not self._is_done(event)]
 
     def _is_done(self, event: Event) -> bool:
-        if event.id in self._done:
+        if event.id in self._done or any(earlier._is_done(event) for earlier in self._earlier):
             return True
         if isinstance(event, PlacedEvent):
             return False

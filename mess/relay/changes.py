@@ -198,7 +198,6 @@ def told(changes: Changes, late: int) -> list[str]:
     lines += [f"applied {option}" for option in changes.live]
     lines += [f"{option} takes effect at the next start" for option in changes.later]
     if late:
-        lines.append(
-            f"{late} deliveries did not finish within shutdown_grace; they were cancelled, and are being repeated"
-        )
+        deliveries = "1 delivery" if late == 1 else f"{late} deliveries"
+        lines.append(f"{deliveries} took longer than shutdown_grace: cancelled, and being repeated")
     return lines

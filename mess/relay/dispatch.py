@@ -108,6 +108,8 @@ class Dispatcher:
     cache, which more than halves the work, and memory use stays small. However, lanes that are held up must not hold up
     others before the window is full. So they do not count; an empty lane does not wait for long; and if all lanes are
     held up, events of another pipeline may still create new ones.
+
+    Nothing is delivered again that is `carried` over from streams that were arranged anew.
     """
 
     def __init__(self, window: Window, router: Router) -> None:
@@ -115,7 +117,7 @@ class Dispatcher:
         self._router = router
         self._routes: dict[Namespace, Route | None] = {}
         self._turn = 0
-        self._carried: Carried | None = None
+        self.carried: Carried | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -162,15 +164,11 @@ class Dispatcher:
             lane.put_first(events)
         self._window.done(left_out)
 
-    def carry(self, carried: Carried) -> None:
-        """Deliver nothing again that is `carried` over from streams that were arranged anew."""
-        self._carried = carried
-
     async def dispatch(self, batch: Batch) -> None:
         """Dispatch a whole batch; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events
-        if self._carried is not None:
-            events = self._carried.undone(events)
+        if self.carried is not None:
+            events = self.carried.undone(events)
         start = 0
         for index in self._barriers(events):
             await self._flow(events[start:index])
@@ -178,8 +176,8 @@ class Dispatcher:
             start = index + 1
         await self._flow(events[start:] if start else events)
         self._window.mark(batch.position, batch.reached)
-        if self._carried is not None and self._carried.is_past(batch.position):
-            self._carried = None
+        if self.carried is not None and self.carried.is_past(batch.position):
+            self.carried = None
 
     def _barriers(self, events: Sequence[Event]) -> list[int]:
         """The indexes of events that neither overtake an earlier one nor are overtaken by a later one."""
@@ -246,9 +244,9 @@ class Dispatcher:
             lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
-        if self._carried is not None:
+        if self.carried is not None:
             for lane in touched:
-                self._carried.advance(lane)
+                self.carried.advance(lane)
         for lane in touched:
             lane.wake()
         if left_out:

@@ -111,9 +111,14 @@ class StreamRunner:
         self._dispatcher.resume(self._groups.retired)
         self._groups.retired.clear()
 
+    @property
+    def carried(self) -> Carried | None:
+        """What it has been given by `carry`, until nothing of it is left."""
+        return self._dispatcher.carried
+
     def carry(self, carried: Carried) -> None:
         """Deliver nothing again that is `carried` over from streams that were arranged anew."""
-        self._dispatcher.carry(carried)
+        self._dispatcher.carried = carried
 
     def wake(self) -> None:
         """Let lanes that have collected events begin."""

@@ -204,6 +204,8 @@ class Streams:
         for stream in halted:
             if (runner := stream.runner) is not None:
                 carried.add(stream.name, runner.window, runner.lanes, read=runner.source.position)
+                if runner.carried is not None:
+                    carried.follow(runner.carried)
         self._plans = {plan.name: plan for plan in plans}
         self._coverage = arrangement.coverage
         for stream in halted:

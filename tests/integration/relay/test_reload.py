@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from collections import Counter
+from itertools import pairwise
 from typing import Any
 
+from pymongo import MongoClient
+
 from mess import Relay
+from mess.demo.replica_set import ReplicaSet
 from mess.relay.reload_result import ReloadResult
 from tests.fault.load import Ledger, Load, in_order
 from tests.integration.relay.conftest import Lab
@@ -118,7 +124,7 @@ async def test_reloads_at_any_time_lose_nothing_and_keep_the_order(lab: Lab) -> 
     with other lanes."""
     ledger = Ledger(Answer(delay=0.003))
     lab.receiver.respond = ledger
-    load = Load(lab.url, lab.db.name, documents=7, pause=0.0)
+    load = Load(lab.url, lab.db.name, documents=7, pause=0.005)
     async with lab.running(pipeline=[http(lab)]) as relay:
         load.start()
         for number in range(25):
@@ -126,7 +132,7 @@ async def test_reloads_at_any_time_lose_nothing_and_keep_the_order(lab: Lab) -> 
             result = await reload(lab, relay, pipeline=[http(lab, f"key-{number}")], concurrency=1 + number % 6)
             assert result.ok, result
         load.finish()
-        await until(lambda: ledger.complete(load), "every change", 30)
+        await until(lambda: ledger.complete(load), "every change", 60)
     ledger.check(load)
     assert ledger.duplicates == 0
     assert in_order(ledger.entries)
@@ -183,3 +189,181 @@ async def test_match_and_operations_change_under_load(lab: Lab) -> None:
         await until(lambda: {each for each in ledger.changes if each[0] < 10} >= expected, "all changes", 30)
     assert ledger.duplicates == 0
     assert in_order(ledger.entries)
+
+
+async def test_what_one_sink_has_accepted_is_not_sent_to_it_again(lab: Lab) -> None:
+    """Of two sinks, the second one refuses its secret: its events wait there, and continue there."""
+    first, second = Ledger(), Guarded("new-key")
+    lab.receiver.respond = lambda request: (first if request.path == "/first" else second)(request)
+    endpoint = lab.receiver.url.replace("/hook", "/first")
+    steps = [{**http(lab), "config": {"endpoint": endpoint}}]
+    load = Load(lab.url, lab.db.name, documents=20, pause=0.01)
+    async with lab.running(pipeline=[*steps, http(lab, "old-key")]) as relay:
+        load.start()
+        await until(lambda: second.refused > 3 and len(first.changes) > 10 and load.total > 400, "a backlog")
+        result = await reload(lab, relay, pipeline=[*steps, http(lab, "new-key")])
+        assert result.ok, result
+        load.finish()
+        await until(lambda: first.complete(load) and second.complete(load), "every change", 30)
+    for ledger in (first, second):
+        ledger.check(load)
+        assert ledger.duplicates == 0
+        assert in_order(ledger.entries)
+
+
+async def test_another_pipeline_is_not_disturbed(lab: Lab) -> None:
+    """While one pipeline is replaced again and again, with requests in flight that take half a second, the other one
+    delivers as before."""
+    changing, other = Ledger(Answer(delay=0.5)), Ledger()
+    lab.receiver.respond = lambda request: (changing if request.path == "/changing" else other)(request)
+    slow = {**http(lab), "config": {"endpoint": lab.receiver.url.replace("/hook", "/changing")}}
+
+    def options(number: int) -> dict[str, Any]:
+        pipeline = [{**slow, "config": {**slow["config"], "headers": {"X-Version": str(number)}}}]
+        return {"databases": collections(lab, orders={"pipeline": pipeline}, counters={"pipeline": [http(lab)]})}
+
+    load = Load(lab.url, lab.db.name, documents=5, pause=0.01)
+    async with lab.running(**options(0)) as relay:
+        [kept] = [runner for runner in relay.step_runners if runner.pipeline.endswith("counters")]
+        load.start()
+        lab.db.orders.insert_many([{"_id": f"o{number}", "n": 0} for number in range(60)])
+        await until(lambda: len(other.changes) > 100, "changes of the other pipeline")
+        began = time.time()
+        for number in range(1, 6):
+            result = await reload(lab, relay, **options(number))
+            assert result.ok, result
+            assert f"replaced pipeline {lab.db.name}.orders" in result.text
+            await asyncio.sleep(0.1)
+        assert kept in relay.step_runners
+        times = [entry.time for entry in other.entries if entry.time >= began]
+        load.finish()
+        await until(lambda: other.complete(load) and len(changing.changes) == 60, "all", 30)
+    assert max(later - earlier for earlier, later in pairwise(times)) < 0.4
+    assert len(times) > 100
+    assert other.duplicates == changing.duplicates == 0
+
+
+async def test_requests_in_flight_get_their_time_and_are_repeated_after_it(lab: Lab) -> None:
+    """The result says so."""
+    ledger = Ledger()
+    lab.receiver.play([Answer(delay=1.0), Answer(hang=True)])
+    lab.receiver.respond = ledger
+    async with lab.running(shutdown_grace="3s", pipeline=[http(lab)]) as relay:
+        lab.db.orders.insert_one({"_id": 1, "n": 0})
+        await lab.receiver.wait_for(1)
+        result = await reload(lab, relay, shutdown_grace="3s", pipeline=[http(lab, "second")])
+        assert result.ok
+        assert not any("cancelled" in line for line in result.text)
+        lab.db.orders.insert_one({"_id": 2, "n": 0})
+        await lab.receiver.wait_for(2)
+        result = await reload(lab, relay, shutdown_grace="500ms", pipeline=[http(lab, "third")])
+        assert result.ok
+        assert any("1 delivery" in line and "repeated" in line for line in result.text)
+        await until(lambda: (2, 0) in ledger.changes, "the delivery that was repeated")
+    assert [request.headers["authorization"] for request in lab.receiver.requests[1:]] == ["second", "third"]
+    assert len(lab.receiver.requests) == 3
+
+
+async def test_several_reloads_at_once_follow_one_another(lab: Lab) -> None:
+    async with lab.running() as relay:
+        lab.write(json.dumps(lab.config(pipeline=[http(lab, "key")])), "config.json")
+        results = await asyncio.gather(*(relay.reload() for _ in range(3)))
+        assert [result.ok for result in results] == [True] * 3
+        assert [result.text for result in results[1:]] == [("nothing has changed",)] * 2
+        lab.db.orders.insert_one({"_id": 1})
+        await lab.receiver.wait_for_events(1)
+        assert lab.receiver.requests[0].headers["authorization"] == "key"
+
+
+async def test_a_reload_while_the_relay_stops_changes_nothing(lab: Lab) -> None:
+    """Nor does one that is under way keep it from stopping."""
+    lab.receiver.answer = Answer(delay=1.0)
+    async with lab.running() as relay:
+        lab.db.orders.insert_many([{"_id": number} for number in range(50)])
+        await lab.receiver.wait_for(1)
+        before = relay.config.pipeline
+        lab.write(json.dumps(lab.config(pipeline=[http(lab, "key")])), "config.json")
+        swapping = asyncio.create_task(relay.reload())
+        await until(lambda: relay.config.pipeline != before, "the reload's beginning")
+        relay.stop()
+        result = await relay.reload()
+        assert (result.ok, result.text) == (False, ("the relay is stopping",))
+        await swapping
+    assert len(lab.receiver.accepted) < 50
+    async with lab.running(pipeline=[http(lab, "key")]):
+        await lab.receiver.wait_for_events(50)
+
+
+async def test_a_database_is_added_beside_streams_that_run_on(lab: Lab) -> None:
+    """With a backfill of what exists in it; the first stream is still the same one."""
+    more = lab.db.client[f"{lab.db.name}-more"]
+    try:
+        more.orders.insert_many([{"_id": number} for number in range(30)])
+        async with lab.running() as relay:
+            [runner] = relay.runners
+            result = await reload(lab, relay, databases={lab.db.name: {}, more.name: {"backfill": "initial"}})
+            assert result.ok, result
+            assert f"arranged stream {more.name} anew" in result.text
+            assert runner in relay.runners
+            assert len(relay.runners) == 2
+            more.orders.insert_one({"_id": "new"})
+            lab.db.orders.insert_one({"_id": "beside"})
+            accepted = await lab.receiver.wait_for_events(32)
+            operations = Counter(event.body["operationType"] for event in accepted)
+            assert operations == {"read": 30, "insert": 2}
+            result = await reload(lab, relay)
+            assert result.ok, result
+            assert relay.runners == [runner]
+    finally:
+        lab.db.client.drop_database(more.name)
+
+
+async def test_relay_wide_options_take_effect_or_are_named(lab: Lab) -> None:
+    async with lab.running() as relay:
+        [runner] = relay.step_runners
+        result = await reload(
+            lab, relay, shutdown_grace="1s", checkpoint={"interval": "200ms"}, window={"max_events": 500}
+        )
+        assert result.ok
+        assert result.text == (
+            "kept pipeline top level",
+            "applied checkpoint.interval",
+            "applied shutdown_grace",
+            "window.max_events takes effect at the next start",
+        )
+        assert relay.step_runners == [runner]
+        assert (relay.config.shutdown_grace, relay.config.window.max_events) == (1.0, 10_000)
+        assert relay.checkpointer is not None
+        assert relay.checkpointer.interval == 0.2
+
+
+async def test_the_password_of_mongodb_is_rotated(lab: Lab, own_replica_set: ReplicaSet) -> None:
+    """A wrong one is refused, and changes nothing. With the right one, everything continues, even after the server has
+    been started again and old connections are of no use."""
+    with MongoClient[dict[str, Any]](own_replica_set.url) as client:
+        client.admin.command("createUser", "relay", pwd="first-password", roles=["root"])
+        secret = lab.write("first-password", "password")
+        url = own_replica_set.url.replace("://", "://relay:${file:password}@").replace("/?", "/?authSource=admin&")
+        database = client["rotated"]
+        async with lab.running(mongodb={"url": url}, databases={"rotated": {}}) as relay:
+            database.orders.insert_one({"_id": 1})
+            await lab.receiver.wait_for_events(1)
+            secret.write_text("wrong-password")
+            result = await relay.reload()
+            assert not result.ok
+            assert "refused the user name or password" in str(result.text)
+            client.admin.command("updateUser", "relay", pwd="second-password")
+            secret.write_text("second-password")
+            result = await relay.reload()
+            assert result.ok, result
+            assert result.text == ("kept pipeline top level", "applied mongodb.url")
+            await asyncio.to_thread(_restart, own_replica_set)
+            database.orders.insert_one({"_id": 2})
+            await lab.receiver.wait_for_events(2, 30)
+            await until(lambda: not relay.status.problems(), "the checkpoint", 30)
+        assert len(lab.receiver.requests) == 2
+
+
+def _restart(replica_set: ReplicaSet) -> None:
+    replica_set.kill_primary().start()
+    replica_set.wait()

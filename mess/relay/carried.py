@@ -51,9 +51,10 @@ class Carried:
         if time is not None and (self._until is None or time > self._until):
             self._until = time
 
-    def is_past(self, position: Position) -> bool:
+    def is_past(self, position: Position | None) -> bool:
         """Whether nothing is known of events behind a position."""
-        return self._until is None or (position.time is not None and position.time > self._until)
+        time = None if position is None else position.time
+        return self._until is None or (time is not None and time > self._until)
 
     def undone(self, events: Sequence[Event]) -> Sequence[Event]:
         """Those of some events that are not done."""

@@ -176,7 +176,8 @@ class Dispatcher:
             start = index + 1
         await self._flow(events[start:] if start else events)
         self._window.mark(batch.position, batch.reached)
-        if self.carried is not None and self.carried.is_past(batch.position):
+        # The next one to read these events again would have to know it, too.
+        if self.carried is not None and self.carried.is_past(self._window.position):
             self.carried = None
 
     def _barriers(self, events: Sequence[Event]) -> list[int]:

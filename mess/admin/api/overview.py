@@ -9,6 +9,7 @@ import mess
 from mess.admin.api import models
 from mess.admin.api.operation import Call
 from mess.admin.api.relay import ApiRelay
+from mess.admin.api.settings import shown_reload
 from mess.config.scope import pipelines, resolve
 from mess.relay.build import describe_step
 from mess.relay.status import stream_status
@@ -62,7 +63,7 @@ def overview(relay: ApiRelay, access: models.Access) -> models.Status:
         dead_letters=None if relay.stored is None else relay.stored.letters,
         gaps=len(status.gaps()),
         backfills=0 if relay.backfills is None else len(relay.backfills.jobs),
-        last_reload=relay.last_reload,
+        last_reload=None if relay.last_reload is None else shown_reload(relay.last_reload),
     )
 
 

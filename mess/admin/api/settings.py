@@ -5,6 +5,7 @@ from __future__ import annotations
 from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
 from mess.config.effective import effective
+from mess.relay.reload_result import ReloadResult
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.admin")
@@ -19,7 +20,12 @@ async def config(call: Call) -> models.EffectiveConfig:
 async def reload(call: Call) -> models.Reload:
     """Read the config again and apply what has changed. What is wrong with it is in the answer; the old one stays."""
     log.warning("reload requested", by=call.who)
-    return await call.relay.reload()
+    return shown_reload(await call.relay.reload())
+
+
+def shown_reload(result: ReloadResult) -> models.Reload:
+    """The result of a reload, as the API shows it."""
+    return models.Reload(time=result.time, ok=result.ok, text=list(result.text))
 
 
 async def try_event(call: Call) -> models.Tried:

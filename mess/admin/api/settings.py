@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
 from mess.config.effective import effective
@@ -14,7 +16,9 @@ log = get_logger("mess.admin")
 async def config(call: Call) -> models.EffectiveConfig:
     """The effective config, each value with where it was said."""
     loaded = call.relay.loaded
-    return models.EffectiveConfig(file=loaded.document.file, values=effective(loaded))
+    # In a thread, since this takes a third of a second for 200 collections with pipelines of their own.
+    values = await asyncio.to_thread(effective, loaded)
+    return models.EffectiveConfig(file=loaded.document.file, values=values)
 
 
 async def reload(call: Call) -> models.Reload:

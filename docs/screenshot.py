@@ -55,9 +55,7 @@ async def main() -> None:
             requests.answer = _answer
             path = Path(name) / "config.yml"
             path.write_text(
-                _CONFIG.format(
-                    url=where.url, database=where.database, endpoint=requests.url, secret=requests.secret
-                )
+                _CONFIG.format(url=where.url, database=where.database, endpoint=requests.url, secret=requests.secret)
             )
             await _take(path, where, screen)
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from mess.admin import console
 from mess.admin.api import models as m
-from tests.browser.documents import body, change, letter, tail_event
+from tests.browser.documents import body, change, letter, place, tail_event
 from tests.browser.records import backfill, checkpoints, config, gaps
 from tests.browser.scenarios import SCENARIOS, World, now
 
@@ -51,6 +51,7 @@ class Fake:
                 web.post(f"{api}/dead-letters/discard", self._discard),
                 web.get(f"{api}/replays", self._answer(lambda: m.Replays(replays=self._progress()))),
                 web.get(f"{api}/events", self._events),
+                web.get(f"{api}/events/{{id}}", self._place),
                 web.get(f"{api}/backfills", self._answer(lambda: m.Backfills(backfills=self.backfills))),
                 web.post(f"{api}/backfills/{{id}}", self._wish),
                 web.get(f"{api}/gaps", self._answer(lambda: gaps(self.world.status()))),
@@ -196,6 +197,9 @@ class Fake:
                 await response.write(b': \n\nevent: lost\ndata: {"count": 7}\n\n')
             await asyncio.sleep(1 / self.events_per_second)
         return response
+
+    async def _place(self, request: web.Request) -> web.Response:
+        return _json(place(request.match_info["id"]))
 
     async def _wish(self, request: web.Request) -> web.Response:
         wish = await _body(request, m.BackfillWish)

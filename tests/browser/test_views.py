@@ -47,6 +47,16 @@ async def test_the_tail_shows_events_as_they_finish_and_the_path_of_one(console:
         await expect(rows.filter(has_text="Delivered")).to_have_count(0)
 
 
+async def test_an_event_is_found_by_its_id(console: Console) -> None:
+    """Where it is, and why, in a sentence; the address can be shared."""
+    async with console("failing", "#/tail") as (visit, fake):
+        await visit.page.get_by_label("Find an event").fill("msg_FHZ4Q2N7")
+        found = visit.page.get_by_role("region", name="Where the event is")
+        await expect(found).to_contain_text("waits for step http of pipeline shop.orders")
+        assert visit.page.url.endswith("#/tail?id=msg_FHZ4Q2N7")
+        fake.away = True
+
+
 async def test_the_tail_connects_again(console: Console) -> None:
     """A relay that restarts ends the stream of events; the page asks for it again."""
     async with console("busy", "#/tail") as (visit, fake):

@@ -57,6 +57,7 @@ class Fake:
                 web.get(f"{api}/gaps", self._answer(lambda: gaps(self.world.status()))),
                 web.get(f"{api}/checkpoints", self._answer(lambda: checkpoints(self.world.status()))),
                 web.post(f"{api}/try", self._try),
+                web.post(f"{api}/reload", self._reload),
                 web.get(f"{api}/config", self._answer(config)),
             ]
         )
@@ -137,6 +138,10 @@ class Fake:
         found = self._matching(action.filter)
         if action.expected not in (None, len(found)):
             return found, action, _error(f"{len(found)} dead letters match now, not {action.expected}", 409)
+        if not action.dry_run:
+            for each in found:
+                del self.letters[each.id]
+            self.world.letters = len(self.letters)
         return found, action, None
 
     async def _replay(self, request: web.Request) -> web.Response:
@@ -144,9 +149,6 @@ class Fake:
         if refused:
             return refused
         if not action.dry_run:
-            for each in found:
-                self.letters.pop(each.id)
-            self.world.letters = len(self.letters)
             made = m.Replay(
                 id=f"r{len(self.replays)}",
                 state="running",
@@ -167,10 +169,6 @@ class Fake:
         found, action, refused = await self._act(request)
         if refused:
             return refused
-        if not action.dry_run:
-            for each in found:
-                self.letters.pop(each.id)
-            self.world.letters = len(self.letters)
         done = 0 if action.dry_run else len(found)
         return _json(
             m.LetterResult(matching=len(found), by_pipeline={"shop.orders": len(found)}, done=done, replay=None)
@@ -208,6 +206,11 @@ class Fake:
                 self.backfills[index] = each.model_copy(update={"state": wish.wanted})
                 return _json(self.backfills[index])
         return _error("there is no such backfill", 404)
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        text = ["config.yml:7: pipelin: unknown key; did you mean pipeline?"]
+        self.world.reload = m.Reload(time=now(), ok=False, text=text)
+        return _json(self.world.reload)
 
     async def _try(self, request: web.Request) -> web.Response:
         wanted = await _body(request, m.TryRequest)

@@ -90,6 +90,16 @@ async def test_the_config_says_where_each_value_was_set(console: Console) -> Non
         await expect(rows.nth(1)).to_contain_text("config.yml:31, ${SECRET}")
 
 
+async def test_a_reload_that_finds_a_mistake_says_so(console: Console) -> None:
+    """And that the old config stays."""
+    async with console("busy", "#/config") as (visit, _):
+        page = visit.page
+        await page.get_by_role("button", name="Reload …").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Reload", exact=True).click()
+        await expect(page.get_by_text("the old one stays")).to_be_visible()
+        await expect(page.get_by_text("did you mean pipeline?")).to_be_visible()
+
+
 async def test_hostile_texts_are_texts(console: Console) -> None:
     """Names, documents and answers from outside run nothing and hide nothing."""
     shown = HOSTILE.replace("\u202e", "\\u202e").replace("\x07", "\\u0007")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from mess.telemetry.counters import Count, Counter, Metric, Timing
+from mess.telemetry.counters import Counter, Metric, Timing
 from mess.telemetry.gauges import Gauge
 from mess.telemetry.snapshot import Snapshot
 
@@ -26,9 +26,9 @@ class Series:
         self._counters: dict[Metric, dict[str, Counter]] = {}
         self._timings: dict[Metric, dict[str, Timing]] = {}
 
-    def counter(self, metric: Metric, *values: str) -> Count:
-        """A function that adds to the counter with these label values, which exists from now on."""
-        return self._counters.setdefault(metric, {}).setdefault(_labels(metric.labels, values), Counter()).add
+    def counter(self, metric: Metric, *values: str) -> Counter:
+        """The counter with these label values, which exists from now on."""
+        return self._counters.setdefault(metric, {}).setdefault(_labels(metric.labels, values), Counter())
 
     def value(self, metric: Metric, *values: str) -> int:
         """The value of a counter; 0 if it does not exist."""

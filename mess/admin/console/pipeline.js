@@ -3,6 +3,7 @@ import { html, useState } from "./html.js";
 import { duration, plain, rate, short } from "./format.js";
 import { link } from "./route.js";
 import { pipelineKey, stepKey } from "./state.js";
+import { slowest } from "./trouble.js";
 import { Paused, PauseButton } from "./pause.js";
 import { Fact, Icon, Note, State } from "./ui.js";
 
@@ -15,7 +16,8 @@ export function PipelineCard({ pipeline, kind, app, open }) {
     <div class="title">
       <h3><button class="fold" aria-expanded=${expanded} onClick=${() => setChosen(!expanded)} title=${plain(pipeline.name)}>
         <${Icon} name="more" /><bdi>${plain(pipeline.name)}</bdi></button></h3>
-      ${expanded ? null : html`<${Chain} pipeline=${pipeline} />`}
+      ${expanded ? null : html`<${Chain} pipeline=${pipeline} />
+        <span class="number quiet time" title="A call of its slowest step">${duration(slowest(pipeline, model))}</span>`}
       <span class="number">${rate(model.rate(pipelineKey(pipeline)))}</span>
       <span class="number quiet">${pipeline.waiting_events ? `${short(pipeline.waiting_events)} in flight` : ""}</span>
       <${State} is=${down ? "down" : pipeline.state} label=${down ? "Sink down" : null} />

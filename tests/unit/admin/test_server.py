@@ -82,7 +82,7 @@ async def test_the_root_tells_the_count_and_the_way(http: aiohttp.ClientSession)
         "changed": 7,
         "name": "mess",
         "version": "1.2.3",
-        "links": {page: f"/{page}" for page in ("app", "count", "status", "healthz", "readyz", "metrics")},
+        "links": {"app": "/app/"} | {page: f"/{page}" for page in ("count", "status", "healthz", "readyz", "metrics")},
     }
 
 
@@ -98,7 +98,7 @@ async def test_every_link_leads_somewhere(http: aiohttp.ClientSession) -> None:
     links = (await (await http.get("/")).json())["links"]
     for path in ["/", *links.values()]:
         got = await http.get(path)
-        kept = "no-cache" if path == "/app" else "no-store"  # the console's files are kept, but not used unasked
+        kept = "no-cache" if path == "/app/" else "no-store"  # the console's files are kept, but not used unasked
         assert (got.status, got.headers["Cache-Control"]) == (200, kept)
         head = await http.head(path)
         assert (head.status, await head.read()) == (200, b"")

@@ -91,6 +91,17 @@ docs: $(VENV)/.dev ## Generate the docs and the JSON Schema that come from the c
 picture: $(VENV)/.demo ## Run the demo and take the README's picture of it
 	$(BIN)/python -m docs.picture
 
+.PHONY: screenshot
+screenshot: $(VENV)/.dev ## Run a relay with the console and take the README's picture of it; needs chromium
+	$(BIN)/python -m docs.screenshot
+
+.PHONY: console-vendor
+console-vendor: $(SITE)/.installed ## Copy the console's libraries from npm, by the hashes in requirements/console (ARGS=--check)
+	@mkdir -p $(SITE)/console
+	@cp requirements/console/package.json requirements/console/package-lock.json $(SITE)/console
+	@$(NPM) ci --ignore-scripts --prefix $(SITE)/console
+	@$(SITE)/bin/python requirements/console_vendor.py $(SITE)/console/node_modules $(ARGS)
+
 .PHONY: site
 site: $(SITE)/.installed ## Build the documentation site in build/site; a broken link fails
 	@rm -rf build/site

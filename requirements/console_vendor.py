@@ -1,7 +1,8 @@
 """`make console-vendor`: copies the console's libraries from what npm has installed, with their licences.
 
 npm checks the packages against the hashes in requirements/console/package-lock.json. Browsers find modules by address,
-not by package: the one import between the libraries is rewritten. `--check` writes nothing, and fails if a copy differs.
+not by package: the one import between the libraries is rewritten. `--check` writes nothing, and fails if a copy
+differs.
 """
 
 from __future__ import annotations

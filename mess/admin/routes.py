@@ -19,7 +19,7 @@ log = get_logger("mess.admin")
 
 _SHOWN = 100
 
-_LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
+_LINKS = ("/app/", "/count", "/status", "/healthz", "/readyz", "/metrics")
 # The Node.js tool allowed pages of any origin to read its count.
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 # Probes and scrapers use any name for the relay, and these pages contain nothing confidential.
@@ -59,7 +59,7 @@ class _Pages:
     async def root(self, request: web.Request) -> web.Response:
         status = self._view.status()
         about = {"changed": self._view.changed, "name": status.get("name"), "version": status.get("version")}
-        return json_response({**about, "links": {path.removeprefix("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
+        return json_response({**about, "links": {path.strip("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
 
     async def count(self, request: web.Request) -> web.Response:
         return json_response({"changed": self._view.changed}, headers=_ANY_ORIGIN)

@@ -69,14 +69,14 @@ def tail_event(number: int, scenario: str, *, bodies: bool) -> dict[str, Any]:
     if outcome != "dropped":
         results.append(("field-map", "passed", body(number)))
         results.append(("http", outcome, body(number)))
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"step": name, "result": result, "seconds": 0.0004 * (place + 1), "time": done, "error": None}
-        | ({"body": made} if bodies else {})
+        | ({"body": made} if bodies and name == "field-map" else {})
         for place, (name, result, made) in enumerate(results)
     ]
     if outcome == "dead_letter":
         steps[-1]["error"] = REASONS[0][1]
-    return {
+    found = {
         "id": f"msg_{number:05}",
         "time": done,
         "committed": ago(0.04).isoformat(),
@@ -93,3 +93,18 @@ def tail_event(number: int, scenario: str, *, bodies: bool) -> dict[str, Any]:
         "steps": steps,
         **({"change": event} if bodies else {}),
     }
+    return m.TailEvent(**found).model_dump(mode="json", exclude_unset=True)
+
+
+def place(id_: str) -> m.EventPlace:
+    """Where an event is: it waits."""
+    return m.EventPlace(
+        id=id_,
+        state="waiting",
+        text="waits for step http of pipeline shop.orders: hooks.example.com answers 503",
+        namespace="shop.orders",
+        pipeline="shop.orders",
+        step="http",
+        since=ago(60),
+        wait=None,
+    )

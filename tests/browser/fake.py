@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from mess.admin import console
 from mess.admin.api import models as m
-from tests.browser.documents import body, change, letter, tail_event
+from tests.browser.documents import body, change, letter, place, tail_event
 from tests.browser.records import backfill, checkpoints, config, gaps
 from tests.browser.scenarios import SCENARIOS, World, now
 
@@ -51,11 +51,13 @@ class Fake:
                 web.post(f"{api}/dead-letters/discard", self._discard),
                 web.get(f"{api}/replays", self._answer(lambda: m.Replays(replays=self._progress()))),
                 web.get(f"{api}/events", self._events),
+                web.get(f"{api}/events/{{id}}", self._place),
                 web.get(f"{api}/backfills", self._answer(lambda: m.Backfills(backfills=self.backfills))),
                 web.post(f"{api}/backfills/{{id}}", self._wish),
                 web.get(f"{api}/gaps", self._answer(lambda: gaps(self.world.status()))),
                 web.get(f"{api}/checkpoints", self._answer(lambda: checkpoints(self.world.status()))),
                 web.post(f"{api}/try", self._try),
+                web.post(f"{api}/reload", self._reload),
                 web.get(f"{api}/config", self._answer(config)),
             ]
         )
@@ -136,6 +138,10 @@ class Fake:
         found = self._matching(action.filter)
         if action.expected not in (None, len(found)):
             return found, action, _error(f"{len(found)} dead letters match now, not {action.expected}", 409)
+        if not action.dry_run:
+            for each in found:
+                del self.letters[each.id]
+            self.world.letters = len(self.letters)
         return found, action, None
 
     async def _replay(self, request: web.Request) -> web.Response:
@@ -143,9 +149,6 @@ class Fake:
         if refused:
             return refused
         if not action.dry_run:
-            for each in found:
-                self.letters.pop(each.id)
-            self.world.letters = len(self.letters)
             made = m.Replay(
                 id=f"r{len(self.replays)}",
                 state="running",
@@ -166,10 +169,6 @@ class Fake:
         found, action, refused = await self._act(request)
         if refused:
             return refused
-        if not action.dry_run:
-            for each in found:
-                self.letters.pop(each.id)
-            self.world.letters = len(self.letters)
         done = 0 if action.dry_run else len(found)
         return _json(
             m.LetterResult(matching=len(found), by_pipeline={"shop.orders": len(found)}, done=done, replay=None)
@@ -197,6 +196,9 @@ class Fake:
             await asyncio.sleep(1 / self.events_per_second)
         return response
 
+    async def _place(self, request: web.Request) -> web.Response:
+        return _json(place(request.match_info["id"]))
+
     async def _wish(self, request: web.Request) -> web.Response:
         wish = await _body(request, m.BackfillWish)
         for index, each in enumerate(self.backfills):
@@ -204,6 +206,11 @@ class Fake:
                 self.backfills[index] = each.model_copy(update={"state": wish.wanted})
                 return _json(self.backfills[index])
         return _error("there is no such backfill", 404)
+
+    async def _reload(self, request: web.Request) -> web.Response:
+        text = ["config.yml:7: pipelin: unknown key; did you mean pipeline?"]
+        self.world.reload = m.Reload(time=now(), ok=False, text=text)
+        return _json(self.world.reload)
 
     async def _try(self, request: web.Request) -> web.Response:
         wanted = await _body(request, m.TryRequest)

@@ -91,6 +91,7 @@ class World:
     def __init__(self, scenario: str) -> None:
         self.scenario = scenario
         self.began = time.time() - 5000
+        self.reload: m.Reload | None = None
         self.pauses: list[m.Paused] = []
         self.access = m.Access(documents=True, changes=True, payloads=True, why=None)
         self.letters: int | None = {"failing": 128, "hostile": 3}.get(scenario, 0)
@@ -117,7 +118,7 @@ class World:
             dead_letters=self.letters,
             gaps=1 if self.scenario == "failing" else 0,
             backfills=2 if self.scenario in ("busy", "failing") else 0,
-            last_reload=None,
+            last_reload=self.reload,
         )
 
     def _with_pauses(self, each: m.Pipeline) -> m.Pipeline:

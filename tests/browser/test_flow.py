@@ -36,7 +36,7 @@ async def test_what_waits_says_why_once_and_comes_first(console: Console) -> Non
         assert wait is not None
         await expect(visit.page.get_by_text(wait.text)).to_have_count(1)
         await expect(visit.page.locator(".streams > li").first).to_contain_text("Blocked")
-        await expect(visit.page.locator(".figures > div.bad", has_text="headroom")).to_contain_text("40 min")
+        await expect(visit.page.locator(".figures > div", has_text="headroom")).to_contain_text("40 min")
 
 
 async def test_200_pipelines_are_a_list_that_can_be_filtered(console: Console) -> None:
@@ -51,10 +51,13 @@ async def test_200_pipelines_are_a_list_that_can_be_filtered(console: Console) -
         await expect(rows).to_have_count(3)
         assert page.url.endswith("#/?state=trouble")
         await page.get_by_role("button", name=re.compile("^All")).click()
+        await page.get_by_label("Order", exact=True).select_option("rate")
+        await expect(rows.first).to_contain_text(re.compile(r"2\d/s|30/s"))
         await page.get_by_role("searchbox").fill("tenant_17")
         await expect(rows).to_have_count(10)
-        await rows.first.get_by_role("button", name="tenant_170.orders", exact=True).click()
-        await expect(rows.first.locator(".step")).to_have_count(3)
+        row = rows.filter(has_text="tenant_170")
+        await row.get_by_role("button", name="tenant_170.orders", exact=True).click()
+        await expect(row.locator(".step")).to_have_count(3)
 
 
 async def test_a_step_is_paused_and_resumed_with_a_reason(console: Console) -> None:

@@ -67,6 +67,28 @@ async def test_a_paused_pipeline_delivers_nothing_until_it_is_resumed(lab: Lab) 
         await browser.close()
 
 
+async def test_the_live_tail_shows_what_each_step_made_of_a_real_event(lab: Lab) -> None:  # noqa: F811
+    """From a write in MongoDB to its path in the browser."""
+    program = chromium()
+    shape = {"name": "field-map", "config": {"fields": {"order": "documentKey._id"}}}
+    async with lab.running(pipeline=[shape, lab.http]) as relay, async_playwright() as playwright:
+        assert relay.admin is not None
+        browser = await playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        async with visiting(browser, relay.admin.url) as visit:
+            page = visit.page
+            await visit.go("#/tail")
+            await expect(page.get_by_text("Live", exact=True)).to_be_visible()
+            lab.db.orders.insert_one({"_id": 7, "secret": "shown to whoever may see it"})
+            await page.get_by_role("button", name=re.compile("orders insert 7")).click()
+            event = page.get_by_role("article", name="Event")
+            await expect(event.get_by_role("region", name="After field-map")).to_contain_text('"order": 7')
+            await expect(event.get_by_role("listitem").filter(has_text="http")).to_contain_text("Delivered")
+            id_ = await event.locator("code").first.inner_text()
+            await page.get_by_label("Find an event").fill(id_)
+            await expect(page.get_by_role("region", name="Where the event is")).to_contain_text("Delivered")
+        await browser.close()
+
+
 def arrived(lab: Lab) -> set[int]:  # noqa: F811
     """The keys of the documents that the receiver has accepted."""
     return {each.json["documentKey"]["_id"] for each in lab.receiver.requests if each.answer.status == 200}

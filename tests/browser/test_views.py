@@ -47,6 +47,16 @@ async def test_the_tail_shows_events_as_they_finish_and_the_path_of_one(console:
         await expect(rows.filter(has_text="Delivered")).to_have_count(0)
 
 
+async def test_an_event_is_found_by_its_id(console: Console) -> None:
+    """Where it is, and why, in a sentence; the address can be shared."""
+    async with console("failing", "#/tail") as (visit, fake):
+        await visit.page.get_by_label("Find an event").fill("msg_FHZ4Q2N7")
+        found = visit.page.get_by_role("region", name="Where the event is")
+        await expect(found).to_contain_text("waits for step http of pipeline shop.orders")
+        assert visit.page.url.endswith("#/tail?id=msg_FHZ4Q2N7")
+        fake.away = True
+
+
 async def test_the_tail_connects_again(console: Console) -> None:
     """A relay that restarts ends the stream of events; the page asks for it again."""
     async with console("busy", "#/tail") as (visit, fake):
@@ -78,6 +88,16 @@ async def test_the_config_says_where_each_value_was_set(console: Console) -> Non
         rows = visit.page.get_by_role("row")
         await expect(rows).to_have_count(2)
         await expect(rows.nth(1)).to_contain_text("config.yml:31, ${SECRET}")
+
+
+async def test_a_reload_that_finds_a_mistake_says_so(console: Console) -> None:
+    """And that the old config stays."""
+    async with console("busy", "#/config") as (visit, _):
+        page = visit.page
+        await page.get_by_role("button", name="Reload …").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Reload", exact=True).click()
+        await expect(page.get_by_text("the old one stays")).to_be_visible()
+        await expect(page.get_by_text("did you mean pipeline?")).to_be_visible()
 
 
 async def test_hostile_texts_are_texts(console: Console) -> None:

@@ -1,6 +1,6 @@
 // One event's path: what each step made of it, and when.
 import { html, useEffect, useRef } from "./html.js";
-import { duration, keyText, plain, pretty, time } from "./format.js";
+import { between, duration, keyText, plain, pretty, time } from "./format.js";
 import { go, link } from "./route.js";
 import { Compare } from "./compare.js";
 import { take } from "./try.js";
@@ -29,21 +29,23 @@ export function Change({ event, onClose }) {
       ${event.backfill ? html`<${Fact} label="Backfill">${plain(event.backfill)}<//>` : null}
     </dl>
     <div class="actions">
-      ${event.change ? html`<button class="second" onClick=${attempt}>Try without sending</button>` : null}
+      ${event.change && !event.change_cut ? html`<button class="second" onClick=${attempt}>Try without sending</button>` : null}
       ${event.outcome === "dead_letter" ? html`<a href=${link("letters", { id: event.id })}>Its dead letter</a>` : null}
     </div>
     <ol class="path">
       <li><div class="head"><h4>Read from MongoDB</h4><span class="quiet">${time(event.committed)}</span></div>
-        ${event.change === undefined ? html`<p class="quiet">Documents are not shown.</p>`
+        ${event.change === undefined ? html`<p class="quiet small-text">The document is not shown.</p>`
           : html`<details><summary>The change</summary><${Json} label="The change" value=${event.change} /></details>`}</li>
       ${event.steps.map((step, i) => {
         const given = before;
         if (step.body !== undefined) before = step.body;
         return html`<li key=${i}><div class="head"><h4><bdi>${plain(step.step)}</bdi></h4>
-            <span class="quiet">after ${duration(step.seconds)}</span> <${State} is=${step.result} /></div>
+            ${step.time ? html`<span class="quiet" title=${time(step.time)}>+${between(event.committed, step.time)}${step.seconds == null ? "" : `, took ${duration(step.seconds)}`}</span>` : null}
+            <${State} is=${step.result} /></div>
           ${step.error ? html`<${Note} tone="bad">${plain(step.error)}<//>` : null}
-          ${step.body === undefined ? null : pretty(given) === pretty(step.body)
-            ? html`<p class="quiet small-text">body unchanged</p>`
+          ${step.body_cut ? html`<p class="quiet small-text">The body is too large to be shown whole.</p>` : null}
+          ${step.body === undefined || pretty(given) === pretty(step.body)
+            ? step.result === "passed" || step.result === "delivered" ? html`<p class="quiet small-text">body unchanged</p>` : null
             : html`<${Compare} before=${given} after=${step.body} titles=${["Before", `After ${plain(step.step)}`]} />`}</li>`;
       })}
     </ol>

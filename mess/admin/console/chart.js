@@ -3,7 +3,7 @@ import { html, useEffect, useLayoutEffect, useRef } from "./html.js";
 import { duration, rate } from "./format.js";
 
 const HEIGHT = 132;
-const SHORTEST = 60;
+const SHORTEST = 30;
 const LONGEST = 600;
 
 /** A colour of the style sheet, resolved for the theme. */
@@ -30,8 +30,8 @@ function options(width) {
     },
     axes: [
       { ...axis, grid: { show: false }, size: 26, space: 90, values: (_, ticks) => ticks.map((t) => new Date(t * 1000).toLocaleTimeString("en-GB")) },
-      { ...axis, scale: "rate", size: 56, space: 34, values: (_, ticks) => ticks.map((t) => (t ? rate(t) : "0")) },
-      { ...axis, scale: "lag", side: 1, size: 56, space: 34, grid: { show: false }, values: (_, ticks) => ticks.map((t) => (t ? duration(t) : "0")) },
+      { ...axis, scale: "rate", size: 56, space: 24, values: (_, ticks) => ticks.map((t) => (t ? rate(t) : "0")) },
+      { ...axis, scale: "lag", side: 1, size: 56, space: 24, grid: { show: false }, values: (_, ticks) => ticks.map((t) => (t ? duration(t) : "0")) },
     ],
     series: [
       {},

@@ -24,6 +24,7 @@ export const plural = (value, noun) => `${whole(value)} ${noun}${value === 1 ? "
 export function duration(seconds) {
   if (seconds == null) return NONE;
   const s = Math.max(0, seconds);
+  if (s > 0 && s < 0.00005) return "< 0.1 ms";
   if (s < 0.0995) return `${s < 0.00995 && s > 0 ? (s * 1000).toFixed(1) : Math.round(s * 1000)} ms`;
   if (s < 9.95) return `${s.toFixed(1)} s`;
   if (s < 120) return `${Math.round(s)} s`;
@@ -47,7 +48,10 @@ export function time(iso) {
 }
 
 /** How long ago. @param {string | null} iso @param {string} now the relay's time */
-export const since = (iso, now) => (iso ? duration((Date.parse(now) - Date.parse(iso)) / 1000) : NONE);
+export const since = (iso, now) => between(iso, now);
+
+/** The time from one moment to another. @param {string | null} from @param {string | null} to */
+export const between = (from, to) => (from && to ? duration((Date.parse(to) - Date.parse(from)) / 1000) : NONE);
 
 // Controls, and characters that are invisible or change the direction of what follows.
 const HIDDEN = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;

@@ -30,7 +30,7 @@ function All({ app, query }) {
   const { id, after, ...filters } = query;
   const settled = useSettled(JSON.stringify(asked(filters)));
   const [round, setRound] = useState(0);
-  const { data, error, reload } = useAnswer("dead-letters", { query: { ...JSON.parse(settled), limit: PAGE, after } });
+  const { data, error, reload } = useAnswer("dead-letters", { query: { ...JSON.parse(settled), limit: PAGE, after }, seconds: 10 });
   useEffect(() => (round || status.dead_letters != null ? reload() : undefined), [status.dead_letters, round]);
   const pipelines = status.pipelines.map((each) => each.name);
   const steps = [...new Set(status.pipelines.filter((each) => !filters.pipeline || each.name === filters.pipeline).flatMap((each) => each.steps.map((step) => step.name)))];

@@ -7,7 +7,7 @@ import { Chart } from "./chart.js";
 import { Edges } from "./edges.js";
 import { PipelineCard } from "./pipeline.js";
 import { StreamCard } from "./stream.js";
-import { FILTERS, matches, pipelineTone, sorted } from "./trouble.js";
+import { FILTERS, ORDERS, matches, ordered, pipelineTone, sorted } from "./trouble.js";
 import { Icon, tone } from "./ui.js";
 
 const OPEN = 6;
@@ -20,7 +20,7 @@ export function Picture({ app, query }) {
   const all = sorted(status.pipelines, pipelineTone).filter(({ part }) => matches(part, query.q ?? ""));
   const state = FILTERS[query.state] ? query.state : "";
   const found = all.filter((each) => FILTERS[state][1](each.tone));
-  const pipelines = found.slice(0, shown);
+  const pipelines = ordered(found, query.sort, app.model).slice(0, shown);
   const names = new Set(found.map(({ part }) => part.name));
   const filtered = Boolean(state || query.q);
   const streams = sorted(status.streams, (stream) => tone(stream.state)).filter(
@@ -73,6 +73,8 @@ function Finder({ query, state, all }) {
     <div role="group" aria-label="State" class="chips">${Object.entries(FILTERS).map(([key, [name, test]]) => html`
       <button type="button" key=${key} aria-pressed=${key === state} onClick=${() => go("", { ...query, state: key })}>
         ${name} <span class="count">${whole(all.filter((each) => test(each.tone)).length)}</span></button>`)}</div>
+    <select aria-label="Order" value=${query.sort ?? ""} onChange=${(event) => go("", { ...query, sort: event.target.value })}>
+      ${Object.entries(ORDERS).map(([key, name]) => html`<option key=${key} value=${key}>${name}</option>`)}</select>
     <input type="search" aria-label="Find a pipeline by name, stream or step" placeholder="Find by name, stream, step"
       value=${query.q ?? ""} onInput=${(event) => go("", { ...query, q: event.target.value }, true)} />
   </form>`;
@@ -85,14 +87,14 @@ function Figures({ app }) {
   const rooms = status.streams.map((stream) => stream.oplog_headroom_seconds).filter((room) => room != null);
   const waiting = status.pipelines.reduce((sum, each) => sum + each.waiting_events, 0);
   const room = rooms.length ? Math.min(...rooms) : null;
-  const scarce = room != null && status.oplog_seconds > 0 && room < status.oplog_seconds / 4;
+  const scarce = status.warnings.some((text) => text.includes("oplog")); // the relay knows when it is; a young oplog is short
   const figures = [
     ["Throughput", rate(model.rate()), "events done", ""],
     ["Lag", lags.length ? duration(Math.max(...lags)) : "–", lags.length > 1 ? "of the slowest stream" : "", ""],
     ["In flight", short(waiting), waiting === 1 ? "event" : "events", ""],
     ["Done", short(status.done), "since the start", ""],
     ["Dead letters", short(status.dead_letters), "stored", status.dead_letters ? "bad" : ""],
-    ["Oplog headroom", duration(room), scarce ? "running out" : "before changes are lost", scarce ? "bad" : ""],
+    ["Oplog headroom", duration(room), scarce ? "running out" : room == null ? "no limit known yet" : "before changes are lost", scarce ? "bad" : ""],
   ];
   return html`<dl class="figures">${figures.map(([name, value, about, kind]) => html`
     <div key=${name} class=${kind}><dt>${name}</dt><dd>${value}</dd><dd class="quiet">${plain(about)}</dd></div>`)}</dl>`;

@@ -3,6 +3,7 @@ import { html, useState } from "./html.js";
 import { duration, plain, rate, short } from "./format.js";
 import { link } from "./route.js";
 import { pipelineKey, stepKey } from "./state.js";
+import { slowest } from "./trouble.js";
 import { Paused, PauseButton } from "./pause.js";
 import { Fact, Icon, Note, State } from "./ui.js";
 
@@ -15,7 +16,8 @@ export function PipelineCard({ pipeline, kind, app, open }) {
     <div class="title">
       <h3><button class="fold" aria-expanded=${expanded} onClick=${() => setChosen(!expanded)} title=${plain(pipeline.name)}>
         <${Icon} name="more" /><bdi>${plain(pipeline.name)}</bdi></button></h3>
-      ${expanded ? null : html`<${Chain} pipeline=${pipeline} />`}
+      ${expanded ? null : html`<${Chain} pipeline=${pipeline} />
+        <span class="number quiet time" title="A call of its slowest step">${duration(slowest(pipeline, model))}</span>`}
       <span class="number">${rate(model.rate(pipelineKey(pipeline)))}</span>
       <span class="number quiet">${pipeline.waiting_events ? `${short(pipeline.waiting_events)} in flight` : ""}</span>
       <${State} is=${down ? "down" : pipeline.state} label=${down ? "Sink down" : null} />
@@ -32,6 +34,12 @@ export function PipelineCard({ pipeline, kind, app, open }) {
 const Chain = ({ pipeline }) => html`<span class="chain">${pipeline.steps.map((step, i) => html`
   <span key=${step.name} class="${step.state === "up" ? "" : "bad"} ${step.sink ? "sink" : ""}">${plain(step.name)}</span>`)}</span>`;
 
+/** What a step does, without its kind, which is its heading. */
+function about({ kind, name, about: text }) {
+  const rest = text.startsWith(kind) ? text.slice(kind.length).trim() : text;
+  return rest === name ? "" : rest;
+}
+
 function StepCard({ step, pipeline, app }) {
   const { model } = app;
   const key = stepKey(pipeline, step);
@@ -42,7 +50,7 @@ function StepCard({ step, pipeline, app }) {
     <div class="title"><h4><bdi>${plain(step.name)}</bdi>${step.kind === step.name ? null : html` <span class="quiet">${plain(step.kind)}</span>`}</h4>
       ${step.state === "up" ? null : html`<${State} is=${step.state} />`}
       <${PauseButton} target=${{ pipeline: pipeline.name, step: step.name }} pause=${step.pause} app=${app} /></div>
-    <p class="about-step" title=${plain(step.about)}>${step.sink ? html`<${Icon} name="send" />` : null}<bdi>${plain(step.about)}</bdi></p>
+    <p class="about-step" title=${plain(step.about)}>${step.sink ? html`<${Icon} name="send" />` : null}<bdi>${plain(about(step))}</bdi></p>
     <dl class="facts">
       <${Fact} label=${step.sink ? "Delivered" : "Passed"} title=${`${short(step.delivered)} since the start`}>${rate(flow)}<//>
       <${Fact} label="Per call" title=${`${short(step.attempts)} calls since the start`}>${duration(model.latency(key))}<//>

@@ -58,6 +58,7 @@ export class Model {
     const next = counts(status);
     const seconds = before ? (Date.parse(status.time) - Date.parse(before.time)) / 1000 : 0;
     const same = before?.instance.id === status.instance.id;
+    if (seconds < 0) this.history = new History(); // the relay's clock was set back
     if (!same || seconds > 0) {
       this.rates = same ? this.#rates(next, seconds) : new Map();
       this.counts = next;

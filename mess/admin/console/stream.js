@@ -43,6 +43,6 @@ function Window({ stream }) {
   const bytes = stream.window_bytes / (stream.window_max_bytes || 1);
   const part = Math.max(events, bytes);
   const text = bytes > events ? `${size(stream.window_bytes)} of ${size(stream.window_max_bytes)}` : `${whole(stream.window_events)} of ${whole(stream.window_max_events)} events`;
-  return html`<div class="window"><${Bar} value=${part} max=${1} label=${`Window: ${text} in flight`} kind=${part > 0.95 ? "wait" : "ok"} />
-    <span class="quiet small-text">${text} in flight</span></div>`;
+  return html`<div class="window"><${Bar} value=${part} max=${1} label=${`Window: ${text}`} kind=${part > 0.95 ? "wait" : "ok"} />
+    <span class="quiet small-text">window: ${text}</span></div>`;
 }

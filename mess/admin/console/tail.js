@@ -1,14 +1,16 @@
 // The live tail: events as they finish, and one event's path.
 import { html, useEffect, useMemo, useReducer, useRef, useState } from "./html.js";
 import { address, parse } from "./api.js";
-import { duration, keyText, plain, plural, whole } from "./format.js";
+import { between, keyText, plain, plural, whole } from "./format.js";
 import { go } from "./route.js";
 import { listen } from "./sse.js";
 import { Recent } from "./recent.js";
 import { Guarded } from "./access.js";
 import { Change } from "./change.js";
+import { Place } from "./place.js";
 import { Filters, Icon, Note, State } from "./ui.js";
 
+const EVENT_ID = /^msg_\w+$/;
 const REDRAW_MS = 250;
 const TYPING = 500;
 const NAMES = ["pipeline", "step", "namespace", "operation", "outcome", "id", "sample"];
@@ -67,7 +69,7 @@ function Live({ app, query }) {
     { name: "namespace", title: "Namespace", placeholder: "shop.*" },
     { name: "operation", title: "Operation", options: OPERATIONS },
     { name: "outcome", title: "Outcome", options: OUTCOMES },
-    { name: "id", title: "Event id", placeholder: "msg_…" },
+    { name: "id", title: "Find an event", placeholder: "msg_…" },
     { name: "sample", title: "Sample", options: ["1", "0.1", "0.01", "0.001"] },
   ];
   return html`
@@ -76,6 +78,7 @@ function Live({ app, query }) {
         <button class=${paused ? "" : "second"} aria-pressed=${paused} onClick=${pause}><${Icon} name=${paused ? "play" : "paused"} /> ${paused ? "Go on" : "Pause the list"}</button>
         <button class="second" onClick=${() => { recent.clear(); held.current = null; setPaused(false); setChosen(null); }}>Clear</button></div></div>
     <${Filters} label="Filter the live tail" fields=${fields} values=${query} onChange=${(values) => go("tail", values, true)} />
+    ${EVENT_ID.test(query.id ?? "") ? html`<${Place} key=${query.id} id=${query.id} />` : null}
     <p class="quiet small-text">${plural(recent.seen, "event")} since this view was opened, ${whole(items.length)} kept.
       ${recent.lost ? html` <strong>${whole(recent.lost)} lost</strong>: sampled out, or faster than this page reads; all were processed.` : null}
       ${paused ? ` ${whole(recent.seen - held.current.seen)} new.` : null}</p>
@@ -92,7 +95,7 @@ function Row({ event, chosen, onChoose }) {
   return html`<li><button class="row" aria-expanded=${chosen} onClick=${() => onChoose(chosen ? null : event)}>
     <time>${new Date(event.time).toLocaleTimeString("en-GB")}</time>
     <span class="first"><bdi>${plain(event.namespace)}</bdi> <b>${plain(event.operation)}</b> <bdi class="key">${keyText(event.key)}</bdi></span>
-    <span class="quiet">${duration((Date.parse(event.time) - Date.parse(event.committed)) / 1000)}</span>
+    <span class="quiet">${between(event.committed, event.time)}</span>
     <${State} is=${event.outcome} /></button></li>`;
 }
 

@@ -1,4 +1,5 @@
 // Which parts need attention: the order of the picture, and its filters.
+import { pipelineKey, stepKey } from "./state.js";
 import { tone } from "./ui.js";
 
 const ORDER = ["bad", "wait", "paused", "ok", "idle"];
@@ -21,6 +22,29 @@ export const FILTERS = {
 export function sorted(parts, toneOf) {
   const found = parts.map((part) => ({ part, tone: toneOf(part) }));
   return found.sort((a, b) => ORDER.indexOf(a.tone) - ORDER.indexOf(b.tone));
+}
+
+export const ORDERS = {
+  "": "Trouble first",
+  slow: "Slowest step first",
+  waiting: "Most in flight first",
+  rate: "Highest rate first",
+};
+
+/** How long a call of a pipeline's slowest step takes, in seconds; null if none was called lately. */
+export function slowest(pipeline, model) {
+  const times = pipeline.steps.map((step) => model.latency(stepKey(pipeline, step))).filter((time) => time != null);
+  return times.length ? Math.max(...times) : null;
+}
+
+/** Pipelines in another order than by trouble, the highest first. @param {string} order a key of ORDERS */
+export function ordered(found, order, model) {
+  const measure = {
+    slow: ({ part }) => slowest(part, model) ?? 0,
+    waiting: ({ part }) => part.waiting_events,
+    rate: ({ part }) => model.rate(pipelineKey(part)) ?? 0,
+  }[order];
+  return measure ? found.toSorted((a, b) => measure(b) - measure(a)) : found;
 }
 
 /** Whether a pipeline has a text in its name, its steps, or its streams' names. */

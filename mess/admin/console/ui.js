@@ -30,6 +30,8 @@ const STATES = {
   would_send: ["ok", "Would send"],
   running: ["ok", "Running"],
   waiting: ["wait", "Waiting"],
+  retrying: ["wait", "Retrying"],
+  not_seen: ["idle", "Not seen"],
   blocked: ["bad", "Blocked"],
   disconnected: ["bad", "Disconnected"],
   stopped: ["bad", "Stopped"],

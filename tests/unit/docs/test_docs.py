@@ -127,10 +127,10 @@ def test_a_change_touches_what_contributing_says() -> None:
     """Every file that its table names exists, a new one's folder too, and an entry's place is in its file."""
     text = (ROOT / "CONTRIBUTING.md").read_text()
     rows = re.findall(r"^\| .*", text[: text.index("## Document it")], re.MULTILINE)[1:]
-    files = re.findall(r"`(mess/[\w/<>]+\.py)`", "\n".join(rows))
-    assert len(files) >= len(rows) == 10
+    files = re.findall(r"`(mess/[\w/<>]+\.(?:py|js))`", "\n".join(rows))
+    assert len(files) >= len(rows) == 11
     assert not [name for name in files if not (ROOT / re.sub(r"<\w+>.*", "", name)).exists()]
-    for place, name in re.findall(r"`(\w+)` in `([\w/]+\.py)`", text):
+    for place, name in re.findall(r"`(\w+)` in `([\w/]+\.(?:py|js))`", text):
         assert re.search(rf"\b{place}\b", (ROOT / name).read_text()), name
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from mess.options.values import spoken
 from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def _head(now: Answer) -> Iterator[Text]:
     instance = now["instance"]
     yield _plain(
         f"relay {now['name']}, MESS {now['version']}, process {instance['pid']} at {instance['host']}, running for "
-        f"{spoken(now['uptime_seconds'])}"
+        f"{_spoken(now['uptime_seconds'])}"
     )
     if now["ready"]:
         yield _plain("ready", style="bold green")
@@ -154,7 +153,7 @@ def _foot(now: Answer) -> str:
     }
     text = ", ".join(f"{what}: {count}" for what, count in counts.items())
     if now["oplog_seconds"] is not None:
-        text += f"; MongoDB's oplog reaches back {spoken(now['oplog_seconds'])}"
+        text += f"; MongoDB's oplog reaches back {_spoken(now['oplog_seconds'])}"
     return text
 
 
@@ -182,8 +181,14 @@ def _state(state: str) -> Text:
     return _plain(state.replace("_", " "), style=_STYLES.get(state, ""))
 
 
+def _spoken(seconds: float) -> str:
+    from mess.options.values import spoken
+
+    return spoken(seconds)
+
+
 def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else spoken(seconds)
+    return "" if seconds is None else _spoken(seconds)
 
 
 def _rate(rate: float | None) -> str:

@@ -27,10 +27,11 @@ class Selection:
         """Whether one of its events is sampled, and not too many are."""
         return self.wanted.samples(event) and self._bucket.take(1, now)
 
-    def has_enough(self, now: float) -> bool:
-        """Whether it takes no more events at present, or looks at them only when they end."""
+    def has_enough(self, now: float, *, backlog: bool) -> bool:
+        """Whether it takes no more events at present, or looks at them only when they end. `backlog` is whether others
+        have yet to be written."""
         wanted = self.wanted
-        return wanted.rare or (wanted.broad and self._bucket.empty(now))
+        return wanted.rare or (wanted.broad and (backlog or self._bucket.empty(now)))
 
     def miss(self, count: int) -> None:
         """Count events that its clients do not get."""

@@ -158,7 +158,8 @@ class Tail:
 
     def _has_enough(self, now: float) -> bool:
         """Whether nothing more is to be selected at present, whatever the events are."""
-        return len(self._finished) >= _BACKLOG or all(each.has_enough(now) for each in self._selections.values())
+        backlog = len(self._finished) >= _BACKLOG
+        return all(each.has_enough(now, backlog=backlog) for each in self._selections.values())
 
     def attempted(self, step: str, events: Sequence[Event], seconds: float) -> None:
         """See `Watch`."""
@@ -265,6 +266,7 @@ class Tail:
     def _tick(self) -> None:
         """Write finished events for the clients, as far as the time allows."""
         self._timer = None
+        self._load.add(0, time.monotonic())
         while self._finished and self._writing.left(time.monotonic()) > 0:
             began = time.perf_counter()
             path = self._finished.popleft()

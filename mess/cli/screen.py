@@ -54,8 +54,7 @@ def screen(now: Answer, before: Answer | None = None, *, rows: int | None = None
     from rich.console import Group
 
     rates = Rates(now, before)
-    parts: list[Any] = [*_head(now), _streams(now, rates)]
-    parts.append(_pipelines(now, rates, rows))
+    parts: list[Any] = [*_head(now), _streams(now, rates), "", _pipelines(now, rates, rows)]
     if texts := list(dict.fromkeys(_sentences(now))):
         parts.append(_plain("\nWhy it waits", style="bold"))
         parts += [_plain(f"- {text}") for text in texts]

@@ -13,6 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from mess.admin.api import events
 from mess.ids import hashed_id
 from tests.integration.admin.conftest import Api
 from tests.integration.relay.conftest import Lab
@@ -104,15 +105,10 @@ async def test_filters(lab: Lab, running: Callable[..., Any]) -> None:
 async def test_a_client_that_does_not_read(lab: Lab, running: Callable[..., Any]) -> None:
     """Delivery goes on, and others are not affected; when it reads again, it learns how many it has missed."""
     async with running() as (relay, api):
-        url = f"{api.url}/events?bodies=true".removeprefix("http://")
-        host, _, path = url.partition("/")
-        name, _, port = host.partition(":")
-        lazy = socket.create_connection((name, int(port)))
-        lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
-        lazy.sendall(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+        lazy = _lazy_client(api)
         try:
             await until(lambda: relay.tail.clients == 1, "the tail")
-            total = 4000
+            total = 2500
             for first in range(0, total, 500):
                 documents = [{"_id": number, "text": "x" * 2000} for number in range(first, first + 500)]
                 await asyncio.to_thread(lab.db.orders.insert_many, documents)
@@ -128,6 +124,36 @@ async def test_a_client_that_does_not_read(lab: Lab, running: Callable[..., Any]
         lost = sum(json.loads(part.split(b"\n")[0])["count"] for part in read.split(b"event: lost\ndata: ")[1:])
         assert lost > 0
         assert shown + lost == total + 1
+
+
+async def test_a_client_that_never_reads_is_dropped(
+    lab: Lab, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a while, with all that waits for it."""
+    monkeypatch.setattr(events, "_STALLED", 0.5)
+    async with running() as (relay, api):
+        lazy = _lazy_client(api)
+        try:
+            await until(lambda: relay.tail.clients == 1, "the tail")
+            for first in range(0, 40_000, 200):
+                documents = [{"_id": number, "text": "x" * 20_000} for number in range(first, first + 200)]
+                await asyncio.to_thread(lab.db.orders.insert_many, documents)
+                if relay.tail.clients == 0:
+                    break
+            await until(lambda: relay.tail.clients == 0, "the end of the tail")
+            assert relay.tail.queued_bytes == 0
+        finally:
+            lazy.close()
+
+
+def _lazy_client(api: Api) -> socket.socket:
+    """A connection on which a live tail was asked for."""
+    host, _, path = f"{api.url}/events?bodies=true".removeprefix("http://").partition("/")
+    name, _, port = host.partition(":")
+    found = socket.create_connection((name, int(port)))
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 * 1024)
+    found.sendall(f"GET /{path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    return found
 
 
 def _everything(connection: socket.socket) -> bytes:

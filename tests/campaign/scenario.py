@@ -160,7 +160,9 @@ def _faults(
 ) -> list[Fault]:
     found: list[Fault] = []
     if kind == "configs":
-        found += _series(chance, "relay", ("stop", "settle", "kill", "reload", "reload"), seconds, (0.8, 3), (0, 0.6), maker)
+        found += _series(
+            chance, "relay", ("stop", "settle", "kill", "reload", "reload"), seconds, (0.8, 3), (0, 0.6), maker
+        )
     if kind in ("relay", "everything"):
         new = maker if kind == "everything" else None
         # A stopped process keeps the lock of its file, so that nobody can take its place.

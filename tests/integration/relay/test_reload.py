@@ -238,7 +238,8 @@ async def test_another_pipeline_is_not_disturbed(lab: Lab) -> None:
         times = [entry.time for entry in other.entries if entry.time >= began]
         load.finish()
         await until(lambda: other.complete(load) and len(changing.changes) == 60, "all", 30)
-    assert max(later - earlier for earlier, later in pairwise(times)) < 0.4
+    # If it waited for requests in flight, each of the five reloads would show; a busy machine has pauses of its own.
+    assert sum(later - earlier > 0.4 for earlier, later in pairwise(times)) < 3
     assert len(times) > 100
     assert other.duplicates == changing.duplicates == 0
 
@@ -433,3 +434,19 @@ async def test_a_function_that_was_edited_is_used(lab: Lab) -> None:
         assert result.text == ("replaced pipeline top level",)
         accepted = await lab.receiver.wait_for_events(5)
     assert sorted(event.body["seen"]["_id"] for event in accepted) == list(range(5))
+
+
+async def test_what_is_excluded_from_now_on_is_not_sent_any_more(lab: Lab) -> None:
+    """Not even with events that the first sink has accepted before, and that wait for the second one."""
+    first, second = Ledger(), Guarded("new-key")
+    lab.receiver.respond = lambda request: (first if request.path == "/first" else second)(request)
+    steps = [{**http(lab), "config": {"endpoint": lab.receiver.url.replace("/hook", "/first")}}]
+    async with lab.running(pipeline=[*steps, http(lab, "old-key")]) as relay:
+        lab.db.orders.insert_many([{"_id": number, "n": 0, "password": "secret-word"} for number in range(20)])
+        await until(lambda: second.refused and len(first.changes) > 5, "events between the sinks")
+        result = await reload(lab, relay, pipeline=[*steps, http(lab, "new-key")], exclude=["password"])
+        assert result.ok, result
+        await until(lambda: len(second.changes) == 20, "all of them")
+    accepted = [request for request in lab.receiver.requests if request.headers.get("authorization") == "new-key"]
+    assert len(accepted) == 20
+    assert not any(b"secret-word" in request.body for request in accepted)

@@ -24,12 +24,6 @@ RUN /opt/mess/bin/python -c "import pathlib, sysconfig; \
 
 
 FROM ${PYTHON_IMAGE}
-ARG VERSION=dev
-LABEL org.opencontainers.image.title="mess" \
-      org.opencontainers.image.description="Relays MongoDB change streams to webhooks and queues" \
-      org.opencontainers.image.licenses="Apache-2.0" \
-      org.opencontainers.image.version="${VERSION}"
-
 # /app/config is the user's, read-only; /app/plugins is for MESS_PLUGINS; /app/data for a state in SQLite.
 RUN groupadd --gid 10001 mess \
  && useradd --uid 10001 --gid mess --home-dir /app --no-create-home --shell /usr/sbin/nologin mess \
@@ -53,3 +47,13 @@ HEALTHCHECK --interval=30s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "/opt/mess/docker/healthcheck.py"]
 ENTRYPOINT ["/opt/mess/docker/entrypoint.sh"]
 CMD ["run"]
+
+# Last, since they differ with every build.
+ARG VERSION=dev
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="mess" \
+      org.opencontainers.image.description="Relays MongoDB change streams to webhooks and queues" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://mess.example/mess" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"

@@ -12,7 +12,7 @@ SITE := .venv-site
 LATEST := .venv-latest
 LOWEST := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check
-IMAGE_EXTRAS := ed25519 filter kafka mqtt nats oauth2 rabbitmq redis
+IMAGE_EXTRAS := ed25519 filter kafka mqtt nats oauth2 otel rabbitmq redis
 
 # The first of these that starts, is new enough, and can make a virtual environment. To choose: make PYTHON=python3.12 …
 PROBE := import ensurepip, sys; sys.exit(sys.version_info < (3, 11))
@@ -51,7 +51,7 @@ test-lowest: $(TOOLS)/.installed | $(LOWEST)/bin/python ## Run the tests with th
 	$(LOWEST)/bin/python -m pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 .PHONY: test-docker
-test-docker: $(VENV)/.dev ## Test the image and the Compose file on this machine's Docker engine
+test-docker: $(VENV)/.dev ## Test the image, the Compose file and the systemd unit on this machine's Docker engine
 	MESS_TEST_DOCKER=1 $(BIN)/python -m pytest tests/docker $(ARGS)
 
 .PHONY: campaign
@@ -91,6 +91,17 @@ docs: $(VENV)/.dev ## Generate the docs and the JSON Schema that come from the c
 picture: $(VENV)/.demo ## Run the demo and take the README's picture of it
 	$(BIN)/python -m docs.picture
 
+.PHONY: screenshot
+screenshot: $(VENV)/.dev ## Run a relay with the console and take the README's picture of it; needs chromium
+	$(BIN)/python -m docs.screenshot
+
+.PHONY: console-vendor
+console-vendor: $(SITE)/.installed ## Copy the console's libraries from npm, by the hashes in requirements/console (ARGS=--check)
+	@mkdir -p $(SITE)/console
+	@cp requirements/console/package.json requirements/console/package-lock.json $(SITE)/console
+	@$(NPM) ci --ignore-scripts --prefix $(SITE)/console
+	@$(SITE)/bin/python requirements/console_vendor.py $(SITE)/console/node_modules $(ARGS)
+
 .PHONY: site
 site: $(SITE)/.installed ## Build the documentation site in build/site; a broken link fails
 	@rm -rf build/site
@@ -125,13 +136,10 @@ sbom: $(TOOLS)/.installed ## Write the image's bill of materials (CycloneDX) to 
 pin-images: ## Pin the base images to the digests that their registry has today
 	@docker/pin-images.sh
 
-.PHONY: dist
-dist: $(TOOLS)/.installed ## Build a release: packages and bill of materials in dist/; needs pinned base images
-	@docker/pin-images.sh --check
-	@if grep -q 'mess\.example' pyproject.toml; then \
-		echo "pyproject.toml still has mess.example for the project's public address" >&2; exit 1; fi
-	@$(MAKE) --no-print-directory sbom
-	@$(TOOLS)/bin/python -m build --no-isolation --outdir dist
+.PHONY: release
+release: $(TOOLS)/.installed ## Rehearse a release in a copy (VERSION=1.2.3); WRITE=1 sets version and changelog, fills dist/
+	@$(TOOLS)/bin/python .ci/release.py "$(VERSION)" $(if $(WRITE),--write)
+	@$(if $(WRITE),$(MAKE) --no-print-directory sbom)
 
 .PHONY: clean
 clean: ## Remove the virtual environments, caches and build results

@@ -31,8 +31,9 @@ class RelayProcess:
         self._port = free_port()
         self._folder = tempfile.TemporaryDirectory(prefix="mess-bench-")
         self._path = Path(self._folder.name, "config.json")
-        admin = {"host": "127.0.0.1", "port": self._port}
-        self._path.write_text(json.dumps({"admin": admin, "log": {"level": "warning"}, **config}))
+        admin: dict[str, Any] = {"host": "127.0.0.1", "port": self._port}
+        admin |= config.get("admin", {})
+        self._path.write_text(json.dumps({"log": {"level": "warning"}, **config, "admin": admin}))
         self._log = self._path.with_name("log.txt")
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -52,12 +53,24 @@ class RelayProcess:
         """The most memory it has held."""
         return peak_mb(self.pid)
 
+    @property
+    def url(self) -> str:
+        """Its admin server's URL."""
+        return f"http://127.0.0.1:{self._port}"
+
     def ready(self) -> None:
         """Return when its streams are connected."""
+        self._await("readyz")
+
+    def listens(self) -> None:
+        """Return when its admin server answers."""
+        self._await("healthz")
+
+    def _await(self, page: str) -> None:
         deadline = time.monotonic() + _READY_SECONDS
         while time.monotonic() < deadline:
             try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/readyz", timeout=5).close()
+                urllib.request.urlopen(f"{self.url}/{page}", timeout=5).close()
             except (urllib.error.URLError, OSError):
                 time.sleep(0.05)
             else:

@@ -1,8 +1,9 @@
-"""Writes what documentation the code already holds: docs/configuration.md, docs/steps/*.md, the table of metrics in
-docs/operations.md, and config/mess.schema.json.
+"""Writes what documentation the code already holds: docs/configuration.md, docs/steps/*.md, docs/api.md, the table of
+metrics in docs/operations.md, and config/mess.schema.json.
 
 `python -m docs.generate` writes, `python -m docs.generate --check` tells what is out of date and exits with 1.
-What stands in docs/configuration.intro.md begins its page, docs/steps/<name>.more.md ends that step's.
+What stands in docs/configuration.intro.md and docs/api.intro.md begins those pages, docs/steps/<name>.more.md ends that
+step's.
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from mess import steps
+from mess.admin.api.operation import Operation
+from mess.admin.api.routes import OPERATIONS
 from mess.config import model
 from mess.config.schema import json_schema
 from mess.formats.envelope import Format
 from mess.options.tls import TlsOptions
-from mess.options.values import parse_duration, parse_size
+from mess.options.values import parse_duration, parse_size, written_duration, written_size
 from mess.telemetry import metrics
 
 ROOT = Path(__file__).parent.parent
@@ -41,6 +44,7 @@ _SECTIONS = (
     ("checkpoint", model.CheckpointOptions),
     ("admin", model.Admin),
     ("log", model.Log),
+    ("tracing", model.Tracing),
 )
 _DEFAULT = re.compile(r"\s*Default: ([^.]+)\.$")
 _VARIABLE = re.compile(r"the environment's (`[A-Z_]+`)")
@@ -53,6 +57,7 @@ def pages() -> Iterator[tuple[Path, str]]:
     for name in steps.names():
         yield ROOT / "docs" / "steps" / f"{name}.md", _step(name)
     yield ROOT / "docs" / "operations.md", _with_metrics((ROOT / "docs" / "operations.md").read_text())
+    yield ROOT / "docs" / "api.md", _api()
     yield ROOT / "config" / "mess.schema.json", json.dumps(json_schema(), indent=2) + "\n"
 
 
@@ -77,20 +82,43 @@ def _configuration() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _api() -> str:
+    rows = [
+        f"| `{each.method} {each.path}` | {each.allowed} | {each.summary} | {_input(each)} | `{each.answer.__name__}` |"
+        for each in OPERATIONS
+    ]
+    head = ["| operation | access | | input | answer |", "| --- | --- | --- | --- | --- |"]
+    intro = (ROOT / "docs" / "api.intro.md").read_text().strip()
+    return "\n\n".join([_GENERATED, intro, "\n".join([*head, *rows])]) + "\n"
+
+
+def _input(operation: Operation) -> str:
+    fields = [f"`{name}`" for model_ in (operation.query, operation.body) if model_ for name in model_.model_fields]
+    return ", ".join(fields)
+
+
 def _with_metrics(page: str) -> str:
     """The page with a new table of metrics between its two comments."""
     rows = ["| metric | labels | meaning |", "|---|---|---|"]
     for suffix, found in (("_total", metrics.COUNTERS), ("", metrics.TIMINGS)):
         for metric in found:
-            labels = ", ".join(f"`{label}`" for label in metric.labels)
-            rows.append(f"| `{metric.name}{suffix}` | {labels} | {metric.text} |")
-    rows.append(f"| `{metrics.GAPS.name}` | `{metrics.GAPS.labels[0]}` | {metrics.GAPS.text} |")
-    rows += [f"| `{gauge.name}` | `stream` | {gauge.text} |" for gauge in metrics.GAUGES]
+            rows.append(f"| `{metric.name}{suffix}` | {_labels(metric.labels)} | {metric.text} |")
+    rows += [f"| `{gauge.name}` | {_labels(gauge.labels)} | {gauge.text} |" for gauge in metrics.GAUGES]
     rows.append("| `mess_build_info` | `version` | 1 |")
+    rows += ["", "These metrics have been renamed. Their old names remain for one release:", ""]
+    rows += ["| old name | use |", "|---|---|"]
+    total = {counter.name for counter in metrics.COUNTERS}
+    for new, old in metrics.RENAMED.items():
+        suffix = "_total" if new in total else ""
+        rows.append(f"| `{old}{suffix}` | `{new}{suffix}` |")
     before, start, rest = page.partition("<!-- metrics:")
     comment, _, _ = rest.partition("\n")
     _, end, after = rest.partition("<!-- end of metrics -->")
     return "\n".join([before + start + comment, "", *rows, "", end + after])
+
+
+def _labels(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _step_link(name: str) -> str:
@@ -231,23 +259,12 @@ def _written(field: FieldInfo) -> str:
     elif isinstance(value, tuple):
         value = f"[{', '.join(map(str, value))}]"
     elif kind == "duration":
-        value = _duration(value)
+        value = written_duration(value)
     elif kind == "size":
-        value = _size(value)
+        value = written_size(value)
     elif isinstance(value, float):
         value = f"{value:g}"
     return f"`{value}`"
-
-
-def _duration(seconds: float) -> str:
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= length and seconds % length == 0:
-            return f"{seconds / length:g}{unit}"
-    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
-
-
-def _size(size: int) -> str:
-    return f"{size // 1024**2}MiB" if size % 1024**2 == 0 else str(size)
 
 
 def _text(text: str | None) -> str:

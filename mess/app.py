@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
+from mess.admin.api.models import Tried
 from mess.admin.server import AdminServer, PortInUse
 from mess.cancellation import cancel
 from mess.capture import preflight
@@ -18,6 +20,7 @@ from mess.capture.current_client import CurrentClient
 from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
+from mess.cases.trial import try_event
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
@@ -26,20 +29,30 @@ from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
+from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result
 from mess.relay.reloading import Reloading
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
+from mess.relay.snapshot import snapshot
 from mess.relay.status import RelayStatus
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.replay import strays
+from mess.replay.jobs import LetterReplays
 from mess.state.instance import Instance
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
+from mess.telemetry import tracing
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.recent import Recent
+from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -63,15 +76,19 @@ class Relay:
         """The files that the config was last read from, whether there were mistakes in it or not."""
         self.instance = Instance.current()
         self.status = RelayStatus(self)
-        self.metrics = Metrics(__version__, self.status.streams, self.status.gaps_by_kind)
-        self.plans: list[StreamPlan] = plan(loaded.config)
+        self.clock = ServerClock()
+        self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
+        self.recent = Recent(self.metrics)
+        self.tail = Tail(self.recent)
+        self._plans = plan(loaded.config)
         self._changed = changed
         self._stopping = Stopping()
         self._is_running = asyncio.Event()
         self._running: Running | None = None
         self._reloading: Reloading | None = None
         self.starting: str | None = "starting"
-        self.clock = ServerClock()
+        self.replays: LetterReplays | None = None
+        self.spans: Spans | None = None
         self.admin: AdminServer | None = None
         self.store: StateStore | None = None
 
@@ -110,6 +127,11 @@ class Relay:
     def config(self) -> Config:
         """The options in force."""
         return self.loaded.config
+
+    @property
+    def plans(self) -> list[StreamPlan]:
+        """The plans of its streams."""
+        return self._plans if self._running is None else self._running.plans
 
     @property
     def streams(self) -> Streams | None:
@@ -152,6 +174,16 @@ class Relay:
         return None if self._running is None else self._running.backfills
 
     @property
+    def pauses(self) -> Pauses | None:
+        """What follows operators' pauses."""
+        return None if self._running is None else self._running.pauses
+
+    @property
+    def stored(self) -> StoredCounts | None:
+        """How much its state holds."""
+        return None if self._running is None else self._running.stored
+
+    @property
     def last_reload(self) -> ReloadResult | None:
         """The outcome of the last reload; None before the first one."""
         return None if self._reloading is None else self._reloading.last
@@ -168,6 +200,10 @@ class Relay:
         if not self.stopping:
             log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
         self._stopping.in_order(self.config.shutdown_grace)
+
+    async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> Tried:
+        """See `mess.admin.api.relay.ApiRelay`."""
+        return await try_event(self.loaded, event, pipeline)
 
     async def reload(self) -> ReloadResult:
         """Read the config again, and replace what has changed; with a mistake in it, everything stays as it is.
@@ -205,13 +241,15 @@ class Relay:
         config = self.config
         steps = build_pipelines(self.loaded)
         if config.admin.enabled:
-            self.admin = AdminServer(config.admin.host, config.admin.port, self.status, self, hosts=config.admin.hosts)
+            admin = config.admin
+            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
         client = CurrentClient(config.mongodb.url, config.mongodb.driver, sticky=True)
         state_client = state_client_of(config)
         try:
+            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
@@ -222,6 +260,7 @@ class Relay:
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
+                    self.replays = replays = LetterReplays(lambda: self.loaded, store)
                     try:
                         replaced = holder.replaced is not None
                         running = Running(
@@ -232,11 +271,14 @@ class Relay:
                             state_client=state_client,
                             stopping=self._stopping,
                             metrics=self.metrics,
+                            tail=self.tail,
+                            spans=self.spans,
                             reach=self._reach,
                             clock=self.clock,
                         )
                         await self._relay(running, steps, await store.take_over(), replaced=replaced)
                     finally:
+                        await replays.close(self.config.shutdown_grace)
                         self.store = None
         except Halted:
             log.info("stopped before connecting")
@@ -244,6 +286,8 @@ class Relay:
             await client.close()
             if self.admin is not None:
                 await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that

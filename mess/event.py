@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from bson import Timestamp
@@ -55,6 +56,22 @@ def token_time(token: Mapping[str, Any], time: object = None) -> Timestamp | Non
         with suppress(ValueError):
             return Timestamp(int(data[2:10], 16), int(data[10:18], 16))
     return time if isinstance(time, Timestamp) else None
+
+
+_EPOCH = datetime(1970, 1, 1)
+
+
+def commit_time(event: Event) -> float | None:
+    """When a change was committed, in seconds since the epoch on MongoDB's server; None if unknown.
+
+    To the millisecond from MongoDB 6.0 on, which sends `wallTime`; before, in whole seconds.
+    """
+    change = event.change
+    wall = change.get("wallTime")
+    if wall.__class__ is datetime and wall.tzinfo is None:
+        return (wall - _EPOCH).total_seconds()
+    time = change.get("clusterTime")
+    return float(time.time) if isinstance(time, Timestamp) else None
 
 
 def event_id(token: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 BIN = Path(sys.executable).parent
-IMAGE_EXTRAS = ("kafka", "mqtt", "nats", "oauth2", "rabbitmq", "redis")
+IMAGE_EXTRAS = ("kafka", "mqtt", "nats", "oauth2", "otel", "rabbitmq", "redis")
 
 
 def main(arguments: list[str]) -> int:

@@ -24,7 +24,7 @@ from tests.servers.process import ServerMissing
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 
-_SECONDS = {"fault": 15.0, "acceptance": 6.0, "fuzz": 6.0, "integration": 0.7}
+_SECONDS = {"fault": 15.0, "acceptance": 6.0, "browser": 4.0, "fuzz": 6.0, "integration": 0.7}
 """What a slow test takes, roughly, by its folder."""
 _WORKERS = 4
 

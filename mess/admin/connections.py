@@ -18,6 +18,8 @@ from mess.telemetry.logging import get_logger
 
 MOST = 64
 """The maximum number of open connections."""
+MOST_TAILS = 128
+"""The maximum number of live tails. They are counted apart from other connections, since they stay open."""
 TIMEOUT = 10.0
 """Seconds that a connection has to send a complete request, and to receive the answer."""
 
@@ -33,8 +35,13 @@ PARSER_LIMITS: dict[str, Any] = {
     "lingering_time": 1.0,
 }
 
-# The number of bytes parsed at a time: an error repeats them several times, and only this much of a body is read.
+# The number of bytes parsed at a time: an error repeats them several times.
 _PIECE = 1024
+WITH_BODY = "/api/v1/"
+"""The beginning of the paths to which requests with a body can be sent; no other bodies are read."""
+BODY_LIMIT = 1024 * 1024
+"""The size of a body in bytes is at most this."""
+_BODY_ROOM = BODY_LIMIT + 64 * 1024  # so that one byte more is noticed, with whatever chunks cost
 
 # If descriptors are scarce, most are for deliveries.
 _SHARE, _FEWEST = 8, 4
@@ -42,12 +49,13 @@ _SHARE, _FEWEST = 8, 4
 log = get_logger("mess.admin")
 
 
-def limit() -> int:
-    """The connection limit: MOST, or an eighth of the process's descriptors if that is less."""
+def limit(most: int | None = None) -> int:
+    """`most` (default: MOST), or an eighth of the process's descriptors if that is less."""
+    most = MOST if most is None else most
     if resource is None:
-        return MOST
+        return most
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST if soft == resource.RLIM_INFINITY else max(_FEWEST, min(MOST, soft // _SHARE))
+    return most if soft == resource.RLIM_INFINITY else max(_FEWEST, min(most, soft // _SHARE))
 
 
 class Connections:
@@ -55,7 +63,8 @@ class Connections:
 
     When `most` are open, a new connection closes the one that has waited longest without a complete request. If all are
     being answered, it closes the one whose answer has taken longest. Each closes after `timeout` seconds without a
-    complete request, counted from its start or its last answer, whatever it sends meanwhile.
+    complete request, counted from its start or its last answer, whatever it sends meanwhile. Live tails do not count
+    and stay open.
     """
 
     def __init__(self, server: web.Server, most: int, timeout: float = TIMEOUT) -> None:
@@ -66,6 +75,8 @@ class Connections:
         # In the order in which they started to wait, or to be answered.
         self._waiting: dict[Connection, asyncio.TimerHandle] = {}
         self._answering: dict[Connection, asyncio.TimerHandle] = {}
+        self._tails: set[Connection] = set()
+        self._most_tails = limit(MOST_TAILS)
 
     def make(self) -> Connection:
         """A protocol for an accepted connection."""
@@ -85,8 +96,17 @@ class Connections:
         """Its answer has been written; it may send another request."""
         self._move(connection, self._answering, self._waiting)
 
+    def tailing(self, connection: Connection) -> bool:
+        """A connection that is being answered becomes a live tail, which may stay open; False if there are too many."""
+        if connection not in self._answering or len(self._tails) >= self._most_tails:
+            return False
+        self._answering.pop(connection).cancel()
+        self._tails.add(connection)
+        return True
+
     def closed(self, connection: Connection) -> None:
         """A connection has ended."""
+        self._tails.discard(connection)
         for group in (self._waiting, self._answering):
             if (timer := group.pop(connection, None)) is not None:
                 timer.cancel()
@@ -117,7 +137,7 @@ class Connection(web.RequestHandler):
     """aiohttp's protocol, which reports to `Connections` and answers malformed requests briefly.
 
     Anything but a request without a body is the last that is read from a connection: it is answered, and the connection
-    closes.
+    closes. Only the API's bodies are read.
     """
 
     def __init__(self, connections: Connections, server: web.Server, **options: Any) -> None:
@@ -125,6 +145,7 @@ class Connection(web.RequestHandler):
         self._connections = connections
         self._unparsed = b""
         self._last_received = False
+        self._body_room = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -140,6 +161,9 @@ class Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         """See `asyncio.Protocol`. The base class calls it without data, to continue after requests have been
         answered."""
+        if self._last_received:
+            self._body_received(data)
+            return
         data, self._unparsed = self._unparsed + data, b""
         start = 0
         while not self._last_received:
@@ -152,7 +176,17 @@ class Connection(web.RequestHandler):
             if len(self._messages) >= self._max_msg_queue_size:
                 self._unparsed = data[start:]
                 return
-        if self._last_received and self.transport is not None and not self.transport.is_closing():
+        if self._last_received:
+            self._body_received(data[start:])
+
+    def _body_received(self, data: bytes) -> None:
+        """Pass on more of the last request's body, as far as there is room, and nothing after it."""
+        if self._body_room > 0 and data:
+            known = len(self._messages)
+            super().data_received(data[: self._body_room])
+            self._body_room -= len(data)
+            self._drop_after(known)
+        if self._body_room <= 0 and self.transport is not None and not self.transport.is_closing():
             self.transport.pause_reading()
 
     def _end_with_last(self, known: int) -> None:
@@ -165,16 +199,33 @@ class Connection(web.RequestHandler):
                 message.exc.__traceback__ = None
             elif payload is EMPTY_PAYLOAD and not message.upgrade:
                 continue
-            while len(self._messages) > index + 1:
-                self._messages.pop()
-            # Data after a declined upgrade would be parsed all at once.
-            self._upgraded, self._message_tail = False, b""
+            self._drop_after(index + 1)
             self._last_received = True
+            if not isinstance(message, RawRequestMessage) or message.method != "POST":
+                return
+            if message.path.startswith(WITH_BODY) and not message.upgrade:
+                self._body_room = _BODY_ROOM
             return
+
+    def _drop_after(self, known: int) -> None:
+        while len(self._messages) > known:
+            self._messages.pop()
+        # Data after a declined upgrade would be parsed all at once.
+        self._upgraded, self._message_tail = False, b""
 
     def answering(self) -> None:
         """A complete request has arrived."""
         self._connections.answering(self)
+
+    def tailing(self) -> bool:
+        """Its answer is a live tail, after which it closes. Returns False if there are too many."""
+        self._last_received = True
+        return self._connections.tailing(self)
+
+    def abort(self) -> None:
+        """Close it at once: the client does not read."""
+        if self.transport is not None:
+            self.transport.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from mess.admin.connections import Connection
+from mess.admin import console
+from mess.admin.api.relay import ApiRelay
+from mess.admin.api.routes import add_to
+from mess.admin.connections import BODY_LIMIT, Connection
 from mess.admin.hosts import Hosts, without_port
+from mess.admin.json_response import NOT_KEPT, json_response
 from mess.admin.view import Controls, View
-from mess.telemetry.logging import get_logger, redacted
+from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import CONTENT_TYPE
-from mess.telemetry.printable import printable_json
 
 log = get_logger("mess.admin")
 
 _SHOWN = 100
 
-_LINKS = ("/count", "/status", "/healthz", "/readyz", "/metrics")
-_NOT_KEPT = {"Cache-Control": "no-store"}
+_LINKS = ("/app/", "/count", "/status", "/healthz", "/readyz", "/metrics")
 # The Node.js tool allowed pages of any origin to read its count.
 _ANY_ORIGIN = {"Access-Control-Allow-Origin": "*"}
 # Probes and scrapers use any name for the relay, and these pages contain nothing confidential.
@@ -31,11 +29,13 @@ CONTROLS = web.AppKey("controls", Controls)
 """The application's key for the relay's controls."""
 
 
-def make_app(view: View, controls: Controls, hosts: Hosts) -> web.Application:
+def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | None = None) -> web.Application:
     """The application, which shows `view` to requests whose Host header is accepted by `hosts`. Routes that act on the
-    relay find its `controls` in `request.app[CONTROLS]`."""
+    relay find its `controls` in `request.app[CONTROLS]`. With a `relay`, there is an API for it."""
     pages = _Pages(view)
-    app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)])
+    app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)], client_max_size=BODY_LIMIT)
+    if relay is not None:
+        add_to(app, relay)
     app[CONTROLS] = controls
     app.on_response_prepare.append(_without_server)
     app.add_routes(
@@ -46,6 +46,7 @@ def make_app(view: View, controls: Controls, hosts: Hosts) -> web.Application:
             web.get("/healthz", pages.healthz),
             web.get("/readyz", pages.readyz),
             web.get("/metrics", pages.metrics),
+            *console.routes(),
         ]
     )
     return app
@@ -58,17 +59,17 @@ class _Pages:
     async def root(self, request: web.Request) -> web.Response:
         status = self._view.status()
         about = {"changed": self._view.changed, "name": status.get("name"), "version": status.get("version")}
-        return _json({**about, "links": {path.removeprefix("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
+        return json_response({**about, "links": {path.strip("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
 
     async def count(self, request: web.Request) -> web.Response:
-        return _json({"changed": self._view.changed}, headers=_ANY_ORIGIN)
+        return json_response({"changed": self._view.changed}, headers=_ANY_ORIGIN)
 
     async def status(self, request: web.Request) -> web.Response:
-        return _json(self._view.status())
+        return json_response(self._view.status())
 
     async def healthz(self, request: web.Request) -> web.Response:
         # Any answer shows that the process is alive and its event loop runs.
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
         reasons, sinks, warnings = self._view.problems(), self._view.sink_problems(), self._view.warnings()
@@ -76,25 +77,10 @@ class _Pages:
             reasons = reasons + sinks
         else:
             warnings = sinks + warnings
-        return _json({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
+        return json_response({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._view.metrics(), headers={**_NOT_KEPT, "Content-Type": CONTENT_TYPE})
-
-
-def _json(content: dict[str, Any], status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    shown = redacted(content)
-    try:
-        text = orjson.dumps(shown, option=orjson.OPT_APPEND_NEWLINE).decode()
-    except TypeError:  # text from outside may contain lone surrogates, which orjson refuses
-        text = json.dumps(shown) + "\n"
-    return web.Response(
-        body=printable_json(text).encode(),
-        status=status,
-        content_type="application/json",
-        charset="utf-8",
-        headers={**_NOT_KEPT, **(headers or {})},
-    )
+        return web.Response(body=self._view.metrics(), headers={**NOT_KEPT, "Content-Type": CONTENT_TYPE})
 
 
 async def _without_server(request: web.Request, response: web.StreamResponse) -> None:
@@ -115,7 +101,7 @@ def _only_for(hosts: Hosts) -> Middleware:
             for host in request.headers.getall("Host", ()):
                 if not hosts.accept(host):
                     name = without_port(host)[:_SHOWN]
-                    return _json(
+                    return json_response(
                         {
                             "error": f"this server does not answer to the host name {name}; use its IP address or "
                             f"localhost, or add the name to the config: admin: {{hosts: [{name}]}}"
@@ -132,15 +118,15 @@ async def _errors_as_json(request: web.Request, handler: Handler) -> web.StreamR
     try:
         return await handler(request)
     except web.HTTPMethodNotAllowed as error:
-        return _json(
+        return json_response(
             {"error": f"{request.path} does not support {request.method}"},
             error.status,
             {"Allow": error.headers["Allow"]},
         )
     except web.HTTPNotFound:
-        return _json({"error": f"there is no {request.path}", "links": ["/", *_LINKS]}, 404)
+        return json_response({"error": f"there is no {request.path}", "links": ["/", *_LINKS]}, 404)
     except web.HTTPException as error:
-        return _json({"error": error.reason}, error.status)
+        return json_response({"error": error.reason}, error.status)
     except Exception:
         log.exception("page failed", path=request.path)
-        return _json({"error": "internal error; see the relay's log"}, 500)
+        return json_response({"error": "internal error; see the relay's log"}, 500)

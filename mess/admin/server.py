@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from mess.admin.api.relay import ApiRelay
 from mess.admin.connections import Connections, limit
 from mess.admin.hosts import Hosts
 from mess.admin.listener import Listener, bind
@@ -25,13 +26,23 @@ class PortInUse(ConfigError):
 class AdminServer:
     """Serves `view` on `host` and `port`; port 0 picks a free one. Requests may act on the relay by its `controls`.
 
-    `hosts` are the names, or globs, that requests may use besides IP addresses, localhost and `host`.
+    `hosts` are the names, or globs, that requests may use besides IP addresses, localhost and `host`. With a `relay`,
+    there is an API for it.
     """
 
-    def __init__(self, host: str, port: int, view: View, controls: Controls, *, hosts: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        view: View,
+        controls: Controls,
+        *,
+        hosts: Sequence[str] = (),
+        relay: ApiRelay | None = None,
+    ) -> None:
         self._host = host
         self._port = port
-        self._app = make_app(view, controls, Hosts([host, *hosts]))
+        self._app = make_app(view, controls, Hosts([host, *hosts]), relay)
         self._runner: web.AppRunner | None = None
         self._listener: Listener | None = None
 

@@ -49,10 +49,19 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
     """
     document = Document(str(path))
     text = _text(path, document)
-    if text is not None:
-        parse(text, document)
-        if document.data is None and not document.problems:
-            document.report("is empty; a case has events: and expect:")
+    if text is None:
+        return None, document.problems
+    return case_of(text, path, loaded, steps=steps, update=update)
+
+
+def case_of(
+    text: str, path: Path, loaded: Loaded, *, steps: Steps, update: bool = False
+) -> tuple[Case | None, list[Problem]]:
+    """The case with this text, which is or will be that of its file; otherwise the same as `read`."""
+    document = Document(str(path))
+    parse(text, document)
+    if document.data is None and not document.problems:
+        document.report("is empty; a case has events: and expect:")
     data = _with_events(document)
     if data is None or document.problems:
         return None, document.problems
@@ -70,7 +79,7 @@ def read(path: Path, loaded: Loaded, steps: Steps, *, update: bool = False) -> t
         elif document.problems:
             return None, document.problems
     expected = None if expect is None else tuple(expect)
-    return Case(path, text=text or "", data=data, events=tuple(events), expect=expected), []
+    return Case(path, text=text, data=data, events=tuple(events), expect=expected), []
 
 
 def parse(text: str, document: Document) -> None:
@@ -117,7 +126,7 @@ def _events(content: Content, document: Document, config: Config, steps: Steps) 
         except ValueError as error:
             document.report(str(error), ("events", index))
             continue
-        pipeline = named or _pipeline(event, config)
+        pipeline = named or pipeline_of(event, config)
         if pipeline not in steps:
             document.report(
                 f"the config has no pipeline for {event.namespace}; correct ns, or set pipeline:", ("events", index)
@@ -127,7 +136,8 @@ def _events(content: Content, document: Document, config: Config, steps: Steps) 
     return found
 
 
-def _pipeline(event: Event, config: Config) -> str | None:
+def pipeline_of(event: Event, config: Config) -> str | None:
+    """The name of the pipeline that an event takes; None if the config selects no such event."""
     options = resolve(config, *event.namespace)
     target = event.change.get("to")
     if options is None and event.operation == "rename" and isinstance(target, dict):

@@ -42,16 +42,17 @@ async def run_all(cases: Sequence[Case], steps: Steps, config: Config) -> list[R
     """Run cases one after another, and in each of them its events. Raises MessError if a step breaks its promises."""
     names = dict.fromkeys(pipeline for case in cases for _, pipeline in case.events)
     async with opened(built for name in names for built in steps[name]):
-        return [await _run(case, steps, config) for case in cases]
+        return [await run(case, steps, config) for case in cases]
 
 
-async def _run(case: Case, steps: Steps, config: Config) -> Result:
+async def run(case: Case, steps: Steps, config: Config) -> Result:
+    """Run one case, with steps that are `opened`."""
     outcomes: list[Outcome] = []
     notes: list[str] = []
     for event, pipeline in case.events:
-        run = await dry_run(steps[pipeline], event)
-        outcomes.append(outcome(run))
-        notes += [*_untested(event, config), *_silent(run, steps[pipeline])]
+        found = await dry_run(steps[pipeline], event)
+        outcomes.append(outcome(found))
+        notes += [*_untested(event, config), *_silent(found, steps[pipeline])]
     return Result(
         case,
         outcomes=tuple(outcomes),

@@ -22,16 +22,23 @@ def update(case: Case, outcomes: Iterable[Outcome]) -> None:
     Raises ConfigError if the file cannot be written, or if it could not be read again, as with a very deep body; then
     it stays as it is.
     """
+    text = text_with(case, outcomes)
+    try:
+        case.path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(case.path))]) from error
+
+
+def text_with(case: Case, outcomes: Iterable[Outcome]) -> str:
+    """The text of the case's file with these outcomes as its `expect`. Raises ConfigError if it could not be read
+    again."""
     text = _text(case, [snapshot(each) for each in outcomes])
     document = Document(str(case.path))
     parse(text, document)
     if document.problems:
         message = f"what is sent now cannot be written into it: {document.problems[0].message}"
         raise ConfigError([Problem(message, file=str(case.path))])
-    try:
-        case.path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([Problem(f"cannot be written: {error.strerror}", file=str(case.path))]) from error
+    return text
 
 
 def _text(case: Case, expect: list[Outcome]) -> str:
@@ -41,7 +48,7 @@ def _text(case: Case, expect: list[Outcome]) -> str:
     root = yaml.compose(case.text, Loader=yaml.SafeLoader)
     keys = [key for key, _ in root.value] if isinstance(root, yaml.MappingNode) and not root.flow_style else []
     if "events" not in [key.value for key in keys]:
-        return _yaml(whole)
+        return as_yaml(whole)
     lines = case.text.splitlines(keepends=True)
     starts = [key.start_mark.line for key in keys]
     first = next((key.start_mark.line for key in keys if key.value == _KEY), len(lines))
@@ -49,8 +56,9 @@ def _text(case: Case, expect: list[Outcome]) -> str:
     while last > first and not lines[last - 1].split("#")[0].strip():
         last -= 1  # empty lines and comments before the next key belong to that
     before = "".join(lines[:first])
-    return before + ("" if before.endswith("\n") else "\n") + _yaml({_KEY: expect}) + "".join(lines[last:])
+    return before + ("" if before.endswith("\n") else "\n") + as_yaml({_KEY: expect}) + "".join(lines[last:])
 
 
-def _yaml(value: Any) -> str:
+def as_yaml(value: Any) -> str:
+    """A value of JSON's types, as it is written in cases."""
     return str(yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=120))

@@ -72,6 +72,7 @@ async def _run(loaded: Loaded, wait: float | None, *, take_over: bool, watch: bo
     from mess.app import WAIT_SECONDS, Relay
     from mess.cancellation import cancel
     from mess.telemetry.logging import get_logger
+    from mess.telemetry.service_manager import informed
 
     log = get_logger("mess.relay")
     for warning in loaded.warnings:
@@ -83,7 +84,8 @@ async def _run(loaded: Loaded, wait: float | None, *, take_over: bool, watch: bo
     tune_process()
     reloading = [asyncio.create_task(work) for work in (reloads.run(), *([reloads.watch()] if watch else []))]
     try:
-        await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+        async with informed(relay):
+            await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
     finally:
         await cancel(*reloading)
     log.info("stopped", changed=relay.metrics.changed)

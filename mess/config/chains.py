@@ -7,6 +7,7 @@ from typing import Any
 
 from mess.config.document import Path
 from mess.config.model import Config, Scope
+from mess.config.scope import collection_scope, database_scope
 
 Chain = list[tuple[Path, Scope]]
 """The scopes that apply to a namespace, most specific first."""
@@ -25,6 +26,21 @@ def chains(config: Config) -> Iterator[Chain]:
 def database_chain(config: Config, db: str) -> Chain:
     """The scopes that apply to a whole database, given its key in `databases`."""
     return [(("databases", db), config.databases[db]), ((), config)]
+
+
+def chain_of(config: Config, db: str, coll: str = "") -> Chain | None:
+    """The chain of a collection, or without `coll` of events of the whole database. None if the config does not select
+    it."""
+    database = database_scope(config, db)
+    if database is None:
+        return None
+    key, scope = database
+    collection = collection_scope(scope, coll)
+    if not coll or not scope.collections:
+        return database_chain(config, key)
+    if collection is None:
+        return None
+    return [(("databases", key, "collections", collection[0]), collection[1]), *database_chain(config, key)]
 
 
 def innermost(chain: Chain, option: str, default: Any = None) -> tuple[Path, Any]:

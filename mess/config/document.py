@@ -12,6 +12,9 @@ from mess.errors import Problem
 MAX_DEPTH = 64
 MAX_NODES = 100_000
 
+FILE = "file:"
+"""How the name of a file begins in `${file:/path}`."""
+
 Path = tuple[str | int, ...]
 """The path from the root to a node: a mapping key or list index at each level."""
 
@@ -31,13 +34,30 @@ def show(path: Path) -> str:
     return text
 
 
+class Origin(NamedTuple):
+    """What set an option in place of the file: an environment variable, or the command line."""
+
+    variable: str | None
+
+    def __str__(self) -> str:
+        return "command line" if self.variable is None else f"environment variable {self.variable}"
+
+
 class Source(NamedTuple):
-    """A value that came from a variable or a file, and the option that contains it."""
+    """A value that came from a variable or a file, and the option that contains it.
+
+    `name` is what `${…}` holds, without a default: `NAME`, or `file:/path`.
+    """
 
     path: Path
+    name: str
     value: str
-    is_file: bool
     is_whole: bool
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the value is the content of a file."""
+        return self.name.startswith(FILE)
 
 
 @dataclass
@@ -54,7 +74,7 @@ class Document:
     data: Any = None
     keys: dict[Path, int] = field(default_factory=dict)
     values: dict[Path, int] = field(default_factory=dict)
-    origins: dict[Path, str] = field(default_factory=dict)
+    origins: dict[Path, Origin] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     warnings: list[Problem] = field(default_factory=list)
     unusable: set[Path] = field(default_factory=set)
@@ -79,14 +99,21 @@ class Document:
 
     def problem(self, message: str, path: Path = (), line: int | None = None) -> Problem:
         """A mistake at a path, with its line, or the line of the nearest parent that was written."""
+        origin, nearest = self.place(path)
+        if origin is not None:
+            return Problem(message, show(path), str(origin))
+        return Problem(message=message, path=show(path), file=self.file, line=nearest if line is None else line)
+
+    def place(self, path: Path) -> tuple[Origin | None, int | None]:
+        """What set a value in place of the file, and the line of the value, or of the nearest parent that was
+        written."""
+        line = None
         for length in range(len(path), 0, -1):
             if (origin := self.origins.get(path[:length])) is not None:
-                return Problem(message, show(path), origin)
+                return origin, None
             if line is None:
                 line = self.keys.get(path[:length], self.values.get(path[:length]))
-        if not path and line is None:
-            line = self.values.get(path)
-        return Problem(message=message, path=show(path), file=self.file, line=line)
+        return None, self.values.get(()) if line is None and not path else line
 
     def is_unusable(self, path: Path) -> bool:
         """Whether a mistake has been reported for this path or one of its parents."""

@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path as FilePath
 from typing import Any
 
-from mess.config.document import Document
+from mess.config.document import Document, Origin
 from mess.errors import ConfigError, Problem
 from mess.files import read_bounded
 
@@ -15,6 +15,7 @@ _OPTIONS = {
     "mongodb.url": ("MONGODB_URL", "MONGO_URL"),
     "admin.port": ("PORT",),
     "admin.host": ("MESS_ADMIN_HOST",),
+    "admin.token": ("MESS_ADMIN_TOKEN",),
     "log.level": ("MESS_LOG_LEVEL",),
     "log.format": ("MESS_LOG_FORMAT",),
 }
@@ -53,13 +54,13 @@ def override(document: Document, environ: Mapping[str, str], overrides: Mapping[
         name = next((name for name in variables if environ.get(name)), None)
         if name is not None:
             value = environ[name].lower() if option in _ANY_CASE else environ[name]
-            _put(document, option, value, f"environment variable {name}")
+            _put(document, option, value, Origin(name))
     for option, value in overrides.items():
         if value is not None:
-            _put(document, option, value, "command line")
+            _put(document, option, value, Origin(None))
 
 
-def _put(document: Document, option: str, value: Any, origin: str) -> None:
+def _put(document: Document, option: str, value: Any, origin: Origin) -> None:
     *parents, last = path = tuple(option.split("."))
     target = document.data
     for part in parents:

@@ -37,21 +37,30 @@ _TOO_SHORT = (
 class Loaded:
     """A valid config.
 
-    `path` is its file and `directory` that file's folder. `tree` is the whole config as the user wrote it, with
-    variables expanded. `functions` holds the user's functions by reference (`module:function`). `warnings` lists what
-    is legal but probably wrong. `problem` makes a mistake that only shows later, from its message and path. `files` are
-    those that were read. `again` reads the same config anew; it calls its argument with every file that it reads.
+    `path` is its file and `directory` that file's folder. `functions` holds the user's functions by reference
+    (`module:function`). `document` says where everything was written. `warnings` lists what is legal but probably
+    wrong. `files` are those that were read. `again` reads the same config anew; it calls its argument with every file
+    that it reads.
     """
 
     config: Config
     path: Path
     directory: Path
-    tree: dict[str, Any] = field(repr=False)
     functions: Mapping[str, Callable[..., Any]]
-    problem: Callable[[str, DocumentPath], Problem] = field(repr=False)
+    document: Document = field(repr=False)
     files: frozenset[Path]
     again: Callable[[Callable[[Path], None]], Loaded] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def tree(self) -> dict[str, Any]:
+        """The whole config as the user wrote it, with variables expanded."""
+        tree: dict[str, Any] = self.document.data
+        return tree
+
+    def problem(self, message: str, path: DocumentPath) -> Problem:
+        """A mistake that only shows later."""
+        return self.document.problem(message, path)
 
 
 def load(
@@ -99,9 +108,8 @@ def load(
         config=config,
         path=file,
         directory=directory,
-        tree=document.data,
         functions=functions,
-        problem=document.problem,
+        document=document,
         files=frozenset(files),
         again=partial(_again, path, directory, environ=environ, overrides=overrides),
         warnings=warnings,

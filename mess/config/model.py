@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from mess.config.fields import (
     ExcludedPath,
@@ -47,6 +47,10 @@ def _change_path(text: str) -> str:
         holder = ".".join(found.within) or "a change event"
         raise ValueError(f'{holder} has no field "{found.name}"{hint}')
     return text
+
+
+def _on_or_off(value: Any) -> Any:
+    return {"on": True, "off": False}.get(value, value) if isinstance(value, str) else value
 
 
 class OrderBy(Section):
@@ -204,7 +208,7 @@ class State(Section):
 
 
 class Admin(Section):
-    """The HTTP server for status, health and metrics."""
+    """The HTTP server for status, health, metrics, the console and the API."""
 
     enabled: bool = True
     """Whether to run the server."""
@@ -215,6 +219,12 @@ class Admin(Section):
     hosts: tuple[HostName, ...] = ()
     """Host names or globs that clients may use to reach this server, such as a service name in Compose or Kubernetes;
     `"*"` for all. IP addresses and `localhost` always work, as do `/healthz`, `/readyz` and `/metrics`."""
+    token: Annotated[SecretStr, Field(min_length=8)] | None = None
+    """What clients must send (`Authorization: Bearer …`) to see documents or the config, or to change something.
+    Without a token, this is allowed only if `host` is a loopback address, and not through a proxy. Default: the
+    environment variable `MESS_ADMIN_TOKEN`."""
+    payloads: Annotated[bool, BeforeValidator(_on_or_off)] = True
+    """`off` hides all documents from the API and the console, from everyone."""
 
 
 class Log(Section):
@@ -227,6 +237,15 @@ class Log(Section):
     max_field: Size = Field(16 * 1024, ge=256)
     """How many bytes of a field are written; a longer one is cut and ends with its original length. The `log` step has
     its own `max_bytes`."""
+
+
+class Tracing(Section):
+    """OpenTelemetry traces of deliveries, configured by the standard `OTEL_…` environment variables. They need
+    `pip install 'mess[otel]'`."""
+
+    enabled: bool | None = None
+    """Whether deliveries are traced. Default: if `OTEL_EXPORTER_OTLP_ENDPOINT` or
+    `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set."""
 
 
 class WindowOptions(Section):
@@ -285,3 +304,5 @@ class Config(Scope):
     """The HTTP server for status, health and metrics."""
     log: Log = Log()
     """What the relay logs."""
+    tracing: Tracing = Tracing()
+    """OpenTelemetry traces of deliveries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -16,6 +17,20 @@ HOOK = "changeHook "
 
 TOP_LEVEL = "top level"
 """The name of the top-level pipeline; no database name can contain a space."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "pipeline": (),
+    "change_hook": None,
+    "operations": None,
+    "match": None,
+    "full_document": "update_lookup",
+    "full_document_before_change": "off",
+    "backfill": "never",
+    "exclude": (),
+    "order": "document",
+    "concurrency": None,
+}
+"""The value of each scoped option where no scope sets it."""
 
 T = TypeVar("T")
 
@@ -86,6 +101,12 @@ def resolve(config: Config, db: str, coll: str = "") -> Resolved | None:
     return _merge(scopes[::-1])
 
 
+def pipeline_of(config: Config, namespace: tuple[str, str]) -> str | None:
+    """The pipeline of a namespace's events; None if the config does not select it."""
+    options = resolve(config, *namespace)
+    return None if options is None else options.pipeline.name
+
+
 def orders_by_value(config: Config) -> bool:
     """Whether the events of some scope keep their order by the values of a field."""
     scopes: list[Scope] = [config]
@@ -124,11 +145,11 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
             ((name, value) for name, scope in scopes if (value := getattr(scope, option)) is not None), ("", None)
         )
 
-    def pick(option: str, default: Any) -> Any:
+    def pick(option: str) -> Any:
         value = inherited(option)[1]
-        return default if value is None else value
+        return DEFAULTS[option] if value is None else value
 
-    full_document = pick("full_document", "update_lookup")
+    full_document = pick("full_document")
     # As in the Node.js tool, a hook at any scope replaces every pipeline.
     name, hook = inherited("change_hook")
     if hook is not None:
@@ -138,13 +159,13 @@ def _merge(scopes: list[tuple[str, Scope]]) -> Resolved:
         pipeline = PipelineSpec(name or TOP_LEVEL, steps or ())
     return Resolved(
         pipeline=pipeline,
-        operations=pick("operations", None),
-        match=pick("match", None),
+        operations=pick("operations"),
+        match=pick("match"),
         # One stream serves both; streams of existing configs keep their names.
         full_document="when_available" if full_document == "exact" else full_document,
-        full_document_before_change=pick("full_document_before_change", "off"),
-        exclude=minimal(pick("exclude", ())),
-        order=pick("order", "document"),
-        concurrency=pick("concurrency", None),
-        backfill=pick("backfill", "never"),
+        full_document_before_change=pick("full_document_before_change"),
+        exclude=minimal(pick("exclude")),
+        order=pick("order"),
+        concurrency=pick("concurrency"),
+        backfill=pick("backfill"),
     )

@@ -13,8 +13,12 @@ from mess.config.document import Document, Path, Source
 from mess.config.model import Config
 from mess.config.pipelines import entries, step_name
 from mess.errors import ConfigError
-from mess.options.secret import SHORTEST, Part, Secret, whole
+from mess.options.secret import SHORTEST, Part, Secret, names_a_secret, whole
 from mess.options.sections import for_options
+from mess.telemetry.redact import redacted
+
+HIDDEN = "***"
+"""What is shown in place of a secret."""
 
 _PUBLIC_HEADERS = frozenset({"accept", "content-type", "user-agent"})
 
@@ -36,11 +40,19 @@ class Secrets:
                 functions.add(place)
             elif isinstance(entry, dict):
                 self._parts += declared(model, entry.get("config"), place)
+        self._functions = functions
         self._declared = {place for _, place in self._parts}
+        self._hidden: set[Path] = set()
         for source in document.sources:
-            if self._is_secret(source, functions):
+            if self._is_secret(source):
+                if source.value and (source.is_whole or len(source.value) < SHORTEST):
+                    self._hidden.add(source.path)
                 texts = {source.value, *source.value.splitlines()}
                 self._parts += [(Part(text, own=False), source.path) for text in texts]
+        self._short: dict[Path, set[str]] = {}
+        for part, place in self._parts:
+            if part.own and 0 < len(part.text) < SHORTEST:
+                self._short.setdefault(place, set()).add(part.text)
 
     @property
     def texts(self) -> list[str]:
@@ -52,9 +64,29 @@ class Secrets:
         """The options whose secrets are too short to search for."""
         return [path for part, path in self._parts if part.own and 0 < len(part.text) < SHORTEST]
 
-    def _is_secret(self, source: Source, functions: set[Path]) -> bool:
+    def shown(self, path: Path, value: Any) -> Any:
+        """What may be shown of a value in the config: the value with `***` in place of what the process redacts.
+
+        A value is `***` as a whole if it contains a secret that is too short to search for, or if it is an option of a
+        user function that is named like a secret.
+        """
+        if path in self._hidden or self._is_named_like_one(path):
+            return HIDDEN
+        clean = redacted(value)
+        if isinstance(clean, str):
+            for length in range(len(path) + 1):
+                if any(text in clean for text in self._short.get(path[:length], ())):
+                    return HIDDEN  # its places among *** would tell which one it is
+        return clean
+
+    def _is_named_like_one(self, path: Path) -> bool:
+        """Whether a value is in an option of a user function whose name, or that of an outer one, is a secret's."""
+        start = next((length for length in range(len(path)) if path[:length] in self._functions), len(path))
+        return any(isinstance(part, str) and names_a_secret(part) for part in path[start:])
+
+    def _is_secret(self, source: Source) -> bool:
         path = source.path
-        if any(path[:length] in functions for length in range(len(path))):
+        if any(path[:length] in self._functions for length in range(len(path))):
             return True
         if source.is_file:
             # A value that is a whole file, and that declares which parts are secret, needs no more.

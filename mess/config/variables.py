@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any
 
-from mess.config.document import Document, Path, Source
+from mess.config.document import FILE, Document, Path, Source
 from mess.files import read_bounded
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -47,7 +47,7 @@ class _Expansion:
         self._environ = environ
         self._directory = directory
         self.files: set[FilePath] = set()
-        self._found: list[tuple[str, bool]] = []
+        self._found: list[tuple[str, str]] = []
         self._room = _MOST_CHARACTERS
 
     def value(self, value: Any, path: Path) -> Any:
@@ -65,8 +65,8 @@ class _Expansion:
             return value
         if self._found:
             self._document.secret.add(path)
-        for found, is_file in self._found:
-            self._document.sources.append(Source(path=path, value=found, is_file=is_file, is_whole=found == text))
+        for name, found in self._found:
+            self._document.sources.append(Source(path=path, name=name, value=found, is_whole=found == text))
         if isinstance(text, _Wrong):
             self._document.reject(text.reason, path)
             return value
@@ -103,11 +103,11 @@ class _Expansion:
 
     def _variable(self, text: str, start: int) -> tuple[str | _Wrong, int]:
         """Expand what follows a `${`; return the result, or what is wrong with it, and where its closing brace ends."""
-        if text.startswith("file:", start):
+        if text.startswith(FILE, start):
             end = text.find("}", start)
             if end < 0:
                 return _Wrong("${file:… is not closed with }"), len(text)
-            return self._noted(self._file(text[start + len("file:") : end]), is_file=True), end + 1
+            return self._noted(text[start:end], self._file(text[start + len(FILE) : end])), end + 1
         found = _VARIABLE.match(text, start)
         value = None if found is None else self._environ.get(found[1])
         default, end = self._text(text, start if found is None else found.end(), inner=True)
@@ -127,11 +127,11 @@ class _Expansion:
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
             # Bytes of the environment that are not UTF-8 could not be sent.
             return _Wrong(f"the variable {found[1]} is not UTF-8 text"), end + 1
-        return self._noted(value), end + 1
+        return self._noted(found[1], value), end + 1
 
-    def _noted(self, value: str | _Wrong, *, is_file: bool = False) -> str | _Wrong:
+    def _noted(self, name: str, value: str | _Wrong) -> str | _Wrong:
         if isinstance(value, str):
-            self._found.append((value, is_file))
+            self._found.append((name, value))
         return value
 
     def _file(self, name: str) -> str | _Wrong:

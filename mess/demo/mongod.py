@@ -110,7 +110,9 @@ class Mongod(Server):
             code = self._process.wait() if self._process else 0
             self._forget()
             if code != _ADDRESS_IN_USE or not left:
-                raise MessError(f"mongod did not start (exit code {code}); its last words:\n{self._last_words()}")
+                words = self._last_words()
+                remedy = "\nTo install libcurl on Debian or Ubuntu: apt install libcurl4" if "libcurl" in words else ""
+                raise MessError(f"mongod did not start (exit code {code}); its last words:\n{words}{remedy}")
 
     def kill(self) -> None:
         """Kill it (SIGKILL), like a crash."""

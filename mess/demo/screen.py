@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -37,10 +38,24 @@ class Screen:
         """Print a line about what is happening."""
         self.console.print(Text.assemble((f"{title:<9} ", "bold cyan"), text), soft_wrap=True)
 
-    def config(self, path: str, content: str) -> None:
+    def open(self, console: str, page: str) -> None:
+        """Print the addresses to open in a browser, before anything else."""
+        self.console.print()
+        for title, address, text in (
+            ("Console", console, "what the relay does; ready in a few seconds"),
+            ("Request bin", page, "what it sends, live"),
+        ):
+            self.console.print(Text.assemble(f"  {title:<13}", (address, "bold green"), f"  {text}"), soft_wrap=True)
+        self.console.print()
+
+    def act(self, title: str, text: str) -> None:
+        """Print what the receiver does from now on."""
+        self.console.print(Text.assemble("\n", (f"{title:<9} ", "bold magenta"), (text, "bold"), "\n"), soft_wrap=True)
+
+    def config(self, path: Path) -> None:
         """Print the relay's config file."""
-        self.say("config", path)
-        for line in content.splitlines():
+        self.say("config", str(path))
+        for line in path.read_text().splitlines():
             self.console.print(Text(f"          {line}", "dim"), soft_wrap=True)
 
     def event(self, event: Received) -> None:
@@ -55,9 +70,9 @@ class Screen:
         latency = None if event.exists else _latency(event)
         if latency is not None and not event.again:
             self._latencies.append(latency)
-        collection, key = event.key
-        operation = event.body.get("operationType", "?")
-        place = f"{event.body.get('ns', {}).get('db', '?')}.{collection} {'' if key is None else key}"
+        key = event.key[1]
+        operation = event.operation or "?"
+        place = f"{event.namespace} {'' if key is None else key}"
         arrived = datetime.fromtimestamp(event.time).strftime("%H:%M:%S.%f")[:-3]
         terminal = self.console.is_terminal
         self.console.print(
@@ -69,20 +84,24 @@ class Screen:
                 (f" {event.id[:_ID_SHOWN]}… ", "dim"),
                 _brief(event.body),
                 (" (again)" if event.again else "", "bold red"),
+                (" (replayed)" if event.replayed else "", "bold magenta"),
             ),
             # On a terminal, keep each event on one line.
             **({"no_wrap": True, "overflow": "ellipsis"} if terminal else {"soft_wrap": True}),
         )
 
-    def summary(self, written: Counter[Any], received: Counter[Any], again: int, *, lost_existing: int = 0) -> int:
+    def summary(
+        self, written: Counter[Any], received: Counter[Any], again: int, *, replayed: int = 0, lost_existing: int = 0
+    ) -> int:
         """Print the result; returns how many of the written changes, and of the existing documents, have not
         arrived."""
         lost = (written - received).total() + lost_existing
+        notes = [f"{replayed} of them as replayed dead letters"] * bool(replayed) + [f"and {again} again"] * bool(again)
         table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
         if self.existing:
             table.add_row("existing documents", f"{self.existing}, {self.existing - lost_existing} received")
         table.add_row("events written", str(written.total()))
-        table.add_row("received", f"{received.total()}" + (f" (and {again} again)" if again else ""))
+        table.add_row("received", f"{received.total()}" + (f" ({', '.join(notes)})" if notes else ""))
         table.add_row("lost", Text(str(lost), "bold red" if lost else "bold green"))
         if self._latencies:
             p50, p99 = percentiles(self._latencies, (50, 99))

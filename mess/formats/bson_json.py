@@ -10,6 +10,7 @@ describes the rarer types.
 from __future__ import annotations
 
 import base64
+import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -118,6 +119,12 @@ def relaxed(value: Any) -> bytes:
     Raises TypeError or ValueError for a value that is neither BSON's nor JSON's.
     """
     return _extended(value, _RELAXED)
+
+
+def relaxed_value(value: Any) -> Any:
+    """One value, which is no document or list, as relaxed Extended JSON's types; raises the same errors as
+    `relaxed`."""
+    return json.loads(relaxed(value))
 
 
 def canonical(value: Any) -> bytes:

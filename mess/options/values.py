@@ -42,6 +42,22 @@ def spoken(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h" if seconds < 172_800 else f"{seconds / 86_400:.1f} days"
 
 
+def written_duration(seconds: float) -> str:
+    """A duration as users write it: `250ms`, `10s`, `5m`."""
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= length and seconds % length == 0:
+            return f"{seconds / length:g}{unit}"
+    return f"{seconds:g}s" if seconds >= 1 else f"{seconds * 1000:g}ms"
+
+
+def written_size(size: int) -> str:
+    """A size in bytes as users write it: `64MiB`, `512KiB`, or the number of bytes."""
+    for unit, length in (("MiB", 1024**2), ("KiB", 1024)):
+        if size >= length and size % length == 0:
+            return f"{size // length}{unit}"
+    return str(size)
+
+
 def parse_size(value: Any) -> int:
     """Bytes from `64MiB`, `1MB`, `512B`, or a number of bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:

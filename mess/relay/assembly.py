@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from mess.capture.arrangement import StreamStart
@@ -17,17 +18,22 @@ from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.runner import StreamRunner, stream_runner
 from mess.relay.sources import Share
+from mess.relay.step_call import Process
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.window import Window
+from mess.steps.base import Sink
 from mess.telemetry.observer import Observer, StepObserver
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 
 class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
-    Events that are given up go to `keeper`; `observer` follows all events. With `deliver_gaps`, gaps are reported to
-    receivers. `pipelines` are those in use.
+    Events that are given up go to `keeper`; `observer` follows all events, and `spans` the deliveries of sinks. With
+    `deliver_gaps`, gaps are reported to receivers. `pipelines` are those in use.
     """
 
     def __init__(
@@ -38,8 +44,10 @@ class Assembly:
         stopping: Stopping,
         observer: Observer,
         *,
+        spans: Spans | None = None,
         deliver_gaps: bool = False,
     ) -> None:
+        self._spans = spans
         self._deliver_gaps = deliver_gaps
         self._config = config
         self._keeper = keeper
@@ -84,7 +92,14 @@ class Assembly:
             stopping=stopping,
             give_up=giving_up.give_up,
             observer=observer,
+            process=self._traced(pipeline, built),
         )
+
+    def _traced(self, pipeline: str, built: BuiltStep) -> Process | None:
+        step = built.step
+        if self._spans is None or not isinstance(step, Sink):
+            return None
+        return self._spans.traced(step.process, step.span_attributes, pipeline=pipeline, step=built.name)
 
     def runner(self, source: Source, start: StreamStart, claim: Claim, share: Share) -> StreamRunner:
         """The runner that reads `source` and delivers the events that `claim` selects."""

@@ -13,6 +13,7 @@ from typing import Literal
 from mess.config.model import Probe
 from mess.errors import DeliveryError, Refused
 from mess.relay.evidence import Evidence
+from mess.relay.obstacle import Obstacle
 from mess.relay.probe_pacer import ProbePacer
 from mess.relay.retry import Verdict, asked_for, probe_pause
 from mess.relay.stopping import Stopping
@@ -48,8 +49,9 @@ class CircuitBreaker:
     deliveries go ahead. While it is open, they wait; after each pause, the one that has waited longest is admitted as a
     probe (the breaker is then half-open). If the probe succeeds, all go ahead.
 
-    `trouble` says what is wrong, or is None; `error` is what keeps it open. `probes_at` is when the next probe is due
-    while it is open (`time.monotonic`). `changed` is called with the error when it opens, and with None when it closes.
+    `trouble` says what is wrong, or is None, and `since` is when that began; `error` is what keeps it open. `probes_at`
+    is when the next probe is due while it is open. Both times are of `time.monotonic`. `changed` is called with the
+    error when it opens, and with None when it closes.
 
     For a destination, `whole` is the evidence about the whole sink, and probes take turns with those of the other
     destinations in the `pacer`.
@@ -66,6 +68,7 @@ class CircuitBreaker:
     ) -> None:
         self.evidence = Evidence(probe, whole)
         self.trouble: str | None = None
+        self.since = 0.0
         self.error: DeliveryError | None = None
         self.probes_at = 0.0
         self._probe = probe
@@ -86,6 +89,17 @@ class CircuitBreaker:
         if not self._open:
             return "closed"
         return "half-open" if self._probing else "open"
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps deliveries from succeeding; None if nothing is known."""
+        if self.trouble is None:
+            return None
+        if not self._open:
+            return Obstacle(f"attempts fail: {self.trouble}", self.since, error=self.error)
+        cause = self.trouble if isinstance(self.error, Refused) else f"the sink is down: {self.trouble}"
+        due = self.probes_at if self._timer is not None else None
+        return Obstacle(cause, self.since, due, error=self.error)
 
     @property
     def paused(self) -> bool:
@@ -127,7 +141,7 @@ class CircuitBreaker:
         if error is not None and result.verdict in (Verdict.HOLD, Verdict.ROTATE):
             self._hold(error, probing=result.probe)
         elif error is not None and result.verdict is Verdict.RETRY:
-            self.trouble = str(error)
+            self._trouble(error)
         elif isinstance(error, Refused):  # a sink that refuses events is up
             if result.alone and result.verdict is Verdict.GIVE_UP:
                 evidence.refuse()
@@ -149,7 +163,8 @@ class CircuitBreaker:
 
     def _hold(self, error: DeliveryError, *, probing: bool) -> None:
         now = time.monotonic()
-        self.trouble, self.error = str(error), error
+        self._trouble(error)
+        self.error = error
         if not self._open:
             self._open, self._opened_at, probing = True, now, True
             self._changed(error)
@@ -161,6 +176,11 @@ class CircuitBreaker:
         elif self._due or (self._timer is not None and self.probes_at < self._paused_until):
             self._due = False
             self._schedule(0.0)
+
+    def _trouble(self, error: DeliveryError) -> None:
+        if self.trouble is None:
+            self.since = time.monotonic()
+        self.trouble = str(error)
 
     def _close(self) -> None:
         if self._open and self.paused:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from mess.config.model import Probe
 from mess.errors import DeliveryError
@@ -11,6 +12,7 @@ from mess.event import Event
 from mess.relay.breaker import CircuitBreaker, Result
 from mess.relay.evidence import Evidence
 from mess.relay.group import Group
+from mess.relay.obstacle import Obstacle
 from mess.relay.probe_pacer import ProbePacer
 from mess.relay.stopping import Stopping
 
@@ -60,6 +62,15 @@ class Destinations:
         return (
             f"one destination is down: {down[0]}" if len(down) == 1 else f"{len(down)} destinations are down: {down[0]}"
         )
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What is wrong with one of the destinations that are down, and since when; None if none is."""
+        found = [breaker.obstacle for breaker in self._breakers.values()]
+        down = sorted((each for each in found if each is not None), key=lambda each: each.since or 0.0)
+        if not down:
+            return None
+        return replace(down[0], cause=self.trouble or down[0].cause)
 
     def breaker(self, destination: str) -> CircuitBreaker:
         """The breaker of a destination, created if necessary."""

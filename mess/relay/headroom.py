@@ -42,6 +42,11 @@ class OplogWatch:
         self._denied = False
         self._logged: dict[str, float] = {}
 
+    @property
+    def window(self) -> float | None:
+        """How many seconds the oplog reaches back; None while that is unknown, or while it still has room."""
+        return None if self._oplog is None or not self._oplog.rolls else float(self._oplog.seconds)
+
     def headroom(self, stream: Progress) -> float | None:
         """How many seconds a stream's position is ahead of the oldest oplog entry; None while unknown."""
         position = stream.window.position or stream.saved

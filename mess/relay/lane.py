@@ -6,10 +6,12 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
+from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted
@@ -17,6 +19,20 @@ from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
 _LONGEST_REST = 3600.0  # seconds; earlier events wake the lane
+
+
+class Held(NamedTuple):
+    """Unfinished events of a lane that wait for a `step` of the `pipeline`.
+
+    They are the events of a failed `group` and those behind it; or, without a group, those that the lane is working on,
+    since `began` (`time.monotonic`), and those behind them.
+    """
+
+    pipeline: str
+    step: str
+    events: list[Event]
+    group: Group | None = None
+    began: float = 0.0
 
 
 class Lane:
@@ -97,6 +113,19 @@ class Lane:
         order."""
         yield from self._retries.unfinished()
         yield from ((self._advanced.get(id(event), 0), event) for event in self.events)
+
+    def waiting(self) -> Iterator[Held]:
+        """The unfinished events of the lane, each once, by what they wait for."""
+        known: set[int] = set()
+        for group, behind in self._retries.waiting():
+            events = [event for event in (*group.events, *behind) if not event.done]
+            known.update(map(id, events))
+            yield Held(self.pipeline.name, self.pipeline.steps[group.position].name, events, group=group)
+        taken = {id(event): event for event in (*self._batch, *self._retries.in_hand) if not event.done}
+        events = [event for name, event in taken.items() if name not in known]
+        if events or self.events:
+            step = self.pipeline.steps[self._retries.position].name
+            yield Held(self.pipeline.name, step, [*events, *self.events], began=self._taken_at)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""

@@ -182,6 +182,8 @@ class Reloading:
         others = [runner for runner in running.streams.runners if runner not in stopped]
         swap = Swap(running.parts, new, changes.removed)
         swap.begin(loaded.config, others, stopped)
+        running.pauses.apply()
+        running.show_steps()
         late = await swap.drained(loaded.config.shutdown_grace)
         if running.stopping.is_set():
             return late

@@ -6,7 +6,7 @@ import heapq
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count
 from math import inf
 
 from mess.event import Event
@@ -52,6 +52,11 @@ class RetryQueue:
         """When the next group is due; infinite while all wait for their destinations."""
         return self._timed[0][0] if self._timed else inf
 
+    def waiting(self) -> Iterator[tuple[Group, list[Event]]]:
+        """The groups that wait here, in no particular order, each with the events behind it."""
+        for entry in chain((entry for _, _, entry in self._timed), self._waiting.values()):
+            yield entry.group, [event for _, event in entry.behind]
+
     def position_of(self, event: Event) -> int | None:
         """The position of the step that an event waits for, either for its own next attempt or for that of an earlier
         event; None if it does not wait."""
@@ -62,6 +67,11 @@ class RetryQueue:
             if any(event is waiting for _, waiting in entry.behind):
                 return entry.group.position
         return self.position if any(event is waiting for waiting in self._in_hand) else None
+
+    @property
+    def in_hand(self) -> Sequence[Event]:
+        """The events that are just being tried again, and those that waited behind them."""
+        return self._in_hand
 
     def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
         """Make `groups` wait, each at the step at its position; `events` are theirs and perhaps others, in order.

@@ -15,6 +15,8 @@ from mess.relay.router import LaneGroups
 from mess.relay.window import Window
 from mess.telemetry.observer import StreamObserver
 
+_JOIN, _OPERATOR = "join", "operator"
+
 
 class FixedStreams:
     """Streams that each have an end, run concurrently."""
@@ -66,6 +68,7 @@ class StreamRunner:
         self._observer = observer
         self.finished = False
         self.began = False
+        self._holds: set[str] = set()
         self._running = asyncio.Event()
         self._running.set()
         self._paused = asyncio.Event()
@@ -80,18 +83,34 @@ class StreamRunner:
         """All lanes that its events have taken so far."""
         return [*self._groups.lanes, *self._groups.retired]
 
-    def pause(self) -> None:
-        """Ask it to stop reading; `paused` returns when it has dispatched what it has read."""
+    @property
+    def held(self) -> bool:
+        """Whether an operator has paused it."""
+        return _OPERATOR in self._holds
+
+    def hold(self, *, held: bool) -> None:
+        """Pause it for an operator, or end that pause. What it has read is delivered."""
+        if held:
+            self.pause(_OPERATOR)
+        else:
+            self.resume(_OPERATOR)
+
+    def pause(self, reason: str = _JOIN) -> None:
+        """Ask it to stop reading; `paused` returns when it has dispatched what it has read. There may be several
+        reasons; it continues when none is left."""
+        self._holds.add(reason)
         self._running.clear()
 
     async def paused(self) -> None:
         """Wait until it has paused."""
         await self._paused.wait()
 
-    def resume(self) -> None:
+    def resume(self, reason: str = _JOIN) -> None:
         """Let it continue reading."""
-        self._paused.clear()
-        self._running.set()
+        self._holds.discard(reason)
+        if not self._holds:
+            self._paused.clear()
+            self._running.set()
 
     def forget_routes(self) -> None:
         """Ask again where each namespace's events go."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from mess.capture.arrangement import StreamStart, main_stream
@@ -21,6 +21,7 @@ from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
 from mess.config.model import Config
+from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
@@ -32,16 +33,25 @@ from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
 from mess.relay.outlook import Outlook, outlook
+from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
+from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
+from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Stream, Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.store import StateStore
+from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
+from mess.telemetry.tail.path import StepName
+from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
 
@@ -71,6 +81,8 @@ class Running:
         state_client: CurrentClient | None,
         stopping: Stopping,
         metrics: Metrics,
+        tail: Tail,
+        spans: Spans | None,
         reach: Reach,
         clock: ServerClock,
     ) -> None:
@@ -81,6 +93,8 @@ class Running:
         self.state_client = state_client
         self.stopping = stopping
         self._metrics = metrics
+        self._tail = tail
+        self._spans = spans
         self.reach = reach
         self._clock = clock
         self._share = Share.of(loaded.config.window, 1)
@@ -91,6 +105,18 @@ class Running:
         self.checkpointer: Checkpointer
         self.engine: Engine
         self.oplog: OplogWatch
+        self.pauses: Pauses
+        self.stored = StoredCounts(store)
+
+    @property
+    def runners(self) -> Sequence[StreamRunner]:
+        """The runners of the streams."""
+        return self.streams.runners
+
+    @property
+    def step_runners(self) -> Sequence[StepRunner]:
+        """The runners of all pipelines' steps."""
+        return self.parts.step_runners
 
     @property
     def config(self) -> Config:
@@ -119,8 +145,16 @@ class Running:
         config, store = self.config, self.store
         found = await self._arrange(known=known)
         self.parts = parts = Assembly(
-            config, steps, self._keeper(), self.stopping, self._metrics, deliver_gaps=config.gaps == "deliver"
+            config,
+            steps,
+            self._keeper(),
+            self.stopping,
+            self._tail,
+            spans=self._spans,
+            deliver_gaps=config.gaps == "deliver",
         )
+        self.show_steps()
+        self.pauses = Pauses(store, self)
         self._share = Share.of(config.window, len(found.arrangement.starts))
         self.backfills = Backfills(
             store,
@@ -147,6 +181,7 @@ class Running:
             idle_interval=config.checkpoint.idle_interval,
         )
         await self.stopping.unless(aside(self.backfills.begin(streams)))
+        await self.pauses.begin()
         self.engine = Engine(
             parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
         )
@@ -157,7 +192,22 @@ class Running:
 
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What is to run beside the engine."""
-        return self._prune(), self.oplog.run(), self.backfills.run(), self._begin_backfills()
+        return (
+            self._prune(),
+            self.oplog.run(),
+            self.backfills.run(),
+            self.pauses.run(),
+            self.stored.run(),
+            self._begin_backfills(),
+        )
+
+    def show_steps(self) -> None:
+        """Tell live tails which steps the pipelines have now."""
+        steps = {
+            name: [StepName(step.name, isinstance(step.step, Sink)) for step in pipeline.steps]
+            for name, pipeline in self.parts.pipelines.items()
+        }
+        self._tail.arrange(steps, partial(pipeline_of, self.config))
 
     async def rearrange(self, halted: Sequence[Stream], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
@@ -206,7 +256,9 @@ class Running:
         self._change_streams.add(changes)
         source = MergedSource(changes, chunks)
         chunks.nudge = source.nudge
-        return self.parts.runner(source, start, claim, self._share)
+        runner = self.parts.runner(source, start, claim, self._share)
+        runner.hold(held=self.pauses.of_stream(start.name) is not None)
+        return runner
 
     async def _begin_backfills(self) -> None:
         """Let documents be read once a process that was replaced cannot deliver any more."""

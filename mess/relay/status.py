@@ -15,12 +15,15 @@ from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
+from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
+from mess.relay.waits import Waits, waits
 from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
-from mess.telemetry.metrics import Metrics, StreamStatus
+from mess.telemetry.metrics import Metrics
+from mess.telemetry.snapshot import StreamStatus
 
 
 class Parts(Protocol):
@@ -47,6 +50,10 @@ class Parts(Protocol):
     @property
     def backfills(self) -> Backfills | None:
         """What follows its backfills."""
+
+    @property
+    def pauses(self) -> Pauses | None:
+        """What follows operators' pauses."""
 
     @property
     def last_reload(self) -> ReloadResult | None:
@@ -81,11 +88,16 @@ class RelayStatus:
         """How many events have finished every step since the start."""
         return self._relay.metrics.changed
 
+    @property
+    def uptime(self) -> float:
+        """For how many seconds it has been running."""
+        return round(time.monotonic() - self._began, 1)
+
     def streams(self) -> list[StreamStatus]:
         """The status of each stream."""
         relay = self._relay
         pairs = zip(relay.sources, relay.progress, strict=True)
-        return [_stream(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
+        return [stream_status(source, progress, relay.clock.now(), relay.oplog) for source, progress in pairs]
 
     def gaps(self) -> list[Gap]:
         """The gaps, oldest first, as far as they are known without waiting."""
@@ -103,23 +115,39 @@ class RelayStatus:
         relay = self._relay
         if relay.starting is not None:
             return [relay.starting]
-        found = [f"stream {stream.name}: {stream.problem}" for stream in self.streams() if stream.problem is not None]
+        held = {runner.name for runner in relay.runners if runner.held}
+        found = [
+            f"stream {stream.name}: {stream.problem}"
+            for stream in self.streams()
+            if stream.problem is not None and stream.name not in held  # a paused one need not be connected
+        ]
         if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
             found.append(f"state: {problem}")
         return found
 
     def sink_problems(self) -> list[str]:
-        """The steps that cannot work at present, and why."""
+        """The steps that cannot work at present or are paused, and why."""
+        now, found = self._relay.clock.now(), self.waits().steps
         return [
-            f"step {runner.name} of pipeline {runner.pipeline}: {runner.trouble}"
+            found[runner.pipeline, runner.name].text(now)
             for runner in self._relay.step_runners
-            if runner.trouble is not None
+            if runner.trouble is not None or runner.gate.closed
         ]
+
+    def waits(self) -> Waits:
+        """Why streams, pipelines and steps wait at present."""
+        return waits(self._relay.runners, self._relay.step_runners, self._relay.pauses)
 
     def warnings(self) -> list[str]:
         """What needs attention although the relay is ready, except the sinks."""
-        oplog, backfills = self._relay.oplog, self._relay.backfills
-        found = blocked(self._relay.runners) + ([] if oplog is None else oplog.warnings())
+        relay = self._relay
+        oplog, backfills, pauses = relay.oplog, relay.backfills, relay.pauses
+        found = blocked(relay.runners) + ([] if oplog is None else oplog.warnings())
+        if pauses is not None:
+            held = self.waits().streams
+            found += [held[runner.name].text(relay.clock.now()) for runner in relay.runners if runner.held]
+            if pauses.problem is not None:
+                found.append(f"pauses: {pauses.problem}")
         if backfills is not None and backfills.problem is not None:
             found.append(f"backfills: {backfills.problem}")
         return found
@@ -131,7 +159,7 @@ class RelayStatus:
             "name": relay.name,
             "version": mess.__version__,
             "instance": {"id": relay.instance.id, "host": relay.instance.host, "pid": relay.instance.pid},
-            "uptime_seconds": round(time.monotonic() - self._began, 1),
+            "uptime_seconds": self.uptime,
             "changed": self.changed,
             "ready": not self.problems(),
             "problems": self.problems(),
@@ -176,7 +204,8 @@ def _backfill(job: BackfillJob) -> dict[str, Any]:
     }
 
 
-def _stream(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
+def stream_status(source: Connection, progress: Progress, now: float, oplog: OplogWatch | None) -> StreamStatus:
+    """The status of a stream at the server's time `now`, in seconds since 1970."""
     window = progress.window
     position = window.position or progress.saved
     # A position may be a tick ahead of now: after everything that has been committed.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mess.errors import BatchError, DeliveryError, EndpointDown, MessError, Refused
@@ -16,6 +16,10 @@ from mess.steps.base import Step
 from mess.telemetry.observer import StepObserver
 
 _CHECK_SECONDS = 30.0
+
+
+Process = Callable[[Sequence[Event]], Awaitable[Sequence[Event]]]
+"""Like `Step.process`."""
 
 
 class Failure(NamedTuple):
@@ -36,8 +40,10 @@ class Called(NamedTuple):
     untried: Sequence[Event] = ()
 
 
-async def call(step: Step, name: str, events: Sequence[Event], observer: StepObserver) -> Called:
-    """Give the step, which is called `name`, these events.
+async def call(
+    step: Step, name: str, events: Sequence[Event], observer: StepObserver, process: Process | None = None
+) -> Called:
+    """Give the step, which is called `name`, these events; to `process`, if that is given, in place of its own.
 
     Raises Halted if the relay stops meanwhile, MessError if the step returns an event that it was not given.
     """
@@ -46,7 +52,7 @@ async def call(step: Step, name: str, events: Sequence[Event], observer: StepObs
     untried: Sequence[Event] = ()
     began = time.perf_counter()
     try:
-        passed = await step.process(events)
+        passed = await (process or step.process)(events)
     except Halted:
         raise
     except BatchError as error:

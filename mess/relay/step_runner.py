@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from mess.config.model import StepSpec
@@ -11,8 +12,10 @@ from mess.relay.breaker import PROBED, CircuitBreaker, Result
 from mess.relay.destinations import Destinations
 from mess.relay.failure_log import FailureLog
 from mess.relay.failures import Failures, GiveUp, Leaving
+from mess.relay.gate import Gate
 from mess.relay.group import Group, joined
-from mess.relay.step_call import Called, call, why_not
+from mess.relay.obstacle import Obstacle
+from mess.relay.step_call import Called, Process, call, why_not
 from mess.relay.step_result import StepResult
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.throttle import Throttle
@@ -24,8 +27,10 @@ _CHECK_AGAIN = 5.0  # seconds
 
 class StepRunner:
     """A step at its place in a pipeline, where it is called `name`. `trouble` is what keeps it from working, or None.
+    While its `gate` is closed, it is paused: its deliveries wait.
 
-    Events that `carries` does not accept bypass the step. With `leaving`, events never wait for a sink that is down.
+    Events that `carries` does not accept bypass the step. `process` is called in place of the step's own. With
+    `leaving`, events never wait for a sink that is down.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class StepRunner:
         observer: StepObserver,
         carries: Callable[[Event], bool] | None = None,
         leaving: Leaving | None = None,
+        process: Process | None = None,
     ) -> None:
         self.step = step
         self.name = name
@@ -51,6 +57,7 @@ class StepRunner:
         self._stopping = stopping
         self._observer = observer
         self._leaving = leaving
+        self._process = process
         self._log = FailureLog(pipeline, name)
         self._breaker = breaker = CircuitBreaker(spec.probe, stopping, changed=observer.breaker_changed)
         self._destinations = step.destination and Destinations(
@@ -60,6 +67,7 @@ class StepRunner:
         bounded = spec.rate_limit is not None or spec.concurrency is not None
         self._throttle = Throttle(spec.rate_limit, spec.concurrency, stopping) if bounded else None
         self._unchecked: str | None = None
+        self.gate = Gate()
 
     def bypass(self, unless: Callable[[Event], bool] | None) -> None:
         """From now on, events that `unless` does not accept bypass the step, too."""
@@ -73,6 +81,19 @@ class StepRunner:
     def trouble(self) -> str | None:
         """What keeps the step from working at present."""
         return self._down or self._unchecked
+
+    @property
+    def obstacle(self) -> Obstacle | None:
+        """What keeps the step from making progress at present, apart from pauses; None if nothing is known."""
+        if (found := self._breaker.obstacle) is not None:
+            return found
+        if self._destinations and (found := self._destinations.obstacle) is not None:
+            return found
+        if self._unchecked is not None:
+            return Obstacle(f"it cannot work yet: {self._unchecked}")
+        if self._throttle is not None and self._throttle.delay > 0:
+            return Obstacle("its rate_limit", next_attempt=time.monotonic() + self._throttle.delay)
+        return None
 
     @property
     def _down(self) -> str | None:
@@ -181,10 +202,14 @@ class StepRunner:
             self._observer.retried(events)
         if self._throttle is None:
             probing = self._breaker.state != "closed" and await self._breaker.acquire()
+            if self.gate.closed:
+                probing = await self._unpaused(0, probing=probing)
             called = await self._call(events)
         else:
             async with self._throttle.slot:
                 probing = await self._throttle.turn(self._breaker, len(events))
+                if self.gate.closed:
+                    probing = await self._unpaused(len(events), probing=probing)
                 called = await self._call(events)
         probed = (self._breaker, *probes) if probing else probes
         if called.failures:
@@ -197,9 +222,22 @@ class StepRunner:
             breaker.report(PROBED)
         return called, (), ()
 
+    async def _unpaused(self, limited: int, *, probing: bool) -> bool:
+        """Wait while the step is paused, and again for the breaker and the rate of `limited` events; returns whether
+        the caller is the probe."""
+        while self.gate.closed:
+            if probing:  # another may have its turn; it will wait here, too
+                self._breaker.report(PROBED)
+            await self.gate.opened(self._stopping)
+            if self._throttle is not None:
+                probing = await self._throttle.turn(self._breaker, limited)
+            else:
+                probing = self._breaker.state != "closed" and await self._breaker.acquire()
+        return probing
+
     async def _call(self, events: Sequence[Event]) -> Called:
         self._stopping.check()
-        called = await call(self.step, self.name, events, self._observer)
+        called = await call(self.step, self.name, events, self._observer, self._process)
         if accepted := called.accepted:
             self._breaker.report(Result(accepted=len(accepted)))
             if self._destinations:

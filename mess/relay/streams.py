@@ -146,8 +146,9 @@ class Streams:
         return [each.runner for each in self.streams if each.runner is not None and each.stopped is None]
 
     async def connected(self) -> None:
-        """Return when every stream that is to be read has been connected."""
-        while any(not each.source.connected.is_set() for each in self._reading()):  # noqa: ASYNC110 - some may stop
+        """Return when every stream that is to be read, and is not paused, has been connected."""
+        # Some may stop meanwhile.
+        while any(not each.source.connected.is_set() for each in self._reading() if not each.held):  # noqa: ASYNC110
             await asyncio.sleep(_POLL)
 
     async def run(self) -> None:

@@ -25,6 +25,11 @@ class Throttle:
         self._stopping = stopping
         self._free_at = 0.0
 
+    @property
+    def delay(self) -> float:
+        """For how many seconds the next delivery has to wait for the rate; 0 without one."""
+        return max(0.0, self._free_at - time.monotonic())
+
     async def turn(self, breaker: CircuitBreaker, events: int) -> bool:
         """Wait until the breaker and the rate allow this many events; returns whether they are a probe.
 

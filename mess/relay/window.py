@@ -53,10 +53,12 @@ class Window:
     @property
     def position(self) -> Position | None:
         """The newest position with nothing unfinished before it; None until there is one."""
-        reached = self._reached
-        if reached is None or isinstance(reached, Mark):
-            return None if reached is None else reached.position
-        return self._position_after(reached)
+        return self._after(self._reached)
+
+    @property
+    def admitted(self) -> Position | None:
+        """The position up to which every event has been admitted; None until there is one."""
+        return self._after(self._entries[-1] if self._entries else self._reached)
 
     @property
     def blocked_since(self) -> float | None:
@@ -75,6 +77,11 @@ class Window:
     def unfinished(self) -> Iterator[Event]:
         """The unfinished events, in stream order."""
         return (event for event in self.events() if not event.done)
+
+    def find(self, event_id: str) -> Event | None:
+        """The unfinished event with this id."""
+        entries = (entry for entry in self._entries if isinstance(entry, Event) and not entry.done)
+        return next((event for event in entries if event.id == event_id), None)
 
     @property
     def full(self) -> str | None:
@@ -119,6 +126,11 @@ class Window:
                 await self._until(self.max_events)
         finally:
             self._drains = False
+
+    def _after(self, entry: Event | Mark | None) -> Position | None:
+        if entry is None or isinstance(entry, Mark):
+            return None if entry is None else entry.position
+        return self._position_after(entry)
 
     def _fitting(self, events: Sequence[Event]) -> int:
         room = self.max_bytes - self.bytes

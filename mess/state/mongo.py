@@ -17,7 +17,9 @@ from mess.state.mongo_backfills import MongoBackfills
 from mess.state.mongo_gaps import MongoGaps
 from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
+from mess.state.mongo_pauses import MongoPauses
 from mess.state.mongo_positions import MongoPositions
+from mess.state.pauses import Pause, Target
 from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
@@ -26,8 +28,8 @@ _WRITE_TIMEOUT_MS = 10_000
 
 
 class MongoStore(StateStore):
-    """State in a database, in the collections `backfills`, `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps`
-    and `relays`.
+    """State in a database, in the collections `backfills`, `checkpoints`, `dead_letters`, `dead_letter_chunks`, `gaps`,
+    `pauses` and `relays`.
 
     `database` is an async handle of PyMongo or Motor; the caller connects and closes its client. All writes use
     majority write concern. `retry_for` is how many seconds a failing write is retried, so that an election does not
@@ -59,6 +61,8 @@ class MongoStore(StateStore):
         self._backfills = MongoBackfills(
             database.get_collection("backfills", **options), relay, retry_for, f"{database.name}.backfills"
         )
+        pauses = database.get_collection("pauses", **options)
+        self._pauses = MongoPauses(pauses, relay, retry_for, f"{database.name}.pauses")
         self._letters = MongoLetters(
             database.get_collection("dead_letters", **options),
             database.get_collection("dead_letter_chunks", **options),
@@ -114,7 +118,7 @@ class MongoStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
 
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         return await self._letters.page(wanted, after, size)
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
@@ -160,6 +164,15 @@ class MongoStore(StateStore):
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._backfills.want(id, wanted)
+
+    async def pauses(self) -> list[Pause]:
+        return await self._pauses.read()
+
+    async def pause(self, pause: Pause) -> None:
+        await self._pauses.add(pause)
+
+    async def resume(self, target: Target) -> bool:
+        return await self._pauses.remove(target)
 
     async def close(self) -> None:
         """Does nothing: the caller closes the client."""

@@ -110,7 +110,7 @@ class MongoLetters:
         return bool(done or result.matched_count)
 
     async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
-        """See `StateStore._page`."""
+        """See `StateStore.page`."""
         query = query_for(self._relay, wanted)
         if after is not None:
             name = self._name(after.id)

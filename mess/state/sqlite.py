@@ -16,10 +16,12 @@ from mess.errors import StateError
 from mess.state import sqlite_backfills as backfills_table
 from mess.state import sqlite_gaps as gaps_table
 from mess.state import sqlite_letters as letters_table
+from mess.state import sqlite_pauses as pauses_table
 from mess.state import sqlite_positions as progress
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.lease import Lease
 from mess.state.letters import pack
+from mess.state.pauses import Pause, Target
 from mess.state.sqlite_file import OpenFiles
 from mess.state.sqlite_lease import SqliteLease
 from mess.state.sqlite_schema import connect, remedy
@@ -107,7 +109,7 @@ class SqliteStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda db: letters_table.add(db, self.relay, [pack(letter) for letter in letters]))
 
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         return await self._read(lambda db: letters_table.page(db, self.relay, wanted, after, size))
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002
@@ -162,6 +164,15 @@ class SqliteStore(StateStore):
 
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002
         return await self._write(lambda db: backfills_table.want(db, self.relay, id, wanted))
+
+    async def pauses(self) -> list[Pause]:
+        return await self._read(lambda db: pauses_table.read(db, self.relay))
+
+    async def pause(self, pause: Pause) -> None:
+        await self._write(lambda db: pauses_table.add(db, self.relay, pause))
+
+    async def resume(self, target: Target) -> bool:
+        return await self._write(lambda db: pauses_table.remove(db, self.relay, target))
 
     async def close(self) -> None:
         if self._thread is None:

@@ -39,7 +39,7 @@ def replace(db: sqlite3.Connection, relay: str, letters: Sequence[tuple[DeadLett
 
 
 def page(db: sqlite3.Connection, relay: str, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
-    """See `StateStore._page`."""
+    """See `StateStore.page`."""
     where, values = _where(relay, wanted)
     if after is not None:
         where, values = f"{where} AND (time, id) < (?, ?)", [*values, millis(after.time), after.id]

@@ -16,6 +16,7 @@ from bson import Timestamp
 from mess.errors import StateError, Superseded
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.lease import Lease, Presence
+from mess.state.pauses import Pause, Target
 from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Positions, Wanted
 
 __all__ = [
@@ -25,9 +26,11 @@ __all__ = [
     "Checkpoint",
     "DeadLetter",
     "Gap",
+    "Pause",
     "Pointer",
     "Positions",
     "StateStore",
+    "Target",
     "Wanted",
 ]
 
@@ -42,7 +45,7 @@ _NONE_MOVED: Mapping[str, BackfillProgress] = MappingProxyType({})
 
 
 class StateStore(ABC):
-    """Stores one relay's checkpoints, dead letters, gaps and backfills.
+    """Stores one relay's checkpoints, dead letters, gaps, backfills and pauses.
 
     Of several processes with the relay's name, only the one that called `take_over` last may write checkpoints: its
     number is the *epoch*, and each write is conditional on it. Every method raises StateError, with its cause chained,
@@ -188,7 +191,7 @@ class StateStore(ABC):
         # Use pages rather than one cursor: a reader may take hours between two letters.
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
-            page = await self._page(wanted, last, size)
+            page = await self.page(wanted, last, size)
             for last in page:
                 yield last
             if len(page) < size:
@@ -196,7 +199,7 @@ class StateStore(ABC):
             left = None if left is None else left - size
 
     @abstractmethod
-    async def _page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
         """The `size` wanted letters that follow `after`, newest first, without events and bodies."""
 
     @abstractmethod
@@ -349,6 +352,18 @@ class StateStore(ABC):
     async def want_backfill(self, id: str, wanted: str) -> Backfill | None:  # noqa: A002 - the field's name
         """Store an operator's wish (running, paused or cancelled) as `Backfill.wanting` applies it; the record after
         it, None if there is none with this id. Raises DamagedState."""
+
+    @abstractmethod
+    async def pauses(self) -> list[Pause]:
+        """The pauses, oldest first. Raises DamagedState for a record that cannot be decoded."""
+
+    @abstractmethod
+    async def pause(self, pause: Pause) -> None:
+        """Store a pause; one with the same target stays as it is."""
+
+    @abstractmethod
+    async def resume(self, target: Target) -> bool:
+        """Remove the pause with this target; False if there was none."""
 
     @abstractmethod
     async def close(self) -> None:

@@ -159,6 +159,14 @@ class Sink(Step):
         """
         return None
 
+    def span_attributes(self, events: Sequence[Event]) -> Mapping[str, str | int]:
+        """What a trace says about the delivery of these events, by the names of OpenTelemetry's semantic conventions.
+        Called only if deliveries are traced.
+
+        While `deliver` runs, `mess.telemetry.attempts.current` holds the headers to be sent along.
+        """
+        return {}
+
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
         await self.deliver(events)
         return events

@@ -1,4 +1,4 @@
-"""Counters, timings and the status of a stream: plain objects that are cheap to update.
+"""Counters and timings: plain objects that are cheap to update.
 
 A count takes 0.09 to 0.15 µs and an observation 0.22 µs, with prometheus_client's own children, bound in advance, 0.55
 and 1.1 µs: 2 µs of the 97 that a request takes. Those also write a `_created` series for each of theirs.
@@ -7,48 +7,35 @@ and 1.1 µs: 2 µs of the 97 that a request takes. Those also write a `_created`
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 Count = Callable[[int], None]
 """Adds a number to a counter."""
 
 
 class Metric(NamedTuple):
-    """A metric. Prometheus appends `_total` to the name of a counter."""
+    """A counter, to whose name Prometheus appends `_total`, or a histogram, which has labels, and the upper bounds of
+    its buckets in seconds."""
 
     name: str
     text: str
     labels: tuple[str, ...]
+    bounds: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StreamStatus:
-    """The current state of a stream.
+class StepCounts(NamedTuple):
+    """What a step has done since the start: events, by what became of them, and its calls with the seconds that they
+    took together. `bypassed` events were not for it, and `failed` counts those in failed attempts."""
 
-    `problem` is why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown. `headroom` is
-    how many seconds its position is ahead of the oplog's oldest entry, None while unknown. `window_events` and
-    `window_bytes` (of BSON) are its events in flight. `stopped` is whether its history is lost.
-    """
-
-    name: str
-    connected: bool
-    problem: str | None
-    lag: float | None
-    window_events: int
-    window_bytes: int
-    checkpoint_age: float | None
-    headroom: float | None = None
-    stopped: bool = False
-
-
-class Gauge(NamedTuple):
-    """A metric of each stream, and how to get it from the stream's status; None while it is unknown."""
-
-    name: str
-    text: str
-    value: Callable[[StreamStatus], float | None]
+    delivered: int
+    dropped: int
+    bypassed: int
+    failed: int
+    retried: int
+    dead_letters: int
+    attempts: int
+    seconds: float
 
 
 class Counter:
@@ -65,18 +52,16 @@ class Counter:
 
 
 class Timing:
-    """A histogram of durations; `counts` has one more entry than `BOUNDS`."""
+    """A histogram of durations; `counts` has one more entry than `bounds`."""
 
-    __slots__ = ("counts", "sum")
+    __slots__ = ("bounds", "counts", "sum")
 
-    BOUNDS: ClassVar = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-    """The buckets' upper bounds in seconds."""
-
-    def __init__(self) -> None:
-        self.counts = [0] * (len(self.BOUNDS) + 1)
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def observe(self, seconds: float) -> None:
-        """Record a duration."""
-        self.counts[bisect_left(self.BOUNDS, seconds)] += 1
-        self.sum += seconds
+    def observe(self, seconds: float, count: int = 1) -> None:
+        """Record a duration, `count` times."""
+        self.counts[bisect_left(self.bounds, seconds)] += count
+        self.sum += seconds * count

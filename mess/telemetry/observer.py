@@ -6,7 +6,7 @@ of the base classes do nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mess.errors import DeliveryError
@@ -63,6 +63,28 @@ class StepObserver:
 
         This concerns one destination, whose text may contain secrets, or the whole sink if it is None.
         """
+
+
+class ForwardingStep(StepObserver):
+    """Passes everything on to `inner`, except what its `own` methods take. That costs nothing: its methods are
+    attributes, namely the methods of `inner`."""
+
+    _METHODS = (
+        "attempted",
+        "delivered",
+        "dropped",
+        "bypassed",
+        "failed",
+        "retried",
+        "given_up",
+        "breaker_changed",
+    )
+    __slots__ = ("_inner", *_METHODS)
+
+    def __init__(self, inner: StepObserver, **own: Callable[..., None]) -> None:
+        self._inner = inner
+        for method in self._METHODS:
+            setattr(self, method, own.get(method) or getattr(inner, method))
 
 
 class Observer(Protocol):

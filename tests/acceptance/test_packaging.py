@@ -12,10 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parents[2]
 ENTRYPOINT = ROOT / "docker/entrypoint.sh"
@@ -59,49 +57,6 @@ def test_container_docs_name_the_containers_variables() -> None:
     assert set(VARIABLE.findall(text("docs/docker.md"))) >= used_by_code()
 
 
-# Compose
-
-
-@pytest.fixture(scope="module")
-def services() -> dict[str, Any]:
-    services: dict[str, Any] = yaml.safe_load(text("docker-compose.yml"))["services"]
-    return services
-
-
-def test_compose_runs_a_replica_set_that_survives(services: dict[str, Any]) -> None:
-    """MongoDB initiates itself under the name by which the relay reaches it, and keeps its data."""
-    mongo = services["mongo"]
-    assert mongo["image"].startswith("${MONGO_IMAGE:-mongo:8")
-    assert "rs0" in mongo["command"]
-    check = mongo["healthcheck"]["test"][-1]
-    assert "rs.initiate" in check
-    assert 'host: "mongo:27017"' in check
-    assert "mongo:/data/db" in mongo["volumes"]
-    assert "ports" not in mongo  # it has no password
-
-
-def test_compose_runs_the_relay_with_little_rights(services: dict[str, Any]) -> None:
-    """Read-only, no capabilities, the config mounted, its port on loopback only, and time to stop in order."""
-    mess = services["mess"]
-    assert mess["build"]["context"] == "."
-    assert mess["build"]["args"]["PYTHON_IMAGE"].startswith("${PYTHON_IMAGE:-python:3.13-slim")
-    assert mess["depends_on"] == {"mongo": {"condition": "service_healthy"}}
-    assert mess["environment"]["MONGODB_URL"] == "mongodb://mongo:27017/?replicaSet=rs0"
-    assert mess["ports"] == ["127.0.0.1:3000:3000"]
-    assert "./config:/app/config:ro" in mess["volumes"]
-    assert mess["read_only"] is True
-    assert mess["tmpfs"] == ["/tmp"]
-    assert mess["cap_drop"] == ["ALL"]
-    assert mess["security_opt"] == ["no-new-privileges:true"]
-    assert mess["stop_grace_period"] == "15s"
-    assert mess["restart"] == "unless-stopped"
-
-
-def test_compose_hands_on_known_variables_only(services: dict[str, Any]) -> None:
-    """Whatever Compose passes to the relay is in `.env.example`."""
-    assert set(services["mess"]["environment"]) <= named_in_example()
-
-
 # The image
 
 
@@ -114,6 +69,14 @@ def test_image_runs_as_a_user_and_is_watched() -> None:
     assert 'CMD ["run"]' in final
     assert "EXPOSE 3000" in final
     assert "MESS_ADMIN_HOST=0.0.0.0" in final
+
+
+def test_image_names_its_origin_and_suits_every_architecture() -> None:
+    """Labels for version, revision, source and licence; nothing in it is for one architecture."""
+    dockerfile = text("Dockerfile")
+    labels = set(re.findall(r"org\.opencontainers\.image\.([a-z]+)=", dockerfile))
+    assert labels == {"title", "description", "licenses", "source", "version", "revision"}
+    assert not re.search(r"amd64|arm64|x86|aarch64", dockerfile)
 
 
 def test_image_is_built_from_what_the_context_holds() -> None:

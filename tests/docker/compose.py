@@ -25,7 +25,7 @@ def docker(*arguments: str, check: bool = True, timeout: float = 120) -> subproc
 class Project:
     """The Compose file of the repository, with a name, a port and a config folder of the test's own."""
 
-    def __init__(self, file: Path, image: str, folder: Path) -> None:
+    def __init__(self, file: Path, image: str, folder: Path, *, profile: str | None = None) -> None:
         content: dict[str, Any] = yaml.safe_load(file.read_text())
         mess = content["services"]["mess"]
         self.port = free_port()
@@ -36,6 +36,8 @@ class Project:
         mess["ports"] = [f"127.0.0.1:{self.port}:3000"]
         mess["volumes"] = [f"{self.config}:/app/config:ro", *mess["volumes"][1:]]
         self.settings: dict[str, Any] = mess
+        self.services: dict[str, Any] = content["services"]
+        self._profile = [] if profile is None else ["--profile", profile]
         self._content = content
         self._file = folder / "docker-compose.yml"
         self._name = f"mess-test-{self.port}"
@@ -46,7 +48,8 @@ class Project:
     def compose(self, *arguments: str) -> str:
         """Run Compose in this project. Raises CalledProcessError."""
         self._file.write_text(yaml.safe_dump(self._content))
-        command = [*self._program, "--file", str(self._file), "--project-name", self._name, *arguments]
+        options = ["--file", str(self._file), "--project-name", self._name, *self._profile]
+        command = [*self._program, *options, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=180, check=True)
         return done.stdout
 
@@ -84,11 +87,21 @@ class Project:
         """What the relay has written, in the present container."""
         return docker("logs", self.container(), check=False).stdout
 
-    def insert(self, number: int) -> None:
-        """Insert a document into test-db.orders, as docs/docker.md does."""
+    def insert(self, number: int, database: str = "test-db") -> None:
+        """Insert a document into the collection `orders`, as docs/docker.md does."""
         self.compose(
-            "exec", "-T", "mongo", "mongosh", "--quiet", "test-db", "--eval", f"db.orders.insertOne({{_id: {number}}})"
+            "exec", "-T", "mongo", "mongosh", "--quiet", database, "--eval", f"db.orders.insertOne({{_id: {number}}})"
         )
+
+    def finished(self, count: int, within: float = 60) -> bool:
+        """Whether the relay is done with this many events: its sinks have confirmed them."""
+        deadline = time.monotonic() + within
+        while time.monotonic() < deadline:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/count", timeout=5) as answer:
+                if json.load(answer)["changed"] == count:
+                    return True
+            time.sleep(0.2)
+        return False
 
     def delivered(self, number: int, within: float = 20) -> bool:
         """Whether the relay logs the insertion of a document."""

@@ -18,7 +18,9 @@ from hypothesis import given
 from mess.app import Relay
 from mess.capture.plan import plan
 from mess.cli.validate import validate
-from mess.config.load import load
+from mess.config.effective import effective
+from mess.config.load import Loaded, load
+from mess.config.outline import outline
 from mess.errors import ConfigError
 from mess.relay.build import build_all
 from mess.telemetry.redact import redact
@@ -76,6 +78,7 @@ def holds_its_promises(folder: Path, name: str, content: bytes) -> None:
         _are_told_well(ConfigError(problems), path, lines)
     else:
         shown += [*map(str, Relay(loaded).describe_pipelines().values()), _validated(path)]
+    shown.append(_effective(loaded, lines))
     _show_no_secret(shown)
 
 
@@ -86,6 +89,16 @@ def _are_told_well(error: ConfigError, path: Path, lines: int) -> None:
         assert problem.file in (str(path), "environment variable URL"), problem
         assert problem.line is None or 1 <= problem.line <= lines, problem
     _show_no_secret(map(str, error.problems), (SECRET, VARIABLE_SECRET))
+
+
+def _effective(loaded: Loaded, lines: int) -> str:
+    """What `mess config show --all` shows, which is YAML, with every value's line."""
+    values = effective(loaded)
+    assert len({value.keys for value in values}) == len(values)
+    assert all(value.source != "file" or 1 <= (value.line or 0) <= lines for value in values)
+    text = "\n".join(line for line, _ in outline(values))
+    yaml.safe_load(text)
+    return text
 
 
 def _validated(path: Path) -> str:

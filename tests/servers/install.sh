@@ -8,7 +8,9 @@ command -v rabbitmq-server >/dev/null || [ -x /usr/sbin/rabbitmq-server ] || mis
 command -v nats-server >/dev/null || missing="$missing nats-server"
 command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto"
 command -v mosquitto_sub >/dev/null || missing="$missing mosquitto-clients"
+command -v promtool >/dev/null || missing="$missing prometheus"
 command -v java >/dev/null || missing="$missing default-jre-headless"
+command -v chromium >/dev/null || missing="$missing chromium"
 jars=$(cd "$(dirname "$0")/../.." && pwd)/.services/kafka
 [ -e "$jars" ] || command -v mvn >/dev/null || missing="$missing maven"
 

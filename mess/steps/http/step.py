@@ -35,6 +35,7 @@ from mess.steps.http.oauth2 import Tokens
 from mess.steps.http.partition import partition
 from mess.steps.http.signing import Sign
 from mess.steps.http.url_template import HttpUrlTemplate, UrlTemplate
+from mess.telemetry.attempts import current
 
 # Header names that aiohttp need not convert again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
@@ -218,6 +219,16 @@ class Http(Sink):
         headers.update(_about([event], batch=self._batch is not None))
         return Preview(part.bodies[0], {"url": str(part.url)}, headers=headers, varying=self._envelope.varying)
 
+    def span_attributes(self, events: Sequence[Event]) -> dict[str, str | int]:
+        """See `Sink`. Without path and query, which are often secret in webhooks."""
+        url = self._endpoint.origin
+        return {
+            "http.request.method": self._config.method,
+            "url.scheme": url.scheme,
+            "server.address": url.host or "",
+            "server.port": url.port or 0,
+        }
+
     async def deliver(self, events: Sequence[Event]) -> None:
         """Send the events, in as few requests as `batch` and the endpoints allow, one request after another.
 
@@ -268,6 +279,8 @@ class Http(Sink):
         else:
             identity, body = first.id, bodies[0]
         about = _about(events, batch=self._batch is not None)
+        if (attempt := current.get()) is not None:
+            about |= attempt.headers
         try:
             status, headers, answer = await self._request(url, identity, body, about)
         except aiohttp.ConnectionTimeoutError as error:
@@ -276,6 +289,8 @@ class Http(Sink):
             raise Ambiguous(f"no answer within {self._config.timeout:g} s") from error
         except aiohttp.ClientError as error:
             raise connection.failure(error, url) from error
+        if attempt is not None:
+            attempt.attributes["http.response.status_code"] = status
         meaning = self._meaning(status)
         if meaning != "done":
             may_be_cause = self._event_may_be_cause(status)

@@ -25,6 +25,7 @@ from mess.options.values import Duration
 from mess.steps.base import Context, Preview, Reading, Sink, StepConfig, readings
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.brokers import BROKERS, broker_of, unknown, urls
+from mess.telemetry.attempts import current
 
 _BY_NAMESPACE = "{db}.{collection}"
 # Use three different replacements, so that keys that differ only in these characters stay different.
@@ -162,6 +163,7 @@ class Queue(Sink):
         self._key: Callable[[Event], str | None] = envelope.key if config.key is None else Template(config.key)
         self._content_type = ("content-type", envelope.content_type.encode())
         self._headers = [(name, Template(text)) for name, text in config.headers.items()]
+        self._server = _server(config.url)
 
     async def open(self) -> None:
         """Get the broker's client ready."""
@@ -192,6 +194,12 @@ class Queue(Sink):
         headers = {name: text.decode() for name, text in message.headers if not names_a_secret(name)}
         return Preview(message.body, address, headers=headers, varying=self._varying)
 
+    def span_attributes(self, events: Sequence[Event]) -> dict[str, str | int]:
+        """See `Sink`. The destination is absent if there are several."""
+        targets = {self._destination(event) for event in events}
+        found = {**self._server, "messaging.operation.name": "send", "messaging.operation.type": "send"}
+        return {**found, "messaging.destination.name": targets.pop()} if len(targets) == 1 else found
+
     async def deliver(self, events: Sequence[Event]) -> None:
         """Publish the events in order; return when the broker has confirmed them all."""
         messages: dict[int, Message] = {}
@@ -201,6 +209,11 @@ class Queue(Sink):
                 messages[index] = self._message(event)
             except Exception as error:
                 errors[index] = _unsendable(error)
+        if (attempt := current.get()) is not None:
+            more = [(name, text.encode()) for name, text in attempt.headers.items()]
+            messages = {
+                index: message._replace(headers=[*message.headers, *more]) for index, message in messages.items()
+            }
         untried: list[int] = []
         if self._broker.keeps_order:
             errors |= await self._publish(messages)
@@ -275,6 +288,13 @@ class Queue(Sink):
             return self._target_of(event)
         except Exception:  # `deliver` refuses the event and gives the reason
             return ""
+
+
+def _server(url: str) -> dict[str, str | int]:
+    """A broker in OpenTelemetry's terms; of a cluster, its first host."""
+    first = urlsplit(f"//{urlsplit(url).netloc.rpartition('@')[2].partition(',')[0]}")
+    found: dict[str, str | int] = {"messaging.system": broker_of(url) or "", "server.address": first.hostname or ""}
+    return {**found, "server.port": first.port} if first.port else found
 
 
 def _unsendable(error: Exception) -> Refused:

@@ -62,6 +62,10 @@ def test_runs_by_itself_and_leaves_nothing(folder: Path, replica_set: ReplicaSet
         text, _ = process.communicate(timeout=60)
     assert process.returncode == 0, text
     _check(text)
+    console, page = text.split()[1], text.split("Request bin")[1].split()[0]
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/app", console), text
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/bin", page), text
+    assert text.index(page) < text.index("mongodb")
     assert re.search(r"insert +test-db\.orders \d+ .*msg_", text), text
     assert not list(folder.iterdir())
 

@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from mess.admin import AdminServer
 from mess.admin.hosts import Hosts
-from mess.admin.routes import CONTROLS, _json, make_app
+from mess.admin.json_response import json_response
+from mess.admin.routes import CONTROLS, make_app
 from mess.errors import ConfigError
 from mess.telemetry.metrics import Metrics
 
@@ -81,7 +82,7 @@ async def test_the_root_tells_the_count_and_the_way(http: aiohttp.ClientSession)
         "changed": 7,
         "name": "mess",
         "version": "1.2.3",
-        "links": {page: f"/{page}" for page in ("count", "status", "healthz", "readyz", "metrics")},
+        "links": {"app": "/app/"} | {page: f"/{page}" for page in ("count", "status", "healthz", "readyz", "metrics")},
     }
 
 
@@ -93,11 +94,12 @@ async def test_count(http: aiohttp.ClientSession, view: FakeView) -> None:
 
 
 async def test_every_link_leads_somewhere(http: aiohttp.ClientSession) -> None:
-    """And no page is kept by a cache; HEAD works like GET."""
+    """And nothing that changes is kept by a cache; HEAD works like GET."""
     links = (await (await http.get("/")).json())["links"]
     for path in ["/", *links.values()]:
         got = await http.get(path)
-        assert (got.status, got.headers["Cache-Control"]) == (200, "no-store")
+        kept = "no-cache" if path == "/app/" else "no-store"  # the console's files are kept, but not used unasked
+        assert (got.status, got.headers["Cache-Control"]) == (200, kept)
         head = await http.head(path)
         assert (head.status, await head.read()) == (200, b"")
         assert head.content_type == got.content_type
@@ -259,7 +261,7 @@ async def test_stopping_is_quick_and_may_be_repeated(view: FakeView) -> None:
 
 async def test_a_text_that_is_no_unicode_is_shown_all_the_same() -> None:
     """A sink's answer may hold bytes that no UTF-8 has; the page is not the place to fail."""
-    body = _json({"reasons": ["a redirect to \udcff"]}).body
+    body = json_response({"reasons": ["a redirect to \udcff"]}).body
     assert isinstance(body, bytes)
     assert json.loads(body) == {"reasons": ["a redirect to \udcff"]}
 

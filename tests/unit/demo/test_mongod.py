@@ -40,10 +40,10 @@ def test_says_how_to_get_one(without_extra: Path) -> None:
 
 
 def test_a_mongod_that_does_not_start_is_quoted(without_extra: Path) -> None:
-    """Its own last words are in the error, and nothing is left behind."""
+    """Its own last words are in the error, and what helps if a library is missing. Nothing is left behind."""
     _program(without_extra, "echo libcurl.so.4 is missing >&2; exit 127")
     server = Mongod()
-    with pytest.raises(MessError, match=r"exit code 127.*\n.*libcurl.so.4 is missing"), server:
+    with pytest.raises(MessError, match=r"exit code 127.*\n.*libcurl.so.4 is missing\n.*apt install libcurl4"), server:
         pass
     assert not server.folder.exists()
 

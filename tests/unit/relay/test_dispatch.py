@@ -200,7 +200,7 @@ def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench = Bench(lanes=1)
 
-    async def broken(events: Sequence[Event], completion: Any, retries: Any) -> None:
+    async def broken(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("broken")
 
     bench.pipeline.run = broken  # type: ignore[method-assign, assignment]

@@ -1,0 +1,197 @@
+"""The relay at a glance: its streams, pipelines and steps."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Literal
+
+import mess
+from mess.admin.api import models
+from mess.admin.api.operation import Call
+from mess.admin.api.relay import ApiRelay
+from mess.admin.api.settings import shown_reload
+from mess.config.scope import pipelines, resolve
+from mess.relay.build import describe_step
+from mess.relay.status import stream_status
+from mess.relay.step_runner import StepRunner
+from mess.relay.waits import Wait, Waiting, Waits
+from mess.state.pauses import Pause
+from mess.steps.base import Sink
+
+
+async def status(call: Call) -> models.Status:
+    """Everything on one screen."""
+    return overview(call.relay, access(call))
+
+
+async def streams(call: Call) -> models.Streams:
+    """The change streams."""
+    return models.Streams(streams=_streams(call.relay, call.relay.status.waits()))
+
+
+async def all_pipelines(call: Call) -> models.Pipelines:
+    """The pipelines with their steps."""
+    return models.Pipelines(pipelines=_pipelines(call.relay, call.relay.status.waits()))
+
+
+def access(call: Call) -> models.Access:
+    """What the client may do."""
+    grant = call.grant
+    return models.Access(
+        documents=grant.private and call.payloads, changes=grant.private, payloads=call.payloads, why=grant.why
+    )
+
+
+def overview(relay: ApiRelay, access: models.Access) -> models.Status:
+    """The relay at a glance, for a client with this access."""
+    status, waits = relay.status, relay.status.waits()
+    instance, problems = relay.instance, status.problems()
+    return models.Status(
+        time=datetime.now(timezone.utc),
+        name=relay.name,
+        version=mess.__version__,
+        instance=models.Instance(id=instance.id, host=instance.host, pid=instance.pid),
+        uptime_seconds=status.uptime,
+        ready=not problems,
+        problems=problems,
+        warnings=[*status.sink_problems(), *status.warnings()],
+        done=status.changed,
+        access=access,
+        streams=_streams(relay, waits),
+        pipelines=_pipelines(relay, waits),
+        oplog_seconds=None if relay.oplog is None else relay.oplog.window,
+        dead_letters=None if relay.stored is None else relay.stored.letters,
+        gaps=len(status.gaps()),
+        backfills=0 if relay.backfills is None else len(relay.backfills.jobs),
+        last_reload=None if relay.last_reload is None else shown_reload(relay.last_reload),
+    )
+
+
+def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
+    now, pauses = relay.clock.now(), relay.pauses
+    plans = {plan.name: plan for plan in relay.plans}
+    held = {runner.name for runner in relay.runners if runner.held}
+    found: list[models.Stream] = []
+    for source, progress in zip(relay.sources, relay.progress, strict=True):
+        name = progress.stream
+        shown, wait, window = (
+            stream_status(source, progress, now, relay.oplog),
+            waits.streams.get(name),
+            progress.window,
+        )
+        plan = plans.get(name)
+        entries = () if plan is None else plan.selection.entries
+        found.append(
+            models.Stream(
+                name=name,
+                state=_state(shown.stopped, shown.connected, held=name in held, waits=wait is not None),
+                problem=shown.problem,
+                watches=[f"{entry.db}.{entry.coll}" for entry in entries],
+                pipelines=sorted({each for entry in entries if (each := _pipeline_of(relay, entry.db, entry.coll))}),
+                read=relay.metrics.read_from(name),
+                lag_seconds=shown.lag,
+                window_events=shown.window_events,
+                window_max_events=window.max_events,
+                window_bytes=shown.window_bytes,
+                window_max_bytes=window.max_bytes,
+                checkpoint_age_seconds=shown.checkpoint_age,
+                oplog_headroom_seconds=None if relay.oplog is None or relay.oplog.window is None else shown.headroom,
+                pause=_pause(None if pauses is None else pauses.of_stream(name)),
+                wait=wait_shown(wait, now),
+            )
+        )
+    return found
+
+
+def _state(
+    stopped: bool, connected: bool, *, held: bool, waits: bool
+) -> Literal["reading", "disconnected", "blocked", "paused", "stopped"]:
+    if stopped:
+        return "stopped"
+    if held:
+        return "paused"
+    if not connected:
+        return "disconnected"
+    return "blocked" if waits else "reading"
+
+
+def _pipeline_of(relay: ApiRelay, db: str, coll: str) -> str | None:
+    options = resolve(relay.loaded.config, db, coll)
+    return options.pipeline.name if options is not None and options.pipeline.steps else None
+
+
+def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
+    config, now, pauses = relay.loaded.config, relay.clock.now(), relay.pauses
+    runners: dict[str, list[StepRunner]] = {}
+    for runner in relay.step_runners:
+        runners.setdefault(runner.pipeline, []).append(runner)
+    about = {spec.name: [describe_step(step, config.plugins) for step in spec.steps] for spec in pipelines(config)}
+    kinds = {spec.name: [step.name for step in spec.steps] for spec in pipelines(config)}
+    from_streams: dict[str, list[str]] = {}
+    for stream in relay.plans:
+        for entry in stream.selection.entries:
+            if (name := _pipeline_of(relay, entry.db, entry.coll)) is not None:
+                from_streams.setdefault(name, []).append(stream.name)
+    found: list[models.Pipeline] = []
+    for name, steps in runners.items():
+        wait = waits.pipelines.get(name)
+        pause = None if pauses is None else pauses.of_pipeline(name)
+        counts = [waits.events.get((name, step.name), Waiting()).events for step in steps]
+        found.append(
+            models.Pipeline(
+                name=name,
+                state="paused" if pause is not None else "waiting" if wait is not None else "flowing",
+                streams=sorted(set(from_streams.get(name, ()))),
+                done=relay.metrics.done_in(name),
+                waiting_events=sum(counts),
+                steps=[
+                    _step(relay, step, waits, kind=kind, about=text)
+                    for step, kind, text in zip(steps, kinds.get(name, ()), about.get(name, ()), strict=False)
+                ],
+                pause=_pause(pause),
+                wait=wait_shown(wait, now),
+            )
+        )
+    return found
+
+
+def _step(relay: ApiRelay, runner: StepRunner, waits: Waits, *, kind: str, about: str) -> models.Step:
+    counts = relay.metrics.step_counts(runner.pipeline, runner.name)
+    return models.Step(
+        name=runner.name,
+        kind=kind,
+        about=about,
+        sink=isinstance(runner.step, Sink),
+        state="paused" if runner.gate.closed else "down" if runner.trouble is not None else "up",
+        delivered=counts.delivered,
+        dropped=counts.dropped + counts.bypassed,
+        failed=counts.failed,
+        retried=counts.retried,
+        dead_letters=counts.dead_letters,
+        attempts=counts.attempts,
+        seconds=counts.seconds,
+        pause=_pause(None if relay.pauses is None else relay.pauses.of_step(runner.pipeline, runner.name)),
+        wait=wait_shown(waits.steps.get((runner.pipeline, runner.name)), relay.clock.now()),
+    )
+
+
+def _pause(pause: Pause | None) -> models.Pause | None:
+    return None if pause is None else models.Pause(since=pause.since, by=pause.by, reason=pause.reason)
+
+
+def wait_shown(wait: Wait | None, now: float) -> models.Wait | None:
+    """Why something waits; `now` is the server's time in seconds since 1970."""
+    if wait is None:
+        return None
+    oldest = wait.oldest
+    return models.Wait(
+        cause=wait.cause,
+        since=wait.since,
+        events=wait.events,
+        oldest=None
+        if oldest is None
+        else models.OldestEvent(id=oldest.id, namespace=str(oldest.namespace), age_seconds=wait.age(now)),
+        next_attempt_seconds=wait.next_attempt,
+        remedy=wait.remedy,
+        text=wait.text(now),
+    )

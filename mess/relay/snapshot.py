@@ -1,0 +1,39 @@
+"""The relay's state for one scrape of its metrics."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from mess.relay import status
+from mess.relay.stored_counts import StoredCounts
+from mess.relay.waiting import waiting
+from mess.telemetry.snapshot import Snapshot, StepStatus
+
+
+class Parts(status.Parts, Protocol):
+    """The parts of a relay that the metrics read."""
+
+    status: status.RelayStatus
+
+    @property
+    def stored(self) -> StoredCounts | None:
+        """How much its state holds."""
+
+
+def snapshot(relay: Parts) -> Snapshot:
+    """The state of a relay; never waits."""
+    runners = relay.step_runners
+    oplog, stored = relay.oplog, relay.stored
+    names = dict.fromkeys(runner.pipeline for runner in runners)
+    places = dict.fromkeys(((runner.pipeline, runner.name) for runner in runners), 0)
+    letters = None if stored is None else stored.dead_letters
+    return Snapshot(
+        ready=not relay.status.problems(),
+        streams=relay.status.streams(),
+        pipelines=waiting(names, relay.runners, relay.clock.now()),
+        steps=[StepStatus(runner.pipeline, runner.name, runner.trouble is None) for runner in runners],
+        gaps=relay.status.gaps_by_kind(),
+        backfills=None if stored is None else stored.backfills,
+        dead_letters=None if letters is None else {**places, **letters},
+        oplog_window=None if oplog is None else oplog.window,
+    )

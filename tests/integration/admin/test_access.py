@@ -1,0 +1,90 @@
+"""Who may see documents and the config, and who may change something."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.integration.admin.conftest import CHANGE
+
+TOKEN = "correct horse battery"
+PRIVATE = ["/dead-letters", "/dead-letters/x", "/replays", "/gaps", "/config"]
+CHANGES = ["/pause", "/resume", "/dead-letters/replay", "/dead-letters/discard", "/try", "/reload", "/backfills/x"]
+
+
+async def test_with_a_token_everything_private_needs_it(running: Callable[..., Any], capsys: Any) -> None:
+    async with running(admin={"port": 0, "token": TOKEN}) as (_, api):
+        for given in (None, "Bearer wrong", f"Basic {TOKEN}", "Bearer", f"Bearer {TOKEN}x", "Bearer caf\xe9"):
+            headers = {} if given is None else {"Authorization": given}
+            for path in PRIVATE:
+                status, answer = await api.get(path, headers=headers)
+                assert status == 401, (path, given, answer)
+                assert "admin.token" in answer["error"]
+            for path in CHANGES:
+                assert (await api.post(path, {}, headers={**headers, **CHANGE}))[0] == 401, (path, given)
+            status, answer = await api.get("/status", headers=headers)
+            assert status == 200
+            assert answer["access"]["documents"] is False
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await api.get("/dead-letters", headers=right))[0] == 200
+        assert (await api.get("/status", headers=right))[1]["access"]["changes"] is True
+        assert TOKEN not in str(await api.get("/config", headers=right))
+    assert TOKEN not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "X-Forwarded-Anything", "Via", "X-Real-IP"])
+async def test_without_a_token_a_proxy_gets_no_documents(running: Callable[..., Any], header: str) -> None:
+    async with running() as (_, api):
+        for path in PRIVATE:
+            status, answer = await api.get(path, headers={header: "1.2.3.4"})
+            assert status == 403, path
+            assert "admin.token" in answer["error"]
+        for path in CHANGES:
+            assert (await api.post(path, {}, headers={header: "1.2.3.4", **CHANGE}))[0] == 403, path
+        assert (await api.get("/status", headers={header: "1.2.3.4"}))[0] == 200
+
+
+async def test_without_a_token_a_server_for_other_machines_gives_no_documents(running: Callable[..., Any]) -> None:
+    async with running(admin={"port": 0, "host": "0.0.0.0"}) as (_, api):
+        assert (await api.get("/dead-letters"))[0] == 403
+        assert (await api.post("/pause", {"stream": "x"}))[0] == 403
+        _, status = await api.get("/status")
+        assert status["access"] == {
+            "documents": False,
+            "changes": False,
+            "payloads": True,
+            "why": status["access"]["why"],
+        }
+        assert "admin.token" in status["access"]["why"]
+
+
+async def test_a_form_of_another_page_changes_nothing(running: Callable[..., Any]) -> None:
+    """Browsers send forms and links anywhere, but never with a header of their own."""
+    async with running() as (relay, api):
+        status, answer = await api.post("/pause", {"pipeline": "top level"}, headers={})
+        assert status == 403
+        assert "mess-request" in answer["error"]
+        assert relay.pauses.known == []
+
+
+async def test_bodies_that_do_not_fit_get_a_clear_answer(running: Callable[..., Any]) -> None:
+    async with running() as (_, api):
+        for body, status in [
+            (b"{", 400),
+            (b"[]", 400),
+            (b'{"pipeline": 5}', 400),
+            (b'{"pipelin": "x"}', 400),
+            (b"{}", 400),
+            (b'{"stream": "x", "pipeline": "y"}', 400),
+            (b"[" * 100_000, 400),
+            (b'{"reason": "' + b"x" * 501 + b'", "pipeline": "top level"}', 400),
+            (b'{"pipeline": "' + b"x" * 2_000_000 + b'"}', 413),
+            (b'{"pipeline": "\\ud800"}', 400),
+            (b'{"pipeline": "none such"}', 404),
+        ]:
+            async with api._session.post(f"{api.url}/pause", data=io.BytesIO(body), headers=CHANGE) as got:
+                assert got.status == status, (body[:50], await got.text())
+                assert (await got.json())["error"]

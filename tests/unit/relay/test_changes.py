@@ -69,10 +69,10 @@ def test_what_is_refused(configs: Configs, second: dict[str, Any], refused: list
 
 
 def test_what_takes_effect_later_keeps_its_old_value(configs: Configs) -> None:
-    second = {"window": {"max_events": 7}, "gaps": "deliver", "shutdown_grace": "2s"}
+    second = {"window": {"max_events": 7}, "gaps": "deliver", "shutdown_grace": "2s", "log": {"level": "debug"}}
     changes = configs.changes({}, second)
     assert changes.later == ("gaps", "window.max_events")
-    assert changes.live == ("shutdown_grace",)
+    assert changes.live == ("shutdown_grace", "log.level")
     config = in_force(configs.load().config, configs.load(**second).config, changes.later)
     assert (config.gaps, config.window.max_events, config.shutdown_grace) == ("record", 10_000, 2.0)
 

@@ -21,6 +21,8 @@ from bench.texts import ESCAPES, JSON, LINKS, PLAIN, SECRETS, URLS, Text
 from mess.admin.hosts import Hosts
 from mess.capture import stream
 from mess.capture.client import explain
+from mess.cases.drop import Drops, fields_of
+from mess.cases.record import Sample, extended, file_name
 from mess.config.document import Document, show
 from mess.config.js.file import read_js
 from mess.config.messages import without_secret
@@ -104,6 +106,20 @@ def _secrets(text: str) -> None:
     Secrets(Document("config.yml", {"mongodb": {"url": f"mongodb://{text}"}, "pipeline": [step]}))
 
 
+def _shown(text: str) -> None:
+    options = {"headers": {"Cookie": text}, "settings": {"a.password": text, "x": text}}
+    step = {"name": "http", "config": {"endpoint": f"https://h/{text}", **options}}
+    secrets = Secrets(Document("config.yml", {"pipeline": [step]}))
+    secrets.shown(("pipeline", 0, "config", "headers", "Cookie"), text)
+    secrets.shown(("pipeline", 0, "config", "endpoint"), text)
+
+
+def _dropped(text: str) -> None:
+    update = {"updatedFields": {text: 1}, "removedFields": [text]}
+    change = {**_event(text).change, "documentKey": {text: text}, "updateDescription": update}
+    list(fields_of(Drops(["fullDocument.a", "fullDocument.text.a.b"]).apply(change)))
+
+
 def _token(text: str) -> None:
     options = {"token_url": "https://h/", "client_id": "a", "client_secret": "s3cret-word"}
     Tokens(OAuth2.model_validate(options), ssl.create_default_context(), 1)._parsed(200, text)
@@ -146,6 +162,7 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("url template", UrlTemplate, URLS),
     ("broker url", lambda text: QueueConfig(url=text), texts.BROKERS),
     ("secrets of a config", _secrets, texts.CONFIG),
+    ("values of a config", _shown, texts.CONFIG),
     ("secrets of an endpoint", lambda text: list(of_http_url(text)), URLS + texts.PLACES),
     ("secrets of a url", lambda text: [*of_mongodb_url(text), *of_broker_url(text)], texts.BROKERS + LINKS),
     ("options of a MongoDB url", lambda text: list(refusals(f"mongodb://h/?{text}")), texts.BROKERS + LINKS),
@@ -177,6 +194,9 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("printable JSON", printable_json, ESCAPES + PLAIN + JSON),
     ("classify", lambda text: classify(Refused(text)), LINKS + ESCAPES),
     ("dead letter", _letter, PLAIN + JSON),
+    ("case, dropped fields", _dropped, texts.TOPICS + texts.NUMBERS),
+    ("case, file name", lambda text: file_name(Sample("msg_x", Namespace(text, text), text, change={})), PLAIN + JSON),
+    ("case, Extended JSON", lambda text: extended(_event(text).change), PLAIN + JSON),
     ("plain JSON", lambda text: bson_json.plain(_event(text).body), PLAIN + JSON),
     ("relaxed JSON", lambda text: bson_json.relaxed(_event(text).body), PLAIN + JSON),
     ("Java's JSON", lambda text: java_json.relaxed({text: text, "code": Code(text)}), PLAIN + JSON),

@@ -16,7 +16,8 @@ MessError
 │  ├─ DamagedState              a stored record cannot be decoded → exit 5
 │  ├─ Superseded                another process has taken over this relay's name → exit 6
 │  └─ NameInUse                 another process with this relay's name does not stop → exit 6
-└─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
+├─ Stopped                      a step with `on_failure: stop` refused an event → exit 7
+└─ RelayUnreachable             no relay answers the command line → exit 9
 """
 
 from __future__ import annotations
@@ -204,3 +205,9 @@ class Stopped(MessError):
     """A step with `on_failure: stop` refused an event."""
 
     exit_code = 7
+
+
+class RelayUnreachable(MessError):
+    """No relay answers at this address."""
+
+    exit_code = 9

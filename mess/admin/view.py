@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from mess.relay.reload_result import ReloadResult
 from mess.state.store import StateStore
 
 
@@ -47,4 +48,8 @@ class Controls(Protocol):
 
     def stop(self) -> None:
         """Stop the relay gracefully."""
+        ...
+
+    async def reload(self) -> ReloadResult:
+        """Read the config again, and replace what has changed; with a mistake in it, everything stays as it is."""
         ...

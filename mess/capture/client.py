@@ -86,6 +86,7 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
 
 def connection_string_of(client: Any) -> ConnectionString | None:
     """The connection string of a client of `connect`; None for other clients."""
+    client = vars(client).get("current", client)  # of a `CurrentClient`
     connection_string: ConnectionString | None = vars(client).get(_CONNECTION_STRING)
     return connection_string
 

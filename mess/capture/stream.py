@@ -93,6 +93,7 @@ class ChangeStream:
         self._too_large: str | None = None
         self._busy = True
         self._failures = 0
+        self._next_client: Any = None
 
     @property
     def position(self) -> Position:
@@ -109,9 +110,21 @@ class ChangeStream:
         if self._ahead is not None:
             self._ahead.interrupt()
 
+    def reconnect(self, client: Any) -> None:
+        """Continue with another client, from where it is. The former one must stay open for a while."""
+        self._next_client = client
+        self.interrupt()
+
+    async def _change_client(self) -> None:
+        client, self._next_client = self._next_client, None
+        await self.close()
+        self._client, self._database = client, client.get_database(self._plan.database or "admin")
+
     async def read(self) -> Batch:
         """See `Source.read`. Raises HistoryLost and other SourceErrors that retrying does not fix."""
         while True:
+            if self._next_client is not None:
+                await self._change_client()
             try:
                 if self._cursor is None:
                     await self._open()

@@ -70,6 +70,8 @@ class Recorder:
     async def record(self, sample: Sample) -> Recorded:
         """Write the case for an event. Raises ConfigError if the folder cannot be written to."""
         path = self._folder / file_name(sample)
+        if _is_there(path):
+            return Recorded(path, "exists")
         # The resume token holds the document's key, and is of no use to a case.
         change = self._drops.apply({name: value for name, value in sample.change.items() if name != "_id"})
         event = extended({**sample.about, "event": change} if sample.about else change)
@@ -112,6 +114,10 @@ def _with_int64(value: Any) -> Any:
     if isinstance(value, list):
         return [_with_int64(each) for each in value]
     return {"$numberLong": str(int(value))} if isinstance(value, Int64) and -_INT32 <= value < _INT32 else value
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.lexists(path)
 
 
 def _write(path: Path, text: str) -> bool:

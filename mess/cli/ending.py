@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from typing import NoReturn, Protocol
 
 import typer
@@ -26,10 +27,10 @@ class Stoppable(Protocol):
         """Ask it to end gracefully."""
 
 
-def stop_on_signals(work: Stoppable) -> None:
+def stop_on_signals(work: Stoppable, *, hangup: Callable[[], None] | None = None) -> None:
     """Make SIGTERM and Ctrl-C stop `work`; a second signal ends the process immediately, with exit code 130.
 
-    SIGHUP is ignored and logged.
+    SIGHUP calls `hangup`; without it, it is ignored and logged.
     """
 
     def on_signal() -> None:
@@ -40,13 +41,13 @@ def stop_on_signals(work: Stoppable) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    loop.add_signal_handler(signal.SIGHUP, _on_hangup)
+    loop.add_signal_handler(signal.SIGHUP, hangup or _on_hangup)
 
 
 def _on_hangup() -> None:
     from mess.telemetry.logging import get_logger
 
-    get_logger("mess.relay").warning("SIGHUP ignored: reload is not supported yet; restart to apply a changed config")
+    get_logger("mess.relay").warning("SIGHUP ignored: only `mess run` has a config to reload")
 
 
 def leave(code: int) -> NoReturn:

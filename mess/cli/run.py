@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, tune_process
 from mess.cli.ending import leave, stop_on_signals
+from mess.cli.reloads import Reloads
 from mess.cli.root import app
 from mess.cli.times import seconds
 from mess.errors import MessError
@@ -39,8 +41,11 @@ def run(
     take_over: Annotated[
         bool, typer.Option("--take-over", help="Stop another process with this name instead of waiting for it.")
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Reload the config when it, or a file that it includes, changes.")
+    ] = False,
 ) -> None:
-    """Relay changes until SIGTERM or Ctrl-C.
+    """Relay changes until SIGTERM or Ctrl-C. SIGHUP reloads the config.
 
     Exit codes: 0 stopped gracefully, 2 config, 3 MongoDB cannot be watched, 4 history lost, 5 progress cannot be
     recorded, 6 another process with this name is running or took over, 7 an event was refused and `on_failure` is
@@ -56,28 +61,42 @@ def run(
     configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)
     code = 0
     try:
-        run_async(_run(loaded, wait, take_over))
+        run_async(_run(loaded, wait, take_over=take_over, watch=watch))
     except MessError as error:
         report(error)
         code = error.exit_code
     leave(code)
 
 
-async def _run(loaded: Loaded, wait: float | None, take_over: bool) -> None:
+async def _run(loaded: Loaded, wait: float | None, *, take_over: bool, watch: bool) -> None:
     from mess.app import WAIT_SECONDS, Relay
+    from mess.cancellation import cancel
     from mess.telemetry.logging import get_logger
     from mess.telemetry.service_manager import informed
 
     log = get_logger("mess.relay")
     for warning in loaded.warnings:
         log.warning("config", problem=str(warning))
-    relay = Relay(loaded)
-    stop_on_signals(relay)
+    relay = Relay(loaded, changed=_follow)
+    reloads = Reloads(relay)
+    stop_on_signals(relay, hangup=reloads.ask)
     _announce(relay)
     tune_process()
-    async with informed(relay):
-        await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+    reloading = [asyncio.create_task(work) for work in (reloads.run(), *([reloads.watch()] if watch else []))]
+    try:
+        async with informed(relay):
+            await relay.run(wait=WAIT_SECONDS if wait is None else wait, take_over=take_over)
+    finally:
+        await cancel(*reloading)
     log.info("stopped", changed=relay.metrics.changed)
+
+
+def _follow(loaded: Loaded) -> None:
+    from mess.telemetry.logging import configure, get_logger
+
+    configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)
+    for warning in loaded.warnings:
+        get_logger("mess.relay").warning("config", problem=str(warning))
 
 
 def _announce(relay: Relay) -> None:

@@ -186,10 +186,11 @@ def _entries(value: Any, given: Any) -> list[tuple[str | int, BaseModel, Any]] |
 
 
 def _typed(given: Any, value: Any) -> Any:
-    """A value as the user wrote it, but a number or boolean that came from a variable as such."""
+    """A value as the user wrote it; but a number or boolean that came from a variable as such, and YAML's false as the
+    `off` that it stands for."""
     if isinstance(given, str) and isinstance(value, (bool, int)) and given.strip().lower() == str(value).lower():
         return value
-    return given
+    return value if given is False and isinstance(value, str) else given
 
 
 def _plain(value: Any, field: FieldInfo) -> Any:

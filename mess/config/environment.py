@@ -15,10 +15,13 @@ _OPTIONS = {
     "mongodb.url": ("MONGODB_URL", "MONGO_URL"),
     "admin.port": ("PORT",),
     "admin.host": ("MESS_ADMIN_HOST",),
+    "admin.token": ("MESS_ADMIN_TOKEN",),
     "log.level": ("MESS_LOG_LEVEL",),
     "log.format": ("MESS_LOG_FORMAT",),
 }
 """The option that each variable sets. If several variables set an option, the first one that is set wins."""
+DOTENV = FilePath(".env")
+"""Where further variables may be, in the working directory."""
 _MAX_BYTES = 1024 * 1024
 _ANY_CASE = frozenset({"log.level", "log.format"})
 
@@ -28,17 +31,16 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 
     Raises ConfigError if `.env` exists but cannot be read.
     """
-    dotenv = FilePath(".env")
-    if not dotenv.is_file():
+    if not DOTENV.is_file():
         return dict(environ)
     from dotenv import dotenv_values
 
     try:
-        text = read_bounded(dotenv, _MAX_BYTES).decode("utf-8-sig")
+        text = read_bounded(DOTENV, _MAX_BYTES).decode("utf-8-sig")
         values = dotenv_values(stream=StringIO(text), interpolate=False)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
-        raise ConfigError([Problem(f"cannot be read: {reason}", file=str(dotenv))]) from error
+        raise ConfigError([Problem(f"cannot be read: {reason}", file=str(DOTENV))]) from error
     return {**{name: value for name, value in values.items() if value is not None}, **environ}
 
 

@@ -49,6 +49,17 @@ def load_functions(data: Mapping[str, Any], document: Document, directory: FileP
     return functions
 
 
+def forget_functions(directory: FilePath) -> None:
+    """Import the modules beside a config file anew when they are loaded next: they may have changed."""
+    packages = {entry for entry in map(FilePath, sys.path) if str(entry) not in _folders}
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file is None or not _is_from(module, directory):
+            continue
+        if not any(package != directory and FilePath(file).is_relative_to(package) for package in packages):
+            del sys.modules[name]
+
+
 def _references(data: Mapping[str, Any]) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
     plugins = data.get("plugins")
     if isinstance(plugins, dict):

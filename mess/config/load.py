@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,8 @@ from mess.config.chains import chains, innermost
 from mess.config.checks import check
 from mess.config.document import Document, by_place
 from mess.config.document import Path as DocumentPath
-from mess.config.environment import environment, override
-from mess.config.functions import load_functions
+from mess.config.environment import DOTENV, environment, override
+from mess.config.functions import forget_functions, load_functions
 from mess.config.lint import advise
 from mess.config.model import Config, StepSpec
 from mess.config.pipelines import check_steps
@@ -38,7 +39,8 @@ class Loaded:
 
     `path` is its file and `directory` that file's folder. `functions` holds the user's functions by reference
     (`module:function`). `document` says where everything was written. `warnings` lists what is legal but probably
-    wrong.
+    wrong. `files` are those that were read. `again` reads the same config anew; it calls its argument with every file
+    that it reads.
     """
 
     config: Config
@@ -46,6 +48,8 @@ class Loaded:
     directory: Path
     functions: Mapping[str, Callable[..., Any]]
     document: Document = field(repr=False)
+    files: frozenset[Path]
+    again: Callable[[Callable[[Path], None]], Loaded] = field(repr=False)
     warnings: tuple[Problem, ...] = ()
 
     @property
@@ -64,20 +68,26 @@ def load(
     *,
     environ: Mapping[str, str] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    reads: Callable[[Path], None] = lambda path: None,
 ) -> Loaded:
     """Read the config file and apply overrides: the environment (and `.env`), then `overrides`.
 
     `overrides` holds the command line's options by dotted name (`{"log.level": "debug"}`); None means that an option
-    was not given.
+    was not given. `reads` is called with every file that is read, even if it contains mistakes.
 
     Without `path`, the file is the one in MESS_CONFIG, or `config/config.yml`. Raises ConfigError with all mistakes.
     """
     variables = environment(os.environ if environ is None else environ)
     file = find(path, variables)
+    files = [file.absolute(), DOTENV.absolute()]
+    for each in files:
+        reads(each)
     directory = file.parent.resolve()
     document = read(file)
     override(document, variables, overrides or {})
-    expand(document, variables, directory)
+    for each in expand(document, variables, directory):
+        files.append(each)
+        reads(each)
     secrets = Secrets(document)
     learn(*secrets.texts)
 
@@ -100,8 +110,15 @@ def load(
         directory=directory,
         functions=functions,
         document=document,
+        files=frozenset(files),
+        again=partial(_again, path, directory, environ=environ, overrides=overrides),
         warnings=warnings,
     )
+
+
+def _again(path: Path | str | None, directory: Path, reads: Callable[[Path], None], **options: Any) -> Loaded:
+    forget_functions(directory)
+    return load(path, reads=reads, **options)
 
 
 def _with_default_pipeline(config: Config, document: Document) -> Config:

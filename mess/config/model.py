@@ -221,7 +221,8 @@ class Admin(Section):
     `"*"` for all. IP addresses and `localhost` always work, as do `/healthz`, `/readyz` and `/metrics`."""
     token: Annotated[SecretStr, Field(min_length=8)] | None = None
     """What clients must send (`Authorization: Bearer …`) to see documents or the config, or to change something.
-    Without a token, this is allowed only if `host` is a loopback address, and not through a proxy."""
+    Without a token, this is allowed only if `host` is a loopback address, and not through a proxy. Default: the
+    environment variable `MESS_ADMIN_TOKEN`."""
     payloads: Annotated[bool, BeforeValidator(_on_or_off)] = True
     """`off` hides all documents from the API and the console, from everyone."""
 

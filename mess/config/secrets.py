@@ -49,10 +49,10 @@ class Secrets:
                     self._hidden.add(source.path)
                 texts = {source.value, *source.value.splitlines()}
                 self._parts += [(Part(text, own=False), source.path) for text in texts]
-        self._texts_at: dict[Path, list[str]] = {}
+        self._short: dict[Path, set[str]] = {}
         for part, place in self._parts:
-            if part.text and (part.own or len(part.text) >= SHORTEST):
-                self._texts_at.setdefault(place, []).append(part.text)
+            if part.own and 0 < len(part.text) < SHORTEST:
+                self._short.setdefault(place, set()).add(part.text)
 
     @property
     def texts(self) -> list[str]:
@@ -65,20 +65,18 @@ class Secrets:
         return [path for part, path in self._parts if part.own and 0 < len(part.text) < SHORTEST]
 
     def shown(self, path: Path, value: Any) -> Any:
-        """What may be shown of a value in the config: the value with `***` in place of secrets.
+        """What may be shown of a value in the config: the value with `***` in place of what the process redacts.
 
-        Unlike in messages, where they cannot be told from other text, this includes secrets that are too short to
-        search for, and options of user functions that are named like secrets.
+        A value is `***` as a whole if it contains a secret that is too short to search for, or if it is an option of a
+        user function that is named like a secret.
         """
         if path in self._hidden or self._is_named_like_one(path):
             return HIDDEN
         clean = redacted(value)
         if isinstance(clean, str):
             for length in range(len(path) + 1):
-                for text in sorted(self._texts_at.get(path[:length], ()), key=len, reverse=True):
-                    if len(text) < SHORTEST and text in clean:
-                        return HIDDEN  # the places of a short text tell which one it is
-                    clean = clean.replace(text, HIDDEN)
+                if any(text in clean for text in self._short.get(path[:length], ())):
+                    return HIDDEN  # its places among *** would tell which one it is
         return clean
 
     def _is_named_like_one(self, path: Path) -> bool:

@@ -20,13 +20,16 @@ _FORMS = "write ${NAME}, ${NAME:-default} or ${file:/path}, and $${ for ${ itsel
 _UNCLOSED = f"${{… is not closed with }}; {_FORMS}"
 
 
-def expand(document: Document, environ: Mapping[str, str], directory: FilePath) -> None:
-    """Expand variables in a document's texts (not in keys); report each one that is unavailable.
+def expand(document: Document, environ: Mapping[str, str], directory: FilePath) -> set[FilePath]:
+    """Expand variables in a document's texts (not in keys); report each one that is unavailable. Returns the files that
+    they name.
 
     Texts that came from the environment or the command line are not expanded. A relative file path starts at
     `directory`. Trailing line breaks of a file are removed, since editors and `echo` add one.
     """
-    document.data = _Expansion(document, environ, directory).value(document.data, ())
+    expansion = _Expansion(document, environ, directory)
+    document.data = expansion.value(document.data, ())
+    return expansion.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class _Expansion:
         self._document = document
         self._environ = environ
         self._directory = directory
+        self.files: set[FilePath] = set()
         self._found: list[tuple[str, str]] = []
         self._room = _MOST_CHARACTERS
 
@@ -131,8 +135,10 @@ class _Expansion:
         return value
 
     def _file(self, name: str) -> str | _Wrong:
+        path = self._directory / name
+        self.files.add(path)
         try:
-            return read_bounded(self._directory / name, MAX_FILE_BYTES).decode().rstrip("\r\n")
+            return read_bounded(path, MAX_FILE_BYTES).decode().rstrip("\r\n")
         except OSError as error:
             return _Wrong(f"the file {name} cannot be read: {error.strerror}")
         except ValueError:

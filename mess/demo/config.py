@@ -24,6 +24,8 @@ pipeline:
     config:
       endpoint: "{endpoint}"
       sign: {{secret: "${{file:{secret}}}"}}
+admin:
+  port: {admin_port}       # the console
 """
 _STATE = """\
 state:
@@ -31,12 +33,18 @@ state:
 """
 
 
-def write_config(folder: Path, where: Deployment, *, endpoint: str, secret: str) -> Path:
+def write_config(folder: Path, where: Deployment, *, endpoint: str, secret: str, admin_port: int) -> Path:
     """Write the relay's config file, and beside it the secret that it signs with."""
     secret_file = folder / "webhook-secret"
     secret_file.touch(mode=0o600)
     secret_file.write_text(secret)
-    content = _CONFIG.format(url=redact(where.url), database=where.database, endpoint=endpoint, secret=secret_file)
+    content = _CONFIG.format(
+        url=redact(where.url),
+        database=where.database,
+        endpoint=endpoint,
+        secret=secret_file,
+        admin_port=admin_port,
+    )
     if where.state is not None:
         content += _STATE.format(state=where.state)
     path = folder / "config.yml"
@@ -44,12 +52,11 @@ def write_config(folder: Path, where: Deployment, *, endpoint: str, secret: str)
     return path
 
 
-def make_relay(path: Path, where: Deployment, *, admin_port: int) -> Relay:
+def make_relay(path: Path, where: Deployment) -> Relay:
     """The relay for this config file. The user's environment and `.env` do not apply: they belong to another relay."""
     overrides = {
         "mongodb.url": where.url,
         "admin.host": "127.0.0.1",
-        "admin.port": admin_port,
         "log.level": "warning",
     }
     return Relay.from_config(path, environ={}, overrides=overrides)

@@ -59,10 +59,10 @@ async def run_demo(
                     await reached(url, seconds, screen, stop)
                 if stop.is_set():
                     return True
-                path = write_config(folder, where, endpoint=requests.url, secret=requests.secret)
+                path = write_config(folder, where, endpoint=requests.url, secret=requests.secret, admin_port=admin_port)
                 screen.config(path)
                 demo = _Demo(
-                    make_relay(path, where, admin_port=admin_port),
+                    make_relay(path, where),
                     where,
                     requests,
                     screen=screen,

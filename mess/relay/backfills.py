@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -66,7 +66,7 @@ class Backfills:
     `client` reads the documents, in chunks of at most `max_bytes` bytes of BSON, as of `started` or later: the cluster
     time at which the relay started. Until a stream has passed that, it may repeat changes that an earlier process
     delivered; a receiver that drops those would keep an older document that was read between them. It is
-    None, and no document is read, while such a process may still deliver. `pipelines` are those of the relay. `count`
+    None, and no document is read, while such a process may still deliver. `pipelines` are those in use. `count`
     counts the documents that are done. `moved` and `stored` are for whoever stores the progress. A backfill of which
     every document has been read is no obstacle for the next one.
     """
@@ -76,7 +76,7 @@ class Backfills:
         store: StateStore,
         client: Any,
         config: Config,
-        pipelines: Sequence[Pipeline],
+        pipelines: Mapping[str, Pipeline],
         *,
         max_bytes: int,
         started: Timestamp | None,
@@ -84,7 +84,7 @@ class Backfills:
     ) -> None:
         self._store = store
         self._client = client
-        self._config = config
+        self.config = config
         self._pipelines = pipelines
         self._max_bytes = max_bytes
         self.started = started
@@ -95,6 +95,7 @@ class Backfills:
         self._stored: dict[str, BackfillProgress] = {}
         self._chunks: dict[str, StreamChunks] = {}
         self._narrowed = False
+        self._looking = asyncio.Lock()
         self._problem: str | None = None
 
     @property
@@ -119,6 +120,22 @@ class Backfills:
         """This progress has been stored."""
         self._stored.update(progress)
 
+    def join(self, pipelines: Iterable[Pipeline]) -> None:
+        """These pipelines will be used, too."""
+        if self._narrowed:
+            for pipeline in pipelines:
+                narrow(pipeline)
+
+    async def restart(self, streams: Collection[str], now: Timestamp) -> None:
+        """These streams are read again from where they are done, since `now`: what is on its way in them is not done,
+        and is to be read once more."""
+        if self.started is not None:
+            self.started = max(self.started, now)
+        async with self._looking:
+            homes = [home for name, home in self._chunks.items() if name in streams]
+            for name in [name for name, home in self._homes.items() if home in homes]:
+                self._forget(name)
+
     async def begin(self, streams: Streams) -> None:
         """Look at the records for the first time, before `streams` are read: a change among the first ones may end a
         backfill."""
@@ -133,7 +150,8 @@ class Backfills:
 
     async def _look(self) -> None:
         try:
-            await self._follow()
+            async with self._looking:
+                await self._follow()
             self._problem = None
         except (StateError, SourceError) as error:
             if self._problem is None:
@@ -176,17 +194,17 @@ class Backfills:
         namespace = record.namespace
         facts, reason = None, None
         try:
-            found = await matching(self._client, self._config, str(namespace))
+            found = await matching(self._client, self.config, str(namespace))
             # A name may look like a glob.
             facts = next((each for each in found if each.namespace == namespace), None)
             reason = None if facts is None else why_not(facts)
         except LacksPrivilege as error:
             again = command(f"backfill resume {record.id}")
             reason = f"{self._not_permitted(error)}. Once that is fixed, {again} continues it"
-        options = resolve(self._config, *namespace)
+        options = resolve(self.config, *namespace)
         if options is None:
             reason = "the config does not select the collection"
-        elif problems := list(unfit(self._config, namespace, record)):  # the config may have changed
+        elif problems := list(unfit(self.config, namespace, record)):  # the config may have changed
             again = command(f"backfill resume {record.id}")
             reason = f"{'; '.join(problems)}. Once that is fixed, {again} continues it"
         stages: list[dict[str, Any]] = []
@@ -218,7 +236,7 @@ class Backfills:
         return job
 
     def _not_permitted(self, error: Exception) -> str:
-        return with_role(error, plan(self._config), self._config.state.database)
+        return with_role(error, plan(self.config), self.config.state.database)
 
     def _place(self, job: BackfillJob) -> None:
         """Give a job to the stream that delivers its collection's changes; that may have become another one."""
@@ -268,5 +286,5 @@ class Backfills:
         if narrowed == self._narrowed:
             return
         self._narrowed = narrowed
-        for pipeline in self._pipelines:
+        for pipeline in self._pipelines.values():
             narrow(pipeline, narrowed=narrowed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, count
 from typing import NamedTuple
 
@@ -12,46 +12,52 @@ from mess.config.load import Loaded
 from mess.config.model import Config, StepSpec
 from mess.config.scope import HOOK, TOP_LEVEL, pipelines
 from mess.errors import ConfigError, Problem
+from mess.relay.identity import identity
 from mess.steps.base import Context, Sink, Step
 from mess.steps.function import FunctionStep
 from mess.telemetry.tail.path import StepName
 
 
 class BuiltStep(NamedTuple):
-    """A pipeline's entry, the step built from it, and its name in dead letters and metrics."""
+    """A pipeline's entry, the step built from it, and its name in dead letters and metrics.
+
+    `identity` says what the step does: see `mess.relay.identity`.
+    """
 
     name: str
     spec: StepSpec
     step: Step
+    identity: str = ""
 
 
 Steps = dict[str, list[BuiltStep]]
 """Pipelines by name."""
 
 
-def build_pipelines(loaded: Loaded) -> Steps:
-    """The steps of every pipeline that some namespace may take, in the config's order. Connects to nothing.
+def build_pipelines(loaded: Loaded, only: Collection[str] | None = None) -> Steps:
+    """The steps of every pipeline that some namespace may take, in the config's order; of those in `only`, if given.
+    Connects to nothing.
 
     Raises ConfigError with everything that is wrong with any of them.
     """
-    built, problems = build_all(loaded)
+    built, problems = build_all(loaded, only)
     if problems:
         raise ConfigError(problems)
     return built
 
 
-def build_all(loaded: Loaded) -> tuple[Steps, list[Problem]]:
+def build_all(loaded: Loaded, only: Collection[str] | None = None) -> tuple[Steps, list[Problem]]:
     """The same, with the steps that can be built; and what is wrong with the others, with file and line."""
     specs = {spec.name: spec.steps for spec in pipelines(loaded.config)}
     built: Steps = {}
     problems: list[Problem] = []
     for name, path in _places(loaded.config):
-        if name not in specs:
+        if name not in specs or (only is not None and name not in only):
             continue
         entries = built[name] = list[BuiltStep]()
         for index, (spec, step_name) in enumerate(zip(specs[name], stage_names(specs[name]), strict=True)):
             try:
-                entries.append(BuiltStep(step_name, spec, build_step(spec, loaded)))
+                entries.append(BuiltStep(step_name, spec, build_step(spec, loaded), identity=identity(spec, loaded)))
             except ConfigError as error:
                 problems += [_placed(loaded, problem, (*path, "pipeline", index)) for problem in error.problems]
             except Exception as error:  # a package's step may raise anything

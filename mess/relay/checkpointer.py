@@ -65,8 +65,8 @@ class Checkpointer:
         self._store = store
         self._backfills = backfills
         self._streams = streams
-        self._interval = interval
-        self._idle_interval = idle_interval
+        self.interval = interval
+        self.idle_interval = idle_interval
         self._saving_since: float | None = None
         self._failure: str | None = None
 
@@ -76,15 +76,15 @@ class Checkpointer:
         if self._failure is not None:
             return self._failure
         since = self._saving_since
-        if since is None or (seconds := time.monotonic() - since) < max(1.0, self._interval):
+        if since is None or (seconds := time.monotonic() - since) < max(1.0, self.interval):
             return None
         return f"progress could not be stored for {seconds:.0f} s; the store does not confirm the write"
 
     async def run(self) -> None:
         """Store what has moved, at every interval, forever. Raises StateError."""
         while True:
-            await asyncio.sleep(self._interval)
-            await self.save(self._idle_interval)
+            await asyncio.sleep(self.interval)
+            await self.save(self.idle_interval)
 
     async def save(self, idle_interval: float = 0.0) -> None:
         """Store what has moved. Raises StateError if that fails, Superseded if another relay has taken over."""

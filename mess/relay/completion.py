@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from mess.event import Event
 from mess.relay.window import Window
@@ -21,3 +21,16 @@ class Completion:
         given up."""
         self._window.done(events)
         self._observer.finished(events, delivered=delivered)
+
+
+class Completions(dict[str, Completion]):
+    """Those of one stream by pipeline, made when first asked for. `observer` gives a pipeline's observer."""
+
+    def __init__(self, window: Window, observer: Callable[[str], PipelineObserver]) -> None:
+        super().__init__()
+        self._window = window
+        self._observer = observer
+
+    def __missing__(self, pipeline: str) -> Completion:
+        made = self[pipeline] = Completion(self._window, self._observer(pipeline))
+        return made

@@ -4,7 +4,7 @@ key."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import bson
@@ -14,6 +14,7 @@ from bson.binary import Binary
 from mess.capture.source import Batch
 from mess.event import Event, Namespace
 from mess.formats.paths import MISSING, Path, get
+from mess.relay.carried import Carried
 from mess.relay.gap_events import GapEvent
 from mess.relay.lane import Lane
 from mess.relay.window import Window
@@ -107,6 +108,8 @@ class Dispatcher:
     cache, which more than halves the work, and memory use stays small. However, lanes that are held up must not hold up
     others before the window is full. So they do not count; an empty lane does not wait for long; and if all lanes are
     held up, events of another pipeline may still create new ones.
+
+    Nothing is delivered again that is `carried` over from streams that were arranged anew.
     """
 
     def __init__(self, window: Window, router: Router) -> None:
@@ -114,6 +117,7 @@ class Dispatcher:
         self._router = router
         self._routes: dict[Namespace, Route | None] = {}
         self._turn = 0
+        self.carried: Carried | None = None
         self._waiter: asyncio.Future[None] | None = None
 
     @property
@@ -130,9 +134,41 @@ class Dispatcher:
         """Ask the router again where each namespace's events go."""
         self._routes.clear()
 
+    def resume(self, lanes: Iterable[Lane]) -> None:
+        """Move the unfinished events of lanes that have stopped, in stream order, to where the router sends them now:
+        in front of the events that have been dispatched since. Their new lanes must not have begun.
+
+        An event continues at the step that it has reached, unless what has been done with it is no longer what its
+        pipeline does: then it begins again with the original change.
+        """
+        found = {id(event): (lane.pipeline, position) for lane in lanes for position, event in lane.unfinished()}
+        moved: dict[Lane, list[tuple[int, Event]]] = {}
+        left_out: list[Event] = []
+        for event in self._window.unfinished():
+            if id(event) not in found:
+                continue
+            earlier, position = found[id(event)]
+            namespace = event.namespace
+            route = self._routes[namespace] if namespace in self._routes else self._find(namespace)
+            if event.key is None:
+                route = self._route_of_barrier(event, route)
+            if route is None or not self._wanted(event, route):
+                left_out.append(event)
+                continue
+            event.ordering_key = ordering_key(event, route.order)
+            lane = self._lane(event, route)
+            if not lane.pipeline.continues(earlier, position):
+                position, event.body = 0, event.change
+            moved.setdefault(lane, []).append((position, event))
+        for lane, events in moved.items():
+            lane.put_first(events)
+        self._window.done(left_out)
+
     async def dispatch(self, batch: Batch) -> None:
         """Dispatch a whole batch; returns when its last event has been admitted to the window."""
         events: Sequence[Event] = batch.events
+        if self.carried is not None:
+            events = self.carried.undone(events)
         start = 0
         for index in self._barriers(events):
             await self._flow(events[start:index])
@@ -140,6 +176,9 @@ class Dispatcher:
             start = index + 1
         await self._flow(events[start:] if start else events)
         self._window.mark(batch.position, batch.reached)
+        # The next one to read these events again would have to know it, too.
+        if self.carried is not None and self.carried.is_past(self._window.position):
+            self.carried = None
 
     def _barriers(self, events: Sequence[Event]) -> list[int]:
         """The indexes of events that neither overtake an earlier one nor are overtaken by a later one."""
@@ -206,6 +245,9 @@ class Dispatcher:
             lane = self._lane(event, route)
             lane.events.append(event)
             touched.add(lane)
+        if self.carried is not None:
+            for lane in touched:
+                self.carried.advance(lane)
         for lane in touched:
             lane.wake()
         if left_out:

@@ -49,7 +49,7 @@ async def dry_run(steps: Sequence[BuiltStep], event: Event) -> DryRun:
     Raises MessError if a step breaks its promises.
     """
     found = DryRun()
-    for name, _, step in steps:
+    for name, _, step, _ in steps:
         if step.carries is not None and not step.carries(event):
             continue
         if isinstance(step, Sink):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
 from mess.cancellation import cancel, within
 from mess.errors import StateError, Superseded
 from mess.relay.blocked import BlockedStreamLog
-from mess.relay.lane import Lane
+from mess.relay.lane import Lane, finish
 from mess.relay.pipeline import Pipeline
 from mess.relay.runner import StreamRunner
 from mess.relay.stopping import Stopping
@@ -61,10 +61,11 @@ class Engine:
 
     def __init__(
         self,
-        pipelines: Sequence[Pipeline],
+        pipelines: Mapping[str, Pipeline],
         checkpointer: Saver | None,
         stopping: Stopping,
-        grace: float,
+        *,
+        grace: Callable[[], float],
     ) -> None:
         self._pipelines = pipelines
         self._checkpointer = checkpointer
@@ -75,14 +76,12 @@ class Engine:
         """Run, then stop gracefully: reading first, then deliveries in flight, the checkpoint last. Raises the error
         that ended it."""
         tasks: list[asyncio.Task[None]] = []
-        opened: list[Pipeline] = []
         try:
-            for pipeline in self._pipelines:
-                opened.append(pipeline)
+            for pipeline in self._pipelines.values():
                 await pipeline.open()
             tasks = [asyncio.create_task(self._guard(partial(self._read, streams)))]
-            for pipeline in self._pipelines:
-                tasks += [asyncio.create_task(self._guard(runner.check)) for runner in pipeline.steps]
+            for pipeline in self._pipelines.values():
+                pipeline.check()
             tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(streams).run)))
             if (checkpointer := self._checkpointer) is not None:
                 tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer, streams))))
@@ -94,7 +93,7 @@ class Engine:
             await self._finish_lanes(streams)
             await self._last_checkpoint()
             await streams.close()
-            for pipeline in reversed(opened):
+            for pipeline in reversed(list(self._pipelines.values())):
                 await pipeline.close()
         if self._stopping.failure is not None:
             raise self._stopping.failure
@@ -126,15 +125,8 @@ class Engine:
                 log.warning("progress will be stored as soon as MongoDB is back", error=str(error))
 
     async def _finish_lanes(self, streams: RunningStreams) -> None:
-        busy = [lane.task for lane in streams.lanes if lane.task is not None]
-        if not busy:
-            return
-        _, late = await asyncio.wait(busy, timeout=self._grace)
-        if late:
-            log.warning(
-                "deliveries did not finish in time; they will be repeated after the next start", count=len(late)
-            )
-            await cancel(*late)
+        if late := await finish(streams.lanes, self._grace()):
+            log.warning("deliveries did not finish in time; they will be repeated after the next start", count=late)
 
     async def _last_checkpoint(self) -> None:
         if self._checkpointer is None or isinstance(self._stopping.failure, StateError):

@@ -43,11 +43,6 @@ class OplogWatch:
         self._logged: dict[str, float] = {}
 
     @property
-    def seconds(self) -> float | None:
-        """How far back the oplog reaches; None while unknown."""
-        return None if self._oplog is None else float(self._oplog.seconds)
-
-    @property
     def window(self) -> float | None:
         """How many seconds the oplog reaches back; None while that is unknown, or while it still has room."""
         return None if self._oplog is None or not self._oplog.rolls else float(self._oplog.seconds)

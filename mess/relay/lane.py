@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
 from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
-from mess.relay.stopping import Halted, Stopping
+from mess.relay.stopping import Halted
 from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
@@ -21,14 +22,14 @@ _LONGEST_REST = 3600.0  # seconds; earlier events wake the lane
 
 
 class Held(NamedTuple):
-    """Unfinished events of a lane that wait for the step at `position` of the `pipeline`.
+    """Unfinished events of a lane that wait for a `step` of the `pipeline`.
 
     They are the events of a failed `group` and those behind it; or, without a group, those that the lane is working on,
     since `began` (`time.monotonic`), and those behind them.
     """
 
     pipeline: str
-    position: int
+    step: str
     events: list[Event]
     group: Group | None = None
     began: float = 0.0
@@ -43,9 +44,9 @@ class Lane:
     """
 
     __slots__ = (
+        "_advanced",
         "_batch",
         "_completion",
-        "_pipeline",
         "_resting",
         "_retries",
         "_stopping",
@@ -53,33 +54,28 @@ class Lane:
         "_wants_more",
         "_woken",
         "events",
+        "pipeline",
         "task",
     )
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        completion: Completion,
-        *,
-        stopping: Stopping,
-        wants_more: Callable[[], None],
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, completion: Completion, *, wants_more: Callable[[], None]) -> None:
         self.events: deque[Event] = deque()
         self.task: asyncio.Task[None] | None = None
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._completion = completion
-        self._stopping = stopping
+        self._stopping = pipeline.stopping
         self._wants_more = wants_more
         self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
         self._resting = False
         self._taken_at = 0.0
         self._batch: list[Event] = []
+        self._advanced: dict[int, int] = {}
 
     @property
     def full(self) -> bool:
         """Whether another mini-batch is already waiting for it."""
-        return len(self.events) >= self._pipeline.mini_batch
+        return len(self.events) >= self.pipeline.mini_batch
 
     @property
     def held_up(self) -> bool:
@@ -89,12 +85,7 @@ class Lane:
     @property
     def idle(self) -> bool:
         """Whether it has nothing to do."""
-        return self.task is None or self._resting
-
-    @property
-    def pipeline(self) -> str:
-        """The name of its pipeline."""
-        return self._pipeline.name
+        return (self.task is None and not self.pipeline.held) or self._resting
 
     def locate(self, event: Event) -> str | None:
         """The step and pipeline where one of the lane's events is held, in words; None for other events."""
@@ -103,7 +94,25 @@ class Lane:
             if event not in self._batch and event not in self.events:
                 return None
             position = self._retries.position
-        return f"step {self._pipeline.steps[position].name} of pipeline {self._pipeline.name}"
+        return f"step {self.pipeline.steps[position].name} of pipeline {self.pipeline.name}"
+
+    def put_first(self, events: Sequence[tuple[int, Event]]) -> None:
+        """Add events from a lane that has stopped, in front of all that wait: each with the position of its next step.
+        Needs a `wake`."""
+        for position, event in reversed(events):
+            self.events.appendleft(event)
+            self.advance(event, position)
+
+    def advance(self, event: Event, position: int) -> None:
+        """Let an event that waits begin at the step at `position`: it has been through those before."""
+        if position:
+            self._advanced[id(event)] = position
+
+    def unfinished(self) -> Iterator[tuple[int, Event]]:
+        """The events that it still has after it has stopped, each with the position of its next step. Not in their
+        order."""
+        yield from self._retries.unfinished()
+        yield from ((self._advanced.get(id(event), 0), event) for event in self.events)
 
     def waiting(self) -> Iterator[Held]:
         """The unfinished events of the lane, each once, by what they wait for."""
@@ -111,14 +120,17 @@ class Lane:
         for group, behind in self._retries.waiting():
             events = [event for event in (*group.events, *behind) if not event.done]
             known.update(map(id, events))
-            yield Held(self._pipeline.name, group.position, events, group=group)
+            yield Held(self.pipeline.name, self.pipeline.steps[group.position].name, events, group=group)
         taken = {id(event): event for event in (*self._batch, *self._retries.in_hand) if not event.done}
         events = [event for name, event in taken.items() if name not in known]
         if events or self.events:
-            yield Held(self._pipeline.name, self._retries.position, [*events, *self.events], began=self._taken_at)
+            step = self.pipeline.steps[self._retries.position].name
+            yield Held(self.pipeline.name, step, [*events, *self.events], began=self._taken_at)
 
     def wake(self) -> None:
         """Process the events that have been added; called once after a batch of them."""
+        if self.pipeline.held:
+            return
         if self.task is None:
             self._taken_at = time.monotonic()  # the time it was idle does not count as being held up
             self.task = asyncio.get_running_loop().create_task(self._work())
@@ -132,13 +144,14 @@ class Lane:
             while (self.events or retries) and not self._stopping.is_over():
                 if retries and retries.due <= time.monotonic() and not (retried and self.events):
                     retried = True
-                    await self._pipeline.retry(self._completion, retries)
+                    await self.pipeline.retry(self._completion, retries)
                 elif self.events:
                     retried = False
-                    batch = self._batch = self._take()
+                    position = self._next_position() if self._advanced else 0
+                    batch = self._batch = self._take(position)
                     if not self.full:
                         self._wants_more()
-                    await self._pipeline.run(batch, self._completion, retries)
+                    await self.pipeline.run(batch, self._completion, retries, position=position)
                 else:
                     await self._rest(retries.due - time.monotonic())
         except Halted:
@@ -157,16 +170,45 @@ class Lane:
         finally:
             self._resting = False
 
-    def _take(self) -> list[Event]:
+    def _next_position(self) -> int:
+        return self._advanced.get(id(self.events[0]), 0)
+
+    def _take(self, position: int) -> list[Event]:
         waiting = self.events
         self._taken_at = time.monotonic()
+        if self._advanced:
+            return self._take_alike(position)
         if len(waiting) == 1:
             return [waiting.popleft()]
         batch: list[Event] = []
-        room, most = MINI_BATCH_BYTES, self._pipeline.mini_batch
+        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
         while waiting and len(batch) < most:
             room -= waiting[0].size
             if room < 0 and batch:
                 break
             batch.append(waiting.popleft())
         return batch
+
+    def _take_alike(self, position: int) -> list[Event]:
+        """Like `_take`, as long as the next one begins at the same step."""
+        waiting, advanced = self.events, self._advanced
+        batch: list[Event] = []
+        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
+        while waiting and len(batch) < most and advanced.get(id(waiting[0]), 0) == position:
+            room -= waiting[0].size
+            if room < 0 and batch:
+                break
+            advanced.pop(id(waiting[0]), None)
+            batch.append(waiting.popleft())
+        return batch
+
+
+async def finish(lanes: Iterable[Lane], grace: float) -> int:
+    """Wait until lanes that have been told to stop are done with their deliveries in flight; cancel those that take
+    longer than `grace` seconds. Returns how many were cancelled."""
+    busy = [lane.task for lane in lanes if lane.task is not None]
+    if not busy:
+        return 0
+    _, late = await asyncio.wait(busy, timeout=grace)
+    await cancel(*late)
+    return len(late)

@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import Timestamp
 
-from mess.capture.arrangement import Arrangement, Begin, Lost, arrange
+from mess.capture.arrangement import Arrangement, Begin, Lost, Recorded, arrange
 from mess.capture.coverage import Coverage
 from mess.capture.oplog import oldest_kept
 from mess.capture.plan import StreamPlan, assignments
@@ -35,14 +35,23 @@ class Outlook:
 
 
 async def outlook(
-    config: Config, plans: Sequence[StreamPlan], store: StateStore, client: Any, connect: Connect
+    config: Config,
+    plans: Sequence[StreamPlan],
+    store: StateStore,
+    client: Any,
+    connect: Connect,
+    *,
+    recorded: Recorded | None = None,
 ) -> Outlook:
-    """What a start would do with the contents of `store`. `connect` waits for MongoDB.
+    """What a start would do with the contents of `store`; or a relay that has `recorded` progress, with those of its
+    streams that are in `plans`. `connect` waits for MongoDB.
 
     Raises DamagedState for positions that cannot be decoded, StateError, SourceError.
     """
-    stored, gaps = await store.positions(), await store.gaps()
-    recorded = with_decisions(recorded_in(stored, config.name), gaps)
+    if recorded is None:
+        recorded = recorded_in(await store.positions(), config.name)
+    gaps = await store.gaps()
+    recorded = with_decisions(recorded, gaps)
     begin = Begin(await connect(client, lambda client: fresh_time(client, config.start)), config.start == "oldest")
     now = await connect(client, lambda client: explained(time_now(client)))
     verify_times(recorded, now, begin.time)

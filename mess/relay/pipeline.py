@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from functools import partial
 
+from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
 from mess.relay.group import Group
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.step_runner import StepRunner
+from mess.relay.stopping import Stopping
 from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS
 
 _SINGLE_FILE = 8
 
 
 class Pipeline:
-    """An ordered list of steps that many lanes use concurrently. `mini_batch` is the best number of events per call."""
+    """An ordered list of steps that many lanes use concurrently. `mini_batch` is the best number of events per call.
 
-    def __init__(self, name: str, runners: Sequence[StepRunner]) -> None:
+    `stopping` tells its lanes to stop. `identities` say what each step does: steps with the same one do the same to an
+    event. While the pipeline is `held`, its lanes collect events and process none.
+    """
+
+    def __init__(
+        self, name: str, runners: Sequence[StepRunner], stopping: Stopping, identities: Sequence[str] = ()
+    ) -> None:
         self.name = name
         self.steps = tuple(runners)
+        self.stopping = stopping
+        self.held = False
+        self.identities = tuple(identities)
+        self._opened: list[StepRunner] = []
+        self._checks: list[asyncio.Task[None]] = []
         self._lanes = max((runner.lanes for runner in runners if runner.lanes), default=DEFAULT_LANES)
         self._asked = any(runner.concurrency for runner in runners)
         # What a lane has taken stays in memory until the end of the mini-batch; if steps process events one by one, a
@@ -32,30 +46,55 @@ class Pipeline:
         those events can fill."""
         return self._lanes if self._asked else max(1, min(self._lanes, room // self.mini_batch))
 
+    def continues(self, earlier: Pipeline, position: int) -> bool:
+        """Whether an event that is at this position in an `earlier` pipeline may continue there in this one: everything
+        that has been done with it so far would be done in the same way."""
+        done = earlier.identities[:position]
+        return len(done) == position and self.identities[:position] == done
+
     async def open(self) -> None:
-        """Open every step, in order."""
+        """Open every step, in order. Raises what one of them raises; those before it are open then."""
         for runner in self.steps:
+            self._opened.append(runner)
             await runner.step.open()
 
-    async def close(self) -> None:
-        """Close every step, in reverse order."""
-        for runner in reversed(self.steps):
-            await runner.step.close()
+    def check(self) -> None:
+        """Beside its work, find out whether its steps can work, until they can or it is closed."""
+        self._checks = [asyncio.create_task(self._check(runner)) for runner in self.steps]
 
-    async def run(self, events: Sequence[Event], completion: Completion, retries: RetryQueue) -> None:
-        """Put `events` through all steps; give events to `completion` as soon as no step has more to do with them.
-        Events to be retried later end up in `retries`, which belongs to the lane.
+    async def _check(self, runner: StepRunner) -> None:
+        try:
+            await runner.check()
+        except Exception as error:
+            self.stopping.fail(error)
+
+    async def close(self) -> None:
+        """Close every step that was opened, in reverse order."""
+        await cancel(*self._checks)
+        while self._opened:
+            await self._opened.pop().step.close()
+
+    async def run(
+        self, events: Sequence[Event], completion: Completion, retries: RetryQueue, *, position: int = 0
+    ) -> None:
+        """Put `events` through all steps, from the one at `position` on; give events to `completion` as soon as no step
+        has more to do with them. Events to be retried later end up in `retries`, which belongs to the lane.
 
         Raises the same errors as `StepRunner.process`.
         """
-        await self._from(0, events, completion, retries)
+        await self._from(position, events, completion, retries)
 
     async def retry(self, completion: Completion, retries: RetryQueue) -> None:
         """Make the next attempt for the events that are due in `retries`; the events that waited behind them follow."""
         group, behind = retries.take()
-        await self._from(group.position, group.events, completion, retries, group)
-        for position, events in behind:
-            await self._from(position, events, completion, retries)
+        try:
+            await self._from(group.position, group.events, completion, retries, group)
+            for position, events in behind:
+                await self._from(position, events, completion, retries)
+        except BaseException:
+            for position, events in behind:
+                retries.interrupt(position, events)
+            raise
         retries.put_down()
 
     async def _from(
@@ -67,35 +106,40 @@ class Pipeline:
         group: Group | None = None,
     ) -> None:
         position = index
-        while position < len(self.steps):
-            runner = self.steps[position]
-            if retries and group is None:
-                events = retries.admit(events, position, runner.step.destination)
-                if not events:
+        try:
+            while position < len(self.steps):
+                runner = self.steps[position]
+                if retries and group is None:
+                    events = retries.admit(events, position, runner.step.destination)
+                    if not events:
+                        return
+                most = runner.max_events
+                if len(events) > most:
+                    runner.step.prepare(events)
+                    # Each slice goes through all steps before the next one starts, so that finished events are known
+                    # early.
+                    for start in range(0, len(events), most):
+                        await self._from(position, events[start : start + most], completion, retries)
                     return
-            most = runner.max_events
-            if len(events) > most:
-                runner.step.prepare(events)
-                # Each slice goes through all steps before the next one starts, so that finished events are known early.
-                for start in range(0, len(events), most):
-                    await self._from(position, events[start : start + most], completion, retries)
-                return
-            retries.position = position
-            passed, groups, untried = await runner.process(events, group)
-            group = None
-            if groups or untried:
-                await self._after_failure(position, events, passed, groups, untried, completion, retries)
-                if not untried:
-                    return
-                events = untried  # a loop, since a document may alternate between destinations any number of times
-                continue
-            if len(passed) < len(events):
-                kept = {id(event) for event in passed}
-                completion.finish([event for event in events if id(event) not in kept], delivered=False)
-                if not passed:
-                    return
-            events = passed
-            position += 1
+                retries.position = position
+                passed, groups, untried = await runner.process(events, group)
+                group = None
+                if groups or untried:
+                    await self._after_failure(position, events, passed, groups, untried, completion, retries)
+                    if not untried:
+                        return
+                    events = untried  # a loop, since a document may alternate between destinations any number of times
+                    continue
+                if len(passed) < len(events):
+                    kept = {id(event) for event in passed}
+                    completion.finish([event for event in events if id(event) not in kept], delivered=False)
+                    if not passed:
+                        return
+                events = passed
+                position += 1
+        except BaseException:
+            retries.interrupt(position, events)
+            raise
         completion.finish(events, delivered=True)
 
     async def _after_failure(
@@ -114,16 +158,18 @@ class Pipeline:
         early, late = retries.sort_out(events, passed, groups)
         # Process the passed events before the failed ones: if they fail too, at a later step, the others must wait
         # behind them.
-        if early:
-            await self._from(position + 1, early, completion, retries)
-        for group in groups:
-            group.position = position
-        for group in retries.add(groups, events):
-            group.over()
-        for group in groups:
-            if group.waiting and group.events:
-                group.breaker.enqueue(partial(_admit, retries, group))
-        retries.admit(late, position + 1)
+        try:
+            if early:
+                await self._from(position + 1, early, completion, retries)
+        finally:
+            for group in groups:
+                group.position = position
+            for group in retries.add(groups, events):
+                group.over()
+            for group in groups:
+                if group.waiting and group.events:
+                    group.breaker.enqueue(partial(_admit, retries, group))
+            retries.admit(late, position + 1)
 
 
 def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:

@@ -42,6 +42,7 @@ class RetryQueue:
         self._by_key: dict[int, _Entry] = {}
         self._by_destination: dict[tuple[int, str], _Entry] = {}
         self._in_hand: list[Event] = []
+        self._interrupted: dict[int, tuple[int, Event]] = {}
 
     def __bool__(self) -> bool:
         return bool(self._timed or self._waiting)
@@ -175,6 +176,22 @@ class RetryQueue:
             if self._by_destination.get(place) is entry:
                 del self._by_destination[place]
         return group, behind
+
+    def interrupt(self, position: int, events: Sequence[Event]) -> None:
+        """The lane stops in the middle of its work: of `events`, those that are not done and of which nothing is known
+        yet are at the step at `position`."""
+        for event in events:
+            if not event.done:
+                self._interrupted.setdefault(id(event), (position, event))
+
+    def unfinished(self) -> Iterator[tuple[int, Event]]:
+        """The events that wait, and those that were interrupted, once the lane has stopped: each with the position of
+        its next step. Not in their order."""
+        found: dict[int, tuple[int, Event]] = {}
+        for entry in (*(entry for _, _, entry in self._timed), *self._waiting.values()):
+            found.update({id(event): (entry.group.position, event) for event in entry.group.events})
+            found.update({id(event): (position, event) for position, event in entry.behind})
+        yield from {**self._interrupted, **found}.values()
 
     def put_down(self) -> None:
         """The group taken last has been processed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from bson import Timestamp
@@ -40,10 +40,13 @@ def ordering(order: Order) -> Ordering:
 
 class LaneGroups:
     """The lanes of one stream, which has room for that many events. They are created when first needed: for each
-    pipeline, order and number of lanes. Events that keep their order by a value share them, whichever field it is."""
+    pipeline, order and number of lanes. Events that keep their order by a value share them, whichever field it is.
+
+    `retired` lanes get no more events, and finish what they have begun."""
 
     def __init__(self, make_lane: MakeLane, room: int) -> None:
         self.lanes: list[Lane] = []
+        self.retired: list[Lane] = []
         self._make_lane = make_lane
         self._room = room
         self._groups: dict[tuple[str, str, int], list[Lane]] = {}
@@ -56,6 +59,12 @@ class LaneGroups:
             self._groups[key] = [self._make_lane(pipeline) for _ in range(count)]
             self.lanes += self._groups[key]
         return self._groups[key]
+
+    def retire(self, pipelines: Collection[str]) -> None:
+        """From now on, these pipelines have new lanes."""
+        for key in [key for key in self._groups if key[0] in pipelines]:
+            self.retired += self._groups.pop(key)
+        self.lanes[:] = [lane for lanes in self._groups.values() for lane in lanes]
 
 
 class ScopeRouter:
@@ -77,13 +86,22 @@ class ScopeRouter:
         self._begin = begin
         self._pipelines = pipelines
         self.by_value = orders_by_value(config)
-        self.forks = len(pipelines) > 1
         self._groups = groups
 
     @property
     def lanes(self) -> Sequence[Lane]:
         """See `mess.relay.dispatch.Router`."""
         return self._groups.lanes
+
+    @property
+    def forks(self) -> bool:
+        """See `mess.relay.dispatch.Router`."""
+        return len(self._pipelines) > 1
+
+    def change(self, config: Config) -> None:
+        """Find routes by this config from now on."""
+        self._config = config
+        self.by_value = orders_by_value(config)
 
     def route(self, namespace: Namespace) -> Route | None:
         """See `mess.relay.dispatch.Router`."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from mess.capture.source import Batch, Source
+from mess.relay.carried import Carried
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Dispatcher, Router
 from mess.relay.lane import Lane
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import LaneGroups
-from mess.relay.stopping import Stopping
 from mess.relay.window import Window
 from mess.telemetry.observer import StreamObserver
 
@@ -55,12 +55,15 @@ class StreamRunner:
         source: Source,
         window: Window,
         dispatcher: Dispatcher,
+        groups: LaneGroups,
+        *,
         report: Callable[[Batch], Awaitable[Batch]],
         observer: StreamObserver,
     ) -> None:
         self.source = source
         self.window = window
         self._dispatcher = dispatcher
+        self._groups = groups
         self._report = report
         self._observer = observer
         self.finished = False
@@ -78,7 +81,7 @@ class StreamRunner:
     @property
     def lanes(self) -> Sequence[Lane]:
         """All lanes that its events have taken so far."""
-        return self._dispatcher.lanes
+        return [*self._groups.lanes, *self._groups.retired]
 
     @property
     def held(self) -> bool:
@@ -113,6 +116,35 @@ class StreamRunner:
         """Ask again where each namespace's events go."""
         self._dispatcher.forget_routes()
 
+    def retire(self, pipelines: Collection[str]) -> Sequence[Lane]:
+        """Give these pipelines new lanes, and ask again where each namespace's events go. Returns the old lanes, which
+        get no more events."""
+        self._groups.retire(pipelines)
+        self._dispatcher.forget_routes()
+        self._dispatcher.wants_more()
+        return self._groups.retired
+
+    def resume_retired(self) -> None:
+        """Move what the old lanes, which have stopped, have not finished into the new ones, which must not have
+        begun."""
+        self._dispatcher.resume(self._groups.retired)
+        self._groups.retired.clear()
+
+    @property
+    def carried(self) -> Carried | None:
+        """What it has been given by `carry`, until nothing of it is left."""
+        return self._dispatcher.carried
+
+    def carry(self, carried: Carried) -> None:
+        """Deliver nothing again that is `carried` over from streams that were arranged anew."""
+        self._dispatcher.carried = carried
+
+    def wake(self) -> None:
+        """Let lanes that have collected events begin."""
+        for lane in self._groups.lanes:
+            if lane.task is None and lane.events:
+                lane.wake()
+
     async def run(self) -> None:
         """Run until cancelled, or to the source's end. Raises SourceError if it cannot be read any more."""
         while True:
@@ -136,7 +168,6 @@ def stream_runner(
     *,
     completions: Mapping[str, Completion],
     router: Callable[[LaneGroups], Router],
-    stopping: Stopping,
     report: Callable[[Batch], Awaitable[Batch]],
     observer: StreamObserver,
 ) -> StreamRunner:
@@ -144,12 +175,8 @@ def stream_runner(
     those of the pipelines, by name. An error in a lane stops everything."""
 
     def lane(pipeline: Pipeline) -> Lane:
-        return Lane(
-            pipeline,
-            completions[pipeline.name],
-            stopping=stopping,
-            wants_more=dispatcher.wants_more,
-        )
+        return Lane(pipeline, completions[pipeline.name], wants_more=dispatcher.wants_more)
 
-    dispatcher = Dispatcher(window, router(LaneGroups(lane, window.max_events)))
-    return StreamRunner(source, window, dispatcher, report, observer)
+    groups = LaneGroups(lane, window.max_events)
+    dispatcher = Dispatcher(window, router(groups))
+    return StreamRunner(source, window, dispatcher, groups, report=report, observer=observer)

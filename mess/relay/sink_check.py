@@ -32,7 +32,7 @@ def endpoints(steps: Steps, plugins: Mapping[str, str]) -> list[Built]:
     """The steps to check; only one of several with the same options."""
     built: list[Built] = []
     seen: list[tuple[str, dict[str, Any]]] = []
-    for _, spec, step in chain.from_iterable(steps.values()):
+    for _, spec, step, _ in chain.from_iterable(steps.values()):
         if (spec.name, spec.config) not in seen:
             seen.append((spec.name, spec.config))
             built.append(Built(describe_step(spec, plugins), step))

@@ -14,7 +14,10 @@ class Parts(status.Parts, Protocol):
     """The parts of a relay that the metrics read."""
 
     status: status.RelayStatus
-    stored: StoredCounts | None
+
+    @property
+    def stored(self) -> StoredCounts | None:
+        """How much its state holds."""
 
 
 def snapshot(relay: Parts) -> Snapshot:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Self
 
 from mess.capture.arrangement import StreamStart
-from mess.capture.merged_source import LiveSource
 from mess.capture.stream import BRIEF_WAIT_MS, IDLE_WAIT_MS, JOINING_WAIT_MS, REPLY_BYTES, REPLY_EVENTS, ChangeStream
 from mess.config.model import Config, WindowOptions
 
@@ -35,7 +34,7 @@ class Share(NamedTuple):
         )
 
 
-def change_stream(client: Any, config: Config, start: StreamStart, share: Share, *, ends: bool = False) -> LiveSource:
+def change_stream(client: Any, config: Config, start: StreamStart, share: Share, *, ends: bool = False) -> ChangeStream:
     """A change stream, which `ends` only if the caller ends it."""
     return ChangeStream(
         client,

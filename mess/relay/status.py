@@ -16,6 +16,7 @@ from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
 from mess.relay.pauses import Pauses
+from mess.relay.reload_result import ReloadResult
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Waits, waits
@@ -30,14 +31,33 @@ class Parts(Protocol):
 
     instance: Instance
     metrics: Metrics
-    step_runners: list[StepRunner]
     store: StateStore | None
     starting: str | None
-    checkpointer: Checkpointer | None
     clock: ServerClock
-    oplog: OplogWatch | None
-    backfills: Backfills | None
-    pauses: Pauses | None
+
+    @property
+    def step_runners(self) -> Sequence[StepRunner]:
+        """The runners of its steps."""
+
+    @property
+    def checkpointer(self) -> Checkpointer | None:
+        """What stores its progress."""
+
+    @property
+    def oplog(self) -> OplogWatch | None:
+        """What watches MongoDB's oplog."""
+
+    @property
+    def backfills(self) -> Backfills | None:
+        """What follows its backfills."""
+
+    @property
+    def pauses(self) -> Pauses | None:
+        """What follows operators' pauses."""
+
+    @property
+    def last_reload(self) -> ReloadResult | None:
+        """The outcome of the last reload."""
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
@@ -145,6 +165,7 @@ class RelayStatus:
             "problems": self.problems(),
             "warnings": [*self.sink_problems(), *self.warnings()],
             "gaps": summary(self.gaps()),
+            "last_reload": None if relay.last_reload is None else relay.last_reload.as_json(),
             "streams": [
                 {
                     "name": stream.name,

@@ -17,7 +17,7 @@ from mess.relay.group import Group, joined
 from mess.relay.obstacle import Obstacle
 from mess.relay.step_call import Called, Process, call, why_not
 from mess.relay.step_result import StepResult
-from mess.relay.stopping import Stopping
+from mess.relay.stopping import Halted, Stopping
 from mess.relay.throttle import Throttle
 from mess.steps.base import Step
 from mess.telemetry.observer import StepObserver
@@ -175,7 +175,13 @@ class StepRunner:
             known = joined(held)
             waiting_ids = {id(event) for event in known.events}
             known.events = [event for event in events if id(event) in waiting_ids]
-            (passed, _, failures, untried), held, retried = await self._attempt(known.events, known)
+            try:
+                (passed, _, failures, untried), held, retried = await self._attempt(known.events, known)
+            except (Halted, asyncio.CancelledError):
+                if not (going_on and self._stopping.is_over()):
+                    raise
+                held = [known]
+                break  # what has passed is not delivered again
             going_on += passed
             left = [*untried, *left]
         kept = {id(event) for event in going_on}

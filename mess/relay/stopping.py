@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from mess.cancellation import cancel
 
@@ -16,7 +17,7 @@ _DRAIN = 2.0  # seconds
 
 
 class Halted(Exception):
-    """The relay is stopping: leave the current events unfinished."""
+    """The relay, or a pipeline that is to be replaced, is stopping: leave the current events unfinished."""
 
 
 class Stopping:
@@ -25,15 +26,28 @@ class Stopping:
     Events that are waiting in the lanes may still be delivered for a short while: events finished behind an unfinished
     one would be delivered again after the next start. `failure` is the error that everything stops for, None if it is
     no error.
+
+    With `whole`, it is that of one part, which stops with the whole, and can be stopped alone. An error in it stops the
+    whole.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, whole: Stopping | None = None) -> None:
         self._event = asyncio.Event()
         self._until = math.inf
         self.failure: BaseException | None = None
+        self._whole = whole
+        self._parts: WeakSet[Stopping] = WeakSet()
+        if whole is not None:
+            whole._parts.add(self)
+            if whole.is_set():
+                self._until = whole._until
+                self._event.set()
 
     def fail(self, error: BaseException) -> None:
         """Stop at once because of an error; the first one is the `failure`."""
+        if self._whole is not None:
+            self._whole.fail(error)
+            return
         if self.failure is None:
             self.failure = error
         self.set()
@@ -42,6 +56,8 @@ class Stopping:
         """Stop; deliveries may still start for `drain` seconds."""
         self._until = min(self._until, time.monotonic() + drain)
         self._event.set()
+        for part in self._parts:
+            part.set(drain)
 
     def in_order(self, grace: float) -> None:
         """Stop; waiting events may use part of the `grace` period for deliveries in flight."""

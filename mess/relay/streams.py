@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -23,6 +23,7 @@ from mess.errors import HistoryLost, StateError, Superseded
 from mess.event import Namespace, Position
 from mess.options.backoff import backoff
 from mess.relay.arranging import open_gap, store_arrangement, why_stopped, written
+from mess.relay.carried import Carried
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
 from mess.relay.router import Claim
@@ -79,7 +80,8 @@ class Streams:
     """Runs an arrangement's streams until the relay stops.
 
     `oldest` asks MongoDB for the cluster time of its oldest change, None if it does not say. `announce_gaps` is whether
-    receivers are to be told of the gaps.
+    receivers are to be told of the gaps. `arranging` is held while the coverage map changes, from the computation of a
+    new one until it is in force, so that none overwrites another.
     """
 
     def __init__(
@@ -102,8 +104,7 @@ class Streams:
         self.progress: list[Progress] = []
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
-        # Held from the computation of a new map until it is in force, so that none overwrites another.
-        self._arranging = asyncio.Lock()
+        self.arranging = asyncio.Lock()
         for start in arrangement.starts:
             self._add(start)
 
@@ -170,6 +171,55 @@ class Streams:
         """Close every stream's cursor."""
         await asyncio.gather(*(runner.source.close() for runner in self.runners), return_exceptions=True)
 
+    def divided(self) -> set[str]:
+        """The plans of which a part has a stream of its own at present."""
+        return {main_stream(stream.name) for stream in self.streams if main_stream(stream.name) != stream.name}
+
+    async def halt(self, plans: Collection[str]) -> list[Stream]:
+        """Read the streams of these plans no more, for good; returns them. Call it with `arranging` held."""
+        halted = [stream for stream in self.streams if main_stream(stream.name) in plans]
+        await cancel(*(stream.task for stream in halted if stream.task is not None))
+        runners = [stream.runner for stream in halted if stream.runner is not None]
+        await asyncio.gather(*(runner.source.close() for runner in runners), return_exceptions=True)
+        return halted
+
+    def reached(self, streams: Collection[Stream]) -> Recorded:
+        """The coverage map, and how far these streams are."""
+        names = {stream.name for stream in streams}
+        recorded = self._recorded()
+        return Recorded(recorded.coverage, {name: each for name, each in recorded.reached.items() if name in names})
+
+    def positions(self, without: Collection[Stream]) -> dict[str, tuple[str, Position]]:
+        """The plan's hash and the position of all other streams that have begun."""
+        reached = self._recorded().reached
+        others = [stream.name for stream in self.streams if stream.runner is not None and stream not in without]
+        return {name: (reached[name].plan, reached[name].position) for name in others}
+
+    def replace(self, halted: Collection[Stream], plans: Sequence[StreamPlan], arrangement: Arrangement) -> None:
+        """Read the streams of an arrangement in place of those that were halted, whose lanes have stopped; `plans` are
+        those of all streams. Call it with `arranging` held, and the arrangement stored.
+
+        What the halted ones have delivered is not delivered again.
+        """
+        carried = Carried(self._coverage)
+        for stream in halted:
+            if (runner := stream.runner) is not None:
+                carried.add(stream.name, runner.window, runner.lanes, read=runner.source.position)
+                if runner.carried is not None:
+                    carried.follow(runner.carried)
+        self._plans = {plan.name: plan for plan in plans}
+        self._coverage = arrangement.coverage
+        for stream in halted:
+            self._remove(stream)
+        added = [self._add(start) for start in arrangement.starts]
+        for runner in self.runners:
+            runner.forget_routes()
+        for stream in added:
+            if stream.runner is not None:
+                stream.runner.carry(carried)
+            self._begin(stream)
+        self._changed.set()
+
     def _add(self, start: StreamStart) -> Stream:
         window = Window(1, 1, position_after)
         runner = None
@@ -229,7 +279,7 @@ class Streams:
             oldest = await self._oldest()
             just_behind = _next(position.time)
             before = just_behind if oldest is None else max(oldest, just_behind)
-            async with self._arranging:
+            async with self.arranging:
                 if await self._divide(stream, Lost(before), error):
                     return
         stream.stopped = why_stopped(stream.name, position)
@@ -313,7 +363,9 @@ class Streams:
         main = main_stream(stream.name)
         joins = main if main != stream.name and main in self._plans else None
         position = Position(None, at)
-        async with self._arranging:
+        async with self.arranging:
+            if stream not in self.streams:
+                return
             coverage = self._moved(stream, Covered(stream.name, at))
             await self._store_arrangement(coverage, {stream.name: (stream.start.plan.hash, position)}, without=stream)
             await self._store.close_gap(gap, at)
@@ -378,7 +430,9 @@ class Streams:
         assert stream.runner is not None
         done = stream.progress.window.position
         assert done is not None
-        async with self._arranging:
+        async with self.arranging:
+            if stream not in self.streams or main not in self.streams:
+                return
             coverage = self._moved(stream, Covered(main.name, done.time))
             await self._store_arrangement(coverage, without=stream)
             self._coverage = coverage
@@ -410,12 +464,8 @@ class Streams:
         without: Stream | None = None,
     ) -> None:
         """Store a coverage map with the positions of all streams but one, and `positions` in addition."""
+        found = self.positions(() if without is None else (without,))
         reached = self._recorded().reached
-        found = {
-            stream.name: (reached[stream.name].plan, reached[stream.name].position)
-            for stream in self.streams
-            if stream.runner is not None and stream is not without
-        }
         folded = Recorded(coverage, {name: reached[name] for name in found}).folded()
         await store_arrangement(self._store, simplify(folded, NEVER), {**found, **(positions or {})})
 

@@ -33,7 +33,7 @@ def waiting(names: Iterable[str], runners: Sequence[StreamRunner], now: float) -
     for runner in runners:
         admitted = runner.window.admitted
         for lane in runner.lanes:
-            pipeline = found.setdefault(lane.pipeline, _Waiting())
+            pipeline = found.setdefault(lane.pipeline.name, _Waiting())
             pipeline.since(admitted and admitted.time)
             for held in lane.waiting():
                 pipeline.events += len(held.events)

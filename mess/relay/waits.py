@@ -117,16 +117,13 @@ class Waits:
 def waits(runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: Pauses | None) -> Waits:
     """Find out why a relay waits. Looks at each unfinished event once, so it takes a few milliseconds when windows are
     full."""
-    names: dict[str, list[str]] = {}
-    for step in steps:
-        names.setdefault(step.pipeline, []).append(step.name)
     events: dict[Place, Waiting] = {}
     oldest_at: dict[str, Place] = {}
     for runner in runners:
         oldest = runner.window.oldest
         for lane in runner.lanes:
             for held in lane.waiting():
-                place = (held.pipeline, names[held.pipeline][held.position])
+                place = (held.pipeline, held.step)
                 events.setdefault(place, Waiting()).add(held)
                 if oldest is not None and any(event is oldest for event in held.events):
                     oldest_at[runner.name] = place

@@ -43,7 +43,10 @@ class Places(Protocol):
 
     store: StateStore | None
     recent: Recent
-    step_runners: list[StepRunner]
+
+    @property
+    def step_runners(self) -> Sequence[StepRunner]:
+        """The runners of its steps."""
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
@@ -79,7 +82,7 @@ def _in_flight(event_id: str, places: Places, waits: Waits, now: float, *, reaso
         for lane in runner.lanes:
             for held in lane.waiting():
                 if any(each is event for each in held.events):
-                    return _held(event, held, places.step_runners, waits, now, reasons=reasons)
+                    return _held(event, held, waits, now=now, reasons=reasons)
         return Whereabouts(
             "waiting",
             f"waiting: stream {runner.name} has read it, and it waits for earlier events",
@@ -89,11 +92,8 @@ def _in_flight(event_id: str, places: Places, waits: Waits, now: float, *, reaso
     return None
 
 
-def _held(
-    event: Event, held: Held, steps: Sequence[StepRunner], waits: Waits, now: float, *, reasons: bool
-) -> Whereabouts:
-    names = [step.name for step in steps if step.pipeline == held.pipeline]
-    step = names[held.position]
+def _held(event: Event, held: Held, waits: Waits, *, now: float, reasons: bool) -> Whereabouts:
+    step = held.step
     place = f"step {step} of pipeline {held.pipeline}"
     wait = waits.steps.get((held.pipeline, step))
     group = held.group

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from mess.event import Event, Position
 
@@ -68,7 +68,15 @@ class Window:
     @property
     def oldest(self) -> Event | None:
         """The oldest unfinished event."""
-        return next((entry for entry in self._entries if isinstance(entry, Event) and not entry.done), None)
+        return next(self.unfinished(), None)
+
+    def events(self) -> Iterator[Event]:
+        """All events from the oldest unfinished one on, in stream order."""
+        return (entry for entry in self._entries if isinstance(entry, Event))
+
+    def unfinished(self) -> Iterator[Event]:
+        """The unfinished events, in stream order."""
+        return (event for event in self.events() if not event.done)
 
     def find(self, event_id: str) -> Event | None:
         """The unfinished event with this id."""

@@ -124,13 +124,15 @@ class _Delivery:
         self._stopping = stopping
 
     async def run(self, source: LetterSource, steps: Sequence[BuiltStep]) -> None:
-        pipeline = Pipeline(self._name, [self._step(position, step) for position, step in enumerate(steps)])
+        runners = [self._step(position, step) for position, step in enumerate(steps)]
+        pipeline = Pipeline(self._name, runners, self._stopping)
         narrow(pipeline)
-        engine = Engine([pipeline], self._results, self._stopping, self._config.shutdown_grace)
+        grace = self._config.shutdown_grace
+        engine = Engine({self._name: pipeline}, self._results, self._stopping, grace=lambda: grace)
         await engine.run(FixedStreams([self._stream(source, pipeline)]))
 
     def _step(self, position: int, built: BuiltStep) -> StepRunner:
-        name, spec, step = built
+        name, spec, step, _ = built
         results, carries = self._results, step.carries
         return StepRunner(
             step,
@@ -152,7 +154,6 @@ class _Delivery:
             window,
             completions={pipeline.name: Completion(window, self._results)},
             router=partial(_OneWay, self._config, pipeline),
-            stopping=self._stopping,
             report=_as_it_is,
             observer=StreamObserver(),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Literal
 
@@ -72,11 +72,11 @@ class _Job:
 
 
 class LetterReplays:
-    """See `mess.admin.api.relay.LetterReplays`. `loaded` is the config that pipelines are built from; after a reload,
-    it is replaced."""
+    """See `mess.admin.api.relay.LetterReplays`. `loaded` returns the config in force, which pipelines are built
+    from."""
 
-    def __init__(self, loaded: Loaded, store: StateStore) -> None:
-        self.loaded = loaded
+    def __init__(self, loaded: Callable[[], Loaded], store: StateStore) -> None:
+        self._loaded = loaded
         self._store = store
         self._jobs: deque[_Job] = deque(maxlen=_REMEMBERED)
         self._replayer: Replayer | None = None
@@ -94,7 +94,7 @@ class LetterReplays:
 
     async def ways(self, pointers: Sequence[Pointer]) -> Mapping[str, int]:
         """How many of these letters would go through which pipeline; see the protocol."""
-        replayer = replayer_for(self.loaded, self._store)
+        replayer = replayer_for(self._loaded(), self._store)
         found = Counter[str]()
         for pointer in pointers:
             try:
@@ -108,7 +108,7 @@ class LetterReplays:
         be built."""
         if self.running:
             raise ConfigError("a replay is running; wait until it has ended")
-        self._replayer = replayer_for(self.loaded, self._store)
+        self._replayer = replayer_for(self._loaded(), self._store)
         job = _Job(len(pointers))
         self._jobs.appendleft(job)
         self._task = asyncio.create_task(self._run(job, self._replayer, pointers))

@@ -128,7 +128,7 @@ class OplogReplay:
     async def _run(self, steps: Steps, plans: Sequence[StreamPlan], stopping: Stopping) -> None:
         parts = Assembly(self._config, steps, self.outcome, stopping, self.outcome)
         self._runners = []
-        engine = Engine(list(parts.pipelines.values()), None, stopping, self._config.shutdown_grace)
+        engine = Engine(parts.pipelines, None, stopping, grace=lambda: self._config.shutdown_grace)
         if self._first > self._last:
             return
         share = Share.of(self._config.window, len(plans))

@@ -55,6 +55,10 @@ class Instance:
         restarted = self.boot != here.boot or bool(self.namespace and here.namespace)
         return bool(self.container) and self.container == here.container and restarted
 
+    def runs_here(self, here: Instance) -> bool:
+        """Whether its process is running, and its pid means the same in the process of another instance."""
+        return self._sees(here) and _runs(self.pid, self.started)
+
     def _sees(self, other: Instance) -> bool:
         """Whether the pids of both refer to the same processes."""
         return bool(self.boot and self.namespace) and (self.boot, self.namespace) == (other.boot, other.namespace)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
-from mess.telemetry.counters import Count, Counter, Metric, Timing
+from mess.telemetry.counters import Counter, Metric, Timing
 from mess.telemetry.gauges import Gauge
 from mess.telemetry.snapshot import Snapshot
 
@@ -26,9 +26,9 @@ class Series:
         self._counters: dict[Metric, dict[str, Counter]] = {}
         self._timings: dict[Metric, dict[str, Timing]] = {}
 
-    def counter(self, metric: Metric, *values: str) -> Count:
-        """A function that adds to the counter with these label values, which exists from now on."""
-        return self._counters.setdefault(metric, {}).setdefault(_labels(metric.labels, values), Counter()).add
+    def counter(self, metric: Metric, *values: str) -> Counter:
+        """The counter with these label values, which exists from now on."""
+        return self._counters.setdefault(metric, {}).setdefault(_labels(metric.labels, values), Counter())
 
     def value(self, metric: Metric, *values: str) -> int:
         """The value of a counter; 0 if it does not exist."""
@@ -51,7 +51,7 @@ class Series:
         for metric, counters in self._counters.items():
             for name, text in self._names(metric.name, metric.text, "_total"):
                 lines += _head(name, text, "counter")
-                lines += [f"{name}{labels} {counter.value}" for labels, counter in counters.items()]
+                lines += [f"{name}{labels} {float(counter.value)}" for labels, counter in counters.items()]
         for metric, timings in self._timings.items():
             for name, text in self._names(metric.name, metric.text, ""):
                 lines += _head(name, text, "histogram")
@@ -81,8 +81,8 @@ def _histogram(name: str, metric: Metric, timings: Mapping[str, Timing]) -> Line
         bucket = f"{name}_bucket{labels[:-1]}"
         counts = list(accumulate(timing.counts))
         for bound, count in zip(bounds, counts, strict=True):
-            yield f"{bucket}{bound} {count}"
-        yield f"{name}_count{labels} {counts[-1]}"
+            yield f"{bucket}{bound} {float(count)}"
+        yield f"{name}_count{labels} {float(counts[-1])}"
         yield f"{name}_sum{labels} {timing.sum}"
 
 

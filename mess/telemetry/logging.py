@@ -14,6 +14,7 @@ import traceback
 from collections.abc import MutableMapping
 from functools import partial
 from typing import Any, Literal, cast
+from weakref import WeakSet
 
 import orjson
 import structlog
@@ -29,6 +30,9 @@ Fields = MutableMapping[str, Any]
 
 MAX_FIELD = 16 * 1024
 """The default limit on the bytes of a field."""
+
+
+_loggers: WeakSet[Any] = WeakSet()
 
 
 class Verbatim(str):
@@ -48,7 +52,9 @@ class Json:
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger whose lines include `name`. It may be created before `configure` is called, but not used."""
-    return cast(FilteringBoundLogger, structlog.get_logger(name))
+    logger = structlog.get_logger(name)
+    _loggers.add(logger)
+    return cast(FilteringBoundLogger, logger)
 
 
 def configure(
@@ -80,6 +86,8 @@ def configure(
         logger_factory=partial(LineLogger, to=to),
         cache_logger_on_first_use=True,
     )
+    for logger in _loggers:
+        vars(logger).pop("bind", None)  # what it has kept since its first use
     root = logging.getLogger()
     root.handlers = [handler for handler in root.handlers if not isinstance(handler, _FromLibraries)]
     root.addHandler(_FromLibraries())

@@ -17,7 +17,7 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from mess.telemetry.metrics import Metrics
 from tests.conftest import servers_needed
-from tests.servers.promtool import promtool
+from tests.servers.prometheus import promtool
 from tests.unit.docs.test_docs import anchors
 
 ROOT = Path(__file__).parents[2]

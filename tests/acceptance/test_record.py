@@ -165,7 +165,7 @@ async def test_the_past_and_what_exists(config: Path, db: Db) -> None:
     first, second = to.iterdir()
     first.write_text("mine")
 
-    done = await mess(*arguments, folder=config.parent)
+    done = await mess(*arguments, "--count", 1, folder=config.parent)
     assert done.stdout.splitlines()[-1] == "1 recorded, 2 left as they were"
     assert first.read_text() == "mine"
     assert len(list(to.iterdir())) == 3

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from bson import Timestamp
 
 from tests.campaign.configs import selection
@@ -73,6 +74,26 @@ class RelayKeeper:
         self._expected = True
         await self.relay.start(ready=False)
         self._watch = asyncio.create_task(self._note_ready(run))
+
+    async def reload(self, config: Mapping[str, Any]) -> None:
+        """Put a new config in force without a restart."""
+        await self.ready()
+        if not self.running or self.runs[-1].ready is None:
+            await self.kill()
+            await self.start(config)
+            return
+        self._config = config
+        self._last_time = await asyncio.to_thread(self._committed.time)
+        older, run = self.runs[-1], Run(selection(config), self._last_time, oldest=config.get("start") == "oldest")
+        self.runs.append(run)
+        try:
+            result = await self.relay.reload(config)
+        except (AssertionError, aiohttp.ClientError, TimeoutError) as error:
+            self.problems.append(f"does not reload: {error!r}")
+            return
+        if not result["ok"]:
+            self.problems.append(f"has not reloaded: {result['text']}")
+        run.ready = older.ended = await asyncio.to_thread(self._committed.time)
 
     async def take_over(self, config: Mapping[str, Any], *, paused: bool) -> None:
         """Start a second process of the same name, which stops the first, if that has the name already; with `paused`,

@@ -99,6 +99,8 @@ class Player:
             await self._keeper.take_over(self._config(), paused=fault.what.startswith("pause"))
         elif fault.what == "pause":
             self._keeper.pause()
+        elif fault.what == "reload":
+            pass  # it takes no time
         elif fault.what == "kill":
             await self._keeper.kill()
         else:
@@ -111,6 +113,9 @@ class Player:
             self._keeper.resume()
         elif fault.what.endswith("take over"):
             await self._keeper.taken_over()
+        elif fault.what == "reload":
+            self._rearrange(fault.databases)
+            await self._keeper.reload(self._config())
         else:
             self._rearrange(fault.databases)
             await self._keeper.start(self._config())

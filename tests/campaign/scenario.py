@@ -115,7 +115,7 @@ def deploys(
     sequence: Sequence[dict[str, Any]], how: str, state: Literal["mongodb", "sqlite"], prefix: str, **options: Any
 ) -> Scenario:
     """Not a drawn scenario, but a plain one: a relay under load that gets one config (its `databases`) after another,
-    each two seconds after it reads MongoDB; `how` it ends before (`stop` or `kill`)."""
+    each two seconds after it reads MongoDB; `how` it ends before (`stop` or `kill`), or that it does not (`reload`)."""
     first, *others = sequence
     plain = Scenario(
         seed=0,
@@ -160,7 +160,9 @@ def _faults(
 ) -> list[Fault]:
     found: list[Fault] = []
     if kind == "configs":
-        found += _series(chance, "relay", ("stop", "settle", "kill"), seconds, (0.8, 3), (0, 0.6), maker)
+        found += _series(
+            chance, "relay", ("stop", "settle", "kill", "reload", "reload"), seconds, (0.8, 3), (0, 0.6), maker
+        )
     if kind in ("relay", "everything"):
         new = maker if kind == "everything" else None
         # A stopped process keeps the lock of its file, so that nobody can take its place.

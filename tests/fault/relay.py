@@ -41,7 +41,7 @@ class RelayProcess:
         self.port = free_port()
         self._log = folder / "relay.log"
         self.config = folder / "config.json"
-        self.config.write_text(json.dumps({**config, "admin": {"port": self.port}}))
+        self.write(config)
         for name, text in (files or {}).items():
             (folder / name).write_text(text)
         self.arguments: tuple[str, ...] = ()
@@ -51,6 +51,31 @@ class RelayProcess:
         if descriptors is not None:
             limits = "ulimit -Sn {} && ulimit -Hn {}".format(*descriptors)
             self._limited = ["sh", "-c", f'{limits} && exec "$@"', "sh"]
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Change its config file."""
+        text = json.dumps({**config, "admin": {"port": self.port}})
+        changed = self.config.with_suffix(".new")
+        changed.write_text(text)
+        changed.rename(self.config)
+
+    async def reload(self, config: Mapping[str, Any] | None = None, timeout: float = READY_SECONDS) -> dict[str, Any]:
+        """Send SIGHUP, with another config if there is one; what it reports of that. Raises AssertionError."""
+        if config is not None:
+            self.write(config)
+        before = await self.last_reload()
+        self.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + timeout
+        while (last := await self.last_reload()) in (before, None):
+            assert time.monotonic() < deadline, f"not reloaded within {timeout:g} s\n{self.text[-3000:]}"
+            await asyncio.sleep(0.02)
+        assert last is not None
+        return last
+
+    async def last_reload(self) -> dict[str, Any] | None:
+        """What it reports of its last reload."""
+        found: dict[str, Any] | None = (await self.get("/status"))[1]["last_reload"]
+        return found
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

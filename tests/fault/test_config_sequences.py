@@ -33,7 +33,9 @@ def prefix() -> str:
     return f"p{uuid.uuid4().hex[:8]}-"
 
 
-@pytest.mark.parametrize(("how", "state"), [("stop", "mongodb"), ("kill", "sqlite"), ("stop", "sqlite")])
+@pytest.mark.parametrize(
+    ("how", "state"), [("stop", "mongodb"), ("kill", "sqlite"), ("stop", "sqlite"), ("reload", "mongodb")]
+)
 async def test_collections_that_leave_the_config_and_come_back_miss_nothing(
     replica_set: ReplicaSet, tmp_path: Path, prefix: str, how: str, state: State
 ) -> None:
@@ -48,9 +50,12 @@ async def test_collections_that_leave_the_config_and_come_back_miss_nothing(
     assert verdict.required > 100
 
 
-@pytest.mark.parametrize("state", ["mongodb", pytest.param("sqlite", marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("how", "state"),
+    [("stop", "mongodb"), ("reload", "sqlite"), pytest.param("stop", "sqlite", marks=pytest.mark.long)],
+)
 async def test_databases_that_are_named_and_matched_by_globs_in_turn_miss_nothing(
-    replica_set: ReplicaSet, tmp_path: Path, prefix: str, state: State
+    replica_set: ReplicaSet, tmp_path: Path, prefix: str, how: str, state: State
 ) -> None:
     """Streams of single databases become one of the whole deployment and streams of their own again, with collections
     that have options of their own."""
@@ -63,7 +68,7 @@ async def test_databases_that_are_named_and_matched_by_globs_in_turn_miss_nothin
         {prefix + "a": own, prefix + "?": {}},
         {prefix + "*": {}},
     ]
-    verdict = await played(deploys(sequence, "stop", state, prefix), replica_set, tmp_path)
+    verdict = await played(deploys(sequence, how, state, prefix), replica_set, tmp_path)
     verdict.check()
     assert verdict.required > 100
 

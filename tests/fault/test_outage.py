@@ -45,7 +45,7 @@ class Streams:
 
 async def run(problem: str | None, checkpointer: FailingCheckpointer, stopping: Stopping) -> None:
     """Run an engine with one stream."""
-    await Engine([], cast(Any, checkpointer), stopping, 1.0).run(Streams(problem))
+    await Engine({}, cast(Any, checkpointer), stopping, grace=lambda: 1.0).run(Streams(problem))
 
 
 async def test_a_checkpoint_that_fails_while_mongodb_is_away_is_waited_for() -> None:

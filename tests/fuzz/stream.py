@@ -47,12 +47,7 @@ class Stream:
         self._dispatcher = Dispatcher(self.window, router)
 
     def _lane(self, pipeline: Pipeline) -> Lane:
-        return Lane(
-            pipeline,
-            self._completion,
-            stopping=self._stopping,
-            wants_more=self._dispatcher.wants_more,
-        )
+        return Lane(pipeline, self._completion, wants_more=self._dispatcher.wants_more)
 
     async def take(self, arrivals: Sequence[tuple[float, Sequence[Event]]], timeout: float) -> None:
         """Take in events, each lot after so many seconds, and return when they are delivered or given up. What ends the

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mess.cases.case import Case, read
+from mess.cases.drop import Drops
+from mess.cases.record import Recorded, Recorder, Sample
 from mess.cases.run import Result, run_all
 from mess.cases.write import update
 from mess.config.load import Loaded, load
 from mess.errors import ConfigError, Problem
 from mess.event import Event
 from mess.relay.build import Steps, build_pipelines
+from mess.relay.dry_run import opened
 from tests.fuzz.profiles import examples
 from tests.fuzz.strategies import events
 
@@ -131,3 +135,34 @@ def test_any_change(event: Event, suffix: str, mode: str, config: Config) -> Non
     text = json.dumps(data) if suffix == ".json" else yaml.safe_dump({"events": [data]}, allow_unicode=True)
     path.write_text(text, encoding="utf-8")
     passes_after_an_update(path, config)
+
+
+@given(event=events)
+@examples(100)
+def test_any_change_that_is_recorded_passes_and_has_its_types(event: Event, config: Config) -> None:
+    loaded, steps = config
+    folder = Path(tempfile.mkdtemp(dir="."))
+    recorder = Recorder(loaded, steps, folder, Drops([]))
+    change = {name: value for name, value in event.change.items() if name != "_id"}
+    told = asyncio.run(_recorded(recorder, event))
+    if told.result != "recorded":
+        assert told.reason
+        assert not list(folder.iterdir())
+        return
+    result = result_of(told.path, config)
+    assert isinstance(result, Result), result
+    assert result.passed, result.differences
+    [(again, _)] = result.case.events
+    # As text, since there are many kinds of NaN.
+    assert _canonical(again.change) == _canonical(change)
+
+
+def _canonical(change: dict[str, Any]) -> str:
+    return json_util.dumps(change, json_options=json_util.CANONICAL_JSON_OPTIONS)
+
+
+async def _recorded(recorder: Recorder, event: Event) -> Recorded:
+    async with opened(recorder.every_step()):
+        return await recorder.record(
+            Sample(event.id, namespace=event.namespace, operation=event.operation, change=event.change)
+        )

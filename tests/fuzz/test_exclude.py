@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import WriteError
 
 from mess.capture.exclude import without as stages_without
+from mess.cases.drop import Drops
 from tests.excluded import without
 from tests.fuzz.profiles import examples
 from tests.fuzz.strategies import LENIENT, scalars
@@ -126,3 +127,14 @@ def _write(orders: Any, write: Any) -> None:
         orders.update_one({"_id": 1}, write)
     else:
         orders.replace_one({"_id": 1}, {"_id": 1, **write})
+
+
+@given(event=_events, paths=_paths)
+@examples(200)
+def test_a_recorded_case_lacks_at_least_what_mongodb_would_remove(event: dict[str, Any], paths: list[str]) -> None:
+    """`mess record --drop`, which also removes it from the documentKey, and leaves all else."""
+    named = [path for path in paths if not any(name.isdecimal() for name in path.split("."))]
+    found = Drops(f"fullDocument.{path}" for path in named).apply(event)
+    assert without(found, named) == found
+    assert not {"a"} & found["documentKey"].keys() & set(named)
+    assert Drops(["fullDocument.no_such_field"]).apply(event) == event

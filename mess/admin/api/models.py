@@ -98,7 +98,8 @@ class Stream(Model):
     checkpoint_age_seconds: float | None
     """Time since its position was last stored."""
     oplog_headroom_seconds: float | None
-    """How far its position is ahead of MongoDB's oldest oplog entry; null if unknown."""
+    """How far its position is ahead of MongoDB's oldest oplog entry; null if unknown, or while the oplog has room, so
+    that nothing is lost yet."""
     pause: Pause | None
     wait: Wait | None
     """Why it does not make progress although events are there; null if it does."""
@@ -204,7 +205,7 @@ class Status(Model):
     streams: list[Stream]
     pipelines: list[Pipeline]
     oplog_seconds: float | None
-    """How far back MongoDB's oplog reaches; null if unknown."""
+    """How far back MongoDB's oplog reaches; null if unknown, or while it still has room."""
     dead_letters: int | None
     """How many are stored; null if unknown. Counted every 30 seconds."""
     gaps: int
@@ -432,7 +433,7 @@ Separated = Annotated[tuple[str, ...], BeforeValidator(_separated), Field(max_le
 TailOutcome = Literal["delivered", "dropped", "dead_letter", "skipped"]
 
 
-class TailQuery(Model):
+class TailQuery(Input):
     """Selects events of a live tail; those that match everything given."""
 
     pipeline: str | None = None

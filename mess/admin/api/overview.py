@@ -9,6 +9,7 @@ import mess
 from mess.admin.api import models
 from mess.admin.api.operation import Call
 from mess.admin.api.relay import ApiRelay
+from mess.admin.api.settings import shown_reload
 from mess.config.scope import pipelines, resolve
 from mess.relay.build import describe_step
 from mess.relay.status import stream_status
@@ -58,11 +59,11 @@ def overview(relay: ApiRelay, access: models.Access) -> models.Status:
         access=access,
         streams=_streams(relay, waits),
         pipelines=_pipelines(relay, waits),
-        oplog_seconds=None if relay.oplog is None else relay.oplog.seconds,
+        oplog_seconds=None if relay.oplog is None else relay.oplog.window,
         dead_letters=None if relay.stored is None else relay.stored.letters,
         gaps=len(status.gaps()),
         backfills=0 if relay.backfills is None else len(relay.backfills.jobs),
-        last_reload=relay.last_reload,
+        last_reload=None if relay.last_reload is None else shown_reload(relay.last_reload),
     )
 
 
@@ -94,7 +95,7 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
                 window_bytes=shown.window_bytes,
                 window_max_bytes=window.max_bytes,
                 checkpoint_age_seconds=shown.checkpoint_age,
-                oplog_headroom_seconds=shown.headroom,
+                oplog_headroom_seconds=None if relay.oplog is None or relay.oplog.window is None else shown.headroom,
                 pause=_pause(None if pauses is None else pauses.of_stream(name)),
                 wait=wait_shown(wait, now),
             )

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from mess.admin.api import models
 from mess.capture.plan import StreamPlan
 from mess.config.load import Loaded
-from mess.relay.pauses import Pauses
+from mess.relay.reload_result import ReloadResult
 from mess.relay.status import Parts, RelayStatus
 from mess.relay.stored_counts import StoredCounts
 from mess.state.records import Pointer
@@ -38,9 +38,17 @@ class LetterReplays(Protocol):
 class ApiRelay(Parts, Protocol):
     """A relay that can be inspected and controlled."""
 
-    loaded: Loaded
-    plans: list[StreamPlan]
-    stored: StoredCounts | None
+    @property
+    def loaded(self) -> Loaded:
+        """The config in force."""
+
+    @property
+    def plans(self) -> Sequence[StreamPlan]:
+        """The plans of its streams."""
+
+    @property
+    def stored(self) -> StoredCounts | None:
+        """How much its state holds."""
 
     @property
     def replays(self) -> LetterReplays | None:
@@ -52,8 +60,6 @@ class ApiRelay(Parts, Protocol):
 
     tail: Tail
     recent: Recent
-    pauses: Pauses | None
-    last_reload: models.Reload | None
 
     async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> models.Tried:
         """Put an event, in Extended JSON, through a pipeline without sending anything. Users' functions really run.
@@ -61,5 +67,5 @@ class ApiRelay(Parts, Protocol):
         Raises ConfigError for an event or a pipeline that does not fit.
         """
 
-    async def reload(self) -> models.Reload:
+    async def reload(self) -> ReloadResult:
         """Read the config again and apply what has changed. Never raises: the result says what is wrong."""

@@ -94,7 +94,7 @@ function Figures({ app }) {
     ["In flight", short(waiting), waiting === 1 ? "event" : "events", ""],
     ["Done", short(status.done), "since the start", ""],
     ["Dead letters", short(status.dead_letters), "stored", status.dead_letters ? "bad" : ""],
-    ["Oplog headroom", duration(room), scarce ? "running out" : "before changes are lost", scarce ? "bad" : ""],
+    ["Oplog headroom", duration(room), scarce ? "running out" : room == null ? "no limit known yet" : "before changes are lost", scarce ? "bad" : ""],
   ];
   return html`<dl class="figures">${figures.map(([name, value, about, kind]) => html`
     <div key=${name} class=${kind}><dt>${name}</dt><dd>${value}</dd><dd class="quiet">${plain(about)}</dd></div>`)}</dl>`;

@@ -8,6 +8,7 @@ import typer
 
 from mess.cli.common import ConfigOption, load_config, print_json, say
 from mess.cli.config.group import group
+from mess.commands import command
 from mess.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _applying(loaded: Loaded, name: str, all_: bool) -> tuple[dict[str, Any], li
     db, _, coll = name.partition(".")
     options, values = resolve(loaded.config, db, coll), applying(loaded, db, coll)
     if options is None or values is None:
-        raise ConfigError(f"the config does not select {name}; `mess config show` shows what it selects")
+        raise ConfigError(f"the config does not select {name}; `{command('config show')}` shows what it selects")
     streams = (stream.name for stream in plan(loaded.config) if stream.selection.selects(Namespace(db, coll)))
     about = {"collection": name, "pipeline": options.pipeline.name, "stream": next(streams, None)}
     return about, [value for value in values if all_ or value.source != "default" or _matters(value)]

@@ -55,7 +55,7 @@ def record(
             show_default=False,
         ),
     ] = None,
-    count: Annotated[int, typer.Option(help="The maximum number of events.", min=1)] = 10,
+    count: Annotated[int, typer.Option(help="The maximum number of new cases.", min=1)] = 10,
     for_: Annotated[
         float | None,
         typer.Option(
@@ -169,8 +169,9 @@ async def _record(
         async with contextlib.aclosing(found):
             taken = 0
             async for sample in found:
-                tell(await recorder.record(sample))
-                taken += 1
+                told = await recorder.record(sample)
+                tell(told)
+                taken += told.result != "exists"
                 if taken == choice.count:
                     return
 

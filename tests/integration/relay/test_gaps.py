@@ -145,7 +145,7 @@ async def test_what_a_running_stream_loses_names_its_collections(lab: Lab) -> No
     from mess.relay.gaps import StreamGaps
 
     async with store_for(lab.relay().config) as store, lab.running() as relay:
-        streams = relay._streams
+        streams = relay.streams
         assert streams is not None
         [stream] = streams.streams
         assert stream.runner is not None

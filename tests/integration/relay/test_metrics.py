@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+from typing import Any
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -11,9 +15,10 @@ from mess.state.store import Wanted
 from tests.conftest import servers_needed
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer
-from tests.servers.promtool import promtool
-from tests.waiting import until
+from tests.servers.prometheus import PrometheusServer, promtool
+from tests.waiting import PATIENCE, until
 
+RULES = Path(__file__).parents[3] / "deploy" / "prometheus" / "alerts.yml"
 HTTP = {"pipeline": "top level", "step": "http"}
 
 
@@ -40,6 +45,33 @@ async def test_promtool_finds_nothing_wrong(lab: Lab) -> None:
         _, text = await lab.get(relay, "/metrics")
     with servers_needed():
         promtool("check", "metrics", text=text)
+
+
+async def test_prometheus_scrapes_a_relay_and_evaluates_the_rules(lab: Lab) -> None:
+    """As a server of its own does, with the rules of deploy/; nothing that is wrong with the relay has to wait for a
+    rule that Prometheus cannot evaluate."""
+    async with lab.running() as relay:
+        assert relay.admin is not None
+        lab.db.orders.insert_one({"_id": 1})
+        await lab.receiver.wait_for_events(1)
+        with servers_needed():
+            server = PrometheusServer(relay.admin.url.removeprefix("http://"), rules=RULES)
+        with server:
+            await _eventually(server, "mess_ready", 1)
+            await _eventually(server, "sum(mess_events_done_total)", 1)
+            await _eventually(server, 'count(mess_commit_to_delivery_seconds_bucket{le="+Inf"})', 1)
+            rules: list[dict[str, Any]] = []
+            while not rules or any(rule["health"] == "unknown" for rule in rules):
+                rules = await asyncio.to_thread(server.rules)
+            assert {(rule["health"], rule.get("lastError")) for rule in rules} == {("ok", None)}
+            assert await asyncio.to_thread(server.query, 'ALERTS{alertstate="firing"}') == []
+
+
+async def _eventually(server: PrometheusServer, expression: str, value: float) -> None:
+    async with asyncio.timeout(PATIENCE):
+        found: list[float] = []
+        while found != [value]:
+            found = [number for _, number in await asyncio.to_thread(server.query, expression)]
 
 
 async def test_what_waits_for_a_sink_that_is_down(lab: Lab) -> None:

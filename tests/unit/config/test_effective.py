@@ -112,6 +112,11 @@ def test_nothing_that_is_written_is_missing_and_nothing_else_is_said_to_be(path:
     assert found == written
 
 
+def test_off_is_no_false(loads: Load) -> None:
+    found = _by_path(effective(loads("databases: {shop: {}}\npipeline: [log]\nfull_document: off\n")))
+    assert _said(found["full_document"]) == ("off", "config.yml:3")
+
+
 def test_the_environment_and_the_command_line_are_named(loads: Load) -> None:
     loaded = loads(
         CONFIG, environ={"PORT": "4000", "MONGO_URL": "mongodb://u:hidden-word@db/"}, overrides={"log.level": "debug"}

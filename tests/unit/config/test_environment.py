@@ -111,6 +111,15 @@ def test_the_environment_needs_nothing_in_the_file(loads: Load) -> None:
     assert (config.admin.port, config.mongodb.url, config.log.format) == (2, "mongodb://old", "json")
 
 
+def test_the_admin_token_of_the_environment_is_a_secret(loads: Load, problems: Problems) -> None:
+    token = loads(BASE, environ={"MESS_ADMIN_TOKEN": "a-long-token"}).config.admin.token
+    assert token is not None
+    assert token.get_secret_value() == "a-long-token"
+    [found] = problems(BASE, environ={"MESS_ADMIN_TOKEN": "xyzzy"})
+    assert found.startswith("environment variable MESS_ADMIN_TOKEN: admin.token: ")
+    assert "xyzzy" not in found
+
+
 def test_an_empty_variable_counts_as_not_set(loads: Load) -> None:
     assert (
         loads(BASE, environ={"PORT": "", "MONGODB_URL": "", "MONGO_URL": "mongodb://b"}).config.mongodb.url

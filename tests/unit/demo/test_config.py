@@ -35,7 +35,7 @@ def _users(folder: Path, user: str = "") -> Deployment:
 def test_the_file_is_all_that_a_command_needs(tmp_path: Path) -> None:
     """It is valid, with the secret in a file of its own that only its owner can read."""
     secret = new_secret()
-    path = write_config(tmp_path, _OWN, endpoint="http://127.0.0.1:2/webhook", secret=secret)
+    path = write_config(tmp_path, _OWN, endpoint="http://127.0.0.1:2/webhook", secret=secret, admin_port=3)
     assert load(path, environ={}).config.mongodb.url == _OWN.url
     assert secret not in path.read_text()
     assert (tmp_path / "webhook-secret").stat().st_mode & 0o077 == 0
@@ -44,7 +44,7 @@ def test_the_file_is_all_that_a_command_needs(tmp_path: Path) -> None:
 def test_the_users_password_is_in_no_file_and_no_command(tmp_path: Path) -> None:
     """The state is beside the file, and not in the user's deployment."""
     where = _users(tmp_path, "me:hunter2@")
-    path = write_config(tmp_path, where, endpoint="http://127.0.0.1:2/webhook", secret=new_secret())
+    path = write_config(tmp_path, where, endpoint="http://127.0.0.1:2/webhook", secret=new_secret(), admin_port=3)
     assert "hunter2" not in path.read_text()
     assert str(load(path, environ={"MONGODB_URL": where.url}).config.state.url) == where.state
     assert command("status", path, where).endswith(f"status --config {path} --url URL")

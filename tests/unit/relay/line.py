@@ -42,16 +42,8 @@ class Line:
         self.runner = self.runners[-1]
         self.order = order
         self._told = asyncio.Event()
-        pipeline = Pipeline("default", self.runners)
-        self.lanes = [
-            Lane(
-                pipeline,
-                cast(Completion, self),
-                stopping=self.stopping,
-                wants_more=lambda: None,
-            )
-            for _ in range(lanes)
-        ]
+        pipeline = Pipeline("default", self.runners, self.stopping)
+        self.lanes = [Lane(pipeline, cast(Completion, self), wants_more=lambda: None) for _ in range(lanes)]
 
     def feed(self, events: Sequence[Event]) -> None:
         """Hand events to their lanes."""

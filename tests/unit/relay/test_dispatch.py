@@ -39,12 +39,12 @@ class Slow(Pipeline):
     """A pipeline that takes a random while over each mini-batch."""
 
     def __init__(self, seed: int = 0) -> None:
-        super().__init__("slow", [])
+        super().__init__("slow", [], Stopping())
         self.random = random.Random(seed)
         self.began: list[Event] = []
         self.finished: list[Event] = []
 
-    async def run(self, events: Sequence[Event], completion: Any, retries: Any) -> None:
+    async def run(self, events: Sequence[Event], completion: Any, retries: Any, *, position: int = 0) -> None:
         self.began.extend(events)
         for _ in range(self.random.randrange(4)):
             await asyncio.sleep(0)
@@ -60,13 +60,12 @@ class Bench:
     ) -> None:
         self.window = Window(1000, 10_000_000, position_after)
         self.pipeline = Slow()
-        self.stopping = Stopping()
+        self.stopping = self.pipeline.stopping
         self.dispatcher = Dispatcher(self.window, self)
         self.lanes = [
             Lane(
                 self.pipeline,
                 Completion(self.window, PipelineObserver()),
-                stopping=self.stopping,
                 wants_more=self.dispatcher.wants_more,
             )
             for _ in range(lanes)
@@ -201,7 +200,7 @@ def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench = Bench(lanes=1)
 
-    async def broken(events: Sequence[Event], completion: Any, retries: Any) -> None:
+    async def broken(*arguments: Any, **options: Any) -> None:
         raise RuntimeError("broken")
 
     bench.pipeline.run = broken  # type: ignore[method-assign, assignment]

@@ -33,7 +33,8 @@ class Work:
     async def run(self) -> None:
         await asyncio.Event().wait()
 
-    check = run
+    def check(self) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -46,7 +47,7 @@ async def test_a_failure_at_the_very_start_leaves_no_coroutine_that_is_never_awa
 ) -> None:
     """As when the first checkpoint cannot be stored: the error is the only thing to be seen."""
     stopping, work = Stopping(), cast(Any, Work())
-    engine = Engine([work], work, stopping, 1.0)
+    engine = Engine({"work": work}, work, stopping, grace=lambda: 1.0)
     stopping.fail(StateError("the first checkpoint is too large"))
     with pytest.raises(StateError, match="too large"):
         await engine.run(work)

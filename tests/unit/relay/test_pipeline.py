@@ -28,4 +28,4 @@ def test_no_more_lanes_than_the_room_fills_unless_they_are_asked_for(
     max_events: int, room: int, spec: dict[str, Any], lanes: int
 ) -> None:
     line = Line(Recorder(max_events=max_events), **spec)
-    assert Pipeline("any", line.runners).lanes(room) == lanes
+    assert Pipeline("any", line.runners, line.stopping).lanes(room) == lanes

@@ -27,7 +27,7 @@ def router(own: Mapping[Namespace, Timestamp], elsewhere: Mapping[Namespace, Tim
     """The router of a stream that delivers `own` while others deliver `elsewhere`; each has a pipeline of its own."""
     collections = {each.coll: {"pipeline": ["log"]} for each in (LIVE, TMP)}
     config = Config.model_validate({"databases": {"shop": {"collections": collections}}})
-    pipelines = {f"shop.{coll}": Pipeline(f"shop.{coll}", []) for coll in collections}
+    pipelines = {f"shop.{coll}": Pipeline(f"shop.{coll}", [], Stopping()) for coll in collections}
     all_of_them = {**own, **(elsewhere or {})}
     return ScopeRouter(config, Claim(own.get, all_of_them.get), EARLY, pipelines, LaneGroups(_lane, 1000))
 
@@ -39,7 +39,6 @@ def _lane(pipeline: Pipeline) -> Lane:
     return Lane(
         pipeline,
         Completion(Window(1, 1, position_after), PipelineObserver()),
-        stopping=Stopping(),
         wants_more=ignore,
     )
 
@@ -78,7 +77,7 @@ def test_collections_that_keep_their_order_by_a_value_share_lanes() -> None:
         "other": {"order": "collection"},
     }
     config = Config.model_validate({"databases": {"shop": {"collections": orders}}, "pipeline": ["log"]})
-    pipelines = {"top level": Pipeline("top level", [])}
+    pipelines = {"top level": Pipeline("top level", [], Stopping())}
     own = dict.fromkeys((LIVE, TMP, OTHER), EARLY)
     found = ScopeRouter(config, Claim(own.get, own.get), EARLY, pipelines, LaneGroups(_lane, 1000))
     live, tmp, other = (found.route(each) for each in (LIVE, TMP, OTHER))

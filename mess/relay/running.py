@@ -1,0 +1,292 @@
+"""The parts of a relay while it runs, made from its config. A reload changes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from weakref import WeakSet
+
+from mess.capture.arrangement import StreamStart, main_stream
+from mess.capture.clock import ServerClock
+from mess.capture.current_client import CurrentClient
+from mess.capture.existing import Facts
+from mess.capture.merged_source import MergedSource
+from mess.capture.oplog import observe, oldest_kept
+from mess.capture.plan import StreamPlan
+from mess.capture.start import describe_start, time_now
+from mess.capture.stream import ChangeStream
+from mess.config.load import Loaded
+from mess.config.model import Config
+from mess.config.scope import pipeline_of
+from mess.errors import StateError
+from mess.event import Namespace, Position
+from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
+from mess.relay.assembly import Assembly
+from mess.relay.backfills import Backfills
+from mess.relay.build import Steps
+from mess.relay.checkpointer import Checkpointer
+from mess.relay.engine import Engine
+from mess.relay.gaps import Keeper
+from mess.relay.headroom import OplogWatch
+from mess.relay.outlook import Outlook, outlook
+from mess.relay.pauses import Pauses
+from mess.relay.router import Claim
+from mess.relay.runner import StreamRunner
+from mess.relay.sources import Share, change_stream
+from mess.relay.step_runner import StepRunner
+from mess.relay.stopping import Stopping
+from mess.relay.stored_counts import StoredCounts
+from mess.relay.streams import Stream, Streams
+from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
+from mess.state.lease import ALIVE_SECONDS
+from mess.state.store import StateStore
+from mess.steps.base import Sink
+from mess.telemetry.logging import get_logger
+from mess.telemetry.metrics import Metrics
+from mess.telemetry.tail.path import StepName
+from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
+
+log = get_logger("mess.relay")
+
+T = TypeVar("T")
+
+
+class Reach(Protocol):
+    """Asks MongoDB until it answers, however long that takes. Raises Halted if the relay stops meanwhile."""
+
+    async def __call__(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T: ...
+
+
+class Running:
+    """A relay's streams and pipelines, with what runs beside them.
+
+    `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
+    `state_client` if it is in MongoDB.
+    """
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        plans: Sequence[StreamPlan],
+        client: CurrentClient,
+        store: StateStore,
+        *,
+        state_client: CurrentClient | None,
+        stopping: Stopping,
+        metrics: Metrics,
+        tail: Tail,
+        spans: Spans | None,
+        reach: Reach,
+        clock: ServerClock,
+    ) -> None:
+        self.loaded = loaded
+        self.plans = list(plans)
+        self.client = client
+        self.store = store
+        self.state_client = state_client
+        self.stopping = stopping
+        self._metrics = metrics
+        self._tail = tail
+        self._spans = spans
+        self.reach = reach
+        self._clock = clock
+        self._share = Share.of(loaded.config.window, 1)
+        self._change_streams: WeakSet[ChangeStream] = WeakSet()
+        self.parts: Assembly
+        self.streams: Streams
+        self.backfills: Backfills
+        self.checkpointer: Checkpointer
+        self.engine: Engine
+        self.oplog: OplogWatch
+        self.pauses: Pauses
+        self.stored = StoredCounts(store)
+
+    @property
+    def runners(self) -> Sequence[StreamRunner]:
+        """The runners of the streams."""
+        return self.streams.runners
+
+    @property
+    def step_runners(self) -> Sequence[StepRunner]:
+        """The runners of all pipelines' steps."""
+        return self.parts.step_runners
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self.loaded.config
+
+    def put_in_force(self, loaded: Loaded) -> None:
+        """From now on, this config is the one in force. Pipelines and streams are not changed by that."""
+        self.loaded = loaded
+        options = loaded.config.checkpoint
+        self.checkpointer.interval, self.checkpointer.idle_interval = options.interval, options.idle_interval
+        self.backfills.config = loaded.config
+
+    def reconnect(self, client: Any) -> None:
+        """Read MongoDB with this client from now on."""
+        self.client.replace(client)
+        for stream in self._change_streams:
+            stream.reconnect(client)
+
+    async def begin(self, steps: Steps, *, known: bool, replaced: bool) -> None:
+        """Make all parts, with the streams where the stored state says.
+
+        `known` is whether the relay has run before, `replaced` whether a process that was replaced may still deliver.
+        Raises DamagedState, StateError, SourceError.
+        """
+        config, store = self.config, self.store
+        found = await self._arrange(known=known)
+        self.parts = parts = Assembly(
+            config,
+            steps,
+            self._keeper(),
+            self.stopping,
+            self._tail,
+            spans=self._spans,
+            deliver_gaps=config.gaps == "deliver",
+        )
+        self.show_steps()
+        self.pauses = Pauses(store, self)
+        self._share = Share.of(config.window, len(found.arrangement.starts))
+        self.backfills = Backfills(
+            store,
+            self.client,
+            config,
+            parts.pipelines,
+            max_bytes=self._share.bytes // 4,
+            started=None if replaced else found.now,
+            count=self._metrics.backfilled,
+        )
+        self.streams = streams = Streams(
+            self.plans,
+            found.arrangement,
+            store,
+            self._open_stream,
+            oldest=lambda: oldest_kept(self.client),
+            announce_gaps=config.gaps == "deliver",
+        )
+        self.checkpointer = Checkpointer(
+            store,
+            streams.progress,
+            self.backfills,
+            interval=config.checkpoint.interval,
+            idle_interval=config.checkpoint.idle_interval,
+        )
+        await self.stopping.unless(aside(self.backfills.begin(streams)))
+        await self.pauses.begin()
+        self.engine = Engine(
+            parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
+        )
+        self.oplog = OplogWatch(
+            lambda: observe(self.client, self._clock),
+            lambda: [stream.progress for stream in streams.streams if stream.stopped is None],
+        )
+
+    def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What is to run beside the engine."""
+        return (
+            self._prune(),
+            self.oplog.run(),
+            self.backfills.run(),
+            self.pauses.run(),
+            self.stored.run(),
+            self._begin_backfills(),
+        )
+
+    def show_steps(self) -> None:
+        """Tell live tails which steps the pipelines have now."""
+        steps = {
+            name: [StepName(step.name, isinstance(step.step, Sink)) for step in pipeline.steps]
+            for name, pipeline in self.parts.pipelines.items()
+        }
+        self._tail.arrange(steps, partial(pipeline_of, self.config))
+
+    async def rearrange(self, halted: Sequence[Stream], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
+        """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
+        are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
+        streams, config = self.streams, self.config
+        await self.checkpointer.save()
+        recorded = streams.reached(halted)
+        wanted = [plan for plan in plans if plan.name in names]
+        found = await outlook(config, wanted, self.store, self.client, self.reach, recorded=recorded)
+        gaps = [gap for gap in found.gaps if main_stream(gap.stream) in names]
+        await self._store(replace(found, gaps=gaps), known=True, others=streams.positions(without=halted))
+        self._share_out(len(streams.streams) - len(halted) + len(found.arrangement.starts))
+        self.plans = list(plans)
+        await self.backfills.restart({stream.name for stream in halted}, found.now)
+        streams.replace(halted, plans, found.arrangement)
+
+    async def _arrange(self, *, known: bool) -> Outlook:
+        """Determine where the streams begin, and store that before any event is delivered."""
+        found = await outlook(self.config, self.plans, self.store, self.client, self.reach)
+        await self._store(found, known=known)
+        return found
+
+    async def _store(
+        self, found: Outlook, *, known: bool, others: Mapping[str, tuple[str, Position]] = MappingProxyType({})
+    ) -> None:
+        """Store an arrangement, with the positions of `others`, and what follows from it."""
+        config, store, arrangement = self.config, self.store, found.arrangement
+        for start in arrangement.starts:
+            if known and start.new:
+                log.warning("no position for stream; starting from " + describe_start(config), stream=start.name)
+        if wants_initial(config):
+            await add_initial(store, config, found.known, self._existing)
+        await record_gaps(store, self._keeper(), arrangement, announce=config.gaps == "deliver")
+        await store_arrangement(store, arrangement.coverage, {**others, **arrangement.positions()})
+        await close_gaps(store, arrangement, found.gaps)
+
+    def _share_out(self, streams: int) -> None:
+        """Divide the memory among this many streams."""
+        self._share = share = Share.of(self.config.window, max(1, streams))
+        for runner in self.streams.runners:
+            runner.window.max_events, runner.window.max_bytes = share.events, share.bytes
+
+    def _open_stream(self, start: StreamStart, claim: Claim) -> StreamRunner:
+        chunks = self.backfills.chunks(start.name)
+        changes = change_stream(self.client.current, self.config, start, self._share)
+        self._change_streams.add(changes)
+        source = MergedSource(changes, chunks)
+        chunks.nudge = source.nudge
+        runner = self.parts.runner(source, start, claim, self._share)
+        runner.hold(held=self.pauses.of_stream(start.name) is not None)
+        return runner
+
+    async def _begin_backfills(self) -> None:
+        """Let documents be read once a process that was replaced cannot deliver any more."""
+        if self.backfills.started is None:
+            await asyncio.sleep(ALIVE_SECONDS + self.config.shutdown_grace)
+            self.backfills.started = await self.reach(self.client, time_now)
+
+    def _keeper(self) -> Keeper:
+        if self.config.on_history_lost != "backfill":
+            return self.store
+        return HealingKeeper(self.store, self._existing)
+
+    async def _existing(self, only: Callable[[Namespace], bool]) -> Sequence[Facts]:
+        return await self.reach(self.client, partial(existing, config=self.config, only=only))
+
+    async def _prune(self) -> None:
+        while True:
+            retention = self.config.state.retention
+            try:
+                await self.store.prune(retention.max_age, retention.max_count)
+            except StateError as error:
+                log.warning("old dead letters cannot be removed at present", error=str(error))
+            await asyncio.sleep(3600)
+
+
+async def aside(work: Coroutine[Any, Any, None]) -> None:
+    """Run a task that delivery does not depend on. If it fails, log that and let the relay continue."""
+    try:
+        await work
+    except Exception:
+        log.exception("a background task has failed; delivery continues. Please report this")

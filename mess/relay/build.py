@@ -13,9 +13,8 @@ from mess.config.model import Config, StepSpec
 from mess.config.scope import HOOK, TOP_LEVEL, pipelines
 from mess.errors import ConfigError, Problem
 from mess.relay.identity import identity
-from mess.steps.base import Context, Sink, Step
+from mess.steps.base import Context, Step
 from mess.steps.function import FunctionStep
-from mess.telemetry.tail.path import StepName
 
 
 class BuiltStep(NamedTuple):
@@ -64,14 +63,6 @@ def build_all(loaded: Loaded, only: Collection[str] | None = None) -> tuple[Step
                 text = f"the step cannot be built: {brief(error)}"
                 problems.append(loaded.problem(text, (*path, "pipeline", index)))
     return built, problems
-
-
-def step_names(steps: Steps) -> dict[str, list[StepName]]:
-    """The steps of each pipeline, as live tails need them."""
-    return {
-        pipeline: [StepName(each.name, isinstance(each.step, Sink)) for each in built]
-        for pipeline, built in steps.items()
-    }
 
 
 def _places(config: Config) -> Iterator[tuple[str, Path]]:

@@ -201,6 +201,22 @@ async def test_a_stop_ends_the_tails(lab: Lab, running: Callable[..., Any]) -> N
             assert await each.end() < 1
 
 
+async def test_a_reload_keeps_the_tails(lab: Lab, running: Callable[..., Any]) -> None:
+    """They show the steps of the new pipeline, bypassed ones included."""
+    async with running() as (_, api), tail(api, pipeline="top level") as messages:
+        lab.db.orders.insert_one({"_id": 1})
+        assert [step["step"] for step in (await messages.next())["steps"]] == ["http"]
+        added = {"name": "field-map", "config": {"fields": {"order": "documentKey._id"}}}
+        lab.write(json.dumps(lab.config(pipeline=[added, lab.http])), "config.json")
+        assert (await api.ok("/reload", {}))["ok"]
+        lab.db.orders.insert_one({"_id": 2})
+        found = await messages.next()
+        assert [(step["step"], step["result"]) for step in found["steps"]] == [
+            ("field-map", "passed"),
+            ("http", "delivered"),
+        ]
+
+
 async def test_hidden_documents(lab: Lab, running: Callable[..., Any]) -> None:
     """With `payloads: off`, a tail shows no document, whatever it is asked for."""
     async with running(admin={"port": 0, "payloads": "off"}) as (_, api), tail(api, bodies="true") as messages:

@@ -59,6 +59,11 @@ class StreamPlan:
         """Whether an update's `fullDocument` comes from a lookup after the change, not from a post-image."""
         return self.full_document == "update_lookup"
 
+    @property
+    def contents(self) -> tuple[Any, ...]:
+        """What determines what an event contains."""
+        return self.full_document, self.full_document_before_change, self.fields, self.exclude, self.expanded_events
+
     def stages(self) -> list[dict[str, Any]]:
         """The aggregation pipeline, without a starting position."""
         options: dict[str, Any] = {"fullDocument": _CAMEL[self.full_document]}

@@ -152,6 +152,15 @@ class CircuitBreaker:
             if self._open and self._timer is None and not self._due:
                 self._schedule(self._probe.first)
 
+    def retire(self) -> None:
+        """Nobody delivers any more: what was known of the sink is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._open:
+            self._open = False
+            self._changed(None)
+
     def _hold(self, error: DeliveryError, *, probing: bool) -> None:
         now = time.monotonic()
         self._trouble(error)

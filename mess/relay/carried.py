@@ -35,6 +35,13 @@ class Carried:
             self._extend(earlier._until)
             self._reached = {**earlier._reached, **self._reached}
 
+    def without_progress(self) -> Carried:
+        """The same without what events have been through: they will contain something else."""
+        found = Carried(self._coverage)
+        found._until, found._positions, found._owners = self._until, self._positions, self._owners
+        found._done, found._earlier = self._done, self._earlier
+        return found
+
     def add(self, stream: str, window: Window, lanes: Iterable[Lane], *, read: Position) -> None:
         """Add what a stream that has read up to `read`, and whose lanes have stopped, has done."""
         self._extend(read.time)

@@ -17,10 +17,10 @@ from mess.relay.identity import identity
 from mess.state.open import in_mongodb
 
 _REFUSED = ("name", "state", "admin", "mongodb")
-"""What cannot be changed while a relay runs, with everything below it, except for `state.retention`, and for what URLs
+"""What cannot be changed while a relay runs, with everything below it, except for what is in `_LIVE`, and for what URLs
 say besides the servers, such as the password."""
-_LATER = ("on_history_lost", "gaps", "window")
-"""What takes effect at the next start."""
+_LIVE = ("checkpoint", "log", "shutdown_grace", "start", "state.retention")
+"""What takes effect at once. Everything else does at the next start."""
 _OF_SCOPES = frozenset({*Scope.model_fields, "databases", "plugins", "show_expanded_events"})
 """What determines the streams, the pipelines and the way to them."""
 
@@ -71,9 +71,9 @@ def compare(
     different = list(differences(old.config, new.config))
     outside = [path for path in different if path.partition(".")[0] not in _OF_SCOPES]
     urls = {path for path in ("mongodb.url", "state.url") if path in outside and _same_servers(path, old, new)}
-    refused = [path for path in outside if _is_in(path, _REFUSED) and not _is_in(path, ("state.retention", *urls))]
-    later = [path for path in outside if _is_in(path, _LATER)]
-    live = [path for path in outside if path not in (*refused, *later)]
+    live = [path for path in outside if _is_in(path, (*_LIVE, *urls))]
+    refused = [path for path in outside if _is_in(path, _REFUSED) and path not in live]
+    later = [path for path in outside if path not in (*live, *refused)]
     before, after = _specs(old.config), _specs(new.config)
     streams = _streams(plans, divided)
     if _values(old.config) != _values(new.config):

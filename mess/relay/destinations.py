@@ -98,6 +98,11 @@ class Destinations:
                 if _idle(breaker):
                     del self._breakers[destination]
 
+    def retire(self) -> None:
+        """See `CircuitBreaker.retire`."""
+        for breaker in self._breakers.values():
+            breaker.retire()
+
     def report(self, destination: str, result: Result) -> None:
         """Record what an attempt has shown about a destination; this matters only if it has failed before."""
         if (breaker := self._breakers.get(destination)) is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -68,14 +68,11 @@ class Reloading:
         if running.stopping.is_set():
             raise _NotReloaded("the relay is stopping")
         loaded = await self._loaded()
-        plans = plan(loaded.config)
-        identities = {name: pipeline.identities for name, pipeline in running.parts.pipelines.items()}
-        changes = compare(
-            running.loaded,
+        plans, changes = await asyncio.to_thread(
+            self._changes,
             loaded,
-            (running.plans, plans),
-            identities=identities,
-            divided=running.streams.divided(),
+            {name: pipeline.identities for name, pipeline in running.parts.pipelines.items()},
+            running.streams.divided(),
         )
         if changes.refused:
             raise _NotReloaded(
@@ -101,6 +98,18 @@ class Reloading:
         late = await self._put_in_force(loaded, new, changes, plans)
         self._changed(loaded)
         return told(changes, late)
+
+    def _changes(
+        self, loaded: Loaded, identities: Mapping[str, tuple[str, ...]], divided: Collection[str]
+    ) -> tuple[list[StreamPlan], Changes]:
+        """The streams of a config, and what it changes. Takes long enough to be done in a thread."""
+        running = self._running
+        try:
+            plans = plan(loaded.config)
+        except ConfigError as error:
+            raise _NotReloaded(*map(str, error.problems)) from error
+        known = (running.plans, plans)
+        return plans, compare(running.loaded, loaded, known, identities=identities, divided=divided)
 
     async def _loaded(self) -> Loaded:
         try:

@@ -110,6 +110,12 @@ class StepRunner:
                 break
         self._unchecked = None
 
+    def retire(self) -> None:
+        """Its pipeline was replaced: what was known of the sink is over."""
+        self._breaker.retire()
+        if self._destinations is not None:
+            self._destinations.retire()
+
     async def process(self, events: Sequence[Event], group: Group | None = None) -> StepResult:
         """Put `events` through the step, waiting while its sink is down; `group` is their history if they have failed
         before, or have waited for their destination.

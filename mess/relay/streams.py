@@ -216,7 +216,8 @@ class Streams:
             runner.forget_routes()
         for stream in added:
             if stream.runner is not None:
-                stream.runner.carry(carried)
+                alike = all(each.start.plan.contents == stream.start.plan.contents for each in halted)
+                stream.runner.carry(carried if alike else carried.without_progress())
             self._begin(stream)
         self._changed.set()
 

@@ -51,6 +51,9 @@ class Swap:
         """Wait for deliveries in flight, and close the old pipelines. Those that take longer than `grace` seconds are
         cancelled, and will be repeated; returns how many."""
         late = await finish(self._lanes, grace)
+        for pipeline in self._old:
+            for runner in pipeline.steps:
+                runner.retire()
         # A client that is still open may send what it holds behind what the new one sends.
         await asyncio.gather(*(_close(pipeline) for pipeline in self._old))
         return late

@@ -238,7 +238,8 @@ async def test_another_pipeline_is_not_disturbed(lab: Lab) -> None:
         times = [entry.time for entry in other.entries if entry.time >= began]
         load.finish()
         await until(lambda: other.complete(load) and len(changing.changes) == 60, "all", 30)
-    assert max(later - earlier for earlier, later in pairwise(times)) < 0.4
+    # If it waited for requests in flight, each of the five reloads would show; a busy machine has pauses of its own.
+    assert sum(later - earlier > 0.4 for earlier, later in pairwise(times)) < 3
     assert len(times) > 100
     assert other.duplicates == changing.duplicates == 0
 
@@ -367,3 +368,85 @@ async def test_the_password_of_mongodb_is_rotated(lab: Lab, own_replica_set: Rep
 def _restart(replica_set: ReplicaSet) -> None:
     replica_set.kill_primary().start()
     replica_set.wait()
+
+
+async def test_a_backfill_continues_through_reloads(lab: Lab) -> None:
+    """Of its pipeline and of its stream: no document is missing, and changes meanwhile keep their order with it."""
+    documents = 3000
+    lab.db.orders.insert_many([{"_id": number, "n": 0} for number in range(documents)])
+    seen: dict[int, list[tuple[str, int]]] = {}
+
+    def respond(request: Request) -> Answer:
+        for event in request.events:
+            document = event.body["fullDocument"]
+            seen.setdefault(document["_id"], []).append((event.body["operationType"], document["n"]))
+        return Answer(delay=0.002)
+
+    lab.receiver.respond = respond
+    scope = {"backfill": "initial"}
+    async with lab.running(databases=collections(lab, orders=scope)) as relay:
+        for number in range(1, 9):
+            await until(lambda: len(seen) >= number * documents // 12, "more documents", 30)  # noqa: B023 - awaited here
+            lab.db.orders.update_many({"_id": {"$mod": [100, number]}}, {"$set": {"n": number}})
+            more = {f"c{number}": {}} if number % 2 else {}
+            result = await reload(
+                lab, relay, databases=collections(lab, orders=scope, **more), pipeline=[http(lab, str(number))]
+            )
+            assert result.ok, result
+        await until(lambda: len(seen) == documents, "every document", 60)
+        await until(lambda: all(seen[number][-1][1] == number % 100 for number in range(1, 9)), "every change", 30)
+    for number, found in seen.items():
+        values = [value for _, value in found]
+        assert values == sorted(values), (number, found)
+
+
+async def test_the_order_of_events_changes(lab: Lab) -> None:
+    """From documents to the collection, to a value, and back, in the midst of a load."""
+    ledger = Ledger()
+    lab.receiver.respond = ledger
+    load = Load(lab.url, lab.db.name, documents=10, pause=0.01)
+    async with lab.running() as relay:
+        load.start()
+        for order in ("collection", {"by": "documentKey._id"}, "document", "collection", "document"):
+            await asyncio.sleep(0.3)
+            result = await reload(lab, relay, order=order)
+            assert result.ok, result
+        load.finish()
+        await until(lambda: ledger.complete(load), "every change", 60)
+    ledger.check(load)
+    assert ledger.duplicates == 0
+    assert in_order(ledger.entries)
+
+
+async def test_a_function_that_was_edited_is_used(lab: Lab) -> None:
+    """Without a restart, and for the events that wait for it."""
+    module = f"mine_{lab.db.name[-6:]}"
+    lab.write(
+        "from mess import EndpointDown\ndef step(input, config, context):\n    raise EndpointDown('not yet')\n",
+        f"{module}.py",
+    )
+    options = {"plugins": {"mine": f"{module}:step"}, "pipeline": ["mine", http(lab)]}
+    async with lab.running(**options) as relay:
+        lab.db.orders.insert_many([{"_id": number} for number in range(5)])
+        await until(lambda: relay.status.sink_problems(), "the step's trouble")
+        lab.write("def step(input, config, context):\n    return {'seen': input['documentKey']}\n", f"{module}.py")
+        result = await relay.reload()
+        assert result.text == ("replaced pipeline top level",)
+        accepted = await lab.receiver.wait_for_events(5)
+    assert sorted(event.body["seen"]["_id"] for event in accepted) == list(range(5))
+
+
+async def test_what_is_excluded_from_now_on_is_not_sent_any_more(lab: Lab) -> None:
+    """Not even with events that the first sink has accepted before, and that wait for the second one."""
+    first, second = Ledger(), Guarded("new-key")
+    lab.receiver.respond = lambda request: (first if request.path == "/first" else second)(request)
+    steps = [{**http(lab), "config": {"endpoint": lab.receiver.url.replace("/hook", "/first")}}]
+    async with lab.running(pipeline=[*steps, http(lab, "old-key")]) as relay:
+        lab.db.orders.insert_many([{"_id": number, "n": 0, "password": "secret-word"} for number in range(20)])
+        await until(lambda: second.refused and len(first.changes) > 5, "events between the sinks")
+        result = await reload(lab, relay, pipeline=[*steps, http(lab, "new-key")], exclude=["password"])
+        assert result.ok, result
+        await until(lambda: len(second.changes) == 20, "all of them")
+    accepted = [request for request in lab.receiver.requests if request.headers.get("authorization") == "new-key"]
+    assert len(accepted) == 20
+    assert not any(b"secret-word" in request.body for request in accepted)

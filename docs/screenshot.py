@@ -14,8 +14,8 @@ from pathlib import Path
 from playwright.async_api import async_playwright
 from rich.console import Console
 
+from mess.app import Relay
 from mess.demo.bin import Answer, Received, RequestBin
-from mess.demo.config import make_relay
 from mess.demo.deployment import Deployment, deployment, opened_shop
 from mess.demo.ports import free_port
 from mess.demo.screen import Screen
@@ -28,6 +28,8 @@ _SIZE = {"width": 1280, "height": 790}
 _CONFIG = """\
 name: shop-events
 mongodb: {{url: "{url}"}}
+admin: {{port: 0}}
+log: {{level: error}}
 databases:
   {database}:
     collections:
@@ -68,7 +70,7 @@ async def _answer(event: Received) -> Answer:
 
 
 async def _take(path: Path, where: Deployment, screen: Screen) -> None:
-    relay = make_relay(path, where, admin_port=free_port())
+    relay = Relay.from_config(path, environ={})
     async with opened_shop(where, screen, _RATE, seed=5) as shop, async_playwright() as playwright:
         running = asyncio.create_task(relay.run(wait=0))
         await relay.ready()

@@ -1,5 +1,5 @@
 // Lines between the nodes of the picture. They move if something flows, unless the reader wants less motion.
-import { html, useEffect, useLayoutEffect, useRef, useState } from "./html.js";
+import { html, useLayoutEffect, useRef, useState } from "./html.js";
 import { flowClass } from "./ui.js";
 
 const FRAME_MS = 66;
@@ -23,7 +23,7 @@ export function Edges({ map, links, still }) {
     return () => observer.disconnect();
   }, []);
   const svg = useRef(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (still || matchMedia("(prefers-reduced-motion: reduce)").matches) return undefined;
     // Browsers paint a line that moves 60 times a second, which costs a tenth of a processor. A quarter of it will do.
     const timer = setInterval(() => {

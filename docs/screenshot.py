@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 from rich.console import Console
 
 from mess.app import Relay
@@ -24,7 +24,7 @@ from mess.telemetry.logging import configure
 _FOLDER = Path(__file__).parent
 _SECONDS = 75.0
 _RATE = 120.0
-_SIZE = {"width": 1280, "height": 790}
+_SIZE: ViewportSize = {"width": 1280, "height": 790}
 _CONFIG = """\
 name: shop-events
 mongodb: {{url: "{url}"}}
@@ -77,13 +77,13 @@ async def _take(path: Path, where: Deployment, screen: Screen) -> None:
         assert relay.admin is not None
         writing = asyncio.create_task(shop.run())
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = await browser.new_page(viewport=_SIZE)
+        page = await browser.new_page(viewport=_SIZE, color_scheme="light")
         await page.goto(f"{relay.admin.url}/app/")
         await asyncio.sleep(_SECONDS)
-        for theme, file in (("light", "console.png"), ("dark", "console-dark.png")):
-            await page.emulate_media(color_scheme=theme)
-            await asyncio.sleep(1.5)
-            await page.screenshot(path=_FOLDER / file)
+        await page.screenshot(path=_FOLDER / "console.png")
+        await page.emulate_media(color_scheme="dark")
+        await asyncio.sleep(1.5)
+        await page.screenshot(path=_FOLDER / "console-dark.png")
         await browser.close()
         writing.cancel()
         relay.stop()

@@ -49,7 +49,7 @@ function measured(map) {
   const found = {};
   for (const node of map.querySelectorAll("[data-node]")) {
     const box = node.getBoundingClientRect();
-    const y = node.dataset.node.startsWith("p ") ? Math.min(box.height / 2, 22) : box.height / 2;
+    const y = node.dataset.node.startsWith("pipeline\n") ? Math.min(box.height / 2, 22) : box.height / 2;
     found[node.dataset.node] = [box.left - zero.left, box.right - zero.left, box.top - zero.top + y].map(Math.round);
   }
   return found;

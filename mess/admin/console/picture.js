@@ -66,7 +66,7 @@ function links(model, streams, pipelines) {
   const found = streams.map(({ part, tone: kind }) => ({ from: "source", to: streamKey(part), rate: model.rate(streamKey(part)) ?? 0, kind }));
   for (const { part, tone: kind } of pipelines)
     for (const name of part.streams)
-      if (shown.has(name)) found.push({ from: `s ${name}`, to: pipelineKey(part), rate: (model.rate(pipelineKey(part)) ?? 0) / part.streams.length, kind });
+      if (shown.has(name)) found.push({ from: streamKey({ name }), to: pipelineKey(part), rate: (model.rate(pipelineKey(part)) ?? 0) / part.streams.length, kind });
   return found;
 }
 

@@ -146,7 +146,8 @@ async def test_everything_fits_on_a_narrow_screen(console: Console) -> None:
 async def test_the_page_is_small_and_appears_at_once(console: Console) -> None:
     """Less than 150 kB, even uncompressed, and painted within a second."""
     async with console("busy") as (visit, _):
-        await visit.page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
+        paint = "performance.getEntriesByName('first-contentful-paint')"
+        await visit.page.wait_for_function(f"{paint}.length")
         sizes = await visit.page.evaluate(
             "performance.getEntries().filter(e => e.decodedBodySize && !e.name.includes('/api/'))"
             ".map(e => [e.transferSize, e.decodedBodySize])"

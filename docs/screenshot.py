@@ -11,11 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.async_api import async_playwright
+from playwright.async_api import ViewportSize, async_playwright
 from rich.console import Console
 
+from mess.app import Relay
 from mess.demo.bin import Answer, Received, RequestBin
-from mess.demo.config import make_relay
 from mess.demo.deployment import Deployment, deployment, opened_shop
 from mess.demo.ports import free_port
 from mess.demo.screen import Screen
@@ -24,10 +24,12 @@ from mess.telemetry.logging import configure
 _FOLDER = Path(__file__).parent
 _SECONDS = 75.0
 _RATE = 120.0
-_SIZE = {"width": 1280, "height": 790}
+_SIZE: ViewportSize = {"width": 1280, "height": 790}
 _CONFIG = """\
 name: shop-events
 mongodb: {{url: "{url}"}}
+admin: {{port: 0}}
+log: {{level: error}}
 databases:
   {database}:
     collections:
@@ -68,20 +70,20 @@ async def _answer(event: Received) -> Answer:
 
 
 async def _take(path: Path, where: Deployment, screen: Screen) -> None:
-    relay = make_relay(path, where, admin_port=free_port())
+    relay = Relay.from_config(path, environ={})
     async with opened_shop(where, screen, _RATE, seed=5) as shop, async_playwright() as playwright:
         running = asyncio.create_task(relay.run(wait=0))
         await relay.ready()
         assert relay.admin is not None
         writing = asyncio.create_task(shop.run())
         browser = await playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = await browser.new_page(viewport=_SIZE)
+        page = await browser.new_page(viewport=_SIZE, color_scheme="light")
         await page.goto(f"{relay.admin.url}/app/")
         await asyncio.sleep(_SECONDS)
-        for theme, file in (("light", "console.png"), ("dark", "console-dark.png")):
-            await page.emulate_media(color_scheme=theme)
-            await asyncio.sleep(1.5)
-            await page.screenshot(path=_FOLDER / file)
+        await page.screenshot(path=_FOLDER / "console.png")
+        await page.emulate_media(color_scheme="dark")
+        await asyncio.sleep(1.5)
+        await page.screenshot(path=_FOLDER / "console-dark.png")
         await browser.close()
         writing.cancel()
         relay.stop()

@@ -50,7 +50,7 @@ class Visit:
     async def go(self, fragment: str = "") -> None:
         """Open the console, or another view of it."""
         await self.page.goto(f"{self.url}/app/{fragment}")
-        await self.page.wait_for_selector("main > section, main .panel, main .list, main form")
+        await self.page.wait_for_selector("main > section, main .panel, main .split, main form >> visible=true")
 
     def watch(self) -> None:
         """Record errors: scripts that fail, violations of the policy, and everything else in the browser's console."""

@@ -23,6 +23,19 @@ _STATE = """async ([url, count]) => {
   globalThis.at = start + count * 1000;
   return [model.rates.size, model.counts.size, model.history.series()[0].length, model.rate()];
 }"""
+_CLOCK = """async (url) => {
+  const { Model } = await import(`${url}/app/state.js`);
+  const model = new Model();
+  const status = await (await fetch(`${url}/api/v1/status`)).json();
+  const found = [];
+  let done = 0;
+  for (const second of [0, 1, 2, -3600, -3599, -3598]) {
+    done += 5;
+    model.accept({ ...status, time: new Date(1.7e12 + second * 1000).toISOString(), done });
+    if (second === 2 || second === -3600 || second === -3598) found.push(model.history.length);
+  }
+  return [...found, model.rate()];
+}"""
 _TAIL = """async ([url, count]) => {
   const { Recent } = await import(`${url}/app/recent.js`);
   const { Parser } = await import(`${url}/app/sse.js`);
@@ -69,6 +82,12 @@ async def test_100_000_updates_leave_no_trace(console: Console) -> None:
         assert rates <= counts
         assert rate == pytest.approx(10, rel=0.01)
         assert await heap(visit) < before + 1
+
+
+async def test_a_clock_that_is_set_back_starts_the_history_again(console: Console) -> None:
+    """Rather than drawing a line to the past, or none until the old time is reached."""
+    async with console("busy") as (visit, _):
+        assert await visit.page.evaluate(_CLOCK, visit.url) == [3, 0, 2, pytest.approx(5)]
 
 
 async def test_100_000_events_of_the_tail_leave_the_last_500(console: Console) -> None:

@@ -54,13 +54,29 @@ function App() {
     ${dialog ? dialog() : null}`;
 }
 
+let styles;
+
+/** The style sheet of all views but the first. */
+function styled() {
+  styles ??= new Promise((resolve, reject) => {
+    const link = Object.assign(document.createElement("link"), { rel: "stylesheet", href: "views.css", onload: resolve });
+    link.onerror = () => {
+      link.remove();
+      styles = undefined;
+      reject(new Error("views.css did not load"));
+    };
+    document.head.append(link);
+  });
+  return styles;
+}
+
 /** A view; its files are loaded when it is first opened. */
 function View({ name, app, query }) {
   const [error, setError] = useState(null);
   const [, loaded] = useReducer((n) => n + 1, 0);
   useEffect(() => {
     if (LOADED[name]) return;
-    VIEWS[name][1]().then((view) => {
+    Promise.all([VIEWS[name][1](), styled()]).then(([view]) => {
       LOADED[name] = view;
       loaded();
     }, setError);

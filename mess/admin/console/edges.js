@@ -1,11 +1,11 @@
 // Lines between the nodes of the picture. They move if something flows, unless the reader wants less motion.
 import { html, useLayoutEffect, useRef, useState } from "./html.js";
-import { flowClass } from "./pipeline.js";
+import { flowClass } from "./ui.js";
 
-const MANY = 24;
+const FRAME_MS = 66;
 
-/** @param {{map: {current: HTMLElement | null}, links: {from: string, to: string, rate: number, kind: string}[]}} props */
-export function Edges({ map, links }) {
+/** @param {{map: {current: HTMLElement | null}, links: {from: string, to: string, rate: number, kind: string}[], still: boolean}} props still if there are many lines: long ones are costly to move */
+export function Edges({ map, links, still }) {
   const [places, setPlaces] = useState({});
   const [, setSize] = useState("");
   const known = useRef("");
@@ -22,14 +22,24 @@ export function Edges({ map, links }) {
     observer.observe(map.current);
     return () => observer.disconnect();
   }, []);
+  const svg = useRef(null);
+  useLayoutEffect(() => {
+    if (still || matchMedia("(prefers-reduced-motion: reduce)").matches) return undefined;
+    // Browsers paint a line that moves 60 times a second, which costs a tenth of a processor. A quarter of it will do.
+    const timer = setInterval(() => {
+      // After a second, each speed has moved its dashes by whole periods.
+      const phase = String((performance.now() / 1000) % 1);
+      if (!document.hidden) for (const line of svg.current.querySelectorAll(".moving")) line.style.setProperty("--phase", phase);
+    }, FRAME_MS);
+    return () => clearInterval(timer);
+  }, [still]);
   const drawn = links.filter(({ from, to }) => places[from] && places[to]);
-  const many = drawn.length > MANY;
-  return html`<svg class="edges" aria-hidden="true">${drawn.map(({ from, to, rate, kind }) => {
+  return html`<svg class="edges" aria-hidden="true" ref=${svg}>${drawn.map(({ from, to, rate, kind }) => {
     const path = curve(places[from], places[to]);
-    const thin = many && from !== "source";
+    const thin = still && from !== "source";
     const width = thin ? 1 : 1.5 + Math.min(3, Math.log10(1 + rate));
     return html`<g key=${`${from} ${to}`} class=${kind}><path d=${path} stroke-width=${width} class="edge" />
-      ${rate >= 0.05 && !thin ? html`<path d=${path} stroke-width=${width + 0.5} class="moving ${flowClass(rate)}" />` : null}</g>`;
+      ${rate >= 0.05 && !still ? html`<path d=${path} stroke-width=${width + 0.5} class="moving ${flowClass(rate)}" />` : null}</g>`;
   })}</svg>`;
 }
 
@@ -39,7 +49,7 @@ function measured(map) {
   const found = {};
   for (const node of map.querySelectorAll("[data-node]")) {
     const box = node.getBoundingClientRect();
-    const y = node.dataset.node.startsWith("p ") ? Math.min(box.height / 2, 22) : box.height / 2;
+    const y = node.dataset.node.startsWith("pipeline\n") ? Math.min(box.height / 2, 22) : box.height / 2;
     found[node.dataset.node] = [box.left - zero.left, box.right - zero.left, box.top - zero.top + y].map(Math.round);
   }
   return found;

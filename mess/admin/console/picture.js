@@ -12,6 +12,7 @@ import { Icon, tone } from "./ui.js";
 
 const OPEN = 6;
 const PAGE = 50;
+const MANY = 24;
 
 export function Picture({ app, query }) {
   const { status } = app.model;
@@ -28,6 +29,7 @@ export function Picture({ app, query }) {
   );
   const some = streams.slice(0, shown);
   const open = status.pipelines.length <= OPEN;
+  const many = some.length + pipelines.length > MANY;
   return html`
     <${Figures} app=${app} />
     <${Chart} model=${app.model} />
@@ -39,16 +41,16 @@ export function Picture({ app, query }) {
           <span>${rate(total(app.model, status.streams))}</span>
           <span class="quiet">${status.oplog_seconds == null ? "" : `oplog: ${duration(status.oplog_seconds)}`}</span></div></div>
         <ul class="streams" aria-label="Streams">
-          ${some.map(({ part }) => html`<${StreamCard} key=${part.name} stream=${part} app=${app} compact=${streams.length > OPEN} />`)}
+          ${some.map(({ part }) => html`<${StreamCard} key=${part.name} stream=${part} app=${app} compact=${streams.length > OPEN} stub=${many} />`)}
           ${streams.length > shown ? html`<li class="quiet">and ${plural(streams.length - shown, "more stream")}</li>` : null}
         </ul>
         <ul class="pipelines" aria-label="Pipelines">
-          ${pipelines.map(({ part, tone: kind }) => html`<${PipelineCard} key=${part.name} pipeline=${part} kind=${kind} app=${app} open=${open} />`)}
+          ${pipelines.map(({ part, tone: kind }, i) => html`<${PipelineCard} key=${part.name} pipeline=${part} kind=${kind} app=${app} open=${open} stub=${many && i < MANY} />`)}
           ${found.length ? null : html`<li class="quiet">No pipeline is like this. <a href=${link("")}>Show all</a></li>`}
           ${found.length > shown ? html`<li><button class="second" onClick=${() => setShown(shown + 3 * PAGE)}>
             Show ${whole(Math.min(3 * PAGE, found.length - shown))} more of ${whole(found.length)}</button></li>` : null}
         </ul>
-        <${Edges} map=${map} links=${links(app.model, some, pipelines)} />
+        <${Edges} map=${map} links=${links(app.model, some, pipelines)} still=${many} />
       </div>
     </section>`;
 }
@@ -64,7 +66,7 @@ function links(model, streams, pipelines) {
   const found = streams.map(({ part, tone: kind }) => ({ from: "source", to: streamKey(part), rate: model.rate(streamKey(part)) ?? 0, kind }));
   for (const { part, tone: kind } of pipelines)
     for (const name of part.streams)
-      if (shown.has(name)) found.push({ from: `s ${name}`, to: pipelineKey(part), rate: (model.rate(pipelineKey(part)) ?? 0) / part.streams.length, kind });
+      if (shown.has(name)) found.push({ from: streamKey({ name }), to: pipelineKey(part), rate: (model.rate(pipelineKey(part)) ?? 0) / part.streams.length, kind });
   return found;
 }
 

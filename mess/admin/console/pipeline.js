@@ -5,14 +5,15 @@ import { link } from "./route.js";
 import { pipelineKey, stepKey } from "./state.js";
 import { slowest } from "./trouble.js";
 import { Paused, PauseButton } from "./pause.js";
-import { Fact, Icon, Note, State } from "./ui.js";
+import { Fact, Icon, Note, Pipe, State } from "./ui.js";
 
-export function PipelineCard({ pipeline, kind, app, open }) {
+export function PipelineCard({ pipeline, kind, app, open, stub }) {
   const [chosen, setChosen] = useState(null);
   const expanded = chosen ?? open;
   const { model } = app;
   const down = pipeline.state === "waiting" && pipeline.steps.some((step) => step.state === "down");
   return html`<li class="card ${kind} ${expanded ? "open" : "compact"}" data-node=${pipelineKey(pipeline)}>
+    ${stub ? html`<${Pipe} kind="stub" rate=${model.rate(pipelineKey(pipeline))} />` : null}
     <div class="title">
       <h3><button class="fold" aria-expanded=${expanded} onClick=${() => setChosen(!expanded)} title=${plain(pipeline.name)}>
         <${Icon} name="more" /><bdi>${plain(pipeline.name)}</bdi></button></h3>
@@ -46,7 +47,7 @@ function StepCard({ step, pipeline, app }) {
   const flow = model.rate(key);
   const failing = model.rate(key, 1);
   const kind = step.state === "down" ? "bad" : step.state === "paused" ? "paused" : "ok";
-  return html`<li class="step ${kind} ${step.sink ? "sink" : ""} ${flowClass(flow ?? 0)}">
+  return html`<li class="step ${kind} ${step.sink ? "sink" : ""}"><${Pipe} rate=${flow} />
     <div class="title"><h4><bdi>${plain(step.name)}</bdi>${step.kind === step.name ? null : html` <span class="quiet">${plain(step.kind)}</span>`}</h4>
       ${step.state === "up" ? null : html`<${State} is=${step.state} />`}
       <${PauseButton} target=${{ pipeline: pipeline.name, step: step.name }} pause=${step.pause} app=${app} /></div>
@@ -67,6 +68,3 @@ function StepNotes({ step, pipeline, model }) {
   return html`${step.pause ? html`<${Note} tone="paused" title=${`${plain(step.name)}:`}><${Paused} pause=${step.pause} now=${model.status.time} /><//>` : null}
     ${wait ? html`<${Note} tone="wait" title=${`${plain(step.name)}:`}>${plain(wait.text)}<//>` : null}`;
 }
-
-/** How fast something moves, in five levels. @param {number} perSecond */
-export const flowClass = (perSecond) => (perSecond < 0.05 ? "" : `flow flow-${Math.min(4, 1 + Math.floor(Math.log10(Math.max(1, perSecond))))}`);

@@ -31,11 +31,11 @@ export class History {
 /** The counts of a status that rates are made of, by part. @returns {Map<string, number[]>} */
 function counts(status) {
   const found = new Map([["", [status.done]]]);
-  for (const stream of status.streams) found.set(`s ${stream.name}`, [stream.read]);
+  for (const stream of status.streams) found.set(streamKey(stream), [stream.read]);
   for (const pipeline of status.pipelines) {
-    found.set(`p ${pipeline.name}`, [pipeline.done]);
+    found.set(pipelineKey(pipeline), [pipeline.done]);
     for (const step of pipeline.steps)
-      found.set(`p ${pipeline.name} ${step.name}`, [step.delivered, step.failed, step.seconds, step.attempts]);
+      found.set(stepKey(pipeline, step), [step.delivered, step.failed, step.seconds, step.attempts]);
   }
   return found;
 }
@@ -58,7 +58,11 @@ export class Model {
     const next = counts(status);
     const seconds = before ? (Date.parse(status.time) - Date.parse(before.time)) / 1000 : 0;
     const same = before?.instance.id === status.instance.id;
-    if (seconds < 0) this.history = new History(); // the relay's clock was set back
+    if (same && seconds < 0) {
+      // The relay's clock was set back: nothing can be computed across that.
+      this.history = new History();
+      this.counts = next;
+    }
     if (!same || seconds > 0) {
       this.rates = same ? this.#rates(next, seconds) : new Map();
       this.counts = next;
@@ -116,6 +120,7 @@ export class Model {
   }
 }
 
-export const streamKey = (stream) => `s ${stream.name}`;
-export const pipelineKey = (pipeline) => `p ${pipeline.name}`;
-export const stepKey = (pipeline, step) => `p ${pipeline.name} ${step.name}`;
+// Names may contain spaces, but no line ends.
+export const streamKey = (stream) => `stream\n${stream.name}`;
+export const pipelineKey = (pipeline) => `pipeline\n${pipeline.name}`;
+export const stepKey = (pipeline, step) => `${pipelineKey(pipeline)}\n${step.name}`;

@@ -3,15 +3,16 @@ import { html } from "./html.js";
 import { duration, plain, plural, rate, size, whole } from "./format.js";
 import { streamKey } from "./state.js";
 import { Paused, PauseButton } from "./pause.js";
-import { Bar, Fact, Note, State, tone } from "./ui.js";
+import { Bar, Fact, Note, Pipe, State, tone } from "./ui.js";
 
 const WATCHED = 3;
 
-export function StreamCard({ stream, app, compact }) {
+export function StreamCard({ stream, app, compact, stub }) {
   const { model } = app;
   const kind = tone(stream.state);
   const watches = stream.watches.slice(0, WATCHED).join(", ") + (stream.watches.length > WATCHED ? ` and ${stream.watches.length - WATCHED} more` : "");
   return html`<li class="card ${kind} ${compact ? "compact" : ""}" data-node=${streamKey(stream)}>
+    ${stub ? html`<${Pipe} kind="stub" rate=${model.rate(streamKey(stream))} />` : null}
     <div class="title"><h3 title=${plain(stream.name)}><bdi>${plain(stream.name)}</bdi></h3>
       <${State} is=${stream.state} />
       <${PauseButton} target=${{ stream: stream.name }} pause=${stream.pause} app=${app} /></div>

@@ -65,6 +65,12 @@ export const Missing = ({ error }) =>
 export const Json = ({ value, label }) =>
   html`<pre class="json" tabindex="0" role="region" aria-label=${label}><code>${pretty(value)}</code></pre>`;
 
+/** A short line in which something moves, at one of four speeds. @param {{rate: number | null, kind?: string}} props per second */
+export const Pipe = ({ rate, kind = "" }) => (rate >= 0.05 ? html`<span class="pipe ${kind} ${flowClass(rate)}"></span>` : null);
+
+/** @param {number} perSecond */
+export const flowClass = (perSecond) => `flow-${Math.min(4, 1 + Math.floor(Math.log10(Math.max(1, perSecond))))}`;
+
 /** A labelled value. */
 export const Fact = ({ label, children, title }) => html`<div class="fact" title=${title}><dt>${label}</dt><dd>${children}</dd></div>`;
 

@@ -250,7 +250,7 @@ class Streams:
         return covered.time if covered is not None and stream in (None, covered.stream) else None
 
     def _begin(self, stream: Stream) -> None:
-        if stream.runner is None:
+        if stream.runner is None or stream.task is not None:
             return
         stream.task = asyncio.create_task(self._read(stream, stream.runner))
         if stream.start.joins is not None:

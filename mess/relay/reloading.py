@@ -162,7 +162,7 @@ class Reloading:
                 if "state" in clients:
                     await answer(clients["state"])
         except Exception as error:
-            raise _NotReloaded(f"MongoDB does not accept it: {_brief(error)}") from error
+            raise _NotReloaded(_brief(error)) from error
         if wrong:
             raise _NotReloaded(*wrong)
 

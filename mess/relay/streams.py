@@ -383,7 +383,7 @@ class Streams:
         done, read = stream.progress.window.position, main.runner.source.position
         if done is None or done.time is None or read.time is None or done.time.time + _NEAR < read.time.time:
             return
-        if time.monotonic() < stream.joins_at:
+        if time.monotonic() < stream.joins_at or self.arranging.locked():  # by a reload, which may take seconds
             return
         main.runner.pause()
         try:

@@ -59,7 +59,7 @@ campaign: $(VENV)/.dev ## Random faults and rearranged configs, judged by an ind
 	@exec $(BIN)/python -m tests.campaign --minutes $(or $(MINUTES),10) $(addprefix --seed ,$(SEED)) $(ARGS)
 
 .PHONY: services
-services: ## Install the brokers that tests and benchmarks use (Debian, Ubuntu)
+services: ## Install the servers that tests and benchmarks use (Debian, Ubuntu)
 	@tests/servers/install.sh
 
 .PHONY: check

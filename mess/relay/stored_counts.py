@@ -13,7 +13,7 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-_EVERY = 30.0
+_EVERY = 10.0
 _TIMES = 50
 """The pause is at least this many times as long as counting has taken."""
 
@@ -33,7 +33,7 @@ class StoredCounts:
         return None if self.dead_letters is None else sum(self.dead_letters.values())
 
     async def run(self) -> None:
-        """Count every 30 seconds, forever."""
+        """Count every ten seconds, forever."""
         while True:
             began = time.monotonic()
             await self.count()

@@ -87,13 +87,13 @@ GAUGES = (
     ),
     Gauge(
         "mess_dead_letters",
-        "Stored dead letters, counted every 30 seconds.",
+        "Stored dead letters, counted every ten seconds.",
         ("pipeline", "step"),
         values=lambda now: _counted(now.dead_letters),
     ),
     Gauge(
         "mess_backfills",
-        "Stored backfills by state (waiting, running, paused, done, cancelled, failed), counted every 30 seconds.",
+        "Stored backfills by state (waiting, running, paused, done, cancelled, failed), counted every ten seconds.",
         ("state",),
         values=lambda now: _counted(now.backfills),
     ),

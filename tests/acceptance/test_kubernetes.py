@@ -82,6 +82,15 @@ def test_never_runs_two_relays_of_one_name(objects: Objects) -> None:
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 2 * grace
 
 
+def test_a_changed_config_is_reloaded(objects: Objects, pod: dict[str, Any]) -> None:
+    """By the relay itself, from the same ConfigMap and Secret: a new name would replace the pod."""
+    (container,) = pod["containers"]
+    assert container["args"] == ["run", "--watch"]
+    done = subprocess.run(command("run", "--help"), env=environment(), capture_output=True, text=True, check=True)
+    assert "--watch" in done.stdout
+    assert objects["ConfigMap"]["metadata"]["name"] == objects["Secret"]["metadata"]["name"] == "mess"
+
+
 def test_restarts_only_what_a_restart_can_fix(pod: dict[str, Any]) -> None:
     """Liveness asks for the process alone; readiness for streams and state, without the sinks."""
     (container,) = pod["containers"]

@@ -81,3 +81,17 @@ def test_a_lost_host(project: Project) -> None:
     assert time.monotonic() - began < 20
     assert project.container() != lost
     assert project.delivered(7)
+
+
+def test_a_changed_config_is_applied(project: Project) -> None:
+    """In the same container, soon after the file is saved."""
+    mess = project.container()
+    file = project.config / "config.yml"
+    file.write_text(file.read_text().replace("  - log\n", "  - {name: log, config: {max_bytes: 4KiB}}\n"))
+    deadline = time.monotonic() + 20
+    while '"config reloaded"' not in project.log():
+        assert time.monotonic() < deadline, project.log()
+        time.sleep(0.5)
+    assert project.container() == mess
+    project.insert(8)
+    assert project.delivered(8)

@@ -207,7 +207,7 @@ class Status(Model):
     oplog_seconds: float | None
     """How far back MongoDB's oplog reaches; null if unknown, or while it still has room."""
     dead_letters: int | None
-    """How many are stored; null if unknown. Counted every 30 seconds."""
+    """How many are stored; null if unknown. Counted every ten seconds."""
     gaps: int
     backfills: int
     """Backfills that have not ended."""

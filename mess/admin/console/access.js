@@ -4,6 +4,9 @@ import { setToken } from "./api.js";
 import { plain } from "./format.js";
 import { Dialog, Note } from "./ui.js";
 
+/** @param {string} text */
+const sentence = (text) => plain(text.charAt(0).toUpperCase() + text.slice(1) + (text.endsWith(".") ? "" : "."));
+
 /** A form for the token. @param {{why: string, refresh: () => void}} props */
 export function TokenForm({ why, refresh }) {
   const [value, setValue] = useState("");
@@ -16,7 +19,7 @@ export function TokenForm({ why, refresh }) {
     refresh();
   };
   return html`<form class="token" onSubmit=${submit}>
-    <${Note} tone="paused">${plain(why)}<//>
+    <${Note} tone="key">${sentence(why)}<//>
     ${used ? html`<p role="alert">With this token, the relay still says no.</p>` : null}
     <label><span>Token</span>
       <input type="password" autocomplete="off" value=${value} onInput=${(event) => setValue(event.target.value)} /></label>
@@ -28,7 +31,7 @@ export function TokenForm({ why, refresh }) {
 
 /** Children if the client may see what is private and change something, otherwise why not. */
 export function Guarded({ status, refresh, children }) {
-  return status.access.changes ? children : html`<${TokenForm} why=${status.access.why ?? "this needs a token"} refresh=${refresh} />`;
+  return status.access.changes ? children : html`<${TokenForm} why=${status.access.why ?? "This needs a token"} refresh=${refresh} />`;
 }
 
 /** The same in a dialog, where something is done. */

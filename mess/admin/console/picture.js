@@ -90,7 +90,7 @@ function Figures({ app }) {
   const scarce = status.warnings.some((text) => text.includes("oplog")); // the relay knows when it is; a young oplog is short
   const figures = [
     ["Throughput", rate(model.rate()), "events done", ""],
-    ["Lag", lags.length ? duration(Math.max(...lags)) : "–", lags.length > 1 ? "of the slowest stream" : "", ""],
+    ["Lag", lags.length ? duration(Math.max(...lags)) : "–", lags.length > 1 ? "of the slowest stream" : "behind MongoDB", ""],
     ["In flight", short(waiting), waiting === 1 ? "event" : "events", ""],
     ["Done", short(status.done), "since the start", ""],
     ["Dead letters", short(status.dead_letters), "stored", status.dead_letters ? "bad" : ""],

@@ -40,6 +40,11 @@ class TailFilter:
         """Whether it selects only events that are not delivered, which are few among many."""
         return bool(self.outcomes) and "delivered" not in self.outcomes
 
+    @property
+    def broad(self) -> bool:
+        """Whether it selects about everything that is read."""
+        return not (self.operations or self.ids) and self.namespace is None and self.pipeline is None
+
     def selects_namespace(self, namespace: Namespace, pipeline: str | None) -> bool:
         """Whether events of a namespace, which take this pipeline (None if unknown), may be among those selected."""
         if self.pipeline is not None and pipeline is not None and pipeline != self.pipeline:

@@ -10,7 +10,7 @@ from mess.telemetry.tail.path import EventPath
 
 PER_SECOND = 500
 """How many events a second each client gets at most."""
-_AT_ONCE = 100
+_AT_ONCE = 125
 
 
 class Selection:
@@ -26,6 +26,11 @@ class Selection:
     def takes(self, event: Event, now: float) -> bool:
         """Whether one of its events is sampled, and not too many are."""
         return self.wanted.samples(event) and self._bucket.take(1, now)
+
+    def has_enough(self, now: float) -> bool:
+        """Whether it takes no more events at present, or looks at them only when they end."""
+        wanted = self.wanted
+        return wanted.rare or (wanted.broad and self._bucket.empty(now))
 
     def miss(self, count: int) -> None:
         """Count events that its clients do not get."""

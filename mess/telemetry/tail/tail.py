@@ -19,7 +19,7 @@ from mess.event import Event, Namespace
 from mess.telemetry.observer import Observer, PipelineObserver, StepObserver, StreamObserver
 from mess.telemetry.tail.client import TailClient, Total
 from mess.telemetry.tail.filter import TailFilter
-from mess.telemetry.tail.pace import Bucket, TimeShare
+from mess.telemetry.tail.pace import Bucket, Load, TimeShare
 from mess.telemetry.tail.path import EventPath, StepName
 from mess.telemetry.tail.selection import Selection
 from mess.telemetry.tail.tap import PipelineTap, StepTap, StreamTap
@@ -32,6 +32,7 @@ _SENT_AT_ONCE = 400
 _FOLLOWED = 2000
 _FOLLOWED_BYTES = 8 * 1024**2  # of BSON; decoded, and with what the steps make of it, it is several times as large
 _WAITING = 400
+_BACKLOG = 100
 _NAMESPACES = 10_000
 _TICK = 0.05  # seconds
 _INTERVAL, _FEW = 0.1, 16
@@ -56,8 +57,9 @@ class Tail:
         self._finished: deque[EventPath] = deque()
         self._bytes = 0
         self._sends = Bucket(SENT_PER_SECOND, _SENT_AT_ONCE)
-        self._selecting = TimeShare(busy=0.01, idle=0.1)
-        self._writing = TimeShare(busy=0.015, idle=0.15)
+        self._load = Load()
+        self._selecting = TimeShare(self._load, busy=0.008, idle=0.1)
+        self._writing = TimeShare(self._load, busy=0.012, idle=0.15)
         self._timer: asyncio.TimerHandle | None = None
         self.clients = 0
         self.closed = False
@@ -138,13 +140,14 @@ class Tail:
 
     def read(self, stream: str, events: Sequence[Event]) -> None:
         """See `Watch`: selects the events to follow."""
-        if self._selecting.left <= 0:
+        now = time.monotonic()
+        self._load.add(len(events), now)
+        if self._selecting.left(now) <= 0 or self._has_enough(now):
             for selection in self._selections.values():
                 if not selection.wanted.rare:
                     selection.miss(len(events))
             return
         began = time.perf_counter()
-        now = time.monotonic()
         for event in events:
             chosen = self._by_namespace.get(event.namespace)
             if chosen is None:
@@ -152,6 +155,10 @@ class Tail:
             if chosen:
                 self._select(event, chosen, now, stream)
         self._selecting.spend(time.perf_counter() - began)
+
+    def _has_enough(self, now: float) -> bool:
+        """Whether nothing more is to be selected at present, whatever the events are."""
+        return len(self._finished) >= _BACKLOG or all(each.has_enough(now) for each in self._selections.values())
 
     def attempted(self, step: str, events: Sequence[Event], seconds: float) -> None:
         """See `Watch`."""
@@ -258,7 +265,7 @@ class Tail:
     def _tick(self) -> None:
         """Write finished events for the clients, as far as the time allows."""
         self._timer = None
-        while self._finished and self._writing.left > 0:
+        while self._finished and self._writing.left(time.monotonic()) > 0:
             began = time.perf_counter()
             path = self._finished.popleft()
             self._bytes -= path.event.size

@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import time
-import urllib.request
+from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from mess.cli.admin_client import AdminClient, TokenFileOption, admin_client
 from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
 from mess.cli.root import app
 from mess.cli.times import seconds
+from mess.errors import ConfigError, MessError
 
 if TYPE_CHECKING:
     from mess.config.load import Loaded
-    from mess.state.lease import Presence
 
 _LOOK = 0.1  # seconds
-_ANSWER = 5.0  # seconds
 
 
 @app.command()
 def reload(
     config: ConfigOption = None,
     url: UrlOption = None,
-    port: Annotated[int | None, typer.Option(help="The admin port.", show_default=False)] = None,
+    token_file: TokenFileOption = None,
     timeout: Annotated[
         float,
         typer.Option(help="How long to wait for the outcome.", parser=seconds, metavar="DURATION"),
@@ -41,13 +41,13 @@ def reload(
     Exit codes: 0 reloaded, 1 no relay was asked, or the outcome is unknown, 2 the config is not valid, or the relay has
     refused it.
     """
-    loaded = load_config(config, mongodb__url=url, admin__port=port)
-    code = run_async(_reload(loaded, timeout))
+    loaded = load_config(config, mongodb__url=url)
+    code = run_async(_reload(loaded, config, token_file, timeout=timeout))
     if code:
         raise typer.Exit(code)
 
 
-async def _reload(loaded: Loaded, timeout: float) -> int:
+async def _reload(loaded: Loaded, config: Path | None, token_file: Path | None, *, timeout: float) -> int:
     from mess.app import store_for
     from mess.cli.connecting import connecting
     from mess.state.instance import Instance
@@ -64,53 +64,31 @@ async def _reload(loaded: Loaded, timeout: float) -> int:
             err=True,
         )
         return 1
-    before = await _last(loaded)
-    try:
-        os.kill(process.pid, signal.SIGHUP)
-    except OSError as error:
-        say(f"cannot send the signal HUP to {presence}: {error.strerror}", err=True)
-        return 1
-    return await _outcome(loaded, before, presence, timeout)
-
-
-async def _outcome(loaded: Loaded, before: Any, presence: Presence, timeout: float) -> int:
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        last = await _last(loaded)
-        if last is None and before is None and not await _answers(loaded):
-            break
-        if last is not None and last != before:
-            for line in last["text"]:
-                say(line, err=not last["ok"])
-            return 0 if last["ok"] else 2
-        await asyncio.sleep(_LOOK)
+    async with AsyncExitStack() as stack:
+        client: AdminClient | None = None
+        if loaded.config.admin.enabled and loaded.config.admin.port:
+            client = await stack.enter_async_context(admin_client(config, None, token_file))
+        before = await _last(client)
+        try:
+            os.kill(process.pid, signal.SIGHUP)
+        except OSError as error:
+            say(f"cannot send the signal HUP to {presence}: {error.strerror}", err=True)
+            return 1
+        deadline = time.monotonic() + timeout
+        while before is not None and time.monotonic() < deadline:
+            last = await _last(client)
+            if last and last != before:
+                for line in last["text"]:
+                    say(line, err=not last["ok"])
+                return 0 if last["ok"] else ConfigError.exit_code
+            await asyncio.sleep(_LOOK)
     say(f"{presence} was asked to reload; its log has the outcome", err=True)
     return 1
 
 
-async def _answers(loaded: Loaded) -> bool:
-    return await _status(loaded) is not None
-
-
-async def _last(loaded: Loaded) -> Any:
-    status = await _status(loaded)
-    return None if status is None else status.get("last_reload")
-
-
-async def _status(loaded: Loaded) -> Any:
-    """The status that the relay's admin server reports; None if it does not."""
-    return await asyncio.to_thread(_ask, loaded)
-
-
-def _ask(loaded: Loaded) -> Any:
-    admin = loaded.config.admin
-    if not admin.enabled or not admin.port:
-        return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(admin.host, admin.host)
-    host = f"[{host}]" if ":" in host else host
+async def _last(client: AdminClient | None) -> dict[str, Any] | None:
+    """The outcome of the relay's last reload, empty if there was none; None if its admin server does not tell."""
     try:
-        with urllib.request.urlopen(f"http://{host}:{admin.port}/status", timeout=_ANSWER) as answer:
-            found = json.load(answer)
-    except (OSError, ValueError):
+        return None if client is None else (await client.status())["last_reload"] or {}
+    except MessError:
         return None
-    return found if isinstance(found, dict) and found.get("name") == loaded.config.name else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ _REFUSED = ("name", "state", "admin", "mongodb")
 say besides the servers, such as the password."""
 _LIVE = ("checkpoint", "log", "shutdown_grace", "start", "state.retention")
 """What takes effect at once. Everything else does at the next start."""
+_MANY = 10
 _OF_SCOPES = frozenset({*Scope.model_fields, "databases", "plugins", "show_expanded_events"})
 """What determines the streams, the pipelines and the way to them."""
 
@@ -185,19 +186,24 @@ def told(changes: Changes, late: int) -> list[str]:
     """What was changed, in words. `late` is how many deliveries were cancelled."""
     lines: list[str] = []
     for what, names in (
-        ("replaced pipeline", changes.replaced),
-        ("added pipeline", changes.added),
-        ("removed pipeline", changes.removed),
+        ("replaced", changes.replaced),
+        ("added", changes.added),
+        ("removed", changes.removed),
+        ("kept", changes.kept),
     ):
         if names:
-            lines.append(f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}")
-    if changes.kept:
-        lines.append(f"kept pipeline{'s' if len(changes.kept) > 1 else ''} {', '.join(changes.kept)}")
+            lines.append(f"{what} {_named('pipeline', names)}")
     if changes.streams:
-        lines.append(f"arranged stream{'s' if len(changes.streams) > 1 else ''} {', '.join(changes.streams)} anew")
+        lines.append(f"arranged {_named('stream', changes.streams)} anew")
     lines += [f"applied {option}" for option in changes.live]
     lines += [f"{option} takes effect at the next start" for option in changes.later]
     if late:
         deliveries = "1 delivery" if late == 1 else f"{late} deliveries"
         lines.append(f"{deliveries} took longer than shutdown_grace: cancelled, and being repeated")
     return lines
+
+
+def _named(what: str, names: Sequence[str]) -> str:
+    if len(names) > _MANY:
+        return f"{len(names)} {what}s"
+    return f"{what}{'s' if len(names) > 1 else ''} {', '.join(names)}"

@@ -57,7 +57,7 @@ class Saver(Protocol):
 
 class Engine:
     """Runs the streams and the checkpointer until it is stopped, until an error ends it, or until all streams have
-    ended. Without a checkpointer, no progress is stored."""
+    ended. Without a checkpointer, no progress is stored. `began` is set when all pipelines are open."""
 
     def __init__(
         self,
@@ -71,6 +71,7 @@ class Engine:
         self._checkpointer = checkpointer
         self._stopping = stopping
         self._grace = grace
+        self.began = asyncio.Event()
 
     async def run(self, streams: RunningStreams) -> None:
         """Run, then stop gracefully: reading first, then deliveries in flight, the checkpoint last. Raises the error
@@ -85,6 +86,7 @@ class Engine:
             tasks.append(asyncio.create_task(self._guard(BlockedStreamLog(streams).run)))
             if (checkpointer := self._checkpointer) is not None:
                 tasks.append(asyncio.create_task(self._guard(partial(self._checkpoint, checkpointer, streams))))
+            self.began.set()
             await self._stopping.wait()
         finally:
             if not self._stopping.is_set():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mess.cancellation import within
@@ -26,6 +27,7 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 _OPEN_SECONDS = 30.0
+_CLOSE_SECONDS = 5.0
 _EXAMINE_SECONDS = 30.0
 
 
@@ -51,6 +53,9 @@ class Reloading:
                 result = reload_result(lines, ok=True)
             except _NotReloaded as error:
                 result = reload_result(error.lines, ok=False)
+            except Exception as error:
+                log.exception("the reload has failed; please report this")
+                result = reload_result([_brief(error)], ok=False)
             self.last = result
         if result.ok:
             log.info("config reloaded", changes="; ".join(result.text))
@@ -63,10 +68,30 @@ class Reloading:
         async with self._one_at_a_time:
             pass
 
-    async def _reload(self) -> list[str]:
+    async def _reload(self) -> Sequence[str]:
         running = self._running
+        try:
+            await running.stopping.unless(_wait(running.engine.began))
+            prepared = await running.stopping.unless(self._prepared())
+        except Halted:
+            raise _NotReloaded("the relay is stopping") from None
+        if prepared is None:
+            return ["nothing has changed"]
         if running.stopping.is_set():
+            await prepared.discard()
             raise _NotReloaded("the relay is stopping")
+        try:
+            late = await self._put_in_force(prepared)
+        except Exception as error:
+            # Some is replaced, and some is not. The next start does that, from what is stored.
+            running.stopping.fail(error)
+            raise _NotReloaded(f"the relay stops: {_brief(error)}") from error
+        self._changed(prepared.loaded)
+        return told(prepared.changes, late)
+
+    async def _prepared(self) -> _Prepared | None:
+        """Everything that is needed, while nothing has changed yet; None if nothing is to change."""
+        running = self._running
         loaded = await self._loaded()
         plans, changes = await asyncio.to_thread(
             self._changes,
@@ -79,25 +104,16 @@ class Reloading:
                 *(f"{option} cannot be changed while the relay runs; restart it" for option in changes.refused)
             )
         if changes.nothing:
-            return ["nothing has changed"]
-        clients = self._connected(loaded, changes)
+            return None
+        config = in_force(running.config, loaded.config, changes.later)
+        prepared = _Prepared(replace(loaded, config=config), plans, changes, clients=self._connected(loaded, changes))
         try:
-            await self._examine(clients, plans, changes.streams)
-            new = await self._opened(loaded, [*changes.added, *changes.replaced])
-            if running.stopping.is_set():
-                await _close(new)
-                raise _NotReloaded("the relay is stopping")
+            await self._examine(prepared)
+            await self._open(prepared)
         except BaseException:
-            await asyncio.gather(*(mongodb.close(client) for client in clients.values()))
+            await prepared.discard()
             raise
-        if "mongodb" in clients:
-            running.reconnect(clients["mongodb"])
-        if "state" in clients and running.state_client is not None:
-            running.state_client.replace(clients["state"])
-        loaded = replace(loaded, config=in_force(running.config, loaded.config, changes.later))
-        late = await self._put_in_force(loaded, new, changes, plans)
-        self._changed(loaded)
-        return told(changes, late)
+        return prepared
 
     def _changes(
         self, loaded: Loaded, identities: Mapping[str, tuple[str, ...]], divided: Collection[str]
@@ -131,10 +147,10 @@ class Reloading:
             raise _NotReloaded(*map(str, error.problems)) from error
         return clients
 
-    async def _examine(self, clients: dict[str, Any], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
+    async def _examine(self, prepared: _Prepared) -> None:
         """Make sure that MongoDB accepts new clients, and can serve the streams that are to be opened."""
-        running = self._running
-        wanted = [plan for plan in plans if plan.name in names or "mongodb" in clients]
+        running, clients = self._running, prepared.clients
+        wanted = [plan for plan in prepared.plans if plan.name in prepared.changes.streams or "mongodb" in clients]
         client = clients.get("mongodb", running.client)
         wrong: list[str] = []
         try:
@@ -146,71 +162,80 @@ class Reloading:
                 if "state" in clients:
                     await answer(clients["state"])
         except Exception as error:
-            raise _NotReloaded(f"MongoDB does not accept it: {_brief(error)}") from error
+            raise _NotReloaded(_brief(error)) from error
         if wrong:
             raise _NotReloaded(*wrong)
 
-    async def _opened(self, loaded: Loaded, names: Sequence[str]) -> dict[str, Pipeline]:
-        """The new pipelines, ready for events."""
-        running = self._running
+    async def _open(self, prepared: _Prepared) -> None:
+        """Make the new pipelines ready for events."""
+        names = [*prepared.changes.added, *prepared.changes.replaced]
         try:
-            steps = await asyncio.to_thread(build_pipelines, loaded, names)
+            steps = await asyncio.to_thread(build_pipelines, prepared.loaded, names)
         except ConfigError as error:
             raise _NotReloaded(*map(str, error.problems)) from error
-        new: dict[str, Pipeline] = {}
         for name in names:
-            new[name] = running.parts.pipeline(name, steps[name])
+            pipeline = prepared.new[name] = self._running.parts.pipeline(name, steps[name])
             try:
-                await within(_OPEN_SECONDS, new[name].open())
+                await within(_OPEN_SECONDS, pipeline.open())
             except Exception as error:
-                await _close(new)
                 raise _NotReloaded(f"pipeline {name} cannot be opened: {_brief(error)}") from error
-        return new
 
-    async def _put_in_force(
-        self, loaded: Loaded, new: dict[str, Pipeline], changes: Changes, plans: Sequence[StreamPlan]
-    ) -> int:
-        """Replace pipelines and streams. Returns how many deliveries were cancelled.
-
-        An error from here on ends the relay: it starts again with the new config, from what is stored.
-        """
-        running = self._running
-        running.put_in_force(loaded)
-        running.backfills.join(new.values())
+    async def _put_in_force(self, prepared: _Prepared) -> int:
+        """Replace connections, pipelines and streams. Returns how many deliveries were cancelled."""
+        running, changes, config = self._running, prepared.changes, prepared.loaded.config
+        if "mongodb" in prepared.clients:
+            running.reconnect(prepared.clients["mongodb"])
+        if "state" in prepared.clients and running.state_client is not None:
+            running.state_client.replace(prepared.clients["state"])
+        running.put_in_force(prepared.loaded)
+        running.backfills.join(prepared.new.values())
         halted = await running.streams.halt(changes.streams)
         stopped = [stream.runner for stream in halted if stream.runner is not None]
         others = [runner for runner in running.streams.runners if runner not in stopped]
-        swap = Swap(running.parts, new, changes.removed)
-        swap.begin(loaded.config, others, stopped)
+        swap = Swap(running.parts, prepared.new, changes.removed)
+        swap.begin(config, others, stopped)
         running.pauses.apply()
         running.show_steps()
-        late = await swap.drained(loaded.config.shutdown_grace)
+        late = await swap.drained(config.shutdown_grace)
         if running.stopping.is_set():
             return late
         swap.end(others)
         if changes.streams:
-            try:
-                await running.rearrange(halted, plans, changes.streams)
-            except Halted:
-                pass
-            except Exception as error:
-                running.stopping.fail(error)
-                raise _NotReloaded(f"the relay stops: {_brief(error)}") from error
+            with contextlib.suppress(Halted):
+                await running.rearrange(halted, prepared.plans, changes.streams)
         return late
+
+
+@dataclass(slots=True)
+class _Prepared:
+    """What a reload puts in force: a config with its streams, `clients` for URLs that have changed, and the `new`
+    pipelines, which are open."""
+
+    loaded: Loaded
+    plans: list[StreamPlan]
+    changes: Changes
+    clients: dict[str, Any] = field(default_factory=dict)
+    new: dict[str, Pipeline] = field(default_factory=dict)
+
+    async def discard(self) -> None:
+        """Close everything."""
+        for client in self.clients.values():
+            await mongodb.close(client)
+        for pipeline in self.new.values():
+            try:
+                await within(_CLOSE_SECONDS, pipeline.close())
+            except Exception as error:
+                log.warning("a pipeline could not be closed", pipeline=pipeline.name, error=error)
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class _NotReloaded(Exception):
     def __init__(self, *lines: str) -> None:
         super().__init__(*lines)
         self.lines = lines
-
-
-async def _close(pipelines: dict[str, Pipeline]) -> None:
-    for pipeline in pipelines.values():
-        try:
-            await within(_OPEN_SECONDS, pipeline.close())
-        except Exception as error:
-            log.warning("a pipeline could not be closed", pipeline=pipeline.name, error=error)
 
 
 def _brief(error: Exception) -> str:

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -218,7 +217,7 @@ class Running:
         wanted = [plan for plan in plans if plan.name in names]
         found = await outlook(config, wanted, self.store, self.client, self.reach, recorded=recorded)
         gaps = [gap for gap in found.gaps if main_stream(gap.stream) in names]
-        await self._store(replace(found, gaps=gaps), known=True, others=streams.positions(without=halted))
+        await self._store(replace(found, gaps=gaps), known=True, others=lambda: streams.positions(without=halted))
         self._share_out(len(streams.streams) - len(halted) + len(found.arrangement.starts))
         self.plans = list(plans)
         await self.backfills.restart({stream.name for stream in halted}, found.now)
@@ -231,9 +230,9 @@ class Running:
         return found
 
     async def _store(
-        self, found: Outlook, *, known: bool, others: Mapping[str, tuple[str, Position]] = MappingProxyType({})
+        self, found: Outlook, *, known: bool, others: Callable[[], Mapping[str, tuple[str, Position]]] = dict
     ) -> None:
-        """Store an arrangement, with the positions of `others`, and what follows from it."""
+        """Store an arrangement, with the positions of `others` at that moment, and what follows from it."""
         config, store, arrangement = self.config, self.store, found.arrangement
         for start in arrangement.starts:
             if known and start.new:
@@ -241,7 +240,7 @@ class Running:
         if wants_initial(config):
             await add_initial(store, config, found.known, self._existing)
         await record_gaps(store, self._keeper(), arrangement, announce=config.gaps == "deliver")
-        await store_arrangement(store, arrangement.coverage, {**others, **arrangement.positions()})
+        await store_arrangement(store, arrangement.coverage, {**others(), **arrangement.positions()})
         await close_gaps(store, arrangement, found.gaps)
 
     def _share_out(self, streams: int) -> None:

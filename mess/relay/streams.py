@@ -250,7 +250,7 @@ class Streams:
         return covered.time if covered is not None and stream in (None, covered.stream) else None
 
     def _begin(self, stream: Stream) -> None:
-        if stream.runner is None:
+        if stream.runner is None or stream.task is not None:
             return
         stream.task = asyncio.create_task(self._read(stream, stream.runner))
         if stream.start.joins is not None:
@@ -383,7 +383,7 @@ class Streams:
         done, read = stream.progress.window.position, main.runner.source.position
         if done is None or done.time is None or read.time is None or done.time.time + _NEAR < read.time.time:
             return
-        if time.monotonic() < stream.joins_at:
+        if time.monotonic() < stream.joins_at or self.arranging.locked():  # by a reload, which may take seconds
             return
         main.runner.pause()
         try:

@@ -97,11 +97,12 @@ async def test_reloads_under_load_and_a_stop_in_the_midst_lose_nothing(setting: 
             relay.write(changed(relay, concurrency=16))
             relay.process.send_signal(signal.SIGHUP)
             assert await relay.stop() == 0
-            relay.process.wait()
+            assert in_order(
+                ledger.entries
+            )  # without duplicates; a restart may deliver again what is behind its position
             await relay.start()
             load.finish()
             await until(lambda: ledger.complete(load), "every change", 60)
             assert await relay.stop() == 0
     ledger.check(load)
-    assert in_order(ledger.entries)
     assert not setting.dead_letters()

@@ -450,3 +450,40 @@ async def test_what_is_excluded_from_now_on_is_not_sent_any_more(lab: Lab) -> No
     accepted = [request for request in lab.receiver.requests if request.headers.get("authorization") == "new-key"]
     assert len(accepted) == 20
     assert not any(b"secret-word" in request.body for request in accepted)
+
+
+async def test_a_reload_just_after_the_start_waits_for_it(lab: Lab) -> None:
+    """Streams are not read twice, and the new pipeline is opened once."""
+    relay = lab.relay()
+    running = asyncio.create_task(relay.run())
+    try:
+        await relay.started()
+        for number in range(3):
+            result = await reload(lab, relay, pipeline=[http(lab, f"key-{number}")], match={"operationType": "insert"})
+            assert result.ok, result
+        await relay.ready()
+        lab.db.orders.insert_many([{"_id": number} for number in range(10)])
+        await lab.receiver.wait_for_events(10)
+        await asyncio.sleep(0.5)
+    finally:
+        relay.stop()
+        await running
+    assert len(lab.receiver.requests) == 10
+    assert {request.headers["authorization"] for request in lab.receiver.requests} == {"key-2"}
+
+
+async def test_a_reload_before_the_start_says_so(lab: Lab) -> None:
+    result = await lab.relay().reload()
+    assert (result.ok, result.text) == (False, ("the relay is not running yet: starting",))
+
+
+async def test_a_stream_that_mongodb_cannot_serve_changes_nothing(lab: Lab) -> None:
+    """A query that MongoDB refuses is found before the stream is stopped."""
+    async with lab.running() as relay:
+        [runner] = relay.runners
+        result = await reload(lab, relay, match={"$expr": {"$noSuchOperator": 1}})
+        assert not result.ok
+        assert "noSuchOperator" in str(result.text)
+        assert relay.runners == [runner]
+        lab.db.orders.insert_one({"_id": 1})
+        await lab.receiver.wait_for_events(1)

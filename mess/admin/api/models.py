@@ -15,7 +15,8 @@ from mess.state.records import storable
 class Model(BaseModel):
     """Attribute docstrings become the descriptions in the OpenAPI document."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True)
+    # Built when first used: a relay starts sooner.
+    model_config = ConfigDict(use_attribute_docstrings=True, extra="forbid", frozen=True, defer_build=True)
 
 
 def _storable(value: Any) -> Any:

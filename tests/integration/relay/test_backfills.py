@@ -19,6 +19,7 @@ import mess.capture.existing
 from mess.app import store_for
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import Superseded
+from mess.relay import running
 from mess.relay.positions import resume_at
 from tests.integration.history import forget_beginning
 from tests.integration.oplogs import small_oplog, with_users, write_megabytes
@@ -75,7 +76,7 @@ async def test_a_crash_before_the_arrangement_is_stored(
         async def crash(*arguments: Any) -> None:
             raise RuntimeError("crash")
 
-        patch.setattr(mess.app, "store_arrangement", crash)
+        patch.setattr(running, "store_arrangement", crash)
         with pytest.raises(RuntimeError):
             async with lab.running(**options):
                 pass

@@ -78,7 +78,7 @@ class Bench:
         """Let the pipeline, given two events at a time, finish with none before the event that this returns."""
         released = asyncio.Event()
 
-        async def run(events: Sequence[Event], completion: Any, retries: Any) -> None:
+        async def run(events: Sequence[Event], completion: Any, retries: Any, **_: Any) -> None:
             await released.wait()
             completion.finish(events, delivered=True)
 
@@ -216,7 +216,7 @@ async def test_lanes_that_are_held_up_hold_up_no_others_before_the_window_is_ful
     free = bench.lanes[0]
     held = asyncio.Event()
 
-    async def run(events: Sequence[Event], completion: Any, retries: Any) -> None:
+    async def run(events: Sequence[Event], completion: Any, retries: Any, **_: Any) -> None:
         if events[0] not in mine:
             await held.wait()
         bench.pipeline.finished.extend(events)

@@ -98,7 +98,7 @@ def ordering_key(event: Event, order: Ordering) -> int:
     if isinstance(order, str):
         return hash(event.namespace) if order == "collection" else id(event)
     value = get(event.change, order)
-    return 0 if value is MISSING else id_hash({"_id": value})
+    return 0 if value is MISSING else id_hash({"_id": value}) or 1  # 0, false and "" have the hash 0
 
 
 class Dispatcher:

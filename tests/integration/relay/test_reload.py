@@ -191,6 +191,24 @@ async def test_match_and_operations_change_under_load(lab: Lab) -> None:
     assert in_order(ledger.entries)
 
 
+async def test_what_was_delivered_beyond_an_event_that_waits_is_not_sent_again(lab: Lab) -> None:
+    """Whatever value orders the events: one waits, later ones are delivered, and then the stream is arranged anew."""
+    lab.receiver.respond = lambda request: Answer(500 if request.json["documentKey"]["_id"] == "waits" else 200)
+    keys = [0, "", False, 1, "a"]
+    order = {"by": "documentKey._id"}
+    async with lab.running(databases=collections(lab, orders={}), order=order) as relay:
+        lab.db.orders.insert_many([{"_id": key} for key in ("waits", 0, "", 1, "a")])
+        lab.db.orders.insert_one({"_id": False})
+        await lab.receiver.wait_for_events(len(keys))
+        result = await reload(lab, relay, databases=collections(lab, orders={}, others={}), order=order)
+        assert result.ok, result
+        lab.receiver.respond = None
+        await lab.receiver.wait_for_events(len(keys) + 1)
+        lab.db.orders.insert_one({"_id": "last"})
+        await lab.receiver.wait_for_events(len(keys) + 2)
+    assert set(Counter(event.id for event in lab.receiver.accepted).values()) == {1}
+
+
 async def test_what_one_sink_has_accepted_is_not_sent_to_it_again(lab: Lab) -> None:
     """Of two sinks, the second one refuses its secret: its events wait there, and continue there."""
     first, second = Ledger(), Guarded("new-key")

@@ -116,6 +116,15 @@ class DeliveryError(MessError):
         super().__init__(message)
         self.response = response
 
+    @property
+    def brief(self) -> str:
+        """What happened, without what the sink or a function said, which may repeat parts of documents."""
+        if self.response is not None and self.response.status is not None:
+            return f"answered {self.response.status}"
+        if self.response is None and isinstance(self, EndpointDown):
+            return str(self)  # why it cannot be reached
+        return "an attempt failed; the log says why"
+
 
 class EndpointDown(DeliveryError):
     """The sink is not able to take any event at present.

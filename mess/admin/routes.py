@@ -6,12 +6,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from mess.admin import console
+from mess.admin.api.access import Access
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.routes import add_to
 from mess.admin.connections import BODY_LIMIT, Connection
 from mess.admin.hosts import Hosts, without_port
 from mess.admin.json_response import NOT_KEPT, json_response
 from mess.admin.view import Controls, View
+from mess.config.model import Admin
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import CONTENT_TYPE
 
@@ -32,7 +34,7 @@ CONTROLS = web.AppKey("controls", Controls)
 def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | None = None) -> web.Application:
     """The application, which shows `view` to requests whose Host header is accepted by `hosts`. Routes that act on the
     relay find its `controls` in `request.app[CONTROLS]`. With a `relay`, there is an API for it."""
-    pages = _Pages(view)
+    pages = _Pages(view, None if relay is None else relay.loaded.config.admin)
     app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)], client_max_size=BODY_LIMIT)
     if relay is not None:
         add_to(app, relay)
@@ -53,11 +55,18 @@ def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | Non
 
 
 class _Pages:
-    def __init__(self, view: View) -> None:
+    def __init__(self, view: View, admin: Admin | None) -> None:
         self._view = view
+        self._access = None if admin is None else Access(admin)
+        self._payloads = admin is None or admin.payloads
+
+    def _for(self, request: web.Request) -> View:
+        """What the sender of a request may see."""
+        private = self._access is None or self._access.judge(request).private
+        return self._view if private and self._payloads else self._view.discreet
 
     async def root(self, request: web.Request) -> web.Response:
-        status = self._view.status()
+        status = self._for(request).status()
         about = {"changed": self._view.changed, "name": status.get("name"), "version": status.get("version")}
         return json_response({**about, "links": {path.strip("/"): path for path in _LINKS}}, headers=_ANY_ORIGIN)
 
@@ -65,14 +74,15 @@ class _Pages:
         return json_response({"changed": self._view.changed}, headers=_ANY_ORIGIN)
 
     async def status(self, request: web.Request) -> web.Response:
-        return json_response(self._view.status())
+        return json_response(self._for(request).status())
 
     async def healthz(self, request: web.Request) -> web.Response:
         # Any answer shows that the process is alive and its event loop runs.
         return json_response({"status": "ok"})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        reasons, sinks, warnings = self._view.problems(), self._view.sink_problems(), self._view.warnings()
+        view = self._for(request)
+        reasons, sinks, warnings = view.problems(), view.sink_problems(), view.warnings()
         if request.query.get("sinks", "").lower() in ("true", "1"):
             reasons = reasons + sinks
         else:

@@ -12,6 +12,11 @@ class View(Protocol):
     """A relay as its operators see it. Every method is fast, makes no network requests and never raises."""
 
     @property
+    def discreet(self) -> View:
+        """The same without what may repeat parts of documents: their keys, and what sinks said."""
+        ...
+
+    @property
     def changed(self) -> int:
         """How many events are done since the start."""
         ...

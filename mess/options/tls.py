@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,6 +65,8 @@ class TlsOptions(Options):
 
         Raises ConfigError, with the option at fault, if a file cannot be used.
         """
+        if self.ca is None and self.verify and self.client_certificate is None:
+            return _usual()
         made = _trusting(directory, self.ca)
         if not self.verify:
             made.check_hostname = False
@@ -87,6 +90,12 @@ class TlsOptions(Options):
             key=str(directory / (client.key or client.certificate)),
             password=client.password.get_secret_value() if client.password else None,
         )
+
+
+@cache
+def _usual() -> ssl.SSLContext:
+    """The settings of all connections without options: they take megabytes, and some ten milliseconds to make."""
+    return ssl.create_default_context()
 
 
 def _trusting(directory: Path, ca: str | None) -> ssl.SSLContext:

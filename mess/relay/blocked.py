@@ -22,9 +22,9 @@ _LOOK_EVERY = 2.0
 _KEY_SHOWN = 100  # characters
 
 
-def blockage(runner: StreamRunner) -> str | None:
+def blockage(runner: StreamRunner, *, documents: bool = True) -> str | None:
     """Why a stream has made no progress for some time although events are waiting, naming the event and the step; None
-    if it is moving or has nothing to do."""
+    if it is moving or has nothing to do. Without `documents`, leave out the event's key."""
     window = runner.window
     since = window.blocked_since
     if since is None or (seconds := time.monotonic() - since) < BLOCKED_AFTER:
@@ -37,13 +37,13 @@ def blockage(runner: StreamRunner) -> str | None:
     state = f"is full ({fills})" if fills else "waits for the events before a drop, rename or dropDatabase"
     return (
         f"stream {runner.name} {state}; blocked for {spoken(seconds)}{f' by {where}' if where else ''}; "
-        f"oldest event {oldest.id}, {_named(oldest)}"
+        f"oldest event {oldest.id}, {_named(oldest, key=documents)}"
     )
 
 
-def blocked(runners: Sequence[StreamRunner]) -> list[str]:
+def blocked(runners: Sequence[StreamRunner], *, documents: bool = True) -> list[str]:
     """The blockages of all streams that are blocked."""
-    return [text for runner in runners if (text := blockage(runner)) is not None]
+    return [text for runner in runners if (text := blockage(runner, documents=documents)) is not None]
 
 
 class HasRunners(Protocol):
@@ -80,9 +80,9 @@ class BlockedStreamLog:
                 log.warning(text)
 
 
-def _named(event: Event) -> str:
+def _named(event: Event, *, key: bool) -> str:
     place = event.namespace.coll or event.namespace.db
-    if event.key is None:
+    if event.key is None or not key:
         return f"{event.operation} of {place}"
-    key = str(event.key.get("_id"))
-    return f"{place} {key if len(key) <= _KEY_SHOWN else key[:_KEY_SHOWN] + '…'}"
+    text = str(event.key.get("_id"))
+    return f"{place} {text if len(text) <= _KEY_SHOWN else text[:_KEY_SHOWN] + '…'}"

@@ -68,6 +68,7 @@ class CircuitBreaker:
     ) -> None:
         self.evidence = Evidence(probe, whole)
         self.trouble: str | None = None
+        self._brief = ""
         self.since = 0.0
         self.error: DeliveryError | None = None
         self.probes_at = 0.0
@@ -96,10 +97,11 @@ class CircuitBreaker:
         if self.trouble is None:
             return None
         if not self._open:
-            return Obstacle(f"attempts fail: {self.trouble}", self.since, error=self.error)
-        cause = self.trouble if isinstance(self.error, Refused) else f"the sink is down: {self.trouble}"
-        due = self.probes_at if self._timer is not None else None
-        return Obstacle(cause, self.since, due, error=self.error)
+            what, due = "attempts fail: ", None
+        else:
+            what = "" if isinstance(self.error, Refused) else "the sink is down: "
+            due = self.probes_at if self._timer is not None else None
+        return Obstacle(what + self.trouble, self.since, due, error=self.error, brief=what + self._brief)
 
     @property
     def paused(self) -> bool:
@@ -180,7 +182,7 @@ class CircuitBreaker:
     def _trouble(self, error: DeliveryError) -> None:
         if self.trouble is None:
             self.since = time.monotonic()
-        self.trouble = str(error)
+        self.trouble, self._brief = str(error), error.brief
 
     def _close(self) -> None:
         if self._open and self.paused:

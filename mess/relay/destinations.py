@@ -70,7 +70,8 @@ class Destinations:
         down = sorted((each for each in found if each is not None), key=lambda each: each.since or 0.0)
         if not down:
             return None
-        return replace(down[0], cause=self.trouble or down[0].cause)
+        count = "one destination is down" if len(down) == 1 else f"{len(down)} destinations are down"
+        return replace(down[0], cause=self.trouble or down[0].cause, brief=f"{count}: {down[0].brief}")
 
     def breaker(self, destination: str) -> CircuitBreaker:
         """The breaker of a destination, created if necessary."""

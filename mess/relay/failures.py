@@ -144,7 +144,7 @@ class Failures:
             text = (
                 f"it has refused {self._spec.probe.refusing_after} different events in a row; deliveries pause: {error}"
             )
-            error = Refused(text)
+            error = Refused(text, response=error.response)
             if judged.state == "closed":
                 self._log.refuses_everything(error)
         judged.report(Result(error=error, verdict=verdict, probe=probing))

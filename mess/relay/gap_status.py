@@ -34,9 +34,16 @@ def described(gap: Gap) -> dict[str, Any]:
     }
 
 
-def summary(gaps: Sequence[Gap]) -> dict[str, Any]:
-    """How many gaps there are, and the newest of them, given the oldest first."""
-    return {"count": len(gaps), "newest": [described(gap) for gap in gaps[: -_NEWEST - 1 : -1]]}
+def summary(gaps: Sequence[Gap], *, documents: bool = True) -> dict[str, Any]:
+    """How many gaps there are, and the newest of them, given the oldest first. Without `documents`, leave out what
+    sinks said."""
+    newest = [described(gap) | {"reason": reason(gap, documents=documents)} for gap in gaps[: -_NEWEST - 1 : -1]]
+    return {"count": len(gaps), "newest": newest}
+
+
+def reason(gap: Gap, *, documents: bool) -> str:
+    """Why there is a gap. Without `documents`, not what a step said, which may repeat parts of documents."""
+    return redact(gap.reason) if documents or gap.step is None else "a step gave it up; the log says why"
 
 
 def by_kind(gaps: Sequence[Gap]) -> dict[str, int]:

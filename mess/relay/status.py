@@ -77,11 +77,22 @@ class Parts(Protocol):
 
 
 class RelayStatus:
-    """Implements `mess.admin.view.View`."""
+    """Implements `mess.admin.view.View`. Without `documents`, it leaves out what may repeat parts of documents: their
+    keys, and what sinks and functions said."""
 
-    def __init__(self, relay: Parts) -> None:
+    def __init__(self, relay: Parts, *, documents: bool = True) -> None:
         self._relay = relay
+        self._documents = documents
         self._began = time.monotonic()
+
+    @property
+    def discreet(self) -> RelayStatus:
+        """The same without what may repeat parts of documents."""
+        if not self._documents:
+            return self
+        found = RelayStatus(self._relay, documents=False)
+        found._began = self._began
+        return found
 
     @property
     def changed(self) -> int:
@@ -136,13 +147,14 @@ class RelayStatus:
 
     def waits(self) -> Waits:
         """Why streams, pipelines and steps wait at present."""
-        return waits(self._relay.runners, self._relay.step_runners, self._relay.pauses)
+        relay = self._relay
+        return waits(relay.runners, relay.step_runners, relay.pauses, documents=self._documents)
 
     def warnings(self) -> list[str]:
         """What needs attention although the relay is ready, except the sinks."""
         relay = self._relay
         oplog, backfills, pauses = relay.oplog, relay.backfills, relay.pauses
-        found = blocked(relay.runners) + ([] if oplog is None else oplog.warnings())
+        found = blocked(relay.runners, documents=self._documents) + ([] if oplog is None else oplog.warnings())
         if pauses is not None:
             held = self.waits().streams
             found += [held[runner.name].text(relay.clock.now()) for runner in relay.runners if runner.held]
@@ -164,7 +176,7 @@ class RelayStatus:
             "ready": not self.problems(),
             "problems": self.problems(),
             "warnings": [*self.sink_problems(), *self.warnings()],
-            "gaps": summary(self.gaps()),
+            "gaps": summary(self.gaps(), documents=self._documents),
             "last_reload": None if relay.last_reload is None else relay.last_reload.as_json(),
             "streams": [
                 {
@@ -182,10 +194,16 @@ class RelayStatus:
             ],
             "backfills": [] if relay.backfills is None else [_backfill(job) for job in relay.backfills.jobs],
             "steps": [
-                {"pipeline": runner.pipeline, "step": runner.name, "trouble": runner.trouble}
+                {"pipeline": runner.pipeline, "step": runner.name, "trouble": self._trouble(runner)}
                 for runner in self._relay.step_runners
             ],
         }
+
+    def _trouble(self, runner: StepRunner) -> str | None:
+        trouble, obstacle = runner.trouble, runner.obstacle
+        if self._documents or trouble is None or obstacle is None or obstacle.brief is None:
+            return trouble
+        return obstacle.brief
 
     def metrics(self) -> bytes:
         """The metrics, in Prometheus's text format."""

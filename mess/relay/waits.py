@@ -114,9 +114,11 @@ class Waits:
     events: Mapping[Place, Waiting]
 
 
-def waits(runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: Pauses | None) -> Waits:
+def waits(
+    runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: Pauses | None, *, documents: bool = True
+) -> Waits:
     """Find out why a relay waits. Looks at each unfinished event once, so it takes a few milliseconds when windows are
-    full."""
+    full. Without `documents`, leave out what may repeat parts of documents."""
     events: dict[Place, Waiting] = {}
     oldest_at: dict[str, Place] = {}
     for runner in runners:
@@ -130,7 +132,8 @@ def waits(runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: 
     found = {
         (step.pipeline, step.name): wait
         for step in steps
-        if (wait := _step_wait(step, events.get((step.pipeline, step.name), Waiting()), pauses)) is not None
+        if (wait := _step_wait(step, events.get((step.pipeline, step.name), Waiting()), pauses, documents=documents))
+        is not None
     }
     of_pipelines: dict[str, Wait] = {}
     for (pipeline, _), wait in found.items():
@@ -150,7 +153,7 @@ def _older(one: Wait, other: Wait | None) -> bool:
     return _committed(one.oldest) < _committed(other.oldest)
 
 
-def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None) -> Wait | None:
+def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None, *, documents: bool) -> Wait | None:
     """Why events wait for a step, or what will keep it from working once events come; None if it works."""
     pause = None if pauses is None else pauses.of_step(runner.pipeline, runner.name)
     who = f"step {runner.name} of pipeline {runner.pipeline}"
@@ -160,8 +163,8 @@ def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None) -> W
     now = time.monotonic()
     found = runner.obstacle
     if found is None and waiting.error is not None:
-        cause = f"some events fail while others are delivered: {waiting.error}"
-        found = Obstacle(cause, waiting.failing_since, waiting.due, error=waiting.error)
+        what, error = "some events fail while others are delivered: ", waiting.error
+        found = Obstacle(f"{what}{error}", waiting.failing_since, waiting.due, error=error, brief=what + error.brief)
     if found is None and waiting.began is not None and (seconds := now - waiting.began) > SLOW:
         found = Obstacle(f"the attempt under way has no result after {spoken(seconds)}")
         remedy = "the sink or function is slow: a larger `concurrency`, or batches, let more events be under way"
@@ -171,7 +174,7 @@ def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None) -> W
     due = found.next_attempt if found.next_attempt is not None else waiting.due
     return replace(
         wait,
-        cause=found.cause,
+        cause=found.cause if documents else found.brief or found.cause,
         since=None if found.since is None else _wall(found.since),
         next_attempt=None if due is None else max(0.0, due - now),
         remedy=_remedy(found),

@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from mess.commands import command
 from mess.event import Event
 from mess.options.values import written_time
+from mess.relay.gap_status import reason
 from mess.relay.lane import Held
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
@@ -65,7 +66,7 @@ async def locate(event_id: str, places: Places, waits: Waits, now: float, *, rea
         return _given_up(letter, reasons=reasons)
     if (ending := places.recent.find(event_id)) is not None:
         return _finished(ending)
-    if (found := _in_gap(event_id, places.store)) is not None:
+    if (found := _in_gap(event_id, places.store, reasons=reasons)) is not None:
         return found
     return Whereabouts(
         "not_seen",
@@ -161,12 +162,13 @@ def _finished(ending: Ending) -> Whereabouts:
     return Whereabouts(state, text, pipeline=ending.pipeline, step=ending.step, since=time)
 
 
-def _in_gap(event_id: str, store: StateStore | None) -> Whereabouts | None:
+def _in_gap(event_id: str, store: StateStore | None, *, reasons: bool) -> Whereabouts | None:
     for gap in () if store is None else store.known_gaps:
         if event_id in (gap.first, gap.last):
+            why = reason(gap, documents=reasons)
             return Whereabouts(
                 "skipped",
-                f"skipped: it belongs to gap {gap.id} ({redact(gap.reason)}); `{command('gaps list')}` shows it",
+                f"skipped: it belongs to gap {gap.id} ({why}); `{command('gaps list')}` shows it",
                 pipeline=gap.pipeline,
                 step=gap.step,
                 since=gap.time,

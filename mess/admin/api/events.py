@@ -54,7 +54,7 @@ async def where(call: Call) -> models.EventPlace:
         raise Problem(400, "this is no event id; they look like msg_ and 52 capital letters and digits")
     relay = call.relay
     now = relay.clock.now()
-    found = await locate(id_, relay, relay.status.waits(), now, reasons=call.payloads)
+    found = await locate(id_, relay, call.status.waits(), now, reasons=call.payloads)
     return models.EventPlace(
         id=id_,
         state=found.state,

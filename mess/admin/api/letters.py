@@ -29,7 +29,7 @@ _HIDDEN = "hidden: the config says admin: {payloads: off}"
 async def listed(call: Call) -> models.Letters:
     """A page of dead letters, newest first."""
     query, store = call.query, call.store
-    wanted = _wanted(query)
+    wanted = _wanted(query, call)
     found = await store.page(wanted, _after(query.after), query.limit + 1)
     page, more = found[: query.limit], len(found) > query.limit
     return models.Letters(
@@ -102,7 +102,10 @@ async def discard(call: Call) -> models.LetterResult:
 
 async def replays(call: Call) -> models.Replays:
     """The replays that run, and the last ones that ran."""
-    return models.Replays(replays=list(_replays(call).all))
+    found = list(_replays(call).all)
+    if not call.payloads:
+        found = [each.model_copy(update={"reasons": {_HIDDEN: each.kept} if each.kept else {}}) for each in found]
+    return models.Replays(replays=found)
 
 
 def _replays(call: Call) -> LetterReplays:
@@ -113,7 +116,7 @@ def _replays(call: Call) -> LetterReplays:
 
 async def _chosen(call: Call) -> Sequence[Pointer]:
     action: models.LetterAction = call.body
-    wanted = _wanted(action.filter)
+    wanted = _wanted(action.filter, call)
     if wanted.everything != action.all:
         raise Problem(400, "choose dead letters by a filter, or all of them by `all`; not both")
     pointers = await call.store.pointers(wanted)
@@ -122,7 +125,9 @@ async def _chosen(call: Call) -> Sequence[Pointer]:
     return pointers
 
 
-def _wanted(filter_: models.LetterFilter) -> Wanted:
+def _wanted(filter_: models.LetterFilter, call: Call) -> Wanted:
+    if filter_.reason is not None and not call.payloads:
+        raise Problem(403, f"reason: reasons are {_HIDDEN}")  # the number of matches would tell what is in them
     try:
         return Wanted(
             pipeline=filter_.pipeline,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from mess.config.effective import EffectiveValue
 from mess.state.records import storable
@@ -326,8 +326,15 @@ def _written(value: Any) -> Any:
     return value
 
 
+def _in_utc(time: datetime) -> datetime:
+    try:
+        return time.replace(tzinfo=timezone.utc) if time.tzinfo is None else time.astimezone(timezone.utc)
+    except OverflowError:
+        raise ValueError("must be between the years 1 and 9999 in UTC") from None
+
+
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-Moment = Annotated[datetime, BeforeValidator(_written)]
+Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_in_utc)]
 """A time in ISO 8601."""
 
 

@@ -16,6 +16,7 @@ from mess.admin.api.relay import ApiRelay
 from mess.admin.connections import BODY_LIMIT
 from mess.admin.json_response import json_response
 from mess.errors import ConfigError, StateError
+from mess.relay.status import RelayStatus
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 
@@ -53,6 +54,12 @@ class Call:
         if (store := self.relay.store) is None:
             raise Problem(503, f"the relay's state is not open yet: {self.relay.starting or 'starting'}")
         return store
+
+    @property
+    def status(self) -> RelayStatus:
+        """What the client may know about the relay."""
+        status = self.relay.status
+        return status if self.grant.private and self.payloads else status.discreet
 
     @property
     def payloads(self) -> bool:

@@ -12,7 +12,7 @@ from mess.admin.api.relay import ApiRelay
 from mess.admin.api.settings import shown_reload
 from mess.config.scope import pipelines, resolve
 from mess.relay.build import describe_step
-from mess.relay.status import stream_status
+from mess.relay.status import RelayStatus, stream_status
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waiting, Waits
 from mess.state.pauses import Pause
@@ -21,17 +21,17 @@ from mess.steps.base import Sink
 
 async def status(call: Call) -> models.Status:
     """Everything on one screen."""
-    return overview(call.relay, access(call))
+    return overview(call.relay, access(call), call.status)
 
 
 async def streams(call: Call) -> models.Streams:
     """The change streams."""
-    return models.Streams(streams=_streams(call.relay, call.relay.status.waits()))
+    return models.Streams(streams=_streams(call.relay, call.status.waits()))
 
 
 async def all_pipelines(call: Call) -> models.Pipelines:
     """The pipelines with their steps."""
-    return models.Pipelines(pipelines=_pipelines(call.relay, call.relay.status.waits()))
+    return models.Pipelines(pipelines=_pipelines(call.relay, call.status.waits()))
 
 
 def access(call: Call) -> models.Access:
@@ -42,9 +42,9 @@ def access(call: Call) -> models.Access:
     )
 
 
-def overview(relay: ApiRelay, access: models.Access) -> models.Status:
+def overview(relay: ApiRelay, access: models.Access, status: RelayStatus) -> models.Status:
     """The relay at a glance, for a client with this access."""
-    status, waits = relay.status, relay.status.waits()
+    waits = status.waits()
     instance, problems = relay.instance, status.problems()
     return models.Status(
         time=datetime.now(timezone.utc),

@@ -8,6 +8,7 @@ from bson import Timestamp
 
 from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
+from mess.relay.gap_status import reason
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.telemetry.logging import get_logger
 
@@ -51,7 +52,7 @@ async def gaps(call: Call) -> models.Gaps:
                 until=_moment(gap.until),
                 open=gap.open,
                 count=gap.count,
-                reason=gap.reason,
+                reason=reason(gap, documents=call.payloads),
                 time=gap.time,
             )
             for gap in await call.store.gaps()

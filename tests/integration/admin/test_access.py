@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.integration.admin.conftest import CHANGE
+from tests.integration.relay.conftest import Lab
+from tests.receiver import Answer
+from tests.waiting import until
 
 TOKEN = "correct horse battery"
 PRIVATE = ["/dead-letters", "/dead-letters/x", "/replays", "/gaps", "/config"]
@@ -88,3 +92,61 @@ async def test_bodies_that_do_not_fit_get_a_clear_answer(running: Callable[..., 
             async with api._session.post(f"{api.url}/pause", data=io.BytesIO(body), headers=CHANGE) as got:
                 assert got.status == status, (body[:50], await got.text())
                 assert (await got.json())["error"]
+
+
+SECRET = "Ada-Lovelace"
+
+
+@pytest.mark.parametrize(
+    ("admin", "headers", "shown"),
+    [
+        pytest.param({}, {}, True, id="on the relay's machine"),
+        pytest.param({}, {"Via": "1.1 proxy"}, False, id="through a proxy"),
+        pytest.param({"token": TOKEN}, {}, False, id="without the token"),
+        pytest.param({"token": TOKEN}, {"Authorization": f"Bearer {TOKEN}"}, True, id="with the token"),
+        pytest.param({"payloads": False}, {}, False, id="payloads off"),
+    ],
+)
+@pytest.mark.parametrize("status", [503, 422])
+async def test_what_a_sink_repeats_of_a_document_is_only_for_those_who_may_see_documents(
+    lab: Lab, running: Callable[..., Any], admin: dict[str, Any], headers: dict[str, str], *, shown: bool, status: int
+) -> None:
+    """A sink that answers with the event it got: neither that nor the document's key is on any page."""
+    lab.receiver.respond = lambda request: Answer(status, body=b"no: " + request.body[-300:])
+    pages = ["/status", "/readyz", "/readyz?sinks=true"]
+    calls = ["/status", "/streams", "/pipelines", "/gaps", "/dead-letters", "/replays"]
+    options: dict[str, Any] = (
+        {"window": {"max_events": 3}} if status == 503 else {"pipeline": [{**lab.http, "on_failure": "skip"}]}
+    )
+    async with running(admin={"port": 0, **admin}, **options) as (relay, api):
+        lab.db.orders.insert_many([{"_id": f"{SECRET}-{number}"} for number in range(5)])
+        if status == 503:
+            await until(lambda: any(runner.trouble for runner in relay.step_runners), "the sink is known to be down")
+            await until(lambda: relay.runners[0].window.full, "a full window")
+        else:
+            await until(lambda: relay.status.gaps(), "the skipped events")
+        found = [(await lab.get(relay, page, headers=headers))[1] for page in pages]
+        found += [json.dumps((await api.get(call, headers=headers))[1]) for call in calls]
+        if status == 503:
+            oldest = relay.runners[0].window.oldest
+            assert oldest is not None
+            found.append(json.dumps((await api.get(f"/events/{oldest.id}", headers=headers))[1]))
+            assert f"answered {status}" in found[0]
+    assert any(SECRET in text for text in found) == shown
+
+
+async def test_without_payloads_no_filter_tells_what_is_in_a_reason(running: Callable[..., Any]) -> None:
+    async with running(admin={"port": 0, "payloads": False}) as (_, api):
+        status, answer = await api.get("/dead-letters", params={"reason": "Ada"})
+        assert status == 403
+        assert "payloads" in answer["error"]
+        for call in ("replay", "discard"):
+            assert (await api.post(f"/dead-letters/{call}", {"filter": {"reason": "A"}, "dry_run": True}))[0] == 403
+
+
+@pytest.mark.parametrize("time", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_time_that_no_calendar_has_is_an_error_of_the_client(running: Callable[..., Any], time: str) -> None:
+    async with running() as (_, api):
+        for name in ("since", "until"):
+            status, answer = await api.get("/dead-letters", params={name: time})
+            assert status == 400, answer

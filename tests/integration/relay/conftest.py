@@ -81,10 +81,10 @@ class Lab:
                 await asyncio.gather(task, return_exceptions=True)
         await task
 
-    async def get(self, relay: Relay, path: str) -> tuple[int, str]:
+    async def get(self, relay: Relay, path: str, **options: Any) -> tuple[int, str]:
         """Status and text of one of the admin server's pages."""
         assert relay.admin is not None
-        async with aiohttp.ClientSession() as session, session.get(f"{relay.admin.url}{path}") as got:
+        async with aiohttp.ClientSession() as session, session.get(f"{relay.admin.url}{path}", **options) as got:
             return got.status, await got.text()
 
     async def checkpoints(self, **options: Any) -> list[Checkpoint]:

@@ -30,6 +30,10 @@ class FakeView:
         self.others: list[str] = []
         self.extra: dict[str, Any] = {}
 
+    @property
+    def discreet(self) -> FakeView:
+        return self
+
     def status(self) -> dict[str, Any]:
         return {"name": "mess", "version": "1.2.3", **self.extra}
 

@@ -46,7 +46,10 @@ GAUGES = (
         "1 while the stream is stopped because its history was lost, else 0.",
         lambda stream: float(stream.stopped),
     ),
-    _of_stream("mess_stream_paused", "1 while an operator has paused the stream, else 0.", lambda stream: float(stream.paused)
+    _of_stream(
+        "mess_stream_paused",
+        "1 while an operator has paused the stream, else 0.",
+        lambda stream: float(stream.paused),
     ),
     _of_stream(
         "mess_stream_lag_seconds",

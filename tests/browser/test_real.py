@@ -61,6 +61,7 @@ async def test_a_paused_pipeline_delivers_nothing_until_it_is_resumed(lab: Lab) 
             await expect(card).to_contain_text("maintenance")
             lab.db.orders.insert_one({"_id": 1})
             await expect(card).to_contain_text("1 in flight")
+            await expect(page.get_by_role("main")).not_to_contain_text("running out")  # it is the pause, not the oplog
             assert arrived(lab) == set()
             await page.get_by_role("button", name="Resume pipeline top level").click()
             await page.get_by_role("dialog").get_by_role("button", name="Resume", exact=True).click()

@@ -330,9 +330,11 @@ class Relay:
             self.starting = reason
             log.warning("MongoDB cannot be reached, trying again", error=reason)
 
-        answer = await self._stopping.unless(reach(client, ask, within=None, say=say))
-        self.starting = "opening"
-        return answer
+        try:
+            return await self._stopping.unless(reach(client, ask, within=None, say=say))
+        finally:
+            # A reload asks MongoDB, too, of a relay that has started.
+            self.starting = None if self._is_running.is_set() else "opening"
 
     async def _relay(self, running: Running, steps: Steps, epoch: int, *, replaced: bool) -> None:
         await running.begin(steps, known=epoch > 1, replaced=replaced)

@@ -55,7 +55,8 @@ async def _reload(loaded: Loaded, config: Path | None, token_file: Path | None, 
     async with store_for(loaded.config, connecting(None), lasting=False) as store:
         presence = await store.alive()
     if presence is None:
-        say(f"no relay is running under the name {loaded.config.name!r}", err=True)
+        remedy = "if name, state or mongodb.url has changed, restart the relay"
+        say(f"no relay is running under the name {loaded.config.name!r}; {remedy}", err=True)
         return 1
     process = presence.instance
     if not process.runs_here(Instance.current()):

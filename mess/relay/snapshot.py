@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from mess.relay import status
@@ -26,12 +27,16 @@ def snapshot(relay: Parts) -> Snapshot:
     oplog, stored = relay.oplog, relay.stored
     names = dict.fromkeys(runner.pipeline for runner in runners)
     places = dict.fromkeys(((runner.pipeline, runner.name) for runner in runners), 0)
+    held = {runner.name for runner in relay.runners if runner.held}
     letters = None if stored is None else stored.dead_letters
     return Snapshot(
         ready=not relay.status.problems(),
-        streams=relay.status.streams(),
+        streams=[replace(stream, paused=stream.name in held) for stream in relay.status.streams()],
         pipelines=waiting(names, relay.runners, relay.clock.now()),
-        steps=[StepStatus(runner.pipeline, runner.name, runner.trouble is None) for runner in runners],
+        steps=[
+            StepStatus(runner.pipeline, runner.name, runner.trouble is None, paused=runner.gate.closed)
+            for runner in runners
+        ],
         gaps=relay.status.gaps_by_kind(),
         backfills=None if stored is None else stored.backfills,
         dead_letters=None if letters is None else {**places, **letters},

@@ -235,7 +235,7 @@ def _remedy(found: Obstacle) -> str | None:
     if error is None:
         return None
     if status in (401, 403, 407):
-        return f"correct the credentials, then `{command('reload')}`"
+        return f"correct the credentials, then `{command('reload')}`, or restart if they are environment variables"
     if status in (404, 410):
         return f"correct the endpoint, then `{command('reload')}`"
     if status == 429:

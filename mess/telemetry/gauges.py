@@ -47,6 +47,11 @@ GAUGES = (
         lambda stream: float(stream.stopped),
     ),
     _of_stream(
+        "mess_stream_paused",
+        "1 while an operator has paused the stream, else 0.",
+        lambda stream: float(stream.paused),
+    ),
+    _of_stream(
         "mess_stream_lag_seconds",
         "Server time minus the cluster time up to which everything is done or, while idle, has been read. While idle "
         "it varies by up to 15 seconds.",
@@ -84,6 +89,12 @@ GAUGES = (
         "1, or 0 while the step cannot work: its sink or one of its destinations is down, or the last attempt failed.",
         ("pipeline", "step"),
         values=lambda now: [((each.pipeline, each.name), float(each.up)) for each in now.steps],
+    ),
+    Gauge(
+        "mess_step_paused",
+        "1 while an operator has paused the step or its pipeline, else 0.",
+        ("pipeline", "step"),
+        values=lambda now: [((each.pipeline, each.name), float(each.paused)) for each in now.steps],
     ),
     Gauge(
         "mess_dead_letters",

@@ -12,7 +12,8 @@ class StreamStatus:
 
     `problem` is why it is not connected. `lag` and `checkpoint_age` are in seconds, None while unknown. `headroom` is
     how many seconds its position is ahead of the oplog's oldest entry, None while unknown. `window_events` and
-    `window_bytes` (of BSON) are its events in flight. `stopped` is whether its history is lost.
+    `window_bytes` (of BSON) are its events in flight. `stopped` is whether its history is lost, and `paused` whether an
+    operator has paused it.
     """
 
     name: str
@@ -24,6 +25,7 @@ class StreamStatus:
     checkpoint_age: float | None
     headroom: float | None = None
     stopped: bool = False
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +41,12 @@ class PipelineStatus:
 
 @dataclass(frozen=True, slots=True)
 class StepStatus:
-    """Whether a step of a pipeline can work at present."""
+    """Whether a step of a pipeline can work at present, and whether an operator has paused it or its pipeline."""
 
     pipeline: str
     name: str
     up: bool
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from mess.admin.api import models as m
 from tests.browser.scenarios import HOSTILE, ago, now
 
 REASONS = (
-    ("refused", "422 Unprocessable Entity: total must be positive", 422, '{"error":"total must be positive"}'),
-    ("refused", "400 Bad Request: unknown currency", 400, '{"error":"unknown currency","currency":"XXX"}'),
-    ("function", "enrich: KeyError('sku')", None, None),
+    ("Refused", "422 Unprocessable Entity: total must be positive", 422, '{"error":"total must be positive"}'),
+    ("Refused", "400 Bad Request: unknown currency", 400, '{"error":"unknown currency","currency":"XXX"}'),
+    ("Refused", "enrich: KeyError('sku')", None, None),
 )
 
 
@@ -36,7 +36,7 @@ def body(number: int) -> dict[str, Any]:
 
 
 def letter(number: int, scenario: str) -> m.WholeLetter:
-    reason, error, status, response = REASONS[number % len(REASONS)]
+    error, reason, status, response = REASONS[number % len(REASONS)]
     if scenario == "hostile":
         reason = error = response = HOSTILE
     attempt = {"error": error, "reason": reason, "status": status, "response": response}

@@ -51,5 +51,5 @@ function Whole({ letter, app, act }) {
 const History = ({ history }) => history.length
   ? html`<div class="scroll" tabindex="0" role="region" aria-label="Attempts"><table><thead><tr><th>Time</th><th>Status</th><th>Error</th><th>Response</th></tr></thead>
       <tbody>${history.map((each, i) => html`<tr key=${i}><td>${time(each.time)}</td><td>${each.status ?? "–"}</td>
-        <td>${plain(each.error)}</td><td>${each.response == null ? "–" : html`<code>${plain(each.response)}</code>`}</td></tr>`)}</tbody></table></div>`
+        <td>${plain(each.reason || each.error)}</td><td>${each.response == null ? "–" : html`<code>${plain(each.response)}</code>`}</td></tr>`)}</tbody></table></div>`
   : html`<p class="quiet">The relay kept no record of single attempts.</p>`;

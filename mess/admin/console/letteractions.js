@@ -45,7 +45,7 @@ function Confirm({ verb, filter, app, onClose, onDone }) {
   return html`<form onSubmit=${submit}>
     ${given.length ? html`<p class="quiet">Those with ${given.map(([name, value], i) => html`${i ? ", " : ""}${name} <b>${plain(value)}</b>`)}.</p>` : null}
     ${count ? html`<p><strong>${plural(count.matching, "dead letter")}</strong> ${count.matching === 1 ? "matches" : "match"} now.
-        ${verb === "replay" ? " Each takes its pipeline again from the start, under its old id." : " They are removed for good."}</p>
+        ${verb === "replay" ? " Each continues at the step that refused it, in the pipeline as it is now, under its old id." : " They are removed for good."}</p>
       <ul class="counts">${Object.entries(count.by_pipeline).map(([name, number]) => html`<li key=${name}><bdi>${plain(name)}</bdi> <b>${whole(number)}</b></li>`)}</ul>`
       : problem ? null : html`<p class="quiet">Counting …</p>`}
     ${problem || error ? html`<p class="error" role="alert">${error || problem}

@@ -77,7 +77,7 @@ function List({ data, query, now }) {
       <a class="row" href=${link("letters", { ...query, id: letter.id })} aria-current=${letter.id === id ? "true" : null}>
         <span class="first"><bdi>${plain(letter.namespace)}</bdi> <b>${plain(letter.operation)}</b> <bdi class="key">${keyText(letter.key)}</bdi></span>
         <time title=${time(letter.time)}>${since(letter.time, now)} ago</time>
-        <span class="reason"><bdi>${plain(letter.error || letter.reason)}</bdi></span>
+        <span class="reason"><bdi>${plain(letter.reason || letter.error)}</bdi></span>
         <span class="quiet"><bdi>${plain(letter.pipeline)}</bdi> › <bdi>${plain(letter.step)}</bdi></span>
       </a></li>`)}</ul>
     <nav class="pages" aria-label="Pages">${after ? html`<a href=${link("letters", filters)}>Newest</a>` : null}

@@ -89,7 +89,7 @@ function Figures({ app }) {
   const rooms = status.streams.map((stream) => stream.oplog_headroom_seconds).filter((room) => room != null);
   const waiting = status.pipelines.reduce((sum, each) => sum + each.waiting_events, 0);
   const room = rooms.length ? Math.min(...rooms) : null;
-  const scarce = status.warnings.some((text) => text.includes("oplog")); // the relay knows when it is; a young oplog is short
+  const scarce = status.warnings.some((text) => text.includes("end of MongoDB's oplog")); // the relay knows when it is; a young oplog is short
   const figures = [
     ["Throughput", rate(model.rate()), "events done", ""],
     ["Lag", lags.length ? duration(Math.max(...lags)) : "–", lags.length > 1 ? "of the slowest stream" : "behind MongoDB", ""],

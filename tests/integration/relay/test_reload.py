@@ -323,6 +323,7 @@ async def test_a_database_is_added_beside_streams_that_run_on(lab: Lab) -> None:
             result = await reload(lab, relay, databases={lab.db.name: {}, more.name: {"backfill": "initial"}})
             assert result.ok, result
             assert f"arranged stream {more.name} anew" in result.text
+            await until(lambda: relay.status.problems() == [], "the relay to be ready again")
             assert runner in relay.runners
             assert len(relay.runners) == 2
             more.orders.insert_one({"_id": "new"})

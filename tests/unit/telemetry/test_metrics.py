@@ -98,11 +98,11 @@ def test_the_relay_is_asked_once_for_each_scrape() -> None:
         return Snapshot(
             ready=True,
             streams=[
-                StreamStatus("shop", True, None, 0.5, 10, 2000, 1.5, headroom=3600.0),
+                StreamStatus("shop", True, None, 0.5, 10, 2000, 1.5, headroom=3600.0, paused=True),
                 StreamStatus("crm", False, "MongoDB does not answer", None, 0, 0, None),
             ],
             pipelines=[PipelineStatus("shop", 7, 700, 2.5), PipelineStatus("crm", 0, 0, None)],
-            steps=[StepStatus("shop", "http", True), StepStatus("crm", "http", False)],
+            steps=[StepStatus("shop", "http", True, paused=True), StepStatus("crm", "http", False)],
             gaps={"history_lost": 1},
             backfills={"failed": 2},
             dead_letters={("shop", "http"): 3},
@@ -133,6 +133,8 @@ def test_the_relay_is_asked_once_for_each_scrape() -> None:
     assert gauge("mess_pipeline_lag_seconds", pipeline="crm") is None
     assert gauge("mess_step_up", pipeline="shop", step="http") == 1
     assert gauge("mess_step_up", pipeline="crm", step="http") == 0
+    assert [gauge("mess_step_paused", pipeline=name, step="http") for name in ("shop", "crm")] == [1, 0]
+    assert [gauge("mess_stream_paused", stream=name) for name in ("shop", "crm")] == [1, 0]
     assert gauge("mess_dead_letters", pipeline="shop", step="http") == 3
     assert gauge("mess_backfills", state="failed") == 2
     assert gauge("mess_gaps", kind="history_lost") == 1

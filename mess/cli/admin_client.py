@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 TOKEN_VARIABLE = "MESS_ADMIN_TOKEN"
 _SECONDS = 10.0
 _SILENCE = 30.0  # seconds; a live tail says something every 10
+_LONGEST_MESSAGE = 16 * 1024**2  # bytes; that of an event has a body of 64 KiB for each of its steps
 _LOCAL = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 AdminOption = Annotated[
@@ -80,6 +81,8 @@ class AdminClient:
             buffered = b""
             async for data in response.content.iter_any():
                 *messages, buffered = (buffered + data).split(b"\n\n")
+                if len(buffered) > _LONGEST_MESSAGE:
+                    raise RelayUnreachable(self._stranger())
                 for message in messages:
                     fields = dict(line.split(b": ", 1) for line in message.split(b"\n") if not line.startswith(b":"))
                     if b"data" in fields:

@@ -104,16 +104,16 @@ async def _tail(
 
 
 async def _back(client: AdminClient) -> None:
-    """Wait until the relay answers again."""
+    """Wait until the relay answers again, and a moment in any case: it, or a proxy, may refuse every tail at once."""
     told = False
     while True:
+        await asyncio.sleep(_AGAIN)
         try:
             await client.status()
         except RelayUnreachable:
             if not told:
                 say("the relay has stopped; waiting for it", err=True)
             told = True
-            await asyncio.sleep(_AGAIN)
         else:
             if told:
                 say("the relay is back", err=True)

@@ -116,15 +116,21 @@ class Pauses:
         self.apply()
 
     async def pause(self, pause: Pause) -> None:
-        """Store a pause and apply it. Raises StateError."""
+        """Store a pause and apply it. Raises StateError, even if it was stored but is not in force yet."""
         await self._store.pause(pause)
         await self.look()
+        self._check()
 
     async def resume(self, target: Target) -> bool:
         """Remove a pause; False if there was none. Raises StateError."""
         removed = await self._store.resume(target)
         await self.look()
+        self._check()
         return removed
+
+    def _check(self) -> None:
+        if self._problem is not None:
+            raise StateError(f"it is recorded, but does not take effect yet: {self._problem}")
 
     def apply(self) -> None:
         """Apply the pauses to the current streams and steps; called, too, when some of them have been replaced."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
@@ -25,6 +27,7 @@ log = get_logger("mess.admin")
 _SECONDS = 8.0
 """Less than a connection waits for its answer."""
 _SHOWN = 3
+_PATH_SHOWN = 100  # characters
 
 M = TypeVar("M", bound=BaseModel)
 Allowed = Literal["open", "private", "change"]
@@ -125,7 +128,7 @@ def admitted(request: web.Request, access: Access, allowed: Allowed) -> Grant:
     """What the sender may do. Raises Problem if that is not enough."""
     grant = access.judge(request)
     if grant.wrong:
-        log.warning("wrong token", remote=request.remote, path=request.path)
+        _wrong_tokens.tell(request)
     if allowed == "open" or (grant.private and allowed == "private"):
         return grant
     if not grant.private:
@@ -133,6 +136,24 @@ def admitted(request: web.Request, access: Access, allowed: Allowed) -> Grant:
     if CHANGES not in request.headers:
         raise Problem(403, f"requests that change something need the header {CHANGES}: 1")
     return grant
+
+
+class _WrongTokens:
+    """Logs wrong tokens, at most once a second: anyone can send any number of them."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._told_at = -math.inf
+
+    def tell(self, request: web.Request) -> None:
+        self._count += 1
+        now = time.monotonic()
+        if now - self._told_at >= 1.0:
+            log.warning("wrong token", remote=request.remote, path=request.path[:_PATH_SHOWN], count=self._count)
+            self._count, self._told_at = 0, now
+
+
+_wrong_tokens = _WrongTokens()
 
 
 def _query(request: web.Request) -> dict[str, Any]:

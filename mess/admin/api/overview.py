@@ -7,11 +7,10 @@ from typing import Literal
 
 import mess
 from mess.admin.api import models
+from mess.admin.api.layout import layout
 from mess.admin.api.operation import Call
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.settings import shown_reload
-from mess.config.scope import pipelines, resolve
-from mess.relay.build import describe_step
 from mess.relay.status import RelayStatus, stream_status
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waiting, Waits
@@ -69,7 +68,7 @@ def overview(relay: ApiRelay, access: models.Access, status: RelayStatus) -> mod
 
 def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
     now, pauses = relay.clock.now(), relay.pauses
-    plans = {plan.name: plan for plan in relay.plans}
+    known = layout(relay)
     held = {runner.name for runner in relay.runners if runner.held}
     found: list[models.Stream] = []
     for source, progress in zip(relay.sources, relay.progress, strict=True):
@@ -79,15 +78,13 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
             waits.streams.get(name),
             progress.window,
         )
-        plan = plans.get(name)
-        entries = () if plan is None else plan.selection.entries
         found.append(
             models.Stream(
                 name=name,
                 state=_state(shown.stopped, shown.connected, held=name in held, waits=wait is not None),
                 problem=shown.problem,
-                watches=[f"{entry.db}.{entry.coll}" for entry in entries],
-                pipelines=sorted({each for entry in entries if (each := _pipeline_of(relay, entry.db, entry.coll))}),
+                watches=list(known.watches.get(name, ())),
+                pipelines=list(known.pipelines.get(name, ())),
                 read=relay.metrics.read_from(name),
                 lag_seconds=shown.lag,
                 window_events=shown.window_events,
@@ -115,23 +112,11 @@ def _state(
     return "blocked" if waits else "reading"
 
 
-def _pipeline_of(relay: ApiRelay, db: str, coll: str) -> str | None:
-    options = resolve(relay.loaded.config, db, coll)
-    return options.pipeline.name if options is not None and options.pipeline.steps else None
-
-
 def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
-    config, now, pauses = relay.loaded.config, relay.clock.now(), relay.pauses
+    known, now, pauses = layout(relay), relay.clock.now(), relay.pauses
     runners: dict[str, list[StepRunner]] = {}
     for runner in relay.step_runners:
         runners.setdefault(runner.pipeline, []).append(runner)
-    about = {spec.name: [describe_step(step, config.plugins) for step in spec.steps] for spec in pipelines(config)}
-    kinds = {spec.name: [step.name for step in spec.steps] for spec in pipelines(config)}
-    from_streams: dict[str, list[str]] = {}
-    for stream in relay.plans:
-        for entry in stream.selection.entries:
-            if (name := _pipeline_of(relay, entry.db, entry.coll)) is not None:
-                from_streams.setdefault(name, []).append(stream.name)
     found: list[models.Pipeline] = []
     for name, steps in runners.items():
         wait = waits.pipelines.get(name)
@@ -141,12 +126,12 @@ def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
             models.Pipeline(
                 name=name,
                 state="paused" if pause is not None else "waiting" if wait is not None else "flowing",
-                streams=sorted(set(from_streams.get(name, ()))),
+                streams=list(known.streams.get(name, ())),
                 done=relay.metrics.done_in(name),
                 waiting_events=sum(counts),
                 steps=[
-                    _step(relay, step, waits, kind=kind, about=text)
-                    for step, kind, text in zip(steps, kinds.get(name, ()), about.get(name, ()), strict=False)
+                    _step(relay, step, waits, kind=kind, about=about)
+                    for step, (kind, about) in zip(steps, known.steps.get(name, ()), strict=False)
                 ],
                 pause=_pause(pause),
                 wait=wait_shown(wait, now),

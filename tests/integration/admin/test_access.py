@@ -150,3 +150,14 @@ async def test_a_time_that_no_calendar_has_is_an_error_of_the_client(running: Ca
         for name in ("since", "until"):
             status, answer = await api.get("/dead-letters", params={name: time})
             assert status == 400, answer
+
+
+async def test_wrong_tokens_do_not_fill_the_log(running: Callable[..., Any], capsys: Any) -> None:
+    """Whoever reaches the server can send any number of them, to paths of any length."""
+    async with running(admin={"port": 0, "token": TOKEN}) as (_, api):
+        capsys.readouterr()
+        for _ in range(50):
+            assert (await api.get("/events/" + "x" * 3000, headers={"Authorization": "Bearer wrong"}))[0] == 401
+        logged = capsys.readouterr().out
+    assert "wrong token" in logged
+    assert len(logged) < 3000

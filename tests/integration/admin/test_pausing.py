@@ -53,3 +53,17 @@ async def test_what_is_paused_waits_across_restarts_and_continues_in_order(
         await until(lambda: len(lab.receiver.requests) == 30, "the others")
     ids = [request.json["documentKey"]["_id"] for request in lab.receiver.requests]
     assert sorted(ids) == [*range(30)]
+
+
+async def test_a_pause_that_cannot_take_effect_is_not_said_to(lab: Lab, running: Callable[..., Any]) -> None:
+    """While a record is damaged, none is followed: the answer says so, and which one is at fault."""
+    async with running() as (_, api):
+        records = lab.db.client[f"{lab.db.name}-state"].pauses
+        await asyncio.to_thread(records.insert_one, {"_id": "damaged", "relay": lab.db.name, "pipeline": 1})
+        for call in ("/pause", "/resume"):
+            status, answer = await api.post(call, STEP)
+            assert status == 503
+            assert "does not take effect yet" in answer["error"]
+            assert "'damaged'" in answer["error"]
+        await asyncio.to_thread(records.delete_one, {"_id": "damaged"})
+        assert (await api.ok("/pause", STEP))["pauses"]

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say, show
+from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say, show
 from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.root import app
 from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.commands import command, quoted
 from mess.errors import ConfigError
+from mess.options.values import written_time
 from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
@@ -35,7 +36,9 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Proceed even if the 
 
 
 @group.command("list")
-def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
+def list_(
+    as_json: JsonOption = False, config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None
+) -> None:
     """List every stream's position, and the positions of namespaces that are no longer watched."""
 
     async def read(store: StateStore) -> list[Row]:
@@ -44,6 +47,9 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
         return await rows(store)
 
     found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    if as_json:
+        print_json([_fields(row) for row in found])
+        return
     from rich.table import Table
 
     table = Table("stream", "namespaces", "processed up to", "recorded")
@@ -51,6 +57,16 @@ def list_(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOp
         recorded = "" if row.updated is None else f"{row.updated:%Y-%m-%d %H:%M:%S} UTC"
         table.add_row(printable(row.stream), printable(row.namespaces), _shown(row.time), recorded)
     show(table)
+
+
+def _fields(row: Row) -> dict[str, Any]:
+    return {
+        "stream": row.stream,
+        "namespaces": row.namespaces,
+        "time": written_time(row.time.as_datetime()),
+        "cluster_time": cluster_time_text(row.time),
+        "recorded": None if row.updated is None else written_time(row.updated),
+    }
 
 
 @group.command("set")

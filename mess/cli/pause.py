@@ -49,6 +49,9 @@ def pause(
 
     Deliveries in flight finish. The pause survives restarts, and the relay follows within about a second. Nothing is
     lost as long as MongoDB's oplog reaches back to where the stream waits: `mess status` shows how far that is.
+
+    Exit codes: 0 paused, 2 config, or it has no such stream, pipeline or step, 3 MongoDB cannot be reached, 5 the state
+    cannot be used.
     """
     loaded = load_config(config, mongodb__url=url)
     if list_:
@@ -81,7 +84,10 @@ def resume(
     url: UrlOption = None,
     timeout: TimeoutOption = None,
 ) -> None:
-    """Continue what `mess pause` has paused. The relay follows within about a second."""
+    """Continue what `mess pause` has paused. The relay follows within about a second.
+
+    Exit codes: 0 it continues, 2 config, or it is not paused, 3 MongoDB cannot be reached, 5 the state cannot be used.
+    """
     loaded = load_config(config, mongodb__url=url)
     target = None if all_ else _target(loaded, stream, pipeline, step=step, known=False)
 

@@ -202,6 +202,7 @@ async def test_setting_a_position_can_be_undone(tmp_path: Path, config: Path, db
         assert _times(await run("list")) != before
         await undo(said)
         assert _times(await run("list")) == before
+    assert [f"{each['cluster_time']})" for each in json.loads(await run("list", "--json"))] == before
 
 
 def _times(listed: str) -> list[str]:

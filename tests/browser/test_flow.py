@@ -116,6 +116,7 @@ async def test_a_lost_connection_is_said_and_comes_back_by_itself(console: Conso
         await expect(alert).to_be_empty()
         fake.away = True
         await expect(alert).to_contain_text("Connection lost")
+        await expect(page.get_by_role("banner")).not_to_contain_text("Ready")
         await expect(page.locator(".pipelines > li")).to_have_count(3)
         fake.away = False
         await page.get_by_role("button", name="Try now").click()

@@ -109,7 +109,9 @@ function About({ status, app }) {
   const { host, pid } = status.instance;
   const ask = () => app.show((close) => html`<${Access} app=${app} onClose=${close} />`);
   return html`<div class="about">
-    <span role="status"><${State} is=${status.ready ? "up" : "down"} label=${status.ready ? "Ready" : "Not ready"} /></span>
+    <span role="status">${silent(app.model.lost)
+      ? html`<${State} is="not_seen" label="No answer" />`
+      : html`<${State} is=${status.ready ? "up" : "down"} label=${status.ready ? "Ready" : "Not ready"} />`}</span>
     <span class="quiet wide" title=${plain(`instance ${status.instance.id}`)}>${plain(host)}:${pid} · v${plain(status.version)} · up ${duration(status.uptime_seconds)}</span>
     ${status.access.changes ? null : html`<button class="plain" onClick=${ask}><${Icon} name="key" /> Token</button>`}
     <button class="plain" aria-label=${`Colours: ${theme || "as the system"}. Change to ${next || "the system's"}.`}
@@ -136,10 +138,13 @@ function Access({ app, onClose }) {
   return html`<${Dialog} title="Access" onClose=${onClose}><${TokenForm} why=${access.why ?? ""} refresh=${app.refresh} /><//>`;
 }
 
-/** Says that the relay does not answer, and when it is asked again. One failure may be chance. */
+/** Whether the relay does not answer. One failure may be chance. */
+const silent = (lost) => Boolean(lost && lost.failures > 1);
+
+/** Says that the relay does not answer, and when it is asked again. */
 function Link({ lost }) {
   const [, tick] = useReducer((n) => n + 1, 0);
-  const shown = lost && lost.failures > 1;
+  const shown = silent(lost);
   useEffect(() => {
     if (!shown) return undefined;
     const timer = setInterval(tick, 1000);

@@ -12,6 +12,9 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.admin")
 
+_RELOAD_SECONDS = 7.0
+"""Less than an operation may take."""
+
 
 async def config(call: Call) -> models.EffectiveConfig:
     """The effective config, each value with where it was said."""
@@ -24,7 +27,13 @@ async def config(call: Call) -> models.EffectiveConfig:
 async def reload(call: Call) -> models.Reload:
     """Read the config again and apply what has changed. What is wrong with it is in the answer; the old one stays."""
     log.warning("reload requested", by=call.who)
-    return shown_reload(await call.relay.reload())
+    try:
+        async with asyncio.timeout(_RELOAD_SECONDS):
+            return shown_reload(await call.relay.reload())
+    except TimeoutError:
+        raise Problem(
+            503, "the reload is still under way; the log and `last_reload` in /status will have its outcome"
+        ) from None
 
 
 def shown_reload(result: ReloadResult) -> models.Reload:

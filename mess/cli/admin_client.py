@@ -110,7 +110,7 @@ class AdminClient:
 
     async def _json(self, response: aiohttp.ClientResponse) -> Any:
         try:
-            found = json.loads(await response.read())
+            found = json.loads(await _bounded(response))
         except ValueError:
             raise RelayUnreachable(self._stranger()) from None
         if response.status == 200:
@@ -127,6 +127,17 @@ class AdminClient:
 
     def _stranger(self) -> str:
         return f"what answers at {self.url} is no relay of this version; pass the relay's address: --admin URL"
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    """The body. Raises ValueError if it is larger than any that a relay sends."""
+    parts, size = [], 0
+    async for part in response.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > _LONGEST_MESSAGE:
+            raise ValueError("the answer is too large")
+    return b"".join(parts)
 
 
 @asynccontextmanager

@@ -136,9 +136,9 @@ class RelayStatus:
             found.append(f"state: {problem}")
         return found
 
-    def sink_problems(self) -> list[str]:
-        """The steps that cannot work at present or are paused, and why."""
-        now, found = self._relay.clock.now(), self.waits().steps
+    def sink_problems(self, known: Waits | None = None) -> list[str]:
+        """The steps that cannot work at present or are paused, and why. `known` is what `waits` has just returned."""
+        now, found = self._relay.clock.now(), (known or self.waits()).steps
         return [
             found[runner.pipeline, runner.name].text(now)
             for runner in self._relay.step_runners
@@ -150,13 +150,14 @@ class RelayStatus:
         relay = self._relay
         return waits(relay.runners, relay.step_runners, relay.pauses, documents=self._documents)
 
-    def warnings(self) -> list[str]:
-        """What needs attention although the relay is ready, except the sinks."""
+    def warnings(self, known: Waits | None = None) -> list[str]:
+        """What needs attention although the relay is ready, except the sinks. `known` is what `waits` has just
+        returned."""
         relay = self._relay
         oplog, backfills, pauses = relay.oplog, relay.backfills, relay.pauses
         found = blocked(relay.runners, documents=self._documents) + ([] if oplog is None else oplog.warnings())
         if pauses is not None:
-            held = self.waits().streams
+            held = (known or self.waits()).streams
             found += [held[runner.name].text(relay.clock.now()) for runner in relay.runners if runner.held]
             if pauses.problem is not None:
                 found.append(f"pauses: {pauses.problem}")

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta, timezone
 from bson import Timestamp
 
 from mess.commands import command
-from mess.errors import DeliveryError, EndpointDown, Refused
+from mess.errors import Ambiguous, DeliveryError, EndpointDown, Refused
 from mess.event import Event, commit_time
 from mess.options.values import spoken
 from mess.relay.lane import Held
@@ -240,6 +240,8 @@ def _remedy(found: Obstacle) -> str | None:
         return f"correct the endpoint, then `{command('reload')}`"
     if status == 429:
         return "the sink asks for fewer events: see `rate_limit`"
+    if isinstance(error, Ambiguous):
+        return f"it is given up after `retry.max_attempts` attempts: `{command('dead-letters list')}` shows it then"
     if isinstance(error, EndpointDown):
         return "delivery continues by itself once the sink is back"
     if isinstance(error, Refused):

@@ -15,8 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from mess.admin.api.access import CHANGES, Access, Grant
 from mess.admin.api.relay import ApiRelay
+from mess.admin.api.shared_answers import SharedAnswers
 from mess.admin.connections import BODY_LIMIT
-from mess.admin.json_response import json_response
+from mess.admin.json_response import encoded, json_response, response_of
 from mess.errors import ConfigError, StateError
 from mess.relay.status import RelayStatus
 from mess.state.store import StateStore
@@ -86,7 +87,7 @@ class Operation:
 
     `allowed` says who may call it: `open` to everyone, `private` for those who may see documents, `change` for those
     who may change something. `body` and `query` are the models of its input, and `errors` the statuses of its answers
-    besides those that any operation may have.
+    besides those that any operation may have. A `shared` answer is the same for all clients who may know as much.
     """
 
     method: str
@@ -99,14 +100,20 @@ class Operation:
     query: type[BaseModel] | None = None
     errors: Sequence[int] = field(default=())
     lasting: bool = False
+    shared: bool = False
 
-    def handler(self, relay: ApiRelay, access: Access) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def handler(
+        self, relay: ApiRelay, access: Access, shared: SharedAnswers
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The function that aiohttp calls."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             try:
                 async with asyncio.timeout(None if self.lasting else _SECONDS):
                     call = Call(relay, admitted(request, access, self.allowed), request)
+                    if self.shared and (known := shared.get(self.path, call.grant)) is not None:
+                        return response_of(known)
+                    began = time.monotonic()
                     call.query = _parsed(self.query, _query(request)) if self.query is not None else None
                     call.body = await _body(self.body, request)
                     found = await self.run(call)
@@ -119,7 +126,14 @@ class Operation:
                 return json_response({"error": str(error)}, 503)
             except TimeoutError:
                 return json_response({"error": f"no result within {_SECONDS:g} s; the state may not respond"}, 503)
-            return found if isinstance(found, web.StreamResponse) else json_response(found.model_dump(mode="json"))
+            if isinstance(found, web.StreamResponse):
+                return found
+            body = encoded(found.model_dump(mode="json"))
+            if self.shared:
+                shared.keep(self.path, call.grant, body, seconds=time.monotonic() - began)
+            elif self.allowed == "change":
+                shared.clear()
+            return response_of(body)
 
         return handle
 

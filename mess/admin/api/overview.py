@@ -53,7 +53,7 @@ def overview(relay: ApiRelay, access: models.Access, status: RelayStatus) -> mod
         uptime_seconds=status.uptime,
         ready=not problems,
         problems=problems,
-        warnings=[*status.sink_problems(), *status.warnings()],
+        warnings=[*status.sink_problems(waits), *status.warnings(waits)],
         done=status.changed,
         access=access,
         streams=_streams(relay, waits),

@@ -11,13 +11,30 @@ from mess.admin.api.access import Access
 from mess.admin.api.openapi import document
 from mess.admin.api.operation import Operation
 from mess.admin.api.relay import ApiRelay
+from mess.admin.api.shared_answers import SharedAnswers
 from mess.admin.json_response import json_response
 
 PREFIX = "/api/v1"
 
 OPERATIONS: Sequence[Operation] = (
-    Operation("GET", "/status", "The relay at a glance", run=overview.status, answer=models.Status, allowed="open"),
-    Operation("GET", "/streams", "The change streams", run=overview.streams, answer=models.Streams, allowed="open"),
+    Operation(
+        "GET",
+        "/status",
+        "The relay at a glance",
+        run=overview.status,
+        answer=models.Status,
+        allowed="open",
+        shared=True,
+    ),
+    Operation(
+        "GET",
+        "/streams",
+        "The change streams",
+        run=overview.streams,
+        answer=models.Streams,
+        allowed="open",
+        shared=True,
+    ),
     Operation(
         "GET",
         "/pipelines",
@@ -25,6 +42,7 @@ OPERATIONS: Sequence[Operation] = (
         run=overview.all_pipelines,
         answer=models.Pipelines,
         allowed="open",
+        shared=True,
     ),
     Operation("GET", "/pauses", "What is paused", run=pausing.listed, answer=models.Pauses, allowed="open"),
     Operation(
@@ -129,9 +147,9 @@ OPERATIONS: Sequence[Operation] = (
 
 def add_to(app: web.Application, relay: ApiRelay) -> None:
     """Add the API to the admin server's application."""
-    access = Access(relay.loaded.config.admin)
+    access, shared = Access(relay.loaded.config.admin), SharedAnswers()
     for operation in OPERATIONS:
-        app.router.add_route(operation.method, PREFIX + operation.path, operation.handler(relay, access))
+        app.router.add_route(operation.method, PREFIX + operation.path, operation.handler(relay, access, shared))
 
     async def end_tails(app: web.Application) -> None:
         relay.tail.close()

@@ -15,7 +15,6 @@ from mess.cli.state import with_store
 from mess.cli.times import cluster_time, cluster_time_text
 from mess.commands import command, quoted
 from mess.errors import ConfigError
-from mess.options.values import written_time
 from mess.telemetry.printable import printable
 
 if TYPE_CHECKING:
@@ -60,6 +59,8 @@ def list_(
 
 
 def _fields(row: Row) -> dict[str, Any]:
+    from mess.options.values import written_time
+
     return {
         "stream": row.stream,
         "namespaces": row.namespaces,

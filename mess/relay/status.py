@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import mess
@@ -19,7 +19,7 @@ from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
-from mess.relay.waits import Waits, waits
+from mess.relay.waits import LONG, Place, Wait, Waits, waits
 from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
 from mess.telemetry.metrics import Metrics
@@ -156,8 +156,14 @@ class RelayStatus:
         relay = self._relay
         oplog, backfills, pauses = relay.oplog, relay.backfills, relay.pauses
         found = blocked(relay.runners, documents=self._documents) + ([] if oplog is None else oplog.warnings())
+        waits = known or self.waits()
+        found += [
+            waits.steps[runner.pipeline, runner.name].text(relay.clock.now())
+            for runner in relay.step_runners
+            if runner.trouble is None and not runner.gate.closed and _is_long(waits.steps, runner)
+        ]
         if pauses is not None:
-            held = (known or self.waits()).streams
+            held = waits.streams
             found += [held[runner.name].text(relay.clock.now()) for runner in relay.runners if runner.held]
             if pauses.problem is not None:
                 found.append(f"pauses: {pauses.problem}")
@@ -209,6 +215,12 @@ class RelayStatus:
     def metrics(self) -> bytes:
         """The metrics, in Prometheus's text format."""
         return self._relay.metrics.render()
+
+
+def _is_long(steps: Mapping[Place, Wait], runner: StepRunner) -> bool:
+    """Whether events have waited long for a step that works for others."""
+    wait = steps.get((runner.pipeline, runner.name))
+    return wait is not None and wait.lasted(LONG)
 
 
 def _backfill(job: BackfillJob) -> dict[str, Any]:

@@ -6,15 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 
-from mess.relay.waits import Place, Waits
+from mess.relay.waits import LONG, Place, Waits
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-LONG = 30.0
-"""How many seconds a step waits before the log says why."""
 _LOOK_EVERY = 10.0
 _LOG_AGAIN = 600.0
 
@@ -40,8 +37,7 @@ class WaitLog:
         for place in self._logged.keys() - found.keys():
             del self._logged[place]
         for place, wait in found.items():
-            since = wait.since
-            if since is None or (datetime.now(timezone.utc) - since).total_seconds() < LONG:
+            if not wait.lasted(LONG):
                 continue
             if time.monotonic() - self._logged.get(place, -_LOG_AGAIN) >= _LOG_AGAIN:
                 self._logged[place] = time.monotonic()

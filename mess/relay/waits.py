@@ -21,6 +21,8 @@ from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.state.pauses import Pause
 
+LONG = 30.0
+"""After how many seconds of waiting `/readyz` and the log say why, even if others are delivered."""
 SLOW = 1.0
 """After how many seconds without an answer an attempt counts as waiting."""
 _UNKNOWN = Timestamp(2**32 - 1, 0)
@@ -42,6 +44,11 @@ class Wait:
     oldest: Event | None = None
     next_attempt: float | None = None
     remedy: str | None = None
+
+    def lasted(self, seconds: float) -> bool:
+        """Whether it is known to have begun so many seconds ago, or earlier."""
+        since = self.since
+        return since is not None and (datetime.now(timezone.utc) - since).total_seconds() >= seconds
 
     def age(self, now: float) -> float | None:
         """The time in seconds since the oldest event was committed; `now` is the server's, in seconds since 1970."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from mess.relay import status
 from tests.integration.admin.conftest import Api, eventually
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer, Request
@@ -83,13 +84,15 @@ async def test_a_full_stream_names_the_step_that_holds_it_up(lab: Lab, running: 
         assert 0 < wait["events"] <= 10
 
 
-async def test_events_that_fail_alone_are_named(lab: Lab, running: Callable[..., Any]) -> None:
+async def test_events_that_fail_alone_are_named(
+    lab: Lab, running: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def respond(request: Request) -> Answer:
         return Answer(500) if request.json["documentKey"]["_id"] == 1 else Answer()
 
     lab.receiver.respond = respond
     slow = {**lab.http, "retry": {"first": "30s", "cap": "30s"}}
-    async with running(pipeline=[slow]) as (_, api):
+    async with running(pipeline=[slow]) as (relay, api):
         lab.db.orders.insert_many([{"_id": number} for number in range(20)])
 
         async def waits() -> Any:
@@ -97,6 +100,11 @@ async def test_events_that_fail_alone_are_named(lab: Lab, running: Callable[...,
             return wait if wait is not None and wait["events"] == 1 else None
 
         wait = await eventually(waits, "the reason")
+        monkeypatch.setattr(status, "LONG", 0.0)
+        _, ready = await lab.get(relay, "/readyz")
+        [said] = json.loads(ready)["warnings"]
+        assert "1 event waits" in said
+        assert "dead-letters list" in said
         assert 10 < wait["next_attempt_seconds"] <= 60
         assert "500" in wait["cause"]
 

@@ -8,8 +8,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from mess.relay import wait_log
-from mess.relay.wait_log import LONG, WaitLog
-from mess.relay.waits import Place, Wait, Waits
+from mess.relay.wait_log import WaitLog
+from mess.relay.waits import LONG, Place, Wait, Waits
 
 
 def waiting(seconds: float) -> dict[Place, Wait]:

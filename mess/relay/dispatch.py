@@ -21,6 +21,8 @@ from mess.relay.window import Window
 
 _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
+# 0, false and "" have the hash 0, which is the barriers'. Small numbers would be the hashes of other values.
+_OF_ZERO = 0x51E5_7A11_0C0A_57ED
 _ROUTES_KEPT = 10_000
 _LOOK_AGAIN = 0.05  # seconds
 
@@ -98,7 +100,7 @@ def ordering_key(event: Event, order: Ordering) -> int:
     if isinstance(order, str):
         return hash(event.namespace) if order == "collection" else id(event)
     value = get(event.change, order)
-    return 0 if value is MISSING else id_hash({"_id": value}) or 1  # 0, false and "" have the hash 0
+    return 0 if value is MISSING else id_hash({"_id": value}) or _OF_ZERO
 
 
 class Dispatcher:

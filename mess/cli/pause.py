@@ -67,6 +67,9 @@ def pause(
         return found, await not_running(store)
 
     found, absent = run_async(with_store(loaded, store_it, timeout))
+    if as_json:
+        print_json([found.fields()])
+        return
     if found.by != _who() or found.reason != reason:
         say(f"{target} has been paused since {found.since:%Y-%m-%d %H:%M:%S} UTC by {found.by}")
         return
@@ -80,6 +83,7 @@ def resume(
     pipeline: PipelineOption = None,
     step: StepOption = None,
     all_: Annotated[bool, typer.Option("--all", help="Everything that is paused.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
     url: UrlOption = None,
     timeout: TimeoutOption = None,
@@ -96,8 +100,11 @@ def resume(
         return [each for each in wanted if await store.resume(each)]
 
     removed = run_async(with_store(loaded, remove, timeout))
-    for each in removed:
-        say(f"{each} continues")
+    if as_json:
+        print_json([{"stream": each.stream, "pipeline": each.pipeline, "step": each.step} for each in removed])
+    else:
+        for each in removed:
+            say(f"{each} continues")
     if not removed:
         what = "nothing is" if target is None else f"{target} is not"
         raise ConfigError(f"{what} paused; `{command('pause --list')}` lists what is")

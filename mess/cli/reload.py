@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mess.cli.admin_client import AdminClient, TokenFileOption, admin_client
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
+from mess.cli.common import ConfigOption, UrlOption, load_config, print_json, run_async, say
 from mess.cli.root import app
 from mess.cli.times import seconds
 from mess.errors import ConfigError, MessError
@@ -33,6 +33,7 @@ def reload(
         float,
         typer.Option(help="How long to wait for the outcome.", parser=seconds, metavar="DURATION"),
     ] = "1m",  # type: ignore[assignment]
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON: time, ok and text of the outcome.")] = False,
 ) -> None:
     """Put the changed config in force in the relay that runs on this machine, without a restart.
 
@@ -42,12 +43,14 @@ def reload(
     refused it.
     """
     loaded = load_config(config, mongodb__url=url)
-    code = run_async(_reload(loaded, config, token_file, timeout=timeout))
+    code = run_async(_reload(loaded, config, token_file, timeout=timeout, as_json=as_json))
     if code:
         raise typer.Exit(code)
 
 
-async def _reload(loaded: Loaded, config: Path | None, token_file: Path | None, *, timeout: float) -> int:
+async def _reload(
+    loaded: Loaded, config: Path | None, token_file: Path | None, *, timeout: float, as_json: bool
+) -> int:
     from mess.app import store_for
     from mess.cli.connecting import connecting
     from mess.state.instance import Instance
@@ -79,8 +82,11 @@ async def _reload(loaded: Loaded, config: Path | None, token_file: Path | None, 
         while before is not None and time.monotonic() < deadline:
             last = await _last(client)
             if last and last != before:
-                for line in last["text"]:
-                    say(line, err=not last["ok"])
+                if as_json:
+                    print_json(last)
+                else:
+                    for line in last["text"]:
+                        say(line, err=not last["ok"])
                 return 0 if last["ok"] else ConfigError.exit_code
             await asyncio.sleep(_LOOK)
     say(f"{presence} was asked to reload; its log has the outcome", err=True)

@@ -39,6 +39,7 @@ from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
+from mess.relay.wait_log import WaitLog
 from mess.replay import strays
 from mess.replay.jobs import LetterReplays
 from mess.state.instance import Instance
@@ -342,7 +343,8 @@ class Relay:
         self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None
         self._is_running.set()
-        work = (*running.tasks(), strays.warn(self.config, running.store))
+        said = WaitLog(self.status.waits, self.clock.now)
+        work = (*running.tasks(), said.run(), strays.warn(self.config, running.store))
         beside = [asyncio.create_task(aside(each)) for each in work]
         try:
             await running.engine.run(running.streams)

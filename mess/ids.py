@@ -5,6 +5,7 @@ They contain no dots, as Standard Webhooks 1.0.0 requires.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
 
@@ -32,6 +33,14 @@ def _halvings() -> Iterator[tuple[int, int, int]]:
 
 
 _HALVINGS = tuple(_halvings())
+
+
+_ID = re.compile(r"msg_[A-Z2-7]{52}")
+
+
+def is_id(text: str) -> bool:
+    """Whether a text has the form of an id."""
+    return _ID.fullmatch(text) is not None
 
 
 def hashed_id(text: str) -> str:

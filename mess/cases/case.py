@@ -10,11 +10,11 @@ from typing import Any
 from mess.cases.check import check
 from mess.cases.content import Content, Expected
 from mess.cases.events import event_of
+from mess.config import scope
 from mess.config.document import Document
 from mess.config.js.file import read_js
 from mess.config.load import Loaded
 from mess.config.model import Config
-from mess.config.scope import resolve
 from mess.config.validate import validate
 from mess.config.yaml_file import read_yaml
 from mess.errors import Problem
@@ -138,8 +138,7 @@ def _events(content: Content, document: Document, config: Config, steps: Steps) 
 
 def pipeline_of(event: Event, config: Config) -> str | None:
     """The name of the pipeline that an event takes; None if the config selects no such event."""
-    options = resolve(config, *event.namespace)
-    target = event.change.get("to")
-    if options is None and event.operation == "rename" and isinstance(target, dict):
-        options = resolve(config, str(target.get("db", "")), str(target.get("coll", "")))
-    return None if options is None else options.pipeline.name
+    found, target = scope.pipeline_of(config, event.namespace), event.change.get("to")
+    if found is None and event.operation == "rename" and isinstance(target, dict):
+        return scope.pipeline_of(config, (str(target.get("db", "")), str(target.get("coll", ""))))
+    return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +17,7 @@ from mess.cli.progress import progress
 from mess.cli.root import app
 from mess.cli.times import moment
 from mess.errors import ConfigError
+from mess.ids import is_id
 from mess.telemetry.redact import redact
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def event(
     Exit codes: 0 it is known, 1 not seen, 2 config or token, 3 MongoDB cannot be read, 4 the oplog does not reach back
     that far, 5 the state cannot be read, 9 no relay answers.
     """
-    if re.fullmatch(r"msg_[A-Z2-7]{52}", id_) is None:
+    if not is_id(id_):
         raise ConfigError(f"{id_!r} is no event id; they look like msg_ and 52 capital letters and digits")
     if since is not None and not search:
         raise ConfigError("--since is for --search")

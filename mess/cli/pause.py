@@ -74,7 +74,7 @@ def pause(
         say(f"{target} has been paused since {found.since:%Y-%m-%d %H:%M:%S} UTC by {found.by}")
         return
     when = "pauses within about a second" if absent is None else f"will be paused when the relay {absent!r} runs"
-    say(f"{target} {when}; `{command(f'resume {_arguments(found)}')}` continues")
+    say(f"{target} {when}; `{command(f'resume {found.target.arguments}')}` continues")
 
 
 @app.command()
@@ -167,9 +167,3 @@ def _who() -> str:
     except (KeyError, OSError):  # a container's user need not have a name
         user = "a user"
     return f"{user} at {socket.gethostname()}"
-
-
-def _arguments(pause: Pause) -> str:
-    from mess.relay.waits import arguments
-
-    return arguments(pause)

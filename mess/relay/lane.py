@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice, takewhile
 from typing import NamedTuple
 
 from mess.cancellation import cancel
@@ -147,7 +148,7 @@ class Lane:
                     await self.pipeline.retry(self._completion, retries)
                 elif self.events:
                     retried = False
-                    position = self._next_position() if self._advanced else 0
+                    position = self._advanced.get(id(self.events[0]), 0) if self._advanced else 0
                     batch = self._batch = self._take(position)
                     if not self.full:
                         self._wants_more()
@@ -170,37 +171,28 @@ class Lane:
         finally:
             self._resting = False
 
-    def _next_position(self) -> int:
-        return self._advanced.get(id(self.events[0]), 0)
-
     def _take(self, position: int) -> list[Event]:
+        """The next mini-batch, of events that all begin at the step at `position`."""
         waiting = self.events
         self._taken_at = time.monotonic()
-        if self._advanced:
-            return self._take_alike(position)
-        if len(waiting) == 1:
+        if len(waiting) == 1 and not self._advanced:
             return [waiting.popleft()]
         batch: list[Event] = []
-        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
+        room, most = MINI_BATCH_BYTES, self._alike(position) if self._advanced else self.pipeline.mini_batch
         while waiting and len(batch) < most:
             room -= waiting[0].size
             if room < 0 and batch:
                 break
             batch.append(waiting.popleft())
+        if self._advanced:
+            for event in batch:
+                self._advanced.pop(id(event), None)
         return batch
 
-    def _take_alike(self, position: int) -> list[Event]:
-        """Like `_take`, as long as the next one begins at the same step."""
-        waiting, advanced = self.events, self._advanced
-        batch: list[Event] = []
-        room, most = MINI_BATCH_BYTES, self.pipeline.mini_batch
-        while waiting and len(batch) < most and advanced.get(id(waiting[0]), 0) == position:
-            room -= waiting[0].size
-            if room < 0 and batch:
-                break
-            advanced.pop(id(waiting[0]), None)
-            batch.append(waiting.popleft())
-        return batch
+    def _alike(self, position: int) -> int:
+        """How many events from the first on begin at the step at `position`, up to a mini-batch."""
+        first = islice(self.events, self.pipeline.mini_batch)
+        return sum(1 for _ in takewhile(lambda event: self._advanced.get(id(event), 0) == position, first))
 
 
 async def finish(lanes: Iterable[Lane], grace: float) -> int:

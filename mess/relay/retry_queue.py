@@ -54,7 +54,7 @@ class RetryQueue:
 
     def waiting(self) -> Iterator[tuple[Group, list[Event]]]:
         """The groups that wait here, in no particular order, each with the events behind it."""
-        for entry in chain((entry for _, _, entry in self._timed), self._waiting.values()):
+        for entry in self._entries():
             yield entry.group, [event for _, event in entry.behind]
 
     def position_of(self, event: Event) -> int | None:
@@ -188,10 +188,13 @@ class RetryQueue:
         """The events that wait, and those that were interrupted, once the lane has stopped: each with the position of
         its next step. Not in their order."""
         found: dict[int, tuple[int, Event]] = {}
-        for entry in (*(entry for _, _, entry in self._timed), *self._waiting.values()):
+        for entry in self._entries():
             found.update({id(event): (entry.group.position, event) for event in entry.group.events})
             found.update({id(event): (position, event) for position, event in entry.behind})
         yield from {**self._interrupted, **found}.values()
+
+    def _entries(self) -> Iterator[_Entry]:
+        return chain((entry for _, _, entry in self._timed), self._waiting.values())
 
     def put_down(self) -> None:
         """The group taken last has been processed."""

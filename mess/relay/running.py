@@ -40,8 +40,6 @@ from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
 from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Stream, Streams
-from mess.relay.wait_log import WaitLog
-from mess.relay.waits import Waits, waits
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.lease import ALIVE_SECONDS
 from mess.state.store import StateStore
@@ -199,12 +197,8 @@ class Running:
             self.backfills.run(),
             self.pauses.run(),
             self.stored.run(),
-            WaitLog(self._waits, self._clock.now).run(),
             self._begin_backfills(),
         )
-
-    def _waits(self) -> Waits:
-        return waits(self.runners, self.step_runners, self.pauses)
 
     def show_steps(self) -> None:
         """Tell live tails which steps the pipelines have now."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -226,14 +225,7 @@ def _paused(pause: Pause) -> str:
 
 
 def _resume(pause: Pause) -> str:
-    return f"`{command(f'resume {arguments(pause)}')}` continues; MongoDB's oplog keeps the changes meanwhile"
-
-
-def arguments(pause: Pause) -> str:
-    """The command line's arguments for what a pause applies to."""
-    target = pause.target
-    given = {"--stream": target.stream, "--pipeline": target.pipeline, "--step": target.step}
-    return " ".join(f"{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
+    return f"`{command(f'resume {pause.target.arguments}')}` continues; MongoDB's oplog keeps the changes meanwhile"
 
 
 def _remedy(found: Obstacle) -> str | None:

@@ -13,7 +13,6 @@ from mess.options.values import written_time
 from mess.relay.gap_status import reason
 from mess.relay.lane import Held
 from mess.relay.runner import StreamRunner
-from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waits
 from mess.state.store import DeadLetter, StateStore, Wanted
 from mess.telemetry.recent import MOST, Ending, Recent
@@ -44,10 +43,6 @@ class Places(Protocol):
 
     store: StateStore | None
     recent: Recent
-
-    @property
-    def step_runners(self) -> Sequence[StepRunner]:
-        """The runners of its steps."""
 
     @property
     def runners(self) -> Sequence[StreamRunner]:

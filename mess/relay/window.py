@@ -80,8 +80,7 @@ class Window:
 
     def find(self, event_id: str) -> Event | None:
         """The unfinished event with this id."""
-        entries = (entry for entry in self._entries if isinstance(entry, Event) and not entry.done)
-        return next((event for event in entries if event.id == event_id), None)
+        return next((event for event in self.unfinished() if event.id == event_id), None)
 
     @property
     def full(self) -> str | None:

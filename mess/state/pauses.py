@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -28,6 +29,12 @@ class Target:
         """Its name in the state."""
         parts = ["stream", self.stream] if self.stream is not None else ["pipeline", self.pipeline, self.step]
         return "\n".join(part for part in parts if part is not None)
+
+    @property
+    def arguments(self) -> str:
+        """The command line's arguments that name it."""
+        given = {"--stream": self.stream, "--pipeline": self.pipeline, "--step": self.step}
+        return " ".join(f"{name} {shlex.quote(value)}" for name, value in given.items() if value is not None)
 
     def __str__(self) -> str:
         if self.stream is not None:

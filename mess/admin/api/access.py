@@ -19,10 +19,11 @@ _SET_TOKEN = "set admin.token in the config"
 @dataclass(frozen=True, slots=True)
 class Grant:
     """What a client may do. `why` says why it may not do more, and how to get there; None if it may do everything.
-    `wrong` is whether it gave a wrong token."""
+    `status` is that of the answer to a request for more, and `wrong` is whether it gave a wrong token."""
 
     private: bool
     why: str | None = None
+    status: int = 403
     wrong: bool = False
 
 
@@ -42,12 +43,12 @@ class Access:
         if self._token is not None:
             scheme, _, given = request.headers.get("Authorization", "").partition(" ")
             if not given:
-                return Grant(False, "send the token of admin.token: Authorization: Bearer …")
+                return Grant(False, "send the token of admin.token: Authorization: Bearer …", status=401)
             # Bytes, since compare_digest refuses text that is not ASCII.
             right = hmac.compare_digest(given.strip().encode("utf-8", "surrogateescape"), self._token)
             if scheme.lower() == "bearer" and right:
                 return Grant(True)
-            return Grant(False, "the token is wrong; it has to be the one in admin.token", wrong=True)
+            return Grant(False, "the token is wrong; it has to be the one in admin.token", status=401, wrong=True)
         if not self._loopback:
             return Grant(
                 False,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import socket
 import time
 
@@ -14,6 +13,7 @@ from mess.admin.api.operation import Call, Problem
 from mess.admin.api.overview import wait_shown
 from mess.admin.connections import Connection
 from mess.admin.json_response import NOT_KEPT
+from mess.ids import is_id
 from mess.relay.whereabouts import locate
 from mess.telemetry.tail.client import TailClient
 from mess.telemetry.tail.filter import TailFilter
@@ -23,7 +23,6 @@ _LOOK = 1.0  # seconds
 _STALLED = 30.0  # seconds until a client that does not read is dropped
 _AT_ONCE = 64 * 1024  # bytes
 _KERNEL_BUFFER = 128 * 1024  # bytes
-_EVENT_ID = re.compile(r"msg_[A-Z2-7]{52}")
 
 
 async def tail(call: Call) -> web.StreamResponse:
@@ -50,7 +49,7 @@ async def tail(call: Call) -> web.StreamResponse:
 async def where(call: Call) -> models.EventPlace:
     """Where an event is."""
     id_ = call.part("id")
-    if _EVENT_ID.fullmatch(id_) is None:
+    if not is_id(id_):
         raise Problem(400, "this is no event id; they look like msg_ and 52 capital letters and digits")
     relay = call.relay
     now = relay.clock.now()

@@ -146,7 +146,7 @@ def admitted(request: web.Request, access: Access, allowed: Allowed) -> Grant:
     if allowed == "open" or (grant.private and allowed == "private"):
         return grant
     if not grant.private:
-        raise Problem(401 if "token of admin.token" in (grant.why or "") or grant.wrong else 403, grant.why or "")
+        raise Problem(grant.status, grant.why or "")
     if CHANGES not in request.headers:
         raise Problem(403, f"requests that change something need the header {CHANGES}: 1")
     return grant

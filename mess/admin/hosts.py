@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from ipaddress import ip_address
 
+_SHOWN = 100  # characters
+
 # An interface name, including VLANs (eth0.100); Python accepts any text.
 _ZONE = re.compile(r"[a-z0-9_-]+(\.[0-9]+)?")
 
@@ -23,11 +25,16 @@ class Hosts:
 
     def accept(self, header: str) -> bool:
         """Whether a Host header names this server."""
-        name = without_port(header).lower().rstrip(".")
+        name = _without_port(header).lower().rstrip(".")
         return _is_address(name) or any(fnmatchcase(name, pattern) for pattern in self._names)
 
+    def refused(self, headers: Iterable[str]) -> str | None:
+        """The first of a request's Host headers that does not name this server, without the port and cut; None if all
+        do."""
+        return next((_without_port(each)[:_SHOWN] for each in headers if not self.accept(each)), None)
 
-def without_port(header: str) -> str:
+
+def _without_port(header: str) -> str:
     """The name or address in a Host header, without the port."""
     name, colon, port = header.rpartition(":")
     return name if colon and not name.endswith(":") and (port.isdecimal() or not port) else header

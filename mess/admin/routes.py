@@ -10,16 +10,13 @@ from mess.admin.api.access import Access
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.routes import add_to
 from mess.admin.connections import BODY_LIMIT, Connection
-from mess.admin.hosts import Hosts, without_port
+from mess.admin.hosts import Hosts
 from mess.admin.json_response import NOT_KEPT, json_response
 from mess.admin.view import Controls, View
-from mess.config.model import Admin
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import CONTENT_TYPE
 
 log = get_logger("mess.admin")
-
-_SHOWN = 100
 
 _LINKS = ("/app/", "/count", "/status", "/healthz", "/readyz", "/metrics")
 # The Node.js tool allowed pages of any origin to read its count.
@@ -34,10 +31,14 @@ CONTROLS = web.AppKey("controls", Controls)
 def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | None = None) -> web.Application:
     """The application, which shows `view` to requests whose Host header is accepted by `hosts`. Routes that act on the
     relay find its `controls` in `request.app[CONTROLS]`. With a `relay`, there is an API for it."""
-    pages = _Pages(view, None if relay is None else relay.loaded.config.admin)
-    app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)], client_max_size=BODY_LIMIT)
+    access, payloads = None, True
     if relay is not None:
-        add_to(app, relay)
+        admin = relay.loaded.config.admin
+        access, payloads = Access(admin), admin.payloads
+    pages = _Pages(view, access, payloads=payloads)
+    app = web.Application(middlewares=[_reporting, _errors_as_json, _only_for(hosts)], client_max_size=BODY_LIMIT)
+    if relay is not None and access is not None:
+        add_to(app, relay, access)
     app[CONTROLS] = controls
     app.on_response_prepare.append(_without_server)
     app.add_routes(
@@ -55,10 +56,10 @@ def make_app(view: View, controls: Controls, hosts: Hosts, relay: ApiRelay | Non
 
 
 class _Pages:
-    def __init__(self, view: View, admin: Admin | None) -> None:
+    def __init__(self, view: View, access: Access | None, *, payloads: bool) -> None:
         self._view = view
-        self._access = None if admin is None else Access(admin)
-        self._payloads = admin is None or admin.payloads
+        self._access = access
+        self._payloads = payloads
 
     def _for(self, request: web.Request) -> View:
         """What the sender of a request may see."""
@@ -108,16 +109,15 @@ def _only_for(hosts: Hosts) -> Middleware:
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
         if request.path not in _ANY_HOST:
-            for host in request.headers.getall("Host", ()):
-                if not hosts.accept(host):
-                    name = without_port(host)[:_SHOWN]
-                    return json_response(
-                        {
-                            "error": f"this server does not answer to the host name {name}; use its IP address or "
-                            f"localhost, or add the name to the config: admin: {{hosts: [{name}]}}"
-                        },
-                        web.HTTPMisdirectedRequest.status_code,
-                    )
+            name = hosts.refused(request.headers.getall("Host", ()))
+            if name is not None:
+                return json_response(
+                    {
+                        "error": f"this server does not answer to the host name {name}; use its IP address or "
+                        f"localhost, or add the name to the config: admin: {{hosts: [{name}]}}"
+                    },
+                    web.HTTPMisdirectedRequest.status_code,
+                )
         return await handler(request)
 
     return check

@@ -39,6 +39,16 @@ UrlOption = Annotated[
     str | None,
     typer.Option("--url", help="MongoDB's connection string, instead of the config's.", show_default=False),
 ]
+DatabaseOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Only this database, or those matching a glob. Can be repeated.", show_default=False),
+]
+CollectionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Only this collection: its name, or database.name, or a glob. Can be repeated.", show_default=False
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As a JSON array.")]
 
 

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, report, run_async, say, tune_process
+from mess.cli.common import (
+    CollectionOption,
+    ConfigOption,
+    DatabaseOption,
+    UrlOption,
+    load_config,
+    report,
+    run_async,
+    say,
+    tune_process,
+)
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.progress import Bar, progress
@@ -46,16 +56,8 @@ def replay(
             help="The newest change, likewise. Default: now.", parser=moment, metavar="TIME", show_default=False
         ),
     ] = None,
-    database: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this database, or those matching a glob. Can be repeated.", show_default=False),
-    ] = None,
-    collection: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this collection: its name, or database.name, or a glob. Can be repeated.", show_default=False
-        ),
-    ] = None,
+    database: DatabaseOption = None,
+    collection: CollectionOption = None,
     step: Annotated[
         str | None,
         typer.Option(help="Only the deliveries of this step, and of no other http or queue step.", show_default=False),

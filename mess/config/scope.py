@@ -109,10 +109,15 @@ def pipeline_of(config: Config, namespace: tuple[str, str]) -> str | None:
 
 def orders_by_value(config: Config) -> bool:
     """Whether the events of some scope keep their order by the values of a field."""
+    return bool(ordering_values(config))
+
+
+def ordering_values(config: Config) -> set[str]:
+    """The paths of the values by which events of some scope keep their order."""
     scopes: list[Scope] = [config]
     for database in config.databases.values():
         scopes += [database, *database.collections.values()]
-    return any(isinstance(scope.order, OrderBy) for scope in scopes)
+    return {scope.order.by for scope in scopes if isinstance(scope.order, OrderBy)}
 
 
 def pipelines(config: Config) -> list[PipelineSpec]:

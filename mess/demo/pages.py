@@ -9,14 +9,13 @@ import orjson
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from mess.admin.hosts import Hosts, without_port
+from mess.admin.hosts import Hosts
 from mess.demo.history import MOST, History
 
 MOST_PAGES = 16
 """How many pages may follow at the same time."""
 _IDLE_SECONDS = 15.0  # shorter than the patience of proxies, and of users for a page that has lost its server
 _WRITE_SECONDS = 10.0
-_NAME_SHOWN = 100
 _FOLDER = Path(__file__).parent / "page"
 _FILES = {
     "/bin": ("bin.html", "text/html"),
@@ -40,10 +39,9 @@ def guard(hosts: Hosts) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        for host in request.headers.getall("Host", ()):
-            if not hosts.accept(host):
-                text = f"this server does not answer to the host name {without_port(host)[:_NAME_SHOWN]}\n"
-                return web.Response(status=web.HTTPMisdirectedRequest.status_code, text=text, headers=_HEADERS)
+        if (name := hosts.refused(request.headers.getall("Host", ()))) is not None:
+            text = f"this server does not answer to the host name {name}\n"
+            return web.Response(status=web.HTTPMisdirectedRequest.status_code, text=text, headers=_HEADERS)
         return await handler(request)
 
     return check

@@ -11,8 +11,8 @@ from pydantic import BaseModel
 from mess.capture.connection_string import ConnectionString
 from mess.capture.plan import StreamPlan
 from mess.config.load import Loaded
-from mess.config.model import Config, OrderBy, Scope
-from mess.config.scope import PipelineSpec, is_glob, pipelines, resolve
+from mess.config.model import Config, Scope
+from mess.config.scope import PipelineSpec, is_glob, ordering_values, pipelines, resolve
 from mess.relay.identity import identity
 from mess.state.open import in_mongodb
 
@@ -77,7 +77,7 @@ def compare(
     later = [path for path in outside if path not in (*live, *refused)]
     before, after = _specs(old.config), _specs(new.config)
     streams = _streams(plans, divided)
-    if _values(old.config) != _values(new.config):
+    if ordering_values(old.config) != ordering_values(new.config):
         streams = {plan.name: plan for each in plans for plan in each}
     touched = (
         _rerouted(old.config, new.config) | _used(streams.values(), old.config) | _used(streams.values(), new.config)
@@ -151,14 +151,6 @@ def _used(streams: Iterable[StreamPlan], config: Config) -> set[str]:
     databases = {stream.database for stream in streams}
     ways = _ways(config)
     return {way[1] for db in ways if (None if is_glob(db) else db) in databases for way in ways[db]}
-
-
-def _values(config: Config) -> set[str]:
-    """The paths of the values by which events keep their order."""
-    scopes: list[Scope] = [config]
-    for database in config.databases.values():
-        scopes += [database, *database.collections.values()]
-    return {scope.order.by for scope in scopes if isinstance(scope.order, OrderBy)}
 
 
 def _rerouted(old: Config, new: Config) -> set[str]:

@@ -151,7 +151,7 @@ class Dispatcher:
                 continue
             earlier, position = found[id(event)]
             namespace = event.namespace
-            route = self._routes[namespace] if namespace in self._routes else self._find(namespace)
+            route = self._known(namespace)
             if event.key is None:
                 route = self._route_of_barrier(event, route)
             if route is None or not self._wanted(event, route):
@@ -191,7 +191,7 @@ class Dispatcher:
     def _lacks_value(self, event: Event) -> bool:
         """Whether an event lacks the value by which its collection's events keep their order."""
         namespace = event.namespace
-        route = self._routes[namespace] if namespace in self._routes else self._find(namespace)
+        route = self._known(namespace)
         if route is None or isinstance(route.order, str) or not self._wanted(event, route):
             return False
         return get(event.change, route.order) is MISSING
@@ -259,6 +259,9 @@ class Dispatcher:
         if event.operation == "rename":
             return self._router.route_rename(event.namespace, _target(event), event.change.get("clusterTime"))
         return self._router.route_gap(event.affected) if isinstance(event, GapEvent) else route
+
+    def _known(self, namespace: Namespace) -> Route | None:
+        return self._routes[namespace] if namespace in self._routes else self._find(namespace)
 
     def _find(self, namespace: Namespace) -> Route | None:
         if len(self._routes) >= _ROUTES_KEPT:

@@ -20,7 +20,7 @@ from mess.state.mongo_letters import MongoLetters
 from mess.state.mongo_pauses import MongoPauses
 from mess.state.mongo_positions import MongoPositions
 from mess.state.pauses import Pause, Target
-from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
+from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
 
@@ -118,7 +118,7 @@ class MongoStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._letters.add(letters)
 
-    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: Listed | None, size: int) -> list[DeadLetter]:
         return await self._letters.page(wanted, after, size)
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002

@@ -16,7 +16,7 @@ from mess.event import Namespace
 from mess.state.failover import persist
 from mess.state.letters import Packed, pack, unpack
 from mess.state.mongo_queries import NEWEST_FIRST, ago, name_of, not_newer, query_for
-from mess.state.records import DeadLetter, Pointer, Wanted
+from mess.state.records import DeadLetter, Listed, Pointer, Wanted
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class MongoLetters:
             await self._chunks.delete_many({"letter": name, "version": unused})
         return bool(done or result.matched_count)
 
-    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: Listed | None, size: int) -> list[DeadLetter]:
         """See `StateStore.page`."""
         query = query_for(self._relay, wanted)
         if after is not None:

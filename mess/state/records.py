@@ -148,6 +148,18 @@ class DeadLetter:
     version: str = field(default="", compare=False, repr=False)
     size: int = field(default=0, compare=False, repr=False)
 
+    @property
+    def listed(self) -> Listed:
+        """Its place in listings."""
+        return Listed(self.time, self.id)
+
+
+class Listed(NamedTuple):
+    """A dead letter's place in listings, which are ordered by time, then by id, the newest first."""
+
+    time: datetime
+    id: str
+
 
 GapKind = Literal["history_lost", "unreadable", "skipped", "reset"]
 """Why changes were not delivered: they had left the oplog, they could not be read, a step skipped them

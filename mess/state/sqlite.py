@@ -25,7 +25,7 @@ from mess.state.pauses import Pause, Target
 from mess.state.sqlite_file import OpenFiles
 from mess.state.sqlite_lease import SqliteLease
 from mess.state.sqlite_schema import connect, remedy
-from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Pointer, Positions, StateStore, Wanted
+from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, StateStore, Wanted
 
 T = TypeVar("T")
 
@@ -109,7 +109,7 @@ class SqliteStore(StateStore):
     async def add_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         await self._write(lambda db: letters_table.add(db, self.relay, [pack(letter) for letter in letters]))
 
-    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+    async def page(self, wanted: Wanted, after: Listed | None, size: int) -> list[DeadLetter]:
         return await self._read(lambda db: letters_table.page(db, self.relay, wanted, after, size))
 
     async def dead_letter(self, id: str) -> DeadLetter | None:  # noqa: A002

@@ -12,7 +12,7 @@ from typing import Any
 
 from mess.event import Namespace
 from mess.state.letters import Packed, unpack
-from mess.state.records import DeadLetter, Pointer, Wanted
+from mess.state.records import DeadLetter, Listed, Pointer, Wanted
 from mess.state.sqlite_schema import instant, millis
 
 _HEAD = ("id", "pipeline", "step", "db", "coll", "operation", "key", "reason", "error", "attempts", "time", "place")
@@ -38,7 +38,7 @@ def replace(db: sqlite3.Connection, relay: str, letters: Sequence[tuple[DeadLett
     return len(unchanged)
 
 
-def page(db: sqlite3.Connection, relay: str, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
+def page(db: sqlite3.Connection, relay: str, wanted: Wanted, after: Listed | None, size: int) -> list[DeadLetter]:
     """See `StateStore.page`."""
     where, values = _where(relay, wanted)
     if after is not None:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +17,7 @@ from mess.errors import StateError, Superseded
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.lease import Lease, Presence
 from mess.state.pauses import Pause, Target
-from mess.state.records import Checkpoint, DeadLetter, Gap, Pointer, Positions, Wanted
+from mess.state.records import Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, Wanted
 
 __all__ = [
     "PAGE",
@@ -26,6 +26,7 @@ __all__ = [
     "Checkpoint",
     "DeadLetter",
     "Gap",
+    "Listed",
     "Pause",
     "Pointer",
     "Positions",
@@ -40,7 +41,7 @@ _log = logging.getLogger("mess.state")
 EVERYTHING = Wanted()
 """Selects all dead letters."""
 PAGE = 500
-"""How many dead letters a listing reads at a time."""
+"""How many dead letters are read or deleted at a time."""
 _NONE_MOVED: Mapping[str, BackfillProgress] = MappingProxyType({})
 
 
@@ -187,20 +188,21 @@ class StateStore(ABC):
         """The wanted dead letters, newest first, without their events, bodies and histories (`dead_letter` returns
         them)."""
         left = limit
-        last: DeadLetter | None = None
+        last: Listed | None = None
         # Use pages rather than one cursor: a reader may take hours between two letters.
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             page = await self.page(wanted, last, size)
-            for last in page:
-                yield last
+            for letter in page:
+                last = letter.listed
+                yield letter
             if len(page) < size:
                 return
             left = None if left is None else left - size
 
     @abstractmethod
-    async def page(self, wanted: Wanted, after: DeadLetter | None, size: int) -> list[DeadLetter]:
-        """The `size` wanted letters that follow `after`, newest first, without events and bodies."""
+    async def page(self, wanted: Wanted, after: Listed | None, size: int) -> list[DeadLetter]:
+        """The `size` wanted letters that are listed behind `after`, newest first, without events and bodies."""
 
     @abstractmethod
     async def pointers(self, wanted: Wanted = EVERYTHING) -> list[Pointer]:
@@ -244,6 +246,20 @@ class StateStore(ABC):
     @abstractmethod
     async def delete_dead_letters(self, wanted: Wanted) -> int:
         """Delete the wanted dead letters; returns how many there were."""
+
+    async def delete_pointed(
+        self, wanted: Wanted, pointers: Sequence[Pointer], deleted: Callable[[int], None] = lambda count: None
+    ) -> int:
+        """Delete those of the wanted dead letters that these pointers name, and none that have been added since.
+
+        Calls `deleted` with the number of pointers that it has come past. Returns how many letters there were.
+        """
+        found = 0
+        for start in range(0, len(pointers), PAGE):
+            part = tuple(pointer.id for pointer in pointers[start : start + PAGE])
+            found += await self.delete_dead_letters(replace(wanted, ids=part))
+            deleted(len(part))
+        return found
 
     @abstractmethod
     async def count_dead_letters(self, wanted: Wanted = EVERYTHING) -> int:

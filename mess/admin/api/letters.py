@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -13,16 +14,14 @@ from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
 from mess.admin.api.relay import LetterReplays
 from mess.errors import ConfigError
-from mess.event import Namespace
 from mess.formats import bson_json
 from mess.state.letters import DamagedLetter
-from mess.state.records import DeadLetter, Pointer, Wanted
+from mess.state.records import DeadLetter, Listed, Pointer, Wanted
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.admin")
 
 _SHOWN_BYTES = 1024 * 1024
-_AT_A_TIME = 500
 _HIDDEN = "hidden: the config says admin: {payloads: off}"
 
 
@@ -72,7 +71,7 @@ async def shown(call: Call) -> models.WholeLetter:
 
 async def replay(call: Call) -> models.LetterResult:
     """Replay dead letters in the background; `replays` shows the progress."""
-    pointers = await _chosen(call)
+    _, pointers = await _chosen(call)
     replays = _replays(call)
     ways = await replays.ways(pointers)
     begun = None
@@ -86,17 +85,12 @@ async def replay(call: Call) -> models.LetterResult:
 
 async def discard(call: Call) -> models.LetterResult:
     """Delete dead letters for good."""
-    pointers = await _chosen(call)
-    by_pipeline: dict[str, int] = {}
-    for pointer in pointers:
-        by_pipeline[pointer.pipeline] = by_pipeline.get(pointer.pipeline, 0) + 1
+    wanted, pointers = await _chosen(call)
+    by_pipeline = dict(Counter(pointer.pipeline for pointer in pointers))
     done = 0
     if pointers and not call.body.dry_run:
         log.warning("deletion of dead letters requested", count=len(pointers), by=call.who)
-        for start in range(0, len(pointers), _AT_A_TIME):
-            # Only those that were counted, and none that have been added since.
-            ids = tuple(pointer.id for pointer in pointers[start : start + _AT_A_TIME])
-            done += await call.store.delete_dead_letters(Wanted(ids=ids))
+        done = await call.store.delete_pointed(wanted, pointers)
     return models.LetterResult(matching=len(pointers), by_pipeline=by_pipeline, done=done, replay=None)
 
 
@@ -114,7 +108,7 @@ def _replays(call: Call) -> LetterReplays:
     return found
 
 
-async def _chosen(call: Call) -> Sequence[Pointer]:
+async def _chosen(call: Call) -> tuple[Wanted, Sequence[Pointer]]:
     action: models.LetterAction = call.body
     wanted = _wanted(action.filter, call)
     if wanted.everything != action.all:
@@ -122,7 +116,7 @@ async def _chosen(call: Call) -> Sequence[Pointer]:
     pointers = await call.store.pointers(wanted)
     if action.expected is not None and len(pointers) != action.expected:
         raise Problem(409, f"{len(pointers)} dead letters match now, not {action.expected}; look again")
-    return pointers
+    return wanted, pointers
 
 
 def _wanted(filter_: models.LetterFilter, call: Call) -> Wanted:
@@ -169,26 +163,12 @@ def _place(letter: DeadLetter) -> str:
     return f"{letter.time.timestamp() * 1000:.0f}:{letter.id}"
 
 
-def _after(place: str | None) -> DeadLetter | None:
-    """A letter that stands for the last one of the previous page: only its time and id count."""
+def _after(place: str | None) -> Listed | None:
+    """The inverse of `_place`."""
     if place is None:
         return None
     millis, _, id_ = place.partition(":")
     try:
-        time = datetime.fromtimestamp(int(millis) / 1000, timezone.utc)
+        return Listed(datetime.fromtimestamp(int(millis) / 1000, timezone.utc), id_)
     except (ValueError, OverflowError, OSError):
         raise Problem(400, f"after: {place!r} is not what `next` said") from None
-    return DeadLetter(
-        id=id_,
-        pipeline="",
-        step="",
-        namespace=Namespace(""),
-        operation="",
-        key=None,
-        reason="",
-        error="",
-        attempts=0,
-        time=time,
-        event={},
-        body=None,
-    )

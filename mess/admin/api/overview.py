@@ -9,12 +9,12 @@ import mess
 from mess.admin.api import models
 from mess.admin.api.layout import layout
 from mess.admin.api.operation import Call
+from mess.admin.api.pausing import pause_shown
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.settings import shown_reload
 from mess.relay.status import RelayStatus, stream_status
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waiting, Waits
-from mess.state.pauses import Pause
 from mess.steps.base import Sink
 
 
@@ -73,11 +73,8 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
     found: list[models.Stream] = []
     for source, progress in zip(relay.sources, relay.progress, strict=True):
         name = progress.stream
-        shown, wait, window = (
-            stream_status(source, progress, now, relay.oplog),
-            waits.streams.get(name),
-            progress.window,
-        )
+        shown = stream_status(source, progress, now, relay.oplog)
+        wait, window = waits.streams.get(name), progress.window
         found.append(
             models.Stream(
                 name=name,
@@ -93,7 +90,7 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
                 window_max_bytes=window.max_bytes,
                 checkpoint_age_seconds=shown.checkpoint_age,
                 oplog_headroom_seconds=None if relay.oplog is None or relay.oplog.window is None else shown.headroom,
-                pause=_pause(None if pauses is None else pauses.of_stream(name)),
+                pause=pause_shown(None if pauses is None else pauses.of_stream(name)),
                 wait=wait_shown(wait, now),
             )
         )
@@ -133,7 +130,7 @@ def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
                     _step(relay, step, waits, kind=kind, about=about)
                     for step, (kind, about) in zip(steps, known.steps.get(name, ()), strict=False)
                 ],
-                pause=_pause(pause),
+                pause=pause_shown(pause),
                 wait=wait_shown(wait, now),
             )
         )
@@ -155,13 +152,9 @@ def _step(relay: ApiRelay, runner: StepRunner, waits: Waits, *, kind: str, about
         dead_letters=counts.dead_letters,
         attempts=counts.attempts,
         seconds=counts.seconds,
-        pause=_pause(None if relay.pauses is None else relay.pauses.of_step(runner.pipeline, runner.name)),
+        pause=pause_shown(None if relay.pauses is None else relay.pauses.of_step(runner.pipeline, runner.name)),
         wait=wait_shown(waits.steps.get((runner.pipeline, runner.name)), relay.clock.now()),
     )
-
-
-def _pause(pause: Pause | None) -> models.Pause | None:
-    return None if pause is None else models.Pause(since=pause.since, by=pause.by, reason=pause.reason)
 
 
 def wait_shown(wait: Wait | None, now: float) -> models.Wait | None:

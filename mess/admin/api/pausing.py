@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from mess.admin.api import models
 from mess.admin.api.operation import Call, Problem
 from mess.relay.pauses import Pauses
@@ -20,7 +22,7 @@ async def listed(call: Call) -> models.Pauses:
                 target=models.Target(
                     stream=pause.target.stream, pipeline=pause.target.pipeline, step=pause.target.step
                 ),
-                pause=models.Pause(since=pause.since, by=pause.by, reason=pause.reason),
+                pause=pause_shown(pause),
                 applies=pauses.applies(pause.target),
             )
             for pause in pauses.known
@@ -45,6 +47,15 @@ async def resume(call: Call) -> models.Pauses:
     if not await pauses.resume(target):
         raise Problem(404, f"{target} is not paused")
     return await listed(call)
+
+
+@overload
+def pause_shown(pause: Pause) -> models.Pause: ...
+@overload
+def pause_shown(pause: Pause | None) -> models.Pause | None: ...
+def pause_shown(pause: Pause | None) -> models.Pause | None:
+    """A pause, as the API shows it."""
+    return None if pause is None else models.Pause(since=pause.since, by=pause.by, reason=pause.reason)
 
 
 def _pauses(call: Call) -> Pauses:

@@ -145,9 +145,9 @@ OPERATIONS: Sequence[Operation] = (
 """All operations. A new one is an entry here, a function, and the models of its input and answer."""
 
 
-def add_to(app: web.Application, relay: ApiRelay) -> None:
+def add_to(app: web.Application, relay: ApiRelay, access: Access) -> None:
     """Add the API to the admin server's application."""
-    access, shared = Access(relay.loaded.config.admin), SharedAnswers()
+    shared = SharedAnswers()
     for operation in OPERATIONS:
         app.router.add_route(operation.method, PREFIX + operation.path, operation.handler(relay, access, shared))
 

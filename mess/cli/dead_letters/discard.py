@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,8 +18,6 @@ from mess.errors import ConfigError
 if TYPE_CHECKING:
     from mess.state.records import Pointer, Wanted
     from mess.state.store import StateStore
-
-_AT_A_TIME = 500
 
 
 @group.command()
@@ -51,14 +48,8 @@ def discard(
         _ask(len(pointers))
 
     async def delete(store: StateStore) -> int:
-        deleted = 0
         with progress("discarding", letters(len(pointers)), len(pointers)) as bar:
-            for start in range(0, len(pointers), _AT_A_TIME):
-                # Only those that the user confirmed, and none that have been added since.
-                part = tuple(pointer.id for pointer in pointers[start : start + _AT_A_TIME])
-                deleted += await store.delete_dead_letters(replace(wanted, ids=part))
-                bar.advance(len(part))
-        return deleted
+            return await store.delete_pointed(wanted, pointers, bar.advance)
 
     say(f"{letters(run_async(with_store(loaded, delete, timeout)))} discarded")
 

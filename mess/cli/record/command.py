@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mess.cli.common import ConfigOption, UrlOption, load_config, print_json, report, run_async, say
+from mess.cli.common import (
+    CollectionOption,
+    ConfigOption,
+    DatabaseOption,
+    UrlOption,
+    load_config,
+    print_json,
+    report,
+    run_async,
+    say,
+)
 from mess.cli.connecting import TimeoutOption, connecting
 from mess.cli.ending import leave, stop_on_signals
 from mess.cli.root import app
@@ -76,16 +86,8 @@ def record(
         ),
     ] = None,
     pipeline: Annotated[str | None, typer.Option(help="Only events of this pipeline.", show_default=False)] = None,
-    database: Annotated[
-        list[str] | None,
-        typer.Option(help="Only this database, or those matching a glob. Can be repeated.", show_default=False),
-    ] = None,
-    collection: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Only this collection: its name, or database.name, or a glob. Can be repeated.", show_default=False
-        ),
-    ] = None,
+    database: DatabaseOption = None,
+    collection: CollectionOption = None,
     from_dead_letters: Annotated[
         bool,
         typer.Option("--from-dead-letters", help="Record dead letters, the newest ones, instead of changes."),

@@ -24,6 +24,8 @@ from mess.config.operations import Operation
 from mess.formats.body import CHANGE, Unknown
 from mess.formats.paths import parse_path
 from mess.options.base import Options
+from mess.options.secret import Secret, of_broker_url, of_settings
+from mess.options.tls import TlsOptions
 from mess.options.values import Duration, FunctionReference, MongoURL, Size
 from mess.similar import did_you_mean
 from mess.state.open import FORMS
@@ -267,6 +269,50 @@ class CheckpointOptions(Section):
     of the oplog."""
 
 
+class Ha(Section):
+    """High availability: several processes with this relay's name, of which one is active. The others are standbys,
+    connected and checked, and one of them continues when the active process ends or cannot be reached."""
+
+    lease: Annotated[Duration, Field(ge=1)] = 30.0
+    """How long after the last sign of life of the active process a standby takes over. The active process stops
+    delivering before that. MongoDB's own failovers take up to 12 s; with a shorter lease, each may cause a takeover."""
+
+
+class KafkaSource(TlsOptions):
+    """Change events in Kafka, as MESS's queue step, Debezium's MongoDB connector or MongoDB's Kafka connector write
+    them. Processes with the same `group` share the partitions. Needs `pip install 'mess[kafka]'`."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    url: Annotated[str, Secret(of_broker_url)]
+    """`kafka://host:9092,host2:9092`, or `kafkas://` for TLS; user and password as in `kafkas://user:password@host`."""
+    topics: Annotated[tuple[str, ...], Field(min_length=1)]
+    """The topics to read."""
+    group: Annotated[str, Field(min_length=1)]
+    """The consumer group. Its committed offsets are this relay's progress."""
+    format: Literal["auto", "mess", "debezium", "mongodb"] = "auto"
+    """How records are written: by MESS's queue step, by Debezium's MongoDB connector, or by MongoDB's Kafka connector.
+    `auto` recognises each record."""
+    start: Literal["oldest", "now"] = "oldest"
+    """Where partitions begin for which the group has no offset yet."""
+    session_timeout: Annotated[Duration, Field(ge=1)] = 45.0
+    """How long after a member's last heartbeat the group gives its partitions to others. The member itself stops
+    delivering after 80 % of it. Must be what the broker allows, see `group.min.session.timeout.ms`."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    """How the url's user and password are sent to the broker."""
+    config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
+        default_factory=dict, repr=False
+    )
+    """More librdkafka settings, by their librdkafka names."""
+
+
+class Source(Section):
+    """Where change events come from, if not from MongoDB's change streams."""
+
+    kafka: KafkaSource
+    """Kafka topics."""
+
+
 class Config(Scope):
     """The config file."""
 
@@ -275,6 +321,10 @@ class Config(Scope):
     stop."""
     mongodb: MongoDB = Field(default_factory=lambda: MongoDB())
     """The deployment to watch."""
+    source: Source | None = None
+    """Where change events come from. Default: the change streams of `mongodb`."""
+    ha: Ha | None = None
+    """Standbys that take over. Default: none; a second process with this name waits for a while, and ends."""
     start: Start = "now"
     """Where streams without a checkpoint begin: `now`, `oldest` (as far back as the oplog goes), or an ISO 8601 time
     (UTC if it has no time zone)."""

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,12 +74,11 @@ async def keep_inserting(db: Db, until_said: Callable[[], Any], what: str) -> No
 async def test_a_tail_goes_on_when_the_relay_restarts(config: Path, db: Db) -> None:
     """It shows events on lines, or as JSON, escapes what they contain, and ends quietly."""
     folder = config.parent
-    async with (
-        running(config) as first,
-        started("tail", "--config", config, "--bodies", folder=folder) as plain,
-        started("tail", "--config", config, "--json", "--bodies", "--operation", "insert", folder=folder) as as_json,
-    ):
-        await first.connected()
+    async with running(config) as first, AsyncExitStack() as stack:
+        await first.connected()  # before the commands start: without a relay, they end at once
+        tail = ("tail", "--config", config, "--bodies")
+        plain = await stack.enter_async_context(started(*tail, folder=folder))
+        as_json = await stack.enter_async_context(started(*tail, "--json", "--operation", "insert", folder=folder))
         await keep_inserting(db, lambda: plain()[0] and as_json()[0], "the first events")
         await first.stop()
         await until(lambda: "the relay has stopped; waiting for it" in plain()[1], "the end", PATIENCE)

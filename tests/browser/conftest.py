@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.browser.fake import Fake
 from tests.conftest import server_missing
+
+PATIENCE_MS = 30_000
+expect.set_options(timeout=PATIENCE_MS)  # a browser beside three other tests may be slow
 
 # What a browser logs by itself when a request gets no answer, or one that says no; no page can prevent it.
 _REFUSED = re.compile(r"Failed to load resource: (net::ERR_|the server responded with a status of (401|409) )")
@@ -69,7 +72,7 @@ async def visiting(browser: Browser, url: str, **options: Any) -> AsyncIterator[
     context = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     try:
         visit = Visit(await context.new_page(), url)
-        visit.page.set_default_timeout(10_000)
+        visit.page.set_default_timeout(PATIENCE_MS)
         visit.watch()
         yield visit
         assert not visit.errors

@@ -149,7 +149,7 @@ async def test_what_a_running_stream_loses_names_its_collections(lab: Lab) -> No
         assert streams is not None
         [stream] = streams.streams
         assert stream.runner is not None
-        gaps = StreamGaps(stream.start, stream.runner.source, streams._claim(stream.name), store, deliver=True)
+        gaps = StreamGaps(stream.start, stream.runner.source, streams.claim(stream.name), store, deliver=True)
         until_ = Position(None, Timestamp(9, 1))
         batch = await gaps.passed(Batch((), until_, lost=LostHistory(Position(None, Timestamp(5, 1)), until_, "gone")))
         [event] = batch.events

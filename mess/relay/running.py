@@ -23,6 +23,7 @@ from mess.config.model import Config
 from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -67,7 +68,7 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB.
+    `state_client` if it is in MongoDB. Deliveries, and records of their outcome, obey `leadership`.
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Running:
         spans: Spans | None,
         reach: Reach,
         clock: ServerClock,
+        leadership: Leadership = ALWAYS,
     ) -> None:
         self.loaded = loaded
         self.plans = list(plans)
@@ -96,6 +98,7 @@ class Running:
         self._spans = spans
         self.reach = reach
         self._clock = clock
+        self._leadership = leadership
         self._share = Share.of(loaded.config.window, 1)
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
         self.parts: Assembly
@@ -151,6 +154,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
+            leadership=self._leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)

@@ -29,6 +29,7 @@ from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.lease_holder import LeaseHolder, patience
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
@@ -305,7 +306,11 @@ class Relay:
                     if port_taken is not None and config.ha is None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
-                    self.replays = replays = LetterReplays(lambda: self.loaded, store)
+                    leadership, settling = holder.leadership, holder.settling(config.shutdown_grace)
+                    # A process that was frozen meanwhile must not fence off its successor.
+                    await leading(leadership, self._stopping)
+                    leadership.epoch = await store.take_over()
+                    self.replays = replays = LetterReplays(lambda: self.loaded, store, leadership)
                     try:
                         running = Running(
                             self.loaded,
@@ -314,20 +319,15 @@ class Relay:
                             store,
                             state_client=state_client,
                             lease_client=lease_client,
-                            leadership=holder.leadership,
                             stopping=self._stopping,
                             metrics=self.metrics,
                             tail=self.tail,
                             spans=self.spans,
                             reach=self._reach,
                             clock=self.clock,
+                            leadership=leadership,
                         )
-                        # A process that was frozen meanwhile must not fence off its successor.
-                        await self._stopping.unless(holder.leadership.regained())
-                        epoch = await store.take_over()
-                        if config.ha is not None:
-                            holder.leadership.epoch = epoch
-                        await self._relay(running, steps, epoch, settling=holder.settling(config.shutdown_grace))
+                        await self._relay(running, steps, leadership.epoch, settling=settling)
                     finally:
                         await replays.close(self.config.shutdown_grace)
                         self.store = None

@@ -67,7 +67,8 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries obey `leadership`.
+    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries, and records of their outcome,
+    obey `leadership`.
     """
 
     def __init__(
@@ -79,13 +80,13 @@ class Running:
         *,
         state_client: CurrentClient | None,
         lease_client: CurrentClient | None = None,
-        leadership: Leadership = ALWAYS,
         stopping: Stopping,
         metrics: Metrics,
         tail: Tail,
         spans: Spans | None,
         reach: Reach,
         clock: ServerClock,
+        leadership: Leadership = ALWAYS,
     ) -> None:
         self.loaded = loaded
         self.plans = list(plans)
@@ -93,13 +94,13 @@ class Running:
         self.store = store
         self.state_client = state_client
         self.lease_client = lease_client
-        self.leadership = leadership
         self.stopping = stopping
         self._metrics = metrics
         self._tail = tail
         self._spans = spans
         self.reach = reach
         self._clock = clock
+        self._leadership = leadership
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
@@ -157,6 +158,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
+            leadership=self._leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)

@@ -163,7 +163,7 @@ class LeaseHolder:
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
         self.replaced = None
-        if record is not None and not record.instance.has_ended(self._instance):
+        if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
         if not await self._ask(self._lease.claim(self._instance, self._seconds, record)):
             return False

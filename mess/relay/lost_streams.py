@@ -14,6 +14,7 @@ from mess.errors import HistoryLost
 from mess.event import Position
 from mess.relay.arranged import ArrangedStreams, Stream
 from mess.relay.arranging import open_gap, why_stopped, written
+from mess.relay.leading import Leading
 from mess.state.store import Gap, StateStore
 from mess.telemetry.logging import get_logger
 
@@ -24,7 +25,9 @@ class LostStreams:
     """Handles streams of `arranged` whose history is lost.
 
     `plans` are the names of all plans. `begin` reads a stream that was added. `oldest` asks MongoDB for the cluster
-    time of its oldest change, None if it does not say. `announce_gaps` is whether receivers are to be told of the gaps.
+    time of its oldest change, None if it does not say. What a stream lost is recorded as soon as `leading` returns: a
+    process that was frozen for long may miss what another has delivered. `announce_gaps` is whether receivers are to be
+    told of the gaps.
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class LostStreams:
         *,
         begin: Callable[[Stream], None],
         oldest: Callable[[], Awaitable[Timestamp | None]],
+        leading: Leading,
         announce_gaps: bool,
     ) -> None:
         self._arranged = arranged
@@ -42,11 +46,13 @@ class LostStreams:
         self.plans = plans
         self._begin = begin
         self._oldest = oldest
+        self._leading = leading
         self._announce_gaps = announce_gaps
 
     async def history_lost(self, stream: Stream, error: HistoryLost) -> None:
         """A stream cannot be read on: continue with those of its namespaces that are further on, or let it wait for a
         decision. Raises StateError."""
+        await self._leading()
         runner = stream.runner
         position = runner.source.position if runner is not None else stream.start.position
         if runner is None or not runner.began:

@@ -33,6 +33,7 @@ from mess.relay.checkpointer import Checkpointer
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
@@ -102,6 +103,7 @@ class Running:
         self.reach = reach
         self._clock = clock
         self._leadership = leadership
+        self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
@@ -180,6 +182,7 @@ class Running:
             self._open_stream,
             oldest=lambda: oldest_kept(self.client),
             announce_gaps=config.gaps == "deliver",
+            leading=self._leading,
         )
         self.checkpointer = Checkpointer(
             store,
@@ -187,6 +190,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
+            leadership=self._leadership,
         )
         self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))
@@ -222,6 +226,7 @@ class Running:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
         are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
         streams, config = self.streams, self.config
+        await self._leading()
         await self.checkpointer.save()
         recorded = streams.reached(halted)
         wanted = [plan for plan in plans if plan.name in names]

@@ -22,6 +22,7 @@ from mess.relay.arranging import written
 from mess.relay.carried import Carried
 from mess.relay.joining import Joining
 from mess.relay.lane import Lane
+from mess.relay.leading import Leading
 from mess.relay.lost_streams import LostStreams
 from mess.relay.runner import StreamRunner
 from mess.state.store import StateStore
@@ -38,7 +39,7 @@ _REPEAT = 600.0  # seconds until a stopped stream is reported again
 class Streams(ArrangedStreams):
     """Runs an arrangement's streams until the relay stops.
 
-    `oldest` and `announce_gaps` are those of `LostStreams`.
+    `oldest`, `leading` and `announce_gaps` are those of `LostStreams`.
     """
 
     def __init__(
@@ -49,12 +50,21 @@ class Streams(ArrangedStreams):
         open_stream: OpenStream,
         *,
         oldest: Callable[[], Awaitable[Timestamp | None]],
+        leading: Leading,
         announce_gaps: bool = False,
     ) -> None:
         super().__init__(arrangement, store, open_stream)
         names = [plan.name for plan in plans]
         self._joining = Joining(self)
-        self._lost = LostStreams(self, store, names, begin=self._begin, oldest=oldest, announce_gaps=announce_gaps)
+        self._lost = LostStreams(
+            self,
+            store,
+            names,
+            begin=self._begin,
+            oldest=oldest,
+            leading=leading,
+            announce_gaps=announce_gaps,
+        )
         self._changed = asyncio.Event()
         self._failure: BaseException | None = None
 

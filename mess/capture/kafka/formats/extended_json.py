@@ -174,6 +174,9 @@ def _java_regex(document: dict[str, Any]) -> Any:
     return Regex(_text(document["$regex"]), _text(document["$options"]))
 
 
+_JAVA_TYPES = {**_TYPES, "$date": _java_date}
+_JAVA_LARGER = {**_LARGER, "$binary": _java_binary, "$regex": _java_regex}
+
 Read = Callable[[dict[str, Any]], dict[str, Any]]
 """Puts BSON's types into what `loads` gives, in place, and returns it. What only looks like a type, such as
 `{"$oid": 5}`, stays a document. Raises RecursionError if it is nested too deeply."""
@@ -232,5 +235,5 @@ def _reader(types: Mapping[str, Callable[[Any], Any]], larger: Mapping[str, Call
 
 extended: Read = _reader(_TYPES, _LARGER)
 """For Extended JSON v2, canonical or relaxed."""
-java: Read = _reader({**_TYPES, "$date": _java_date}, {**_LARGER, "$binary": _java_binary, "$regex": _java_regex})
+java: Read = _reader(_JAVA_TYPES, _JAVA_LARGER)
 """For that and the older form that Java's driver calls strict."""

@@ -1,4 +1,4 @@
-"""What MongoDB's Kafka source connector writes is the same event as MESS's own. The samples follow its documentation."""
+"""What MongoDB's Kafka source connector writes is the same event as MESS's own, by samples after its docs."""
 
 from __future__ import annotations
 

@@ -23,14 +23,17 @@ from mess.capture.source import Connection
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
+from mess.leadership import Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.kafka_group import KafkaGroup
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result
 from mess.relay.reloading import Reloading
+from mess.relay.role import Role
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
@@ -182,6 +185,21 @@ class Relay:
     def stored(self) -> StoredCounts | None:
         """How much its state holds."""
         return None if self._running is None else self._running.stored
+
+    @property
+    def role(self) -> Role | None:
+        """Its role among the processes with its name; None without `ha`, or before it is known."""
+        return None
+
+    @property
+    def leadership(self) -> Leadership | None:
+        """Whether it may deliver at present; None before that is known."""
+        return None
+
+    @property
+    def group(self) -> KafkaGroup | None:
+        """Its consumer group; None if its source is not Kafka."""
+        return None
 
     @property
     def last_reload(self) -> ReloadResult | None:

@@ -133,6 +133,22 @@ async def test_a_wish_is_seen_at_the_next_renewal_and_can_be_fulfilled(lease: Ha
     assert (await others.renew(OTHER, 0)) is not None
 
 
+async def test_a_wish_is_withdrawn_by_whoever_gives_up(lease: HaLease, others: HaLease) -> None:
+    """Its own only: the lease must not be given to a process that has ended."""
+    await lease.claim(ONE, 10, None)
+    seen = await others.read()
+    assert seen is not None
+    await others.ask_for_handover(Wish(OTHER, 20), seen)
+    await others.release(THIRD)
+    asked = await lease.read()
+    assert asked is not None
+    assert asked.wish is not None
+    await others.release(OTHER)
+    renewed = await lease.renew(ONE, 0)
+    assert renewed is not None
+    assert renewed.wish is None
+
+
 async def test_it_changes_neither_epochs_nor_checkpoints(store: StateStore, lease: HaLease) -> None:
     """They are in the same document, or file."""
     await lease.claim(ONE, 10, None)

@@ -121,7 +121,7 @@ def histories(draw: st.DrawFn) -> tuple[Any, ...]:
         draw(st.integers(0, 2**32)),
         clocks,
         draw(st.sampled_from([0.0, 0.1, 0.3])),
-        draw(st.sampled_from([0.005, 0.05, 0.4])),
+        draw(st.sampled_from([0.005, 0.3, 0.8])),
         draw(st.lists(events, min_size=3, max_size=8)),
     )
 

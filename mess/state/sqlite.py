@@ -19,10 +19,12 @@ from mess.state import sqlite_letters as letters_table
 from mess.state import sqlite_pauses as pauses_table
 from mess.state import sqlite_positions as progress
 from mess.state.backfills import Backfill, BackfillProgress
+from mess.state.ha_lease import HaLease
 from mess.state.lease import Lease
 from mess.state.letters import pack
 from mess.state.pauses import Pause, Target
 from mess.state.sqlite_file import OpenFiles
+from mess.state.sqlite_ha_lease import SqliteHaLease
 from mess.state.sqlite_lease import SqliteLease
 from mess.state.sqlite_schema import connect, remedy
 from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, StateStore, Wanted
@@ -52,6 +54,9 @@ class SqliteStore(StateStore):
     @property
     def lease(self) -> Lease:
         return self._lease
+
+    def ha_lease(self, timeout: float, database: Any = None) -> HaLease:
+        return SqliteHaLease(self._path, self.relay, timeout)
 
     async def verify(self) -> None:
         await self._run(self._check_files)

@@ -25,7 +25,7 @@ from mess.config.model import Config
 from mess.config.scope import pipelines
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
-from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
@@ -34,7 +34,7 @@ from mess.relay.reloading import Reloading
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
-from mess.relay.status import RelayStatus
+from mess.relay.status import RelayStatus, Saving
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.stored_counts import StoredCounts
@@ -52,6 +52,8 @@ from mess.telemetry.recent import Recent
 from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
+    from mess.relay.kafka_streams import KafkaStreams
+    from mess.relay.worker import Worker
     from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
@@ -80,11 +82,11 @@ class Relay:
         self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
         self.recent = Recent(self.metrics)
         self.tail = Tail(self.recent)
-        self._plans = plan(loaded.config)
+        self._plans = [] if loaded.config.source is not None else plan(loaded.config)
         self._changed = changed
         self._stopping = Stopping()
         self._is_running = asyncio.Event()
-        self._running: Running | None = None
+        self._running: Running | Worker | None = None
         self._reloading: Reloading | None = None
         self.starting: str | None = "starting"
         self.replays: LetterReplays | None = None
@@ -129,12 +131,12 @@ class Relay:
         return self.loaded.config
 
     @property
-    def plans(self) -> list[StreamPlan]:
+    def plans(self) -> Sequence[StreamPlan]:
         """The plans of its streams."""
         return self._plans if self._running is None else self._running.plans
 
     @property
-    def streams(self) -> Streams | None:
+    def streams(self) -> Streams | KafkaStreams | None:
         """Its streams, as soon as they are known."""
         return None if self._running is None else self._running.streams
 
@@ -159,7 +161,7 @@ class Relay:
         return [] if self._running is None else self._running.parts.step_runners
 
     @property
-    def checkpointer(self) -> Checkpointer | None:
+    def checkpointer(self) -> Saving | None:
         """What stores its progress."""
         return None if self._running is None else self._running.checkpointer
 
@@ -241,10 +243,11 @@ class Relay:
         immediately.
         """
         config = self.config
+        if config.source is not None:
+            await self._run_worker()
+            return
         steps = build_pipelines(self.loaded)
-        if config.admin.enabled:
-            admin = config.admin
-            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
+        self._make_admin()
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
@@ -290,6 +293,52 @@ class Relay:
                 await self.admin.stop()
             if self.spans is not None:
                 await self.spans.stop()
+
+    async def _run_worker(self) -> None:
+        """`run` for a member of a Kafka consumer group, which shares its work with others of the same name."""
+        from mess.capture.kafka import settings
+        from mess.relay.worker import Worker  # a relay that reads MongoDB starts sooner
+
+        config = self.config
+        assert config.source is not None, "only a worker's config has a source"
+        steps = build_pipelines(self.loaded)
+        settings.check(config.source.kafka, self.loaded.directory)
+        self._make_admin()
+        if (port_taken := await self._serve()) is not None:
+            raise port_taken
+        try:
+            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
+            state_client = state_client_of(config)
+            async with store_for(config, self._reach, client=state_client) as store:
+                self.starting, self.store = "opening", store
+                self.replays = replays = LetterReplays(lambda: self.loaded, store)
+                try:
+                    worker = Worker(
+                        self.loaded,
+                        store,
+                        state_client=state_client,
+                        stopping=self._stopping,
+                        metrics=self.metrics,
+                        tail=self.tail,
+                        spans=self.spans,
+                    )
+                    await worker.begin(steps)
+                    await self._while_running(worker, worker.run())
+                finally:
+                    await replays.close(self.config.shutdown_grace)
+                    self.store = None
+        except Halted:
+            log.info("stopped before connecting")
+        finally:
+            if self.admin is not None:
+                await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
+
+    def _make_admin(self) -> None:
+        admin = self.config.admin
+        if admin.enabled:
+            self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -339,6 +388,10 @@ class Relay:
 
     async def _relay(self, running: Running, steps: Steps, epoch: int, *, replaced: bool) -> None:
         await running.begin(steps, known=epoch > 1, replaced=replaced)
+        await self._while_running(running, running.engine.run(running.streams))
+
+    async def _while_running(self, running: Running | Worker, engine: Coroutine[Any, Any, None]) -> None:
+        """Run the engine, and what belongs beside it."""
         self._running = running
         self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None
@@ -347,7 +400,7 @@ class Relay:
         work = (*running.tasks(), said.run(), strays.warn(self.config, running.store))
         beside = [asyncio.create_task(aside(each)) for each in work]
         try:
-            await running.engine.run(running.streams)
+            await engine
         finally:
             await self._reloading.finished()
             await cancel(*beside)

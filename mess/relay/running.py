@@ -15,7 +15,7 @@ from mess.capture.current_client import CurrentClient
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
-from mess.capture.plan import StreamPlan
+from mess.capture.plan import StreamPlan, plan
 from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
@@ -121,6 +121,10 @@ class Running:
     def config(self) -> Config:
         """The config in force."""
         return self.loaded.config
+
+    def planned(self, config: Config) -> list[StreamPlan]:
+        """The streams of a config. Raises ConfigError."""
+        return plan(config)
 
     def put_in_force(self, loaded: Loaded) -> None:
         """From now on, this config is the one in force. Pipelines and streams are not changed by that."""

@@ -23,6 +23,7 @@ from mess.capture.source import Connection
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
+from mess.leadership import Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
@@ -265,7 +266,8 @@ class Relay:
                     if port_taken is not None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
-                    self.replays = replays = LetterReplays(lambda: self.loaded, store)
+                    leadership = Leadership(await store.take_over())
+                    self.replays = replays = LetterReplays(lambda: self.loaded, store, leadership)
                     try:
                         replaced = holder.replaced is not None
                         running = Running(
@@ -280,8 +282,9 @@ class Relay:
                             spans=self.spans,
                             reach=self._reach,
                             clock=self.clock,
+                            leadership=leadership,
                         )
-                        await self._relay(running, steps, await store.take_over(), replaced=replaced)
+                        await self._relay(running, steps, leadership.epoch, replaced=replaced)
                     finally:
                         await replays.close(self.config.shutdown_grace)
                         self.store = None

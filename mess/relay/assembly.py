@@ -10,10 +10,12 @@ from weakref import WeakSet
 from mess.capture.arrangement import StreamStart
 from mess.capture.source import Source
 from mess.config.model import Config
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completions
 from mess.relay.gaps import Keeper, StreamGaps
 from mess.relay.giving_up import GivingUp
+from mess.relay.leading import leading
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.runner import StreamRunner, stream_runner
@@ -33,7 +35,7 @@ class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
     Events that are given up go to `keeper`; `observer` follows all events, and `spans` the deliveries of sinks. With
-    `deliver_gaps`, gaps are reported to receivers. `pipelines` are those in use.
+    `deliver_gaps`, gaps are reported to receivers. Deliveries obey `leadership`. `pipelines` are those in use.
     """
 
     def __init__(
@@ -46,7 +48,9 @@ class Assembly:
         *,
         spans: Spans | None = None,
         deliver_gaps: bool = False,
+        leadership: Leadership = ALWAYS,
     ) -> None:
+        self._leadership = leadership
         self._spans = spans
         self._deliver_gaps = deliver_gaps
         self._config = config
@@ -93,6 +97,7 @@ class Assembly:
             give_up=giving_up.give_up,
             observer=observer,
             process=self._traced(pipeline, built),
+            leadership=self._leadership,
         )
 
     def _traced(self, pipeline: str, built: BuiltStep) -> Process | None:
@@ -110,7 +115,14 @@ class Assembly:
             window,
             completions=Completions(window, self._observer.pipeline),
             router=partial(self._router, start, claim),
-            report=StreamGaps(start, source, claim, self._keeper, deliver=self._deliver_gaps).passed,
+            report=StreamGaps(
+                start,
+                source,
+                claim,
+                self._keeper,
+                deliver=self._deliver_gaps,
+                leading=partial(leading, self._leadership, self._stopping),
+            ).passed,
             observer=self._observer.stream(start.name),
         )
 

@@ -23,6 +23,7 @@ from mess.config.model import Config
 from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -31,6 +32,7 @@ from mess.relay.checkpointer import Checkpointer
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
@@ -67,7 +69,7 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB.
+    `state_client` if it is in MongoDB. Deliveries, and records of their outcome, obey `leadership`.
     """
 
     def __init__(
@@ -84,6 +86,7 @@ class Running:
         spans: Spans | None,
         reach: Reach,
         clock: ServerClock,
+        leadership: Leadership = ALWAYS,
     ) -> None:
         self.loaded = loaded
         self.plans = list(plans)
@@ -96,6 +99,8 @@ class Running:
         self._spans = spans
         self.reach = reach
         self._clock = clock
+        self._leadership = leadership
+        self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
         self.parts: Assembly
@@ -155,6 +160,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
+            leadership=self._leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)
@@ -175,6 +181,7 @@ class Running:
             self._open_stream,
             oldest=lambda: oldest_kept(self.client),
             announce_gaps=config.gaps == "deliver",
+            leading=self._leading,
         )
         self.checkpointer = Checkpointer(
             store,
@@ -182,6 +189,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
+            leadership=self._leadership,
         )
         await self.stopping.unless(aside(self.backfills.begin(streams)))
         await self.pauses.begin()
@@ -216,6 +224,7 @@ class Running:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
         are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
         streams, config = self.streams, self.config
+        await self._leading()
         await self.checkpointer.save()
         recorded = streams.reached(halted)
         wanted = [plan for plan in plans if plan.name in names]

@@ -68,6 +68,7 @@ class Worker:
     def __init__(
         self,
         loaded: Loaded,
+        source: KafkaSource,
         store: StateStore,
         *,
         state_client: CurrentClient | None,
@@ -75,10 +76,10 @@ class Worker:
         metrics: Metrics,
         tail: Tail,
         spans: Spans | None,
+        leadership: Leadership,
     ) -> None:
-        assert loaded.config.source is not None, "only a worker's config has a source"
         self.loaded = loaded
-        self.source: KafkaSource = loaded.config.source.kafka
+        self.source = source
         self.store = store
         self.stopping = stopping
         self._metrics = metrics
@@ -86,7 +87,7 @@ class Worker:
         self._spans = spans
         self.stored = StoredCounts(store)
         self.state_client = state_client
-        self.leadership = Leadership(until=0.0)
+        self.leadership = leadership
         self._share = Share.of(loaded.config.window, 1)
         self._decoder = decoder(self.source.format)
         self.parts: Assembly
@@ -124,6 +125,7 @@ class Worker:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
+            leadership=self.leadership,
         )
         self.show_steps()
         self.pauses = Pauses(self.store, self)

@@ -25,10 +25,12 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.kafka_group import KafkaGroup
 from mess.relay.leading import leading
 from mess.relay.lease_holder import LeaseHolder, patience
 from mess.relay.name_holder import NameHolder
@@ -203,6 +205,16 @@ class Relay:
         return None if self._running is None else self._running.stored
 
     @property
+    def leadership(self) -> Leadership | None:
+        """Whether it may deliver at present; None before that is known."""
+        return None if self._running is None else self._running.leadership
+
+    @property
+    def group(self) -> KafkaGroup | None:
+        """Its consumer group; None if its source is not Kafka."""
+        return None if self._running is None else self._running.group
+
+    @property
     def last_reload(self) -> ReloadResult | None:
         """The outcome of the last reload; None before the first one."""
         return None if self._reloading is None else self._reloading.last
@@ -352,7 +364,7 @@ class Relay:
         return lost and not self._asked_to_stop
 
     def _begin_again(self) -> None:
-        self._loaded, self._plans = self.loaded, self.plans
+        self._loaded, self._plans = self.loaded, list(self.plans)
         self._running = self._reloading = self._holder = None
         self._stopping = Stopping()
         self._is_running.clear()
@@ -370,7 +382,7 @@ class Relay:
         state_client = state_client_of(self.config)
         async with store_for(self.config, self._reach, client=state_client) as store:
             self.starting, self.store = "opening", store
-            self.replays = replays = LetterReplays(lambda: self.loaded, store)
+            self.replays = replays = LetterReplays(lambda: self.loaded, store, ALWAYS)
             try:
                 worker = Worker(
                     self.loaded,
@@ -467,17 +479,12 @@ class Relay:
             # A reload asks MongoDB, too, of a relay that has started.
             self.starting = None if self._is_running.is_set() else "opening"
 
-<<<<<<< HEAD
-    async def _relay(self, running: Running, steps: Steps, epoch: int, *, replaced: bool) -> None:
-        await running.begin(steps, known=epoch > 1, replaced=replaced)
+    async def _relay(self, running: Running, steps: Steps, epoch: int, *, settling: float) -> None:
+        await running.begin(steps, known=epoch > 1, settling=settling)
         await self._while_running(running, running.engine.run(running.streams))
 
     async def _while_running(self, running: Running | Worker, engine: Coroutine[Any, Any, None]) -> None:
         """Run the engine, and what belongs beside it."""
-=======
-    async def _relay(self, running: Running, steps: Steps, epoch: int, *, settling: float) -> None:
-        await running.begin(steps, known=epoch > 1, settling=settling)
->>>>>>> h1
         self._running = running
         self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None

@@ -113,6 +113,9 @@ class StreamGaps:
             reason=lost.reason,
             time=datetime.now(timezone.utc),
             namespaces=tuple(map(str, regions)),
+            first=lost.first,
+            last=lost.last,
+            count=lost.count,
         )
         await self._keeper.record_gap(gap)
         return gap_events(gap, lost.until, regions)

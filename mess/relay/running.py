@@ -15,7 +15,7 @@ from mess.capture.current_client import CurrentClient
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
-from mess.capture.plan import StreamPlan
+from mess.capture.plan import StreamPlan, plan
 from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
@@ -73,6 +73,8 @@ class Running:
     obey `leadership`.
     """
 
+    group = None
+
     def __init__(
         self,
         loaded: Loaded,
@@ -102,7 +104,7 @@ class Running:
         self._spans = spans
         self.reach = reach
         self._clock = clock
-        self._leadership = leadership
+        self.leadership = leadership
         self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
@@ -130,6 +132,10 @@ class Running:
     def config(self) -> Config:
         """The config in force."""
         return self.loaded.config
+
+    def planned(self, config: Config) -> list[StreamPlan]:
+        """The streams of a config. Raises ConfigError."""
+        return plan(config)
 
     def put_in_force(self, loaded: Loaded) -> None:
         """From now on, this config is the one in force. Pipelines and streams are not changed by that."""
@@ -161,7 +167,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
-            leadership=self._leadership,
+            leadership=self.leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)
@@ -190,7 +196,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
-            leadership=self._leadership,
+            leadership=self.leadership,
         )
         self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))

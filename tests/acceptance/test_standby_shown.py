@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
 
 from mess.demo.ports import free_port
@@ -40,12 +41,19 @@ async def ready(relay: Running, port: int, *, role: str) -> dict[str, Any]:
     return found
 
 
-async def test_an_active_process_and_its_standby(config: Path, db: Db, receiver: Receiver) -> None:
-    """Both are ready, and the standby names the other one; it shows what the state has, and refuses the rest."""
-    receiver.answer = Answer(422)
+@pytest.fixture
+def port(config: Path) -> int:
+    """The admin port of the config, which has a short lease."""
     options: dict[str, Any] = yaml.safe_load(config.read_text())
     write(config.parent, {**options, "ha": {"lease": "2s"}})
-    port, other = options["admin"]["port"], free_port()
+    found: int = options["admin"]["port"]
+    return found
+
+
+async def test_an_active_process_and_its_standby(config: Path, port: int, db: Db, receiver: Receiver) -> None:
+    """Both are ready, and the standby names the other one; it shows what the state has, and refuses the rest."""
+    receiver.answer = Answer(422)
+    other = free_port()
 
     async def said(*arguments: Any, code: int = 0) -> str:
         done = await mess(*arguments, folder=config.parent)
@@ -75,7 +83,7 @@ async def test_an_active_process_and_its_standby(config: Path, db: Db, receiver:
             assert refused in await said("tail", "--admin", admin, "--count", "1", code=1)
 
             async with asyncio.timeout(30):
-                while (await asked(other, "/api/v1/dead-letters"))[1]["total"] != 1:
+                while (await asked(other, "/api/v1/dead-letters"))[1]["total"] != 1:  # noqa: ASYNC110 - over HTTP
                     await asyncio.sleep(0.1)
             await said("pause", "--step", "http", "--config", config)
             code, pauses = await asked(other, "/api/v1/pauses")

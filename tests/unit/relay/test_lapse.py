@@ -44,6 +44,8 @@ async def test_since_when_and_what_helps() -> None:
     assert silent is not None
     assert "Kafka has not answered" in silent.cause
     assert silent.since is None
+    joining = KafkaGroup("webhooks", None, None, "init", ["shop"], assigned=(), heartbeat_age=None, members=None)
+    assert lapse(Leadership(0, 0.0), None, joining) is None
 
 
 async def test_steps_with_events_say_the_same() -> None:

@@ -11,7 +11,19 @@ from bench.figures import console
 from bench.options import Options
 from mess.errors import MessError
 
-_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth", "scopes", "backfill", "admin")
+_PARTS = (
+    "throughput",
+    "brokers",
+    "kafka",
+    "latency",
+    "startup",
+    "idle",
+    "memory",
+    "growth",
+    "scopes",
+    "backfill",
+    "admin",
+)
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",
     "events": "events to drain for the throughput",

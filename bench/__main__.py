@@ -23,6 +23,7 @@ _PARTS = (
     "scopes",
     "backfill",
     "admin",
+    "takeover",
 )
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",
@@ -34,6 +35,7 @@ _HELP = {
     "down_seconds": "how long the sink is down in the memory runs",
     "documents": "documents that a backfill sends",
     "size": "their size in bytes of BSON",
+    "lease": "seconds of the lease of processes that have a standby",
 }
 
 

@@ -24,6 +24,7 @@ _PARTS = (
     "backfill",
     "admin",
     "takeover",
+    "lease",
 )
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",

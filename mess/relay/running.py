@@ -15,7 +15,7 @@ from mess.capture.current_client import CurrentClient
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
-from mess.capture.plan import StreamPlan
+from mess.capture.plan import StreamPlan, plan
 from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
@@ -32,6 +32,7 @@ from mess.relay.checkpointer import Checkpointer
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
@@ -71,6 +72,8 @@ class Running:
     obey `leadership`.
     """
 
+    group = None
+
     def __init__(
         self,
         loaded: Loaded,
@@ -100,7 +103,8 @@ class Running:
         self._spans = spans
         self.reach = reach
         self._clock = clock
-        self._leadership = leadership
+        self.leadership = leadership
+        self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
@@ -127,6 +131,10 @@ class Running:
     def config(self) -> Config:
         """The config in force."""
         return self.loaded.config
+
+    def planned(self, config: Config) -> list[StreamPlan]:
+        """The streams of a config. Raises ConfigError."""
+        return plan(config)
 
     def put_in_force(self, loaded: Loaded) -> None:
         """From now on, this config is the one in force. Pipelines and streams are not changed by that."""
@@ -158,7 +166,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
-            leadership=self._leadership,
+            leadership=self.leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)
@@ -179,6 +187,7 @@ class Running:
             self._open_stream,
             oldest=lambda: oldest_kept(self.client),
             announce_gaps=config.gaps == "deliver",
+            leading=self._leading,
         )
         self.checkpointer = Checkpointer(
             store,
@@ -186,6 +195,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
+            leadership=self.leadership,
         )
         self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))
@@ -221,6 +231,7 @@ class Running:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
         are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
         streams, config = self.streams, self.config
+        await self._leading()
         await self.checkpointer.save()
         recorded = streams.reached(halted)
         wanted = [plan for plan in plans if plan.name in names]

@@ -25,6 +25,7 @@ _PARTS = (
     "admin",
     "takeover",
     "lease",
+    "workers",
 )
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",

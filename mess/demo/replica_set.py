@@ -25,8 +25,8 @@ class ReplicaSet(Server):
     """`count` servers as one replica set.
 
     `election_ms` is how long the others wait for a silent primary before they elect another. `host`, `oplog_mb`,
-    `cache_gb` and `extra` are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio programs call them
-    in a thread. `close` ends every server and removes its data.
+    `cache_gb` and `extra` are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio
+    programs call them in a thread. `close` ends every server and removes its data.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,8 +48,8 @@ class Silence:
 
 @dataclass
 class Epochs:
-    """What the deliveries say about who was active: the processes by epoch, the time of each epoch's first delivery, and
-    how many events of an earlier epoch were still unanswered when the next began."""
+    """What the deliveries say about who was active: the processes by epoch, the time of each epoch's first delivery,
+    and how many events of an earlier epoch were still unanswered when the next began."""
 
     processes: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     first: dict[int, float] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class Epochs:
 
 
 def check_epochs(deliveries: Iterable[Delivery], verdict: Verdict, *, justified: int | None = None) -> Epochs:
-    """Add to a verdict: deliveries without an epoch, epochs of two processes, requests that began after the first one of
-    a later epoch, and takeovers that no fault justifies, if at most so many are `justified`."""
+    """Add to a verdict: deliveries without an epoch, epochs of two processes, requests that began after the first one
+    of a later epoch, and takeovers that no fault justifies, if at most so many are `justified`."""
     found = Epochs()
     by_begin = sorted(deliveries, key=lambda each: each.began)
     newest: Delivery | None = None
@@ -123,15 +123,6 @@ def check_thawed(
             elif each.began >= freeze.until and number <= newest.get(each.document, -1):
                 late = each.began - freeze.until
                 verdict.problems["delivered again by a zombie"].append(f"{_text(each)}, {late:.3f} s after it went on")
-
-
-def takeover_times(epochs: Epochs, faults: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """By the faults' names, how many seconds after each of these times the next epoch's first delivery began."""
-    firsts = sorted(epochs.first.values())
-    return {
-        name: [min((first - time for first in firsts if first > time), default=math.inf) for time in times]
-        for name, times in faults.items()
-    }
 
 
 def _text(each: Delivery) -> str:

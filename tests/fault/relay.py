@@ -92,6 +92,11 @@ class RelayProcess:
         return self.process.pid
 
     @property
+    def started(self) -> bool:
+        """Whether it has ever been."""
+        return self._process is not None
+
+    @property
     def running(self) -> bool:
         """Whether it lives."""
         return self._process is not None and self._process.poll() is None

@@ -79,6 +79,7 @@ def main() -> int:
     parser.add_argument("--fault", help="of several processes: this fault only")
     parser.add_argument("--rounds", type=int, default=8, help="faults in each scenario of several processes")
     parser.add_argument("--times", type=int, default=1, help="how often each --seed is played")
+    parser.add_argument("--down", type=float, default=10.0, help="of workers: seconds for which the endpoint is down")
     parser.add_argument("--verbose", action="store_true", help="print everything that happens")
     options = parser.parse_args()
     deadline = time.monotonic() + 60 * options.minutes
@@ -87,7 +88,14 @@ def main() -> int:
     verbose = options.verbose or bool(options.seed)
     several = options.kind in PROCESS_KINDS
     with (
-        ProcessCampaign(options.kind, options.setup, options.fault, options.rounds, verbose=verbose)
+        ProcessCampaign(
+            options.kind,
+            setup=options.setup,
+            fault=options.fault,
+            rounds=options.rounds,
+            down=options.down,
+            verbose=verbose,
+        )
         if several
         else Campaign(options.kind, verbose=verbose)
     ) as campaign:

@@ -104,19 +104,23 @@ def check_silences(deliveries: Iterable[Delivery], silences: Sequence[Silence], 
 
 
 def check_thawed(
-    deliveries: Sequence[Delivery], frozen: Sequence[Silence], changes: Iterable[Change], verdict: Verdict
+    deliveries: Sequence[Delivery],
+    frozen: Sequence[Silence],
+    changes: Iterable[Change],
+    verdict: Verdict,
+    seconds: float = 3.0,
 ) -> None:
     """Add to a verdict what a process sent after it was frozen for so long that others took its work, and what they had
     delivered before: for deliveries that carry no epoch, if nothing but the freezing happened meanwhile.
 
-    Each of `frozen` ends when the process went on.
+    Each of `frozen` ends when the process went on; looked at are so many `seconds` after that.
     """
     numbers = {change.id: change.number for change in changes}
     for freeze in frozen:
         newest: dict[Any, int] = {}
         for each in sorted(deliveries, key=lambda each: each.began):
             number = numbers.get(each.arrival.id)
-            if number is None or each.began <= freeze.since:
+            if number is None or not freeze.since < each.began < freeze.until + seconds:
                 continue
             if each.process != freeze.process:
                 newest[each.document] = max(number, newest.get(each.document, -1))

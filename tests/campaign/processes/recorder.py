@@ -19,13 +19,15 @@ POISON = "poison"
 class Recorder:
     """Accepts everything but poison, after `delay` seconds.
 
-    `deliveries` are the events of all requests that it read, in order; `refused` the ids of those that it refused.
+    `deliveries` are the events of all requests that it read, in order, and `arrivals` those of the requests that it
+    accepted; `ids` are those of all events that it read, and `refused` those of poison.
     `epoch` is the newest one, `process` the one that sent it; `last` is when the last request began.
     """
 
     def __init__(self, host: str = "127.0.0.1") -> None:
         self.delay = 0.0
         self.deliveries: list[Delivery] = []
+        self.arrivals: list[Arrival] = []
         self.refused: set[str] = set()
         self.ids: set[str] = set()
         self.epoch = 0
@@ -33,11 +35,6 @@ class Recorder:
         self.last = 0.0
         self.first: dict[int, float] = {}
         self.receiver = Receiver(respond=self._respond, host=host)
-
-    @property
-    def arrivals(self) -> list[Arrival]:
-        """What was accepted, in order."""
-        return [each.arrival for each in self.deliveries if each.arrival.id not in self.refused]
 
     def _respond(self, request: Request) -> Answer:
         self.receiver.requests.clear()  # they are read here
@@ -47,25 +44,29 @@ class Recorder:
             self.first.setdefault(epoch, request.began)
         replay = request.headers.get("mess-replay") == "true"
         answered = time.time() + self.delay
-        poisoned = False
-        for event in request.events:
-            arrival = Arrival.of(event.id, event.body, replay=replay)
-            poisoned |= arrival.content is not None and str(arrival.content[-1]).startswith(POISON)
-            self.ids.add(event.id)
-            self.deliveries.append(
-                Delivery(
-                    arrival=arrival,
-                    document=_document(event.body),
-                    process=process,
-                    epoch=epoch,
-                    began=request.began,
-                    time=request.time,
-                    answered=answered,
-                )
+        arrivals = [Arrival.of(event.id, event.body, replay=replay) for event in request.events]
+        poison = set() if replay else {each.id for each in arrivals if _is_poison(each)}
+        self.refused |= poison
+        self.ids.update(each.id for each in arrivals)
+        if not poison:
+            self.arrivals += arrivals
+        self.deliveries += [
+            Delivery(
+                arrival=arrival,
+                document=_document(event.body),
+                process=process,
+                epoch=epoch,
+                began=request.began,
+                time=request.time,
+                answered=answered,
             )
-            if poisoned and not replay:
-                self.refused.add(event.id)
-        return Answer(422 if poisoned and not replay else 200, delay=self.delay)
+            for arrival, event in zip(arrivals, request.events, strict=True)
+        ]
+        return Answer(422 if poison else 200, delay=self.delay)
+
+
+def _is_poison(arrival: Arrival) -> bool:
+    return arrival.content is not None and str(arrival.content[-1]).startswith(POISON)
 
 
 def _document(body: Any) -> str:

@@ -61,17 +61,26 @@ class ManyPartitions(KafkaServer):
     PARTITIONS = 8
 
     def __init__(self) -> None:
-        super().__init__(group_min_session_timeout_ms="1000", group_initial_rebalance_delay_ms="0")
+        session = str(int(SESSION * 1000))
+        super().__init__(
+            group_min_session_timeout_ms="1000",
+            group_initial_rebalance_delay_ms="0",
+            group_consumer_min_session_timeout_ms="1000",
+            group_consumer_session_timeout_ms=session,
+            group_consumer_min_heartbeat_interval_ms="500",
+            group_consumer_heartbeat_interval_ms="1000",
+        )
 
 
 @dataclass(frozen=True)
 class WorkersScenario:
-    """One scenario: all of it but the timing follows from the seed. `down` is the longest time in seconds for which the
-    endpoint is down."""
+    """One scenario: all of it but the timing follows from the seed. With `classic`, the group's protocol is that
+    of before Kafka 4, whatever the broker has; `down` is the longest time in seconds for which the endpoint is down."""
 
     seed: int
     name: str
     faults: tuple[str, ...]
+    classic: bool
     batch: bool
     pause: float
     down: float
@@ -82,7 +91,8 @@ class WorkersScenario:
         return f"k{self.seed}-"
 
     def __str__(self) -> str:
-        return f"kafka-workers{', batches' if self.batch else ''}: {', '.join(self.faults)}"
+        words = ("classic" if self.classic else "", "batches" if self.batch else "")
+        return ", ".join(("kafka-workers", *filter(None, words))) + f": {', '.join(self.faults)}"
 
 
 def workers_scenario(seed: int, fault: str | None = None, rounds: int = 8, down: float = 10.0) -> WorkersScenario:
@@ -92,6 +102,7 @@ def workers_scenario(seed: int, fault: str | None = None, rounds: int = 8, down:
         seed=seed,
         name="kafka-workers",
         faults=tuple(fault or chance.choice(FAULTS) for _ in range(rounds)),
+        classic=chance.random() < 0.4,
         batch=chance.random() < 0.3,
         pause=chance.choice((0.01, 0.03)),
         down=down,
@@ -285,7 +296,10 @@ class WorkersPlayer:
             "topics": [self._topic],
             "group": self._topic,
             "session_timeout": f"{SESSION:g}s",
-            "config": {"max.poll.interval.ms": int(SESSION * 1000)},
+            "config": {
+                "max.poll.interval.ms": int(SESSION * 1000),
+                **({"group.protocol": "classic"} if self.scenario.classic else {}),
+            },
         }
         steps = [{"name": "slow"}] if _SLOW in self.scenario.faults else []
         return {

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,14 +24,17 @@ from mess.capture.source import Connection
 from mess.config.load import Loaded, load
 from mess.config.model import Config
 from mess.config.scope import pipelines
+from mess.errors import DamagedState, StateError, Superseded
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Checkpointer, Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.lease_holder import LeaseHolder, patience
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result
 from mess.relay.reloading import Reloading
+from mess.relay.role import Role
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
@@ -83,6 +87,9 @@ class Relay:
         self._plans = plan(loaded.config)
         self._changed = changed
         self._stopping = Stopping()
+        self._asked_to_stop = False
+        self._holder: NameHolder | LeaseHolder | None = None
+        self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
         self._running: Running | None = None
         self._reloading: Reloading | None = None
@@ -116,7 +123,16 @@ class Relay:
     @property
     def stopping(self) -> bool:
         """Whether `stop` was called, or the relay is stopping by itself."""
-        return self._stopping.is_set()
+        return self._asked_to_stop or (self._stopping.is_set() and self.config.ha is None)
+
+    @property
+    def role(self) -> Role | None:
+        """Whether it is active or a standby; None without `ha`."""
+        if self.config.ha is None:
+            return None
+        if isinstance(self._holder, LeaseHolder):
+            return self._holder.role
+        return Role("standby", self._since, self.config.ha.lease)
 
     @property
     def loaded(self) -> Loaded:
@@ -199,6 +215,7 @@ class Relay:
         """Stop the relay gracefully; `run` returns when it has stopped. May be called repeatedly, and before `run`."""
         if not self.stopping:
             log.info("stopping; waiting for deliveries in flight", grace=f"{self.config.shutdown_grace:g}s")
+        self._asked_to_stop = True
         self._stopping.in_order(self.config.shutdown_grace)
 
     async def try_event(self, event: Mapping[str, Any], pipeline: str | None) -> Tried:
@@ -239,38 +256,65 @@ class Relay:
         If another process runs under this relay's name, waits for it for up to `wait` seconds (then raises NameInUse),
         or stops it with `take_over`. A process that is known to have ended, or that is this one, is replaced
         immediately.
+
+        With `ha`, it is a standby as long as another process is active, and whenever it is not active any more: `wait`
+        does not matter, and `take_over` asks the active process to hand over.
         """
-        config = self.config
         steps = build_pipelines(self.loaded)
-        if config.admin.enabled:
-            admin = config.admin
+        if self.config.admin.enabled:
+            admin = self.config.admin
             self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
         port_taken = await self._serve()
         if port_taken is not None:
             log.warning("the admin server cannot start yet", error=str(port_taken))
-        client = CurrentClient(config.mongodb.url, config.mongodb.driver, sticky=True)
-        state_client = state_client_of(config)
+        serving = asyncio.create_task(self._serve_when_free(port_taken))
         try:
-            self.spans = tracing.start(config.name, __version__, config.tracing.enabled)
+            self.spans = tracing.start(self.name, __version__, self.config.tracing.enabled)
+            while True:
+                try:
+                    await self._run_once(steps, wait, take_over=take_over, port_taken=port_taken)
+                    return
+                except StateError as error:
+                    if not self._stands_by_after(error):
+                        raise
+                    log.warning("not active any more; standby", reason=str(error))
+                take_over = False
+                self._begin_again()
+                steps = build_pipelines(self.loaded)
+        except Halted:
+            log.info("stopped before connecting")
+        finally:
+            await cancel(serving)
+            if self.admin is not None:
+                await self.admin.stop()
+            if self.spans is not None:
+                await self.spans.stop()
+
+    async def _run_once(self, steps: Steps, wait: float, *, take_over: bool, port_taken: PortInUse | None) -> None:
+        config = self.config
+        client = CurrentClient(config.mongodb.url, config.mongodb.driver, sticky=True)
+        state_client, lease_client = state_client_of(config), lease_client_of(config)
+        try:
             with preflight.telling_the_role(self.plans, config.state.database):
                 self.clock.observe(await self._reach(client, preflight.verify))
                 async with (
                     store_for(config, self._reach, client=state_client) as store,
-                    self._holding(store, wait, take_over) as holder,
+                    self._holding(store, wait, take_over, lease_client=lease_client) as holder,
                 ):
                     self.starting = "opening"
-                    if port_taken is not None:
+                    if port_taken is not None and config.ha is None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
                     self.replays = replays = LetterReplays(lambda: self.loaded, store)
                     try:
-                        replaced = holder.replaced is not None
                         running = Running(
                             self.loaded,
                             self.plans,
                             client,
                             store,
                             state_client=state_client,
+                            lease_client=lease_client,
+                            leadership=holder.leadership,
                             stopping=self._stopping,
                             metrics=self.metrics,
                             tail=self.tail,
@@ -278,18 +322,36 @@ class Relay:
                             reach=self._reach,
                             clock=self.clock,
                         )
-                        await self._relay(running, steps, await store.take_over(), replaced=replaced)
+                        # A process that was frozen meanwhile must not fence off its successor.
+                        await self._stopping.unless(holder.leadership.regained())
+                        epoch = await store.take_over()
+                        if config.ha is not None:
+                            holder.leadership.epoch = epoch
+                        await self._relay(running, steps, epoch, settling=holder.settling(config.shutdown_grace))
                     finally:
                         await replays.close(self.config.shutdown_grace)
                         self.store = None
-        except Halted:
-            log.info("stopped before connecting")
         finally:
             await client.close()
-            if self.admin is not None:
-                await self.admin.stop()
-            if self.spans is not None:
-                await self.spans.stop()
+            if lease_client is not None:
+                await lease_client.close()
+
+    def _stands_by_after(self, error: StateError) -> bool:
+        """Whether the process is to become a standby after this error."""
+        if not isinstance(self._holder, LeaseHolder):
+            return False
+        # Nothing could be stored for so long that another process may be active by now.
+        lost = isinstance(error, Superseded) or (self._holder.lapsed and not isinstance(error, DamagedState))
+        return lost and not self._asked_to_stop
+
+    def _begin_again(self) -> None:
+        self._loaded, self._plans = self.loaded, self.plans
+        self._running = self._reloading = self._holder = None
+        self._stopping = Stopping()
+        self._is_running.clear()
+        self._since = datetime.now(timezone.utc)
+        self.instance = Instance.current()
+        self.starting = "starting"
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -301,7 +363,7 @@ class Relay:
             return error
         return None
 
-    async def _serve_after(self, holder: NameHolder, error: PortInUse) -> None:
+    async def _serve_after(self, holder: NameHolder | LeaseHolder, error: PortInUse) -> None:
         """Start the admin server as soon as the replaced process has ended."""
         deadline = time.monotonic() + _PORT_SECONDS
         while holder.replaced is not None and time.monotonic() < deadline:
@@ -310,19 +372,51 @@ class Relay:
             await self._stopping.pause(_PORT_PAUSE)
         raise error
 
-    def _holding(self, store: StateStore, wait: float, take_over: bool) -> NameHolder:
+    async def _serve_when_free(self, error: PortInUse | None) -> None:
+        """Under `ha`, start the admin server when another process on this host no longer has its port."""
+        while error is not None and self.config.ha is not None:
+            await asyncio.sleep(_PORT_PAUSE)
+            error = await self._serve()
+
+    @asynccontextmanager
+    async def _holding(
+        self, store: StateStore, wait: float, take_over: bool, *, lease_client: CurrentClient | None
+    ) -> AsyncIterator[NameHolder | LeaseHolder]:
         def report(reason: str) -> None:
             self.starting = reason
 
-        return NameHolder(
+        config = self.config
+        if config.ha is None:
+            self._holder = NameHolder(
+                store,
+                self.instance,
+                self._stopping,
+                wait=wait,
+                take_over=take_over,
+                interval=config.checkpoint.interval,
+                report=report,
+            )
+            async with self._holder as holder:
+                yield holder
+            return
+        database = lease_client and lease_client.get_database(config.state.database)
+        lease = store.ha_lease(patience(config.ha.lease), database)
+        self._holder = LeaseHolder(
             store,
+            lease,
             self.instance,
-            self._stopping,
-            wait=wait,
+            stopping=self._stopping,
+            seconds=config.ha.lease,
             take_over=take_over,
-            interval=self.config.checkpoint.interval,
+            interval=config.checkpoint.interval,
+            grace=lambda: self.config.shutdown_grace,
             report=report,
         )
+        try:
+            async with self._holder as leader:
+                yield leader
+        finally:
+            await lease.close()
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
         """Ask MongoDB until it answers, however long that takes. Raises Halted if the relay stops meanwhile."""
@@ -337,8 +431,8 @@ class Relay:
             # A reload asks MongoDB, too, of a relay that has started.
             self.starting = None if self._is_running.is_set() else "opening"
 
-    async def _relay(self, running: Running, steps: Steps, epoch: int, *, replaced: bool) -> None:
-        await running.begin(steps, known=epoch > 1, replaced=replaced)
+    async def _relay(self, running: Running, steps: Steps, epoch: int, *, settling: float) -> None:
+        await running.begin(steps, known=epoch > 1, settling=settling)
         self._running = running
         self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None
@@ -388,3 +482,12 @@ def state_client_of(config: Config) -> CurrentClient | None:
     url = config.state.url or config.mongodb.url
     option = "state.url" if config.state.url else "mongodb.url"
     return CurrentClient(url, config.mongodb.driver, option=option) if in_mongodb(url) else None
+
+
+def lease_client_of(config: Config) -> CurrentClient | None:
+    """The client that renews the lease under `ha`, beside everything else; None if the state is not in MongoDB."""
+    url = config.state.url or config.mongodb.url
+    if config.ha is None or not in_mongodb(url):
+        return None
+    option = "state.url" if config.state.url else "mongodb.url"
+    return CurrentClient(url, config.mongodb.driver, patience=patience(config.ha.lease), option=option)

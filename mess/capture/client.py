@@ -18,6 +18,8 @@ from mess.errors import ConfigError, NotPermitted, Problem, SourceError, SourceU
 from mess.options.extras import required
 
 _CLOSE_SECONDS = 1.0
+_SHORTEST_HEARTBEAT = 500
+"""In milliseconds; the driver allows no less."""
 _LONGEST = 1_000
 """The maximum length of an error's text; MongoDB may repeat a whole command in it."""
 _CONNECTION_STRING = "_mess_connection_string"
@@ -57,18 +59,28 @@ class StickyServer:
         return kept
 
 
-def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: str = "mongodb.url") -> Any:
+def connect(
+    url: str,
+    driver: str = "pymongo",
+    *,
+    sticky: bool = False,
+    patience: float | None = None,
+    option: str = "mongodb.url",
+) -> Any:
     """An async client of PyMongo (`AsyncMongoClient`) or Motor, which have the same interface as far as MESS uses it.
 
-    `sticky` is for reading change streams, see `StickyServer`. `option` is the config key of the url, for messages. The
-    client connects in the background; nothing is awaited. Raises ConfigError for a url that the driver cannot use and
-    for a driver that is not installed.
+    `sticky` is for reading change streams, see `StickyServer`. With `patience`, the client has few connections,
+    and gives up on a server that does not answer for so many seconds, whatever the url says. `option` is the config key
+    of the url, for messages. The client connects in the background; nothing is awaited. Raises ConfigError for a url
+    that the driver cannot use and for a driver that is not installed.
     """
     # Long enough for an election, short enough for a helpful message if no server is there.
     defaults = {"appname": "mess", "serverSelectionTimeoutMS": 10_000}
     # The driver would give these precedence over the url.
     options: dict[str, Any] = {name: value for name, value in defaults.items() if f"{name.lower()}=" not in url.lower()}
     options["tz_aware"] = True
+    if patience is not None:
+        options.update(_impatient(patience))
     if sticky:
         preference = url.lower().partition("readpreference=")[2].partition("&")[0]
         options["server_selector"] = StickyServer(preference not in ("", "primary", "primarypreferred"))
@@ -82,6 +94,20 @@ def connect(url: str, driver: str = "pymongo", *, sticky: bool = False, option: 
         return client
     except (PyMongoError, ValueError, OSError) as error:
         raise ConfigError([Problem(f"not a usable connection string: {error}", option)]) from error
+
+
+def _impatient(seconds: float) -> dict[str, Any]:
+    millis = max(1, round(seconds * 1000))
+    return {
+        "connectTimeoutMS": millis,
+        "socketTimeoutMS": millis,
+        "serverSelectionTimeoutMS": millis,
+        "waitQueueTimeoutMS": millis,
+        "heartbeatFrequencyMS": min(10_000, max(_SHORTEST_HEARTBEAT, millis)),
+        "maxPoolSize": 2,
+        "retryReads": True,
+        "retryWrites": True,
+    }
 
 
 def connection_string_of(client: Any) -> ConnectionString | None:

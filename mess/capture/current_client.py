@@ -21,8 +21,18 @@ class CurrentClient:
     Raises ConfigError for a url that the driver cannot use and for a driver that is not installed.
     """
 
-    def __init__(self, url: str, driver: str, *, sticky: bool = False, option: str = "mongodb.url") -> None:
-        self._connect: Callable[[str], Any] = partial(connect, driver=driver, sticky=sticky, option=option)
+    def __init__(
+        self,
+        url: str,
+        driver: str,
+        *,
+        sticky: bool = False,
+        patience: float | None = None,
+        option: str = "mongodb.url",
+    ) -> None:
+        self._connect: Callable[[str], Any] = partial(
+            connect, driver=driver, sticky=sticky, patience=patience, option=option
+        )
         self.current = self._connect(url)
         self._closing: list[asyncio.Task[None]] = []
 

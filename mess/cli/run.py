@@ -39,7 +39,19 @@ def run(
         ),
     ] = None,
     take_over: Annotated[
-        bool, typer.Option("--take-over", help="Stop another process with this name instead of waiting for it.")
+        bool,
+        typer.Option(
+            "--take-over",
+            help="Stop another process with this name instead of waiting for it; with `ha`, ask it to hand over.",
+        ),
+    ] = False,
+    standby: Annotated[
+        bool,
+        typer.Option(
+            "--standby",
+            help="Be a standby while another process with this name is active, as with the option `ha`, and take over "
+            "when it ends.",
+        ),
     ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="Reload the config when it, or a file that it includes, changes.")
@@ -55,7 +67,18 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: os._exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    loaded = load_config(config, mongodb__url=url, admin__port=port, log__level=log_level, log__format=log_format)
+    loaded = load_config(
+        config,
+        mongodb__url=url,
+        admin__port=port,
+        log__level=log_level,
+        log__format=log_format,
+        ha={} if standby else None,
+    )
+    if loaded.config.ha is not None and wait is not None:
+        raise typer.BadParameter(
+            "with `ha`, a process waits as a standby for as long as another one is active", param_hint="--wait"
+        )
     from mess.telemetry.logging import configure
 
     configure(loaded.config.log.level, loaded.config.log.format, max_field=loaded.config.log.max_field)

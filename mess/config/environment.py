@@ -47,7 +47,8 @@ def environment(environ: Mapping[str, str]) -> dict[str, str]:
 def override(document: Document, environ: Mapping[str, str], overrides: Mapping[str, Any]) -> None:
     """Apply the environment's settings to a document's data, then the command line's.
 
-    `overrides` maps dotted option names to values; None means that the option was not given.
+    `overrides` maps dotted option names to values; None means that the option was not given. An empty group of options
+    only adds the group where there is none.
     """
     for option, variables in _OPTIONS.items():
         # An empty variable is usually one that a compose file passes on although nobody set it.
@@ -69,6 +70,8 @@ def _put(document: Document, option: str, value: Any, origin: Origin) -> None:
         target = target[part]
         if not isinstance(target, dict):
             return  # reported elsewhere
+    if value == {} and target.get(last) is not None:
+        return
     target[last] = value
     document.origins[path] = origin
     document.secret.add(path)

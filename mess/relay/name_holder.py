@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Coroutine
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 from mess.cancellation import cancel, within
 from mess.errors import NameInUse, StateError, Superseded
+from mess.leadership import ALWAYS
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
@@ -55,8 +57,14 @@ class NameHolder:
         self._interval = max(0.05, min(interval, BEAT_SECONDS))
         self._report = report
         self.replaced: Presence | None = None
+        self.leadership = ALWAYS
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def settling(self, grace: float) -> float:
+        """For how many seconds the process that was replaced may still deliver. `grace` is what it gives deliveries in
+        flight."""
+        return 0.0 if self.replaced is None else ALIVE_SECONDS + grace
 
     async def __aenter__(self) -> Self:
         try:
@@ -64,7 +72,8 @@ class NameHolder:
         except BaseException:
             await self._release()  # it may just have acquired the name
             raise
-        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._beat, self._look)]
+        verify = partial(keep_verifying, self._store, self._interval)
+        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._beat, verify)]
         return self
 
     async def __aexit__(
@@ -133,11 +142,6 @@ class NameHolder:
             else:
                 beaten, warned, pause = time.monotonic(), False, BEAT_SECONDS
 
-    async def _look(self) -> None:
-        while True:
-            await asyncio.sleep(self._interval)
-            await self._store.verify()
-
     async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await work()
@@ -156,3 +160,10 @@ class NameHolder:
     async def _release(self) -> None:
         with contextlib.suppress(StateError, TimeoutError):
             await within(_RELEASE_TIMEOUT, self._store.lease.release(self._instance))
+
+
+async def keep_verifying(store: StateStore, interval: float) -> None:
+    """Verify the store every `interval` seconds, forever. Raises StateError."""
+    while True:
+        await asyncio.sleep(interval)
+        await store.verify()

@@ -143,6 +143,8 @@ class Reloading:
             kept_in = "state.url" if config.state.url else "mongodb.url"
             if kept_in in changes.connections and running.state_client is not None:
                 clients["state"] = running.state_client.another(config.state.url or config.mongodb.url)
+            if "state" in clients and running.lease_client is not None:
+                clients["lease"] = running.lease_client.another(config.state.url or config.mongodb.url)
         except ConfigError as error:
             raise _NotReloaded(*map(str, error.problems)) from error
         return clients
@@ -187,6 +189,8 @@ class Reloading:
             running.reconnect(prepared.clients["mongodb"])
         if "state" in prepared.clients and running.state_client is not None:
             running.state_client.replace(prepared.clients["state"])
+        if "lease" in prepared.clients and running.lease_client is not None:
+            running.lease_client.replace(prepared.clients["lease"])
         running.put_in_force(prepared.loaded)
         running.backfills.join(prepared.new.values())
         halted = await running.streams.halt(changes.streams)

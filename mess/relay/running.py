@@ -23,6 +23,7 @@ from mess.config.model import Config
 from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -41,7 +42,6 @@ from mess.relay.stopping import Stopping
 from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Stream, Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
-from mess.state.lease import ALIVE_SECONDS
 from mess.state.store import StateStore
 from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
@@ -67,7 +67,7 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB.
+    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries obey `leadership`.
     """
 
     def __init__(
@@ -78,6 +78,8 @@ class Running:
         store: StateStore,
         *,
         state_client: CurrentClient | None,
+        lease_client: CurrentClient | None = None,
+        leadership: Leadership = ALWAYS,
         stopping: Stopping,
         metrics: Metrics,
         tail: Tail,
@@ -90,6 +92,8 @@ class Running:
         self.client = client
         self.store = store
         self.state_client = state_client
+        self.lease_client = lease_client
+        self.leadership = leadership
         self.stopping = stopping
         self._metrics = metrics
         self._tail = tail
@@ -97,6 +101,7 @@ class Running:
         self.reach = reach
         self._clock = clock
         self._share = Share.of(loaded.config.window, 1)
+        self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
         self.parts: Assembly
         self.streams: Streams
@@ -135,10 +140,11 @@ class Running:
         for stream in self._change_streams:
             stream.reconnect(client)
 
-    async def begin(self, steps: Steps, *, known: bool, replaced: bool) -> None:
+    async def begin(self, steps: Steps, *, known: bool, settling: float = 0.0) -> None:
         """Make all parts, with the streams where the stored state says.
 
-        `known` is whether the relay has run before, `replaced` whether a process that was replaced may still deliver.
+        `known` is whether the relay has run before, `settling` for how many seconds a process that was replaced may
+        still deliver, 0 if there is none.
         Raises DamagedState, StateError, SourceError.
         """
         config, store = self.config, self.store
@@ -161,7 +167,7 @@ class Running:
             config,
             parts.pipelines,
             max_bytes=self._share.bytes // 4,
-            started=None if replaced else found.now,
+            started=None if settling else found.now,
             count=self._metrics.backfilled,
         )
         self.streams = streams = Streams(
@@ -179,6 +185,7 @@ class Running:
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
         )
+        self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))
         await self.pauses.begin()
         self.engine = Engine(
@@ -262,7 +269,7 @@ class Running:
     async def _begin_backfills(self) -> None:
         """Let documents be read once a process that was replaced cannot deliver any more."""
         if self.backfills.started is None:
-            await asyncio.sleep(ALIVE_SECONDS + self.config.shutdown_grace)
+            await asyncio.sleep(self._settling)
             self.backfills.started = await self.reach(self.client, time_now)
 
     def _keeper(self) -> Keeper:

@@ -12,9 +12,11 @@ from pymongo.read_concern import ReadConcern
 from mess.errors import NotPermitted, StateError
 from mess.state.backfills import Backfill, BackfillProgress
 from mess.state.failover import is_refusal, persist
+from mess.state.ha_lease import HaLease
 from mess.state.lease import Lease
 from mess.state.mongo_backfills import MongoBackfills
 from mess.state.mongo_gaps import MongoGaps
+from mess.state.mongo_ha_lease import MongoHaLease
 from mess.state.mongo_lease import MongoLease
 from mess.state.mongo_letters import MongoLetters
 from mess.state.mongo_pauses import MongoPauses
@@ -87,6 +89,9 @@ class MongoStore(StateStore):
     @property
     def lease(self) -> Lease:
         return self._lease
+
+    def ha_lease(self, timeout: float, database: Any = None) -> HaLease:
+        return MongoHaLease(database, self.relay, timeout)
 
     async def take_over(self) -> int:
         epoch = await self._positions.take_over()

@@ -15,6 +15,7 @@ from pymongo.errors import DuplicateKeyError, PyMongoError
 
 from mess.errors import StateError
 from mess.state.failover import brief, persist
+from mess.state.ha_lease import instance_of
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, OBSERVED_SECONDS, Lease, Presence
 
@@ -33,7 +34,13 @@ class _Beat:
     @property
     def overdue(self) -> bool:
         # A clock that was set back leaves a beat in the future, which a live process would have corrected.
-        return self.presence is None or abs(self.presence.age or 0.0) >= ALIVE_SECONDS
+        return self.presence is None or abs(self.presence.age or 0.0) >= self.alive_seconds
+
+    @property
+    def alive_seconds(self) -> float:
+        """How long after its beat the process may be alive; with `ha`, it delivers for a lease."""
+        lease = self.stored.get("lease") if isinstance(self.stored, dict) else None
+        return max(ALIVE_SECONDS, lease) if isinstance(lease, (int, float)) else ALIVE_SECONDS
 
 
 class MongoLease(Lease):
@@ -122,7 +129,7 @@ class MongoLease(Lease):
             self._watched, self._watched_since = beat.stored, now
         self._looked_at = now
         observed = now - self._watched_since
-        return observed >= (observe if beat.overdue else ALIVE_SECONDS)
+        return observed >= (observe if beat.overdue else beat.alive_seconds)
 
     async def _persist(self, what: str, operation: Callable[[], Awaitable[T]]) -> T:
         return await persist(what, operation, self._retry_for)
@@ -130,15 +137,7 @@ class MongoLease(Lease):
 
 def _presence(beat: Any, now: datetime) -> Presence | None:
     try:
-        instance = Instance(
-            id=str(beat["id"]),
-            host=str(beat.get("host", "?")),
-            pid=int(beat.get("pid", 0)),
-            boot=str(beat.get("boot", "")),
-            namespace=str(beat.get("namespace", "")),
-            started=int(beat.get("started", 0)),
-            container=str(beat.get("container", "")),
-        )
+        instance = instance_of(beat)
         since = beat.get("since")
         return Presence(instance, since if isinstance(since, datetime) else None, (now - beat["time"]).total_seconds())
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -19,6 +19,7 @@ from mess.state import sqlite_letters as letters_table
 from mess.state import sqlite_pauses as pauses_table
 from mess.state import sqlite_positions as progress
 from mess.state.backfills import Backfill, BackfillProgress
+from mess.state.ha_lease import HaLease
 from mess.state.lease import Lease
 from mess.state.letters import pack
 from mess.state.pauses import Pause, Target
@@ -52,6 +53,9 @@ class SqliteStore(StateStore):
     @property
     def lease(self) -> Lease:
         return self._lease
+
+    def ha_lease(self, timeout: float, database: Any = None) -> HaLease:
+        raise NotImplementedError
 
     async def verify(self) -> None:
         await self._run(self._check_files)

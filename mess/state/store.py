@@ -15,6 +15,7 @@ from bson import Timestamp
 
 from mess.errors import StateError, Superseded
 from mess.state.backfills import Backfill, BackfillProgress
+from mess.state.ha_lease import HaLease
 from mess.state.lease import Lease, Presence
 from mess.state.pauses import Pause, Target
 from mess.state.records import Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, Wanted
@@ -85,6 +86,11 @@ class StateStore(ABC):
     @abstractmethod
     def lease(self) -> Lease:
         """The lease that determines who runs the relay. `take_over` ignores it; `Relay.run` acquires it first."""
+
+    @abstractmethod
+    def ha_lease(self, timeout: float, database: Any = None) -> HaLease:
+        """The lease under `ha`, which answers or fails within `timeout` seconds. A store in MongoDB asks `database`,
+        of a client that nothing else can keep waiting. Close it in the end."""
 
     async def alive(self) -> Presence | None:
         """The process that runs under the relay's name now, or None. Changes nothing."""

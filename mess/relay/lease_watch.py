@@ -1,0 +1,46 @@
+"""When a standby may take the lease. Pure."""
+
+from __future__ import annotations
+
+import math
+
+from mess.state.ha_lease import LeaseRecord
+from mess.state.instance import Instance
+from mess.state.lease import ALIVE_SECONDS
+
+UNOBSERVED = 1 / 3
+"""The part of a lease for which nobody may look: after a longer time, the holder is given a whole lease again. Maybe it
+could not reach the state either."""
+
+
+class LeaseWatch:
+    """Watches the lease's record for changes, in the time of one monotonic clock. The clocks of others do not matter.
+
+    The holder ends its deliveries in time before `seconds`, or the number that it has announced itself, have passed
+    since it *sent* a renewal. This process saw the renewal later than that.
+    """
+
+    def __init__(self, instance: Instance, seconds: float) -> None:
+        self._instance = instance
+        self._seconds = seconds
+        self._seen: object = None
+        self._since = self._looked = -math.inf
+
+    def silence(self, now: float) -> float:
+        """For how many seconds the record has been seen unchanged."""
+        return now - self._since
+
+    def free(self, record: LeaseRecord | None, now: float) -> str | None:
+        """Why the lease may be taken, given a record that was read just before `now`; None if it may not."""
+        sign = None if record is None else record.sign_of_life
+        if sign != self._seen or now - self._looked > self._seconds * UNOBSERVED:
+            self._seen, self._since = sign, now
+        self._looked = now
+        if record is None:
+            return "it was free"
+        if record.instance.has_ended(self._instance):
+            return "its process has ended"
+        lease = ALIVE_SECONDS if record.lease is None else record.lease
+        if not record.locked and self.silence(now) >= max(self._seconds, lease):
+            return "no sign of life"
+        return None

@@ -305,7 +305,7 @@ class Relay:
                     if port_taken is not None and config.ha is None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
-                    self.replays = replays = LetterReplays(lambda: self.loaded, store)
+                    self.replays = replays = LetterReplays(lambda: self.loaded, store, holder.leadership)
                     try:
                         running = Running(
                             self.loaded,
@@ -325,8 +325,7 @@ class Relay:
                         # A process that was frozen meanwhile must not fence off its successor.
                         await self._stopping.unless(holder.leadership.regained())
                         epoch = await store.take_over()
-                        if config.ha is not None:
-                            holder.leadership.epoch = epoch
+                        holder.leadership.epoch = epoch
                         await self._relay(running, steps, epoch, settling=holder.settling(config.shutdown_grace))
                     finally:
                         await replays.close(self.config.shutdown_grace)

@@ -19,6 +19,9 @@ now: Callable[[], float] = _boot_time if hasattr(time, "CLOCK_BOOTTIME") else ti
 seconds."""
 
 
+LAPSED = "not sent: this process has not been able to renew its lease, and another may be active"
+
+
 class Leadership:
     """Permission to deliver until the time `until` of the clock `now`, under an `epoch`.
 
@@ -35,8 +38,8 @@ class Leadership:
 
     @property
     def lapsed(self) -> bool:
-        """Whether nothing may be sent at present."""
-        return now() >= self.until
+        """Whether nothing may be sent at present. Without a lease, this does not even read the clock."""
+        return self.until != math.inf and now() >= self.until
 
     def extend(self, until: float) -> None:
         """Allow deliveries until then, a time of `now`; one that is past ends the permission."""
@@ -54,7 +57,7 @@ class Leadership:
         """For a sink, before each request that it sends later than it was called: a retry, or a second part. Raises
         EndpointDown if nothing may be sent at present: the events stay unfinished, and no attempt is counted."""
         if self.lapsed:
-            raise EndpointDown("not sent: this process has not been able to renew its lease, and another may be active")
+            raise EndpointDown(LAPSED, shared=True)
 
 
 ALWAYS = Leadership()

@@ -10,6 +10,7 @@ from weakref import WeakSet
 from mess.capture.arrangement import StreamStart
 from mess.capture.source import Source
 from mess.config.model import Config
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completions
 from mess.relay.gaps import Keeper, StreamGaps
@@ -33,7 +34,7 @@ class Assembly:
     """Builds a relay's pipelines, and for each stream the runner that reads it and feeds its events into them.
 
     Events that are given up go to `keeper`; `observer` follows all events, and `spans` the deliveries of sinks. With
-    `deliver_gaps`, gaps are reported to receivers. `pipelines` are those in use.
+    `deliver_gaps`, gaps are reported to receivers. Deliveries obey `leadership`. `pipelines` are those in use.
     """
 
     def __init__(
@@ -46,7 +47,9 @@ class Assembly:
         *,
         spans: Spans | None = None,
         deliver_gaps: bool = False,
+        leadership: Leadership = ALWAYS,
     ) -> None:
+        self._leadership = leadership
         self._spans = spans
         self._deliver_gaps = deliver_gaps
         self._config = config
@@ -93,6 +96,7 @@ class Assembly:
             give_up=giving_up.give_up,
             observer=observer,
             process=self._traced(pipeline, built),
+            leadership=self._leadership,
         )
 
     def _traced(self, pipeline: str, built: BuiltStep) -> Process | None:

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from mess.cancellation import cancel, within
 from mess.errors import NameInUse, StateError, Superseded
-from mess.leadership import ALWAYS
+from mess.leadership import Leadership
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
@@ -57,7 +57,7 @@ class NameHolder:
         self._interval = max(0.05, min(interval, BEAT_SECONDS))
         self._report = report
         self.replaced: Presence | None = None
-        self.leadership = ALWAYS
+        self.leadership = Leadership()
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
 

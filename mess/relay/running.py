@@ -67,7 +67,8 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries obey `leadership`.
+    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries, and records of their
+    outcome, obey `leadership`.
     """
 
     def __init__(
@@ -157,6 +158,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
+            leadership=self.leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)

@@ -8,12 +8,14 @@ from collections.abc import Callable, Collection, Sequence
 
 from mess.config.model import StepSpec
 from mess.event import Event
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.breaker import PROBED, CircuitBreaker, Result
 from mess.relay.destinations import Destinations
 from mess.relay.failure_log import FailureLog
 from mess.relay.failures import Failures, GiveUp, Leaving
 from mess.relay.gate import Gate
 from mess.relay.group import Group, joined
+from mess.relay.leading import leading
 from mess.relay.obstacle import Obstacle
 from mess.relay.step_call import Called, Process, call, why_not
 from mess.relay.step_result import StepResult
@@ -27,7 +29,8 @@ _CHECK_AGAIN = 5.0  # seconds
 
 class StepRunner:
     """A step at its place in a pipeline, where it is called `name`. `trouble` is what keeps it from working, or None.
-    While its `gate` is closed, it is paused: its deliveries wait.
+    While its `gate` is closed, it is paused: its deliveries wait. They also wait while the process may not deliver
+    according to `leadership`, which the step itself obeys as well.
 
     Events that `carries` does not accept bypass the step. `process` is called in place of the step's own. With
     `leaving`, events never wait for a sink that is down.
@@ -46,8 +49,10 @@ class StepRunner:
         carries: Callable[[Event], bool] | None = None,
         leaving: Leaving | None = None,
         process: Process | None = None,
+        leadership: Leadership = ALWAYS,
     ) -> None:
         self.step = step
+        step.leadership = self._leadership = leadership
         self.name = name
         self.pipeline = pipeline
         self.max_events = max(1, step.max_events)
@@ -63,7 +68,10 @@ class StepRunner:
         self._destinations = step.destination and Destinations(
             step.destination, spec.probe, stopping, whole=breaker.evidence, changed=observer.breaker_changed
         )
-        self._failures = Failures(spec, breaker, self._destinations, give_up=give_up, leaving=leaving, log=self._log)
+        self._on_give_up = give_up
+        self._failures = Failures(
+            spec, breaker, self._destinations, give_up=self._give_up, leaving=leaving, log=self._log
+        )
         bounded = spec.rate_limit is not None or spec.concurrency is not None
         self._throttle = Throttle(spec.rate_limit, spec.concurrency, stopping) if bounded else None
         self._unchecked: str | None = None
@@ -202,14 +210,14 @@ class StepRunner:
             self._observer.retried(events)
         if self._throttle is None:
             probing = self._breaker.state != "closed" and await self._breaker.acquire()
-            if self.gate.closed:
-                probing = await self._unpaused(0, probing=probing)
+            if self.gate.closed or self._leadership.lapsed:
+                probing = await self._allowed(0, probing=probing)
             called = await self._call(events)
         else:
             async with self._throttle.slot:
                 probing = await self._throttle.turn(self._breaker, len(events))
-                if self.gate.closed:
-                    probing = await self._unpaused(len(events), probing=probing)
+                if self.gate.closed or self._leadership.lapsed:
+                    probing = await self._allowed(len(events), probing=probing)
                 called = await self._call(events)
         probed = (self._breaker, *probes) if probing else probes
         if called.failures:
@@ -222,18 +230,24 @@ class StepRunner:
             breaker.report(PROBED)
         return called, (), ()
 
-    async def _unpaused(self, limited: int, *, probing: bool) -> bool:
-        """Wait while the step is paused, and again for the breaker and the rate of `limited` events; returns whether
-        the caller is the probe."""
-        while self.gate.closed:
+    async def _allowed(self, limited: int, *, probing: bool) -> bool:
+        """Wait while the step is paused or the process may not deliver, and again for the breaker and the rate of
+        `limited` events; returns whether the caller is the probe."""
+        while self.gate.closed or self._leadership.lapsed:
             if probing:  # another may have its turn; it will wait here, too
                 self._breaker.report(PROBED)
             await self.gate.opened(self._stopping)
+            await leading(self._leadership, self._stopping)
             if self._throttle is not None:
                 probing = await self._throttle.turn(self._breaker, limited)
             else:
                 probing = self._breaker.state != "closed" and await self._breaker.acquire()
         return probing
+
+    async def _give_up(self, groups: Sequence[Group]) -> None:
+        # The answer may have come after another process took over and delivered the events.
+        await leading(self._leadership, self._stopping)
+        await self._on_give_up(groups)
 
     async def _call(self, events: Sequence[Event]) -> Called:
         self._stopping.check()

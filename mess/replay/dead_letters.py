@@ -12,6 +12,7 @@ from mess.config.model import Config
 from mess.config.scope import orders_by_value, resolve
 from mess.errors import EndpointDown
 from mess.event import Namespace
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completion
 from mess.relay.dispatch import Route
@@ -40,14 +41,18 @@ class Replayer:
     wait for a sink that is down: their letters are left.
 
     A letter is deleted only after its event was delivered: if it is interrupted in between, the event is delivered
-    twice, with the same id, and never lost. It may run beside the relay, and takes over nothing from it.
+    twice, with the same id, and never lost. It may run beside the relay, and takes over nothing from it. Inside a
+    relay, deliveries obey its `leadership`.
     """
 
-    def __init__(self, config: Config, steps: Steps, store: StateStore, ways: Ways) -> None:
+    def __init__(
+        self, config: Config, steps: Steps, store: StateStore, ways: Ways, *, leadership: Leadership = ALWAYS
+    ) -> None:
         self._config = config
         self._steps = steps
         self._store = store
         self._ways = ways
+        self._leadership = leadership
         self._stopping: Stopping | None = None
         self.stopping = False
 
@@ -102,7 +107,8 @@ class Replayer:
         results = LetterResults(name, self._store, report, told=told, ended=stopping.set)
         source = LetterSource(name, due, self._store, results, [step.name for step in self._steps[name]])
         try:
-            await _Delivery(self._config, name, results, stopping).run(source, self._steps[name])
+            delivery = _Delivery(self._config, name, results, stopping, self._leadership)
+            await delivery.run(source, self._steps[name])
         except EndpointDown as error:  # a step could not be opened
             results.sink_down = error
         finally:
@@ -117,7 +123,10 @@ class Replayer:
 class _Delivery:
     """The engine that delivers letters through one pipeline."""
 
-    def __init__(self, config: Config, pipeline: str, results: LetterResults, stopping: Stopping) -> None:
+    def __init__(
+        self, config: Config, pipeline: str, results: LetterResults, stopping: Stopping, leadership: Leadership
+    ) -> None:
+        self._leadership = leadership
         self._config = config
         self._name = pipeline
         self._results = results
@@ -144,6 +153,7 @@ class _Delivery:
             observer=StepObserver(),
             carries=lambda event: results.is_due(event, position) and (carries is None or carries(event)),
             leaving=results,
+            leadership=self._leadership,
         )
 
     def _stream(self, source: LetterSource, pipeline: Pipeline) -> StreamRunner:

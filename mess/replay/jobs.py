@@ -13,6 +13,7 @@ from mess.admin.api import models
 from mess.cancellation import cancel
 from mess.config.load import Loaded
 from mess.errors import ConfigError, MessError
+from mess.leadership import Leadership
 from mess.replay.dead_letters import Replayer
 from mess.replay.letter_results import Report
 from mess.replay.letters import replayer_for
@@ -73,11 +74,12 @@ class _Job:
 
 class LetterReplays:
     """See `mess.admin.api.relay.LetterReplays`. `loaded` returns the config in force, which pipelines are built
-    from."""
+    from. Deliveries obey `leadership`, that of the relay."""
 
-    def __init__(self, loaded: Callable[[], Loaded], store: StateStore) -> None:
+    def __init__(self, loaded: Callable[[], Loaded], store: StateStore, leadership: Leadership) -> None:
         self._loaded = loaded
         self._store = store
+        self._leadership = leadership
         self._jobs: deque[_Job] = deque(maxlen=_REMEMBERED)
         self._replayer: Replayer | None = None
         self._task: asyncio.Task[None] | None = None
@@ -108,7 +110,7 @@ class LetterReplays:
         be built."""
         if self.running:
             raise ConfigError("a replay is running; wait until it has ended")
-        self._replayer = replayer_for(self._loaded(), self._store)
+        self._replayer = replayer_for(self._loaded(), self._store, leadership=self._leadership)
         job = _Job(len(pointers))
         self._jobs.appendleft(job)
         self._task = asyncio.create_task(self._run(job, self._replayer, pointers))

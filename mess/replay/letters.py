@@ -6,14 +6,22 @@ from mess.config.load import Loaded
 from mess.config.scope import resolve
 from mess.errors import ConfigError
 from mess.event import Namespace
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.build import build_pipelines
 from mess.replay.dead_letters import Replayer
 from mess.replay.routes import Ways
 from mess.state.store import StateStore
 
 
-def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False, through: str | None = None) -> Replayer:
-    """A replayer for letters of `store`, which is open, through the config's pipelines; see `Ways`.
+def replayer_for(
+    loaded: Loaded,
+    store: StateStore,
+    *,
+    whole: bool = False,
+    through: str | None = None,
+    leadership: Leadership = ALWAYS,
+) -> Replayer:
+    """A replayer for letters of `store`, which is open, through the config's pipelines; see `Ways` and `Replayer`.
 
     Raises ConfigError if a step's environment does not fit, or if there is no pipeline `through`.
     """
@@ -27,4 +35,4 @@ def replayer_for(loaded: Loaded, store: StateStore, *, whole: bool = False, thro
 
     names = {name: [step.name for step in built] for name, built in steps.items()}
     ways = Ways(names, pipeline_of, whole=whole, through=through)
-    return Replayer(loaded.config, steps, store, ways)
+    return Replayer(loaded.config, steps, store, ways, leadership=leadership)

@@ -14,6 +14,7 @@ from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
 from mess.event import Event
 from mess.formats.body import Shape
 from mess.formats.template import Template
+from mess.leadership import ALWAYS, Leadership
 from mess.options.base import Options
 from mess.options.sections import for_options
 
@@ -64,6 +65,12 @@ class Step(ABC):
 
     Must not raise: if the place cannot be determined, it returns an empty text. The text may contain secrets.
     """
+
+    leadership: Leadership = ALWAYS
+    """Whether this process may deliver. Before each call of `process` the pipeline looks at it. A sink calls its
+    `check` before each request that it sends later than that: after waiting for a connection or a token, or when it
+    sends several in turn. Its `epoch` goes along with every request or message, as `mess-epoch`, unless it is 0. Set
+    before `open`."""
 
     async def open(self) -> None:  # noqa: B027 - most steps need nothing
         """Acquire resources; called once, before the first `process`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -17,13 +17,22 @@ _MOST_INTERIM = 16
 
 class GuardedRequest(aiohttp.ClientRequest):
     """A request that refuses a connection with an unsolicited answer waiting on it, which would be taken for the answer
-    to this request."""
+    to this request. `check` is called right before each sending, once there is a connection; what it raises prevents
+    that."""
+
+    check: Callable[[], None]
 
     def send(self, conn: Connection) -> Coroutine[Any, Any, aiohttp.ClientResponse]:
         """See `aiohttp.ClientRequest.send`. Raises ServerDisconnectedError."""
+        self.check()
         if conn.protocol is not None and conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError("the endpoint sends unsolicited answers")
         return super().send(conn)
+
+
+def guarded_by(check: Callable[[], None]) -> type[GuardedRequest]:
+    """The class of requests with this `check`."""
+    return type("GuardedRequest", (GuardedRequest,), {"check": staticmethod(check)})
 
 
 class GuardedConnector(aiohttp.TCPConnector):

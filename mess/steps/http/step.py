@@ -28,7 +28,7 @@ from mess.options.tls import TlsOptions
 from mess.options.values import Duration, Size
 from mess.steps.base import DEFAULT_LANES, MINI_BATCH_EVENTS, Context, Preview, Reading, Sink, StepConfig, readings
 from mess.steps.http import connection
-from mess.steps.http.aiohttp_client import GuardedConnector, GuardedRequest
+from mess.steps.http.aiohttp_client import GuardedConnector, guarded_by
 from mess.steps.http.answers import Answers, failure
 from mess.steps.http.auth import Auth, authorization
 from mess.steps.http.oauth2 import Tokens
@@ -40,7 +40,7 @@ from mess.telemetry.attempts import current
 # Header names that aiohttp need not convert again for every request.
 _ID, _TIMESTAMP, _SIGNATURE = istr("webhook-id"), istr("webhook-timestamp"), istr("webhook-signature")
 _REPLAY, _AUTHORIZATION = istr("mess-replay"), istr("Authorization")
-_DOCUMENT, _BACKFILL = istr("mess-document"), istr("mess-backfill")
+_DOCUMENT, _BACKFILL, _EPOCH = istr("mess-document"), istr("mess-backfill"), istr("mess-epoch")
 _BODY_READ = 64 * 1024
 _WRITTEN_AT_ONCE = 1024 * 1024  # aiohttp sends larger bodies from a file, in pieces, so that other tasks get their turn
 _KEEP_ALIVE = 4.0  # seconds; many servers close an idle connection after five
@@ -52,6 +52,8 @@ def _headers(headers: dict[str, str]) -> dict[str, str]:
             raise ValueError("a header name may contain letters, digits, - _ . and similar characters, but no spaces")
         if re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value):
             raise ValueError(f"the value of {name} contains a line break or another control character; remove it")
+        if name.lower() == _EPOCH:
+            raise ValueError(f"{name} cannot be set: it says which process of the relay sends a request")
     return headers
 
 
@@ -168,7 +170,7 @@ class Http(Sink):
         # The lanes limit how many requests run at a time; the pool need not.
         self._session = aiohttp.ClientSession(
             connector=GuardedConnector(limit=0, keepalive_timeout=_KEEP_ALIVE, ssl=self._tls),
-            request_class=GuardedRequest,
+            request_class=guarded_by(self.leadership.check),
             cookie_jar=aiohttp.DummyCookieJar(),
             # What is left after so long would be of no use, and this way it is known which of the two took it. Rounded
             # up to whole seconds, as aiohttp would, they might be the same.
@@ -324,6 +326,8 @@ class Http(Sink):
             raise AssertionError("the step is not open")
         timestamp = str(int(time.time()))
         headers: dict[str, str] = {_ID: identity, _TIMESTAMP: timestamp, **about}
+        if epoch := self.leadership.epoch:
+            headers[_EPOCH] = str(epoch)
         if self._sign is not None:
             headers[_SIGNATURE] = self._sign(identity, timestamp, body)
         if authorization is not None:

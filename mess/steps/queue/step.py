@@ -32,6 +32,7 @@ _BY_NAMESPACE = "{db}.{collection}"
 _PICTURES = str.maketrans(
     {"\0": "\N{SYMBOL FOR NULL}", "\n": "\N{SYMBOL FOR LINE FEED}", "\r": "\N{SYMBOL FOR CARRIAGE RETURN}"}
 )
+_EPOCH = "mess-epoch"
 _REPLAY = ("mess-replay", b"true")
 _DOCUMENT: dict[Document, tuple[str, bytes]] = {
     "exact": ("mess-document", b"exact"),
@@ -103,6 +104,8 @@ class QueueConfig(StepConfig, TlsOptions, Format):
         for name in self.headers:
             if (unfit := self._options.unfit_header(name)) is not None:
                 raise ValueError(unfit)
+            if name.lower() == _EPOCH:
+                raise ValueError(f"{name} cannot be set: it says which process of the relay publishes a message")
         return self
 
     @property
@@ -185,7 +188,7 @@ class Queue(Sink):
     def preview(self, event: Event) -> Preview:
         """See `Sink`."""
         try:
-            message = self._message(event)
+            message = self._message(event, self._common())
         except Exception as error:
             raise _unsendable(error) from error
         address = {"target": message.target}
@@ -204,9 +207,10 @@ class Queue(Sink):
         """Publish the events in order; return when the broker has confirmed them all."""
         messages: dict[int, Message] = {}
         errors: dict[int, Exception] = {}
+        common = self._common()
         for index, event in enumerate(events):
             try:
-                messages[index] = self._message(event)
+                messages[index] = self._message(event, common)
             except Exception as error:
                 errors[index] = _unsendable(error)
         if (attempt := current.get()) is not None:
@@ -260,9 +264,14 @@ class Queue(Sink):
             return dict.fromkeys(places, error)
         return {places[index]: failure for index, failure in failures.items()}
 
-    def _message(self, event: Event) -> Message:
+    def _common(self) -> Sequence[tuple[str, bytes]]:
+        """The headers of all messages."""
+        epoch = self.leadership.epoch
+        return [self._content_type, (_EPOCH, b"%d" % epoch)] if epoch else [self._content_type]
+
+    def _message(self, event: Event, common: Sequence[tuple[str, bytes]]) -> Message:
         key = self._key(event)
-        headers = [self._content_type]
+        headers = [*common]
         if self._headers:
             headers += [(name, _one_line(template(event)).encode()) for name, template in self._headers]
         if document := event.document:

@@ -73,7 +73,7 @@ class ProcessCampaign:
 
     def _scenario(self, seed: int) -> StandbyScenario | WorkersScenario:
         if self._kind == "standby":
-            return standby_scenario(seed, self._setup, self._fault, self._rounds_each, network=self._namespaces)
+            return standby_scenario(seed, self._setup, self._fault, self._rounds_each, namespaces=self._namespaces)
         return workers_scenario(seed, self._fault, self._rounds_each, self._down)
 
     def _play(self, chosen: StandbyScenario | WorkersScenario, folder: Path) -> Verdict:

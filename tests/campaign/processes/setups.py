@@ -29,23 +29,26 @@ FAULTS: dict[str, int] = {
 @dataclass(frozen=True)
 class Setup:
     """Servers and processes of a scenario. `state` is where it is kept: in MongoDB, in another one, or in a file. With
-    `clocks`, the processes' clocks are an hour apart; with `network`, each is in a network namespace."""
+    `clocks`, the processes' clocks are an hour apart; with `network`, each is in a network namespace; with `hosts`, they
+    take themselves for processes of different hosts, so that nobody can know that another has ended."""
 
     faults: tuple[str, ...]
     members: int = 2
     nodes: int = 1
     state: Literal["mongodb", "separate", "sqlite"] = "mongodb"
     clocks: bool = False
+    hosts: bool = False
     network: bool = False
 
 
 SETUPS: dict[str, Setup] = {
-    "plain": Setup(("kill", "kill", "freeze", "stop", "kill standby", "stop standby", "store pause")),
-    "three": Setup(("kill again", "kill again", "freeze", "kill"), members=3),
+    "plain": Setup(("kill", "freeze", "stop", "kill standby", "stop standby", "store pause")),
+    "hosts": Setup(("kill", "kill", "freeze", "stop"), hosts=True),
+    "three": Setup(("kill again", "kill again", "freeze", "kill"), members=3, hosts=True),
     "store": Setup(("store pause", "store kill", "kill"), state="separate"),
-    "clocks": Setup(("kill", "freeze", "stop"), clocks=True),
+    "clocks": Setup(("kill", "freeze", "stop"), clocks=True, hosts=True),
     "cut": Setup(("cut", "cut", "cut standby"), network=True),
-    "elections": Setup(("primary step down", "primary kill", "primary pause", "kill"), nodes=3),
+    "elections": Setup(("primary step down", "primary kill", "primary pause", "kill"), nodes=3, hosts=True),
     "sqlite": Setup(("kill", "freeze", "stop", "kill standby"), state="sqlite"),
 }
 
@@ -73,15 +76,15 @@ class StandbyScenario:
 
 
 def standby_scenario(
-    seed: int, name: str | None = None, fault: str | None = None, rounds: int = 8, *, network: bool = True
+    seed: int, name: str | None = None, fault: str | None = None, rounds: int = 8, *, namespaces: bool = True
 ) -> StandbyScenario:
-    """The scenario of a seed; with a `name`, in this setup, and with a `fault`, this one only. Without `network`, none
-    that needs namespaces."""
+    """The scenario of a seed; with a `name`, in this setup, and with a `fault`, this one only. Without
+    `namespaces`, none that needs them."""
     chance = random.Random(seed)
     possible = [
         key
         for key, setup in SETUPS.items()
-        if (network or not setup.network) and (fault is None or fault in setup.faults)
+        if (namespaces or not (setup.network or setup.hosts)) and (fault is None or fault in setup.faults)
     ]
     name = name or chance.choice(possible)
     setup = SETUPS[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+import uuid
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -34,6 +35,7 @@ _SLOW_ANSWER = 0.4
 _LATE = 2.0
 """How much later than promised a takeover may be on a machine that is busy with other things."""
 _CLOCKS = ("+1h", "-1h", "+0")
+_BOOT = "/proc/sys/kernel/random/boot_id"
 _FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 Times = defaultdict[str, list[float]]
@@ -237,11 +239,16 @@ class StandbyPlayer:
         return judged(self._recorder, changes, self._group, self._writers, self._silences, justified=self._justified)
 
     def _member(self, number: int) -> Member:
-        name, prefix, host = f"m{number}", [], "127.0.0.1"
+        name, host = f"m{number}", "127.0.0.1"
+        prefix: list[str] = []
         space: Namespace | None = self._spaces.get(name)
         if space is not None:
             prefix += space.prefix
             host = space.address
+        if self.scenario.setup.hosts:
+            boot = self._folder / f"boot-{number}"
+            boot.write_text(f"{uuid.uuid4()}\n")
+            prefix += ["unshare", "--mount", "sh", "-c", f'mount --bind {boot} {_BOOT} && exec "$@"', "sh"]
         if self.scenario.setup.clocks:
             prefix += ["env", f"LD_PRELOAD={_FAKETIME}", f"FAKETIME={_CLOCKS[number]}", "DONT_FAKE_MONOTONIC=1"]
         return Member(name, self._folder / name, self._config(), prefix=tuple(prefix), host=host)

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from mess.config.model import StepSpec
 from mess.event import Event
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.completion import Completion
 from mess.relay.dispatch import ordering_key
 from mess.relay.giving_up import GivingUp
@@ -26,11 +27,14 @@ QUICK: dict[str, Any] = {"retry": {"first": 0.001, "cap": 0.002}, "probe": {"fir
 class Line:
     """A pipeline of `steps`, with `lanes` lanes that events are spread over as the relay does.
 
-    `spec` is the last step's entry in the config; all have quick pauses. `delivered` and `dropped` are the events told
-    of by the pipeline.
+    `spec` is the last step's entry in the config; all have quick pauses. All steps obey `leadership`. `delivered` and
+    `dropped` are the events told of by the pipeline.
     """
 
-    def __init__(self, *steps: Step, lanes: int = 1, order: str = "document", **spec: Any) -> None:
+    def __init__(
+        self, *steps: Step, lanes: int = 1, order: str = "document", leadership: Leadership = ALWAYS, **spec: Any
+    ) -> None:
+        self.leadership = leadership
         self.stopping = _Stopping(self)
         self.letters = Letters()
         self.metrics = Metrics("test")
@@ -83,6 +87,7 @@ class Line:
             stopping=self.stopping,
             give_up=GivingUp("default", name, entry.on_failure, self.letters, observer).give_up,
             observer=observer,
+            leadership=self.leadership,
         )
 
     def finish(self, events: Sequence[Event], *, delivered: bool) -> None:

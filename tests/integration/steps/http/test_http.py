@@ -23,6 +23,7 @@ from standardwebhooks import Webhook
 
 import mess
 from mess.errors import Ambiguous, BatchError, ConfigError, DeliveryError, EndpointDown, Refused
+from mess.leadership import ALWAYS, Leadership
 from mess.steps.base import Context
 from mess.steps.http.step import Http, HttpConfig
 from tests.receiver import Answer, Receiver, Request, server_tls
@@ -39,11 +40,14 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @asynccontextmanager
-async def opened(endpoint: str, directory: Path | None = None, **options: Any) -> AsyncIterator[Http]:
+async def opened(
+    endpoint: str, directory: Path | None = None, *, leadership: Leadership = ALWAYS, **options: Any
+) -> AsyncIterator[Http]:
     context = Context() if directory is None else Context(directory=directory)
     config = {"endpoint": endpoint, "timeout": "5s", **options}
     learn_from(HttpConfig, config)
     step = HttpConfig.model_validate(config).build(context)
+    step.leadership = leadership
     await step.open()
     try:
         yield step

@@ -50,12 +50,8 @@ class Group:
                 if not member.running:
                     self._look_at(member)
                     await member.start(ready=False)
-            try:
-                left = deadline - time.monotonic()
-                await asyncio.gather(*(member.ready(left, steps=False) for member in self.members))
-            except AssertionError:
-                if time.monotonic() > deadline or all(member.running for member in self.members):
-                    break
+            left = deadline - time.monotonic()
+            if not all(await asyncio.gather(*(member.warm(left) for member in self.members))):
                 continue
             if time.time() - self._recorder.last < _FRESH_SECONDS and self.active.running:
                 for member in self.members:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -10,8 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from tests.campaign.processes.recorder import PROCESS
 from tests.fault.relay import RelayProcess
+
+_STANDBY = '"event":"standby:'
 
 
 class Member(RelayProcess):
@@ -32,6 +37,24 @@ class Member(RelayProcess):
         folder.mkdir()
         super().__init__(folder, _named(config, name), files, host=host)
         self.prefix = prefix
+        self._said = 0
+
+    async def start(self, *, ready: bool = True) -> None:
+        """See `RelayProcess.start`."""
+        self._said = len(self.text)
+        await super().start(ready=ready)
+
+    async def warm(self, seconds: float) -> bool:
+        """Whether it has come to stand by, or reads its source, within so many seconds."""
+        deadline = time.monotonic() + seconds
+        while self.running and time.monotonic() < deadline:
+            if _STANDBY in self.text[self._said :]:
+                return True
+            with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+                if (await self.get("/readyz"))[0] == 200:
+                    return True
+            await asyncio.sleep(0.05)
+        return False
 
     async def freeze(self) -> float:
         """Make it hang; a time at which it did, and what it had sent before had arrived."""

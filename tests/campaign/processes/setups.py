@@ -28,9 +28,12 @@ FAULTS: dict[str, int] = {
 
 @dataclass(frozen=True)
 class Setup:
-    """Servers and processes of a scenario. `state` is where it is kept: in MongoDB, in another one, or in a file. With
-    `clocks`, the processes' clocks are an hour apart; with `network`, each is in a network namespace; with `hosts`, they
-    take themselves for processes of different hosts, so that nobody can know that another has ended."""
+    """Servers and processes of a scenario.
+
+    `state` is where it is kept: in MongoDB, in another one, or in a file. With `clocks`, the processes' clocks are an
+    hour apart; with `network`, each is in a network namespace; with `hosts`, they take themselves for processes of
+    different hosts, so that nobody can know that another has ended.
+    """
 
     faults: tuple[str, ...]
     members: int = 2

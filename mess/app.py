@@ -22,13 +22,14 @@ from mess.capture.plan import StreamPlan, plan
 from mess.capture.reach import Connect, answer, reach
 from mess.capture.source import Connection
 from mess.config.load import Loaded, load
-from mess.config.model import Config
+from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
-from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.lease_holder import LeaseHolder, patience
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
@@ -38,7 +39,7 @@ from mess.relay.role import Role
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
-from mess.relay.status import RelayStatus
+from mess.relay.status import RelayStatus, Saving
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.stored_counts import StoredCounts
@@ -56,6 +57,8 @@ from mess.telemetry.recent import Recent
 from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
+    from mess.relay.kafka_streams import KafkaStreams
+    from mess.relay.worker import Worker
     from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
@@ -84,14 +87,14 @@ class Relay:
         self.metrics = Metrics(__version__, partial(snapshot, self), now=self.clock.now)
         self.recent = Recent(self.metrics)
         self.tail = Tail(self.recent)
-        self._plans = plan(loaded.config)
+        self._plans = [] if loaded.config.source is not None else plan(loaded.config)
         self._changed = changed
         self._stopping = Stopping()
         self._asked_to_stop = False
         self._holder: NameHolder | LeaseHolder | None = None
         self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
-        self._running: Running | None = None
+        self._running: Running | Worker | None = None
         self._reloading: Reloading | None = None
         self.starting: str | None = "starting"
         self.replays: LetterReplays | None = None
@@ -145,12 +148,12 @@ class Relay:
         return self.loaded.config
 
     @property
-    def plans(self) -> list[StreamPlan]:
+    def plans(self) -> Sequence[StreamPlan]:
         """The plans of its streams."""
         return self._plans if self._running is None else self._running.plans
 
     @property
-    def streams(self) -> Streams | None:
+    def streams(self) -> Streams | KafkaStreams | None:
         """Its streams, as soon as they are known."""
         return None if self._running is None else self._running.streams
 
@@ -175,7 +178,7 @@ class Relay:
         return [] if self._running is None else self._running.parts.step_runners
 
     @property
-    def checkpointer(self) -> Checkpointer | None:
+    def checkpointer(self) -> Saving | None:
         """What stores its progress."""
         return None if self._running is None else self._running.checkpointer
 
@@ -272,7 +275,12 @@ class Relay:
             self.spans = tracing.start(self.name, __version__, self.config.tracing.enabled)
             while True:
                 try:
-                    await self._run_once(steps, wait, take_over=take_over, port_taken=port_taken)
+                    if self.config.source is None:
+                        await self._run_once(steps, wait, take_over=take_over, port_taken=port_taken)
+                    elif port_taken is not None:
+                        raise port_taken  # several workers run side by side
+                    else:
+                        await self._run_worker(self.config.source.kafka, steps)
                     return
                 except StateError as error:
                     if not self._stands_by_after(error):
@@ -305,7 +313,11 @@ class Relay:
                     if port_taken is not None and config.ha is None:
                         await self._serve_after(holder, port_taken)
                     self.store = store
-                    self.replays = replays = LetterReplays(lambda: self.loaded, store, holder.leadership)
+                    leadership, settling = holder.leadership, holder.settling(config.shutdown_grace)
+                    # A process that was frozen meanwhile must not fence off its successor.
+                    await leading(leadership, self._stopping)
+                    leadership.epoch = await store.take_over()
+                    self.replays = replays = LetterReplays(lambda: self.loaded, store, leadership)
                     try:
                         running = Running(
                             self.loaded,
@@ -314,19 +326,15 @@ class Relay:
                             store,
                             state_client=state_client,
                             lease_client=lease_client,
-                            leadership=holder.leadership,
                             stopping=self._stopping,
                             metrics=self.metrics,
                             tail=self.tail,
                             spans=self.spans,
                             reach=self._reach,
                             clock=self.clock,
+                            leadership=leadership,
                         )
-                        # A process that was frozen meanwhile must not fence off its successor.
-                        await self._stopping.unless(holder.leadership.regained())
-                        epoch = await store.take_over()
-                        holder.leadership.epoch = epoch
-                        await self._relay(running, steps, epoch, settling=holder.settling(config.shutdown_grace))
+                        await self._relay(running, steps, leadership.epoch, settling=settling)
                     finally:
                         await replays.close(self.config.shutdown_grace)
                         self.store = None
@@ -351,6 +359,35 @@ class Relay:
         self._since = datetime.now(timezone.utc)
         self.instance = Instance.current()
         self.starting = "starting"
+
+    async def _run_worker(self, source: KafkaSource, steps: Steps) -> None:
+        """Deliver as a member of a consumer group, which shares its work with others."""
+        from mess.capture.kafka import settings  # a relay that reads MongoDB starts sooner
+        from mess.relay.worker import Worker
+
+        settings.check(source, self.loaded.directory)
+        leadership = Leadership(until=0.0)
+        state_client = state_client_of(self.config)
+        async with store_for(self.config, self._reach, client=state_client) as store:
+            self.starting, self.store = "opening", store
+            self.replays = replays = LetterReplays(lambda: self.loaded, store)
+            try:
+                worker = Worker(
+                    self.loaded,
+                    source,
+                    store,
+                    state_client=state_client,
+                    stopping=self._stopping,
+                    metrics=self.metrics,
+                    tail=self.tail,
+                    spans=self.spans,
+                    leadership=leadership,
+                )
+                await worker.begin(steps)
+                await self._while_running(worker, worker.run())
+            finally:
+                await replays.close(self.config.shutdown_grace)
+                self.store = None
 
     async def _serve(self) -> PortInUse | None:
         """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
@@ -432,6 +469,10 @@ class Relay:
 
     async def _relay(self, running: Running, steps: Steps, epoch: int, *, settling: float) -> None:
         await running.begin(steps, known=epoch > 1, settling=settling)
+        await self._while_running(running, running.engine.run(running.streams))
+
+    async def _while_running(self, running: Running | Worker, engine: Coroutine[Any, Any, None]) -> None:
+        """Run the engine, and what belongs beside it."""
         self._running = running
         self._reloading = Reloading(running, self._load_again, self._changed)
         self.starting = None
@@ -440,7 +481,7 @@ class Relay:
         work = (*running.tasks(), said.run(), strays.warn(self.config, running.store))
         beside = [asyncio.create_task(aside(each)) for each in work]
         try:
-            await running.engine.run(running.streams)
+            await engine
         finally:
             await self._reloading.finished()
             await cancel(*beside)

@@ -19,7 +19,8 @@ now: Callable[[], float] = _boot_time if hasattr(time, "CLOCK_BOOTTIME") else ti
 seconds."""
 
 
-LAPSED = "not sent: this process has not been able to renew its lease, and another may be active"
+LAPSED = "this process has not been able to renew its lease, and another may be active"
+"""Why nothing may be sent."""
 
 
 class Leadership:
@@ -57,7 +58,7 @@ class Leadership:
         """For a sink, before each request that it sends later than it was called: a retry, or a second part. Raises
         EndpointDown if nothing may be sent at present: the events stay unfinished, and no attempt is counted."""
         if self.lapsed:
-            raise EndpointDown(LAPSED, shared=True)
+            raise EndpointDown(f"not sent: {LAPSED}", shared=True)
 
 
 ALWAYS = Leadership()

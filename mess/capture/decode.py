@@ -33,6 +33,18 @@ RAW: CodecOptions[RawBSONDocument] = CodecOptions(
 _NAMESPACES_KEPT = 10_000
 
 
+class Namespaces(dict[tuple[str, str], Namespace]):
+    """Namespaces by the names of database and collection, one object for each. Looking up what is no name raises
+    TypeError."""
+
+    def __missing__(self, key: tuple[str, str]) -> Namespace:
+        if not all(isinstance(name, str) for name in key):
+            raise TypeError("ns holds what is no name")
+        if len(self) >= _NAMESPACES_KEPT:
+            self.clear()
+        return self.setdefault(key, Namespace(*key))
+
+
 class Decoder:
     """Decodes the documents in a cursor's replies into events, for one stream and in order.
 
@@ -45,7 +57,7 @@ class Decoder:
         self._database = database
         self._looked_up = looked_up
         self.pending: list[dict[str, Any]] = []
-        self._namespaces: dict[tuple[str, str], Namespace] = {}
+        self._namespaces = Namespaces()
 
     def events(self, cursor: RawBSONDocument) -> tuple[list[Event], list[Unreadable], int]:
         """The events of a reply's `cursor`, those that cannot be decoded, and their mean size in bytes of BSON.
@@ -71,9 +83,8 @@ class Decoder:
             if ns is None or "splitEvent" in change:
                 made = self._event(change, size)
             else:
-                key = (ns["db"], ns.get("coll", ""))
-                namespace = namespaces.get(key) or self._namespace(key)
-                made = _checked(Event(change, namespace, size, id=id_, looked_up=looked_up))
+                namespace = namespaces[ns["db"], ns.get("coll", "")]
+                made = checked(Event(change, namespace, size, id=id_, looked_up=looked_up))
             if made is not None:
                 events.append(made)
         return events, [], size
@@ -113,17 +124,10 @@ class Decoder:
             key = (change["ns"]["db"], change["ns"].get("coll", ""))
         else:
             key = (self._database, "")
-        return _checked(Event(change, self._namespace(key), size, token=token, looked_up=self._looked_up))
-
-    def _namespace(self, key: tuple[str, str]) -> Namespace:
-        if not all(isinstance(name, str) for name in key):
-            raise TypeError("ns holds what is no name")
-        if len(self._namespaces) >= _NAMESPACES_KEPT:
-            self._namespaces.clear()
-        return self._namespaces.setdefault(key, Namespace(*key))
+        return checked(Event(change, self._namespaces[key], size, token=token, looked_up=self._looked_up))
 
 
-def _checked(event: Event) -> Event:
+def checked(event: Event) -> Event:
     """Check an event as far as the relay depends on it; raises TypeError for one that MongoDB would not send."""
     if event.operation.__class__ is not str or not (event.key is None or event.key.__class__ is dict):
         raise TypeError("operationType must be text, and documentKey a document")

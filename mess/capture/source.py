@@ -40,11 +40,15 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class LostHistory:
-    """Changes between two positions that were removed from the oplog before they could be read."""
+    """Changes between two positions that were removed before they could be read. `first`, `last` and `count` are those
+    of the gap, if they are known."""
 
     since: Position
     until: Position
     reason: str
+    first: str | None = None
+    last: str | None = None
+    count: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

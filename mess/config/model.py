@@ -24,6 +24,7 @@ from mess.config.operations import Operation
 from mess.formats.body import CHANGE, Unknown
 from mess.formats.paths import parse_path
 from mess.options.base import Options
+from mess.options.kafka import Mechanism
 from mess.options.secret import Secret, of_broker_url, of_settings
 from mess.options.tls import TlsOptions
 from mess.options.values import Duration, FunctionReference, MongoURL, Size
@@ -298,7 +299,7 @@ class KafkaSource(TlsOptions):
     session_timeout: Annotated[Duration, Field(ge=1)] = 45.0
     """How long after a member's last heartbeat the group gives its partitions to others. The member itself stops
     delivering after 80 % of it. Must be what the broker allows, see `group.min.session.timeout.ms`."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_mechanism: Mechanism = "PLAIN"
     """How the url's user and password are sent to the broker."""
     config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
         default_factory=dict, repr=False

@@ -15,6 +15,7 @@ from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completions
 from mess.relay.gaps import Keeper, StreamGaps
 from mess.relay.giving_up import GivingUp
+from mess.relay.leading import leading
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.runner import StreamRunner, stream_runner
@@ -114,7 +115,14 @@ class Assembly:
             window,
             completions=Completions(window, self._observer.pipeline),
             router=partial(self._router, start, claim),
-            report=StreamGaps(start, source, claim, self._keeper, deliver=self._deliver_gaps).passed,
+            report=StreamGaps(
+                start,
+                source,
+                claim,
+                self._keeper,
+                deliver=self._deliver_gaps,
+                leading=partial(leading, self._leadership, self._stopping),
+            ).passed,
             observer=self._observer.stream(start.name),
         )
 

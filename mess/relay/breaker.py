@@ -119,6 +119,10 @@ class CircuitBreaker:
             try:
                 if await self._stopping.unless(_result(future)):
                     return self._open
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled() and future.result():
+                    self.report(PROBED)
+                raise
             finally:
                 if admit in self._waiting:
                     self._waiting.remove(admit)

@@ -16,7 +16,7 @@ from mess.config.scope import PipelineSpec, is_glob, ordering_values, pipelines,
 from mess.relay.identity import identity
 from mess.state.open import in_mongodb
 
-_REFUSED = ("name", "state", "admin", "mongodb")
+_REFUSED = ("name", "state", "admin", "mongodb", "source")
 """What cannot be changed while a relay runs, with everything below it, except for what is in `_LIVE`, and for what URLs
 say besides the servers, such as the password."""
 _LIVE = ("checkpoint", "log", "shutdown_grace", "start", "state.retention")

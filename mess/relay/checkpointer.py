@@ -11,6 +11,7 @@ from typing import Protocol
 
 from mess.errors import StateError
 from mess.event import Position
+from mess.leadership import ALWAYS, LAPSED, Leadership
 from mess.relay.window import Window
 from mess.state.backfills import BackfillProgress
 from mess.state.store import Checkpoint, StateStore
@@ -51,7 +52,8 @@ class Moving(Protocol):
 
 
 class Checkpointer:
-    """Stores the progress of all streams and backfills, each time in one write."""
+    """Stores the progress of all streams and backfills, each time in one write; nothing while the process may not
+    deliver according to `leadership`."""
 
     def __init__(
         self,
@@ -61,7 +63,9 @@ class Checkpointer:
         *,
         interval: float,
         idle_interval: float,
+        leadership: Leadership = ALWAYS,
     ) -> None:
+        self._leadership = leadership
         self._store = store
         self._backfills = backfills
         self._streams = streams
@@ -73,6 +77,8 @@ class Checkpointer:
     @property
     def problem(self) -> str | None:
         """Why progress is not being stored at present; None if it is, or if there is none."""
+        if self._leadership.lapsed:
+            return f"progress is not stored: {LAPSED}"
         if self._failure is not None:
             return self._failure
         since = self._saving_since
@@ -88,6 +94,9 @@ class Checkpointer:
 
     async def save(self, idle_interval: float = 0.0) -> None:
         """Store what has moved. Raises StateError if that fails, Superseded if another relay has taken over."""
+        # The store accepts no position of a process that was replaced, but gaps of what it skipped.
+        if self._leadership.lapsed:
+            return
         now = time.monotonic()
         moved = [stream for stream in self._streams if stream.due(now, idle_interval)]
         checkpoints: list[Checkpoint] = []

@@ -15,6 +15,7 @@ from mess.capture.tokens import has_passed
 from mess.event import Event, Namespace
 from mess.relay.gap_events import GapEvent, gap_events
 from mess.relay.growing_gaps import GrowingGaps, Loss
+from mess.relay.leading import Leading
 from mess.relay.router import Claim
 from mess.state.store import DeadLetter, Gap
 from mess.telemetry.logging import get_logger
@@ -44,13 +45,17 @@ class Keeper(Protocol):
 
 
 class StreamGaps:
-    """Records what the batches of one stream could not deliver.
+    """Records what the batches of one stream could not deliver, as soon as `leading` returns: a process that was frozen
+    for long may miss what another has delivered.
 
     With `deliver`, it adds the reports to the batches: those of this stream's own gaps at their place, and those that
     are still to be sent of earlier gaps before everything else.
     """
 
-    def __init__(self, start: StreamStart, source: Source, claim: Claim, keeper: Keeper, *, deliver: bool) -> None:
+    def __init__(
+        self, start: StreamStart, source: Source, claim: Claim, keeper: Keeper, *, deliver: bool, leading: Leading
+    ) -> None:
+        self._leading = leading
         self._start = start
         self._plan = start.plan
         self._source = source
@@ -61,9 +66,11 @@ class StreamGaps:
         self._began = False
 
     async def passed(self, batch: Batch) -> Batch:
-        """The batch with the reports that belong into it, after everything is recorded. Raises StateError."""
+        """The batch with the reports that belong into it, after everything is recorded. Raises StateError, and Halted
+        if the relay stops meanwhile."""
         if not (batch.unreadable or batch.lost or (self._deliver and not self._began)):
             return batch
+        await self._leading()
         found: list[GapEvent] = []
         if batch.unreadable:
             found += await self._record_unreadable(batch)
@@ -106,6 +113,9 @@ class StreamGaps:
             reason=lost.reason,
             time=datetime.now(timezone.utc),
             namespaces=tuple(map(str, regions)),
+            first=lost.first,
+            last=lost.last,
+            count=lost.count,
         )
         await self._keeper.record_gap(gap)
         return gap_events(gap, lost.until, regions)

@@ -15,7 +15,7 @@ from mess.relay.completion import Completion
 from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
 from mess.relay.retry_queue import RetryQueue
-from mess.relay.stopping import Halted
+from mess.relay.stopping import Halted, Stopping
 from mess.steps.base import MINI_BATCH_BYTES
 
 _LONG = 1.0  # seconds
@@ -64,7 +64,7 @@ class Lane:
         self.task: asyncio.Task[None] | None = None
         self.pipeline = pipeline
         self._completion = completion
-        self._stopping = pipeline.stopping
+        self._stopping = Stopping(pipeline.stopping)
         self._wants_more = wants_more
         self._retries = RetryQueue(self.wake)
         self._woken = asyncio.Event()
@@ -137,6 +137,15 @@ class Lane:
             self.task = asyncio.get_running_loop().create_task(self._work())
         else:
             self._woken.set()
+
+    def stop(self) -> None:
+        """Begin no more deliveries: its stream goes to another process."""
+        self._stopping.set()
+
+    def discard(self) -> None:
+        """Forget what it has not finished, once its deliveries have ended after `stop`."""
+        self.events.clear()
+        self._retries.discard()
 
     async def _work(self) -> None:
         retries = self._retries

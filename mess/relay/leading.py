@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from mess.leadership import Leadership
 from mess.relay.stopping import Stopping
+
+Leading = Callable[[], Awaitable[None]]
+"""`leading`, of a relay."""
 
 
 async def leading(leadership: Leadership, stopping: Stopping) -> None:

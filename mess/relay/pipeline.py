@@ -92,6 +92,7 @@ class Pipeline:
             for position, events in behind:
                 await self._from(position, events, completion, retries)
         except BaseException:
+            group.over()
             for position, events in behind:
                 retries.interrupt(position, events)
             raise
@@ -175,5 +176,4 @@ class Pipeline:
 def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:
     """Let a group that waits for its destination continue."""
     group.probing = probing
-    retries.release(group)
-    return True
+    return retries.release(group)

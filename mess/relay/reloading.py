@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mess.cancellation import within
 from mess.capture import client as mongodb
 from mess.capture import preflight
-from mess.capture.plan import StreamPlan, plan
+from mess.capture.plan import StreamPlan
 from mess.capture.reach import answer
 from mess.config.load import Loaded
 from mess.errors import ConfigError, MessError
@@ -24,6 +24,9 @@ from mess.relay.stopping import Halted
 from mess.relay.swapping import Swap
 from mess.telemetry.logging import get_logger
 
+if TYPE_CHECKING:
+    from mess.relay.worker import Worker
+
 log = get_logger("mess.relay")
 
 _OPEN_SECONDS = 30.0
@@ -34,7 +37,9 @@ _EXAMINE_SECONDS = 30.0
 class Reloading:
     """Reloads the config of a relay that runs. `load` reads it again; `changed` is called with one that is in force."""
 
-    def __init__(self, running: Running, load: Callable[[], Loaded], changed: Callable[[Loaded], None]) -> None:
+    def __init__(
+        self, running: Running | Worker, load: Callable[[], Loaded], changed: Callable[[Loaded], None]
+    ) -> None:
         self._running = running
         self._load = load
         self._changed = changed
@@ -121,7 +126,7 @@ class Reloading:
         """The streams of a config, and what it changes. Takes long enough to be done in a thread."""
         running = self._running
         try:
-            plans = plan(loaded.config)
+            plans = running.planned(loaded.config)
         except ConfigError as error:
             raise _NotReloaded(*map(str, error.problems)) from error
         known = (running.plans, plans)
@@ -138,7 +143,7 @@ class Reloading:
         running, config = self._running, loaded.config
         clients: dict[str, Any] = {}
         try:
-            if "mongodb.url" in changes.connections:
+            if "mongodb.url" in changes.connections and isinstance(running, Running):
                 clients["mongodb"] = running.client.another(config.mongodb.url)
             kept_in = "state.url" if config.state.url else "mongodb.url"
             if kept_in in changes.connections and running.state_client is not None:
@@ -153,7 +158,7 @@ class Reloading:
         """Make sure that MongoDB accepts new clients, and can serve the streams that are to be opened."""
         running, clients = self._running, prepared.clients
         wanted = [plan for plan in prepared.plans if plan.name in prepared.changes.streams or "mongodb" in clients]
-        client = clients.get("mongodb", running.client)
+        client = clients.get("mongodb", running.client if isinstance(running, Running) else None)
         wrong: list[str] = []
         try:
             async with asyncio.timeout(_EXAMINE_SECONDS):
@@ -185,14 +190,15 @@ class Reloading:
     async def _put_in_force(self, prepared: _Prepared) -> int:
         """Replace connections, pipelines and streams. Returns how many deliveries were cancelled."""
         running, changes, config = self._running, prepared.changes, prepared.loaded.config
-        if "mongodb" in prepared.clients:
+        if "mongodb" in prepared.clients and isinstance(running, Running):
             running.reconnect(prepared.clients["mongodb"])
         if "state" in prepared.clients and running.state_client is not None:
             running.state_client.replace(prepared.clients["state"])
         if "lease" in prepared.clients and running.lease_client is not None:
             running.lease_client.replace(prepared.clients["lease"])
         running.put_in_force(prepared.loaded)
-        running.backfills.join(prepared.new.values())
+        if isinstance(running, Running):
+            running.backfills.join(prepared.new.values())
         halted = await running.streams.halt(changes.streams)
         stopped = [stream.runner for stream in halted if stream.runner is not None]
         others = [runner for runner in running.streams.runners if runner not in stopped]
@@ -204,7 +210,7 @@ class Reloading:
         if running.stopping.is_set():
             return late
         swap.end(others)
-        if changes.streams:
+        if changes.streams and isinstance(running, Running):
             with contextlib.suppress(Halted):
                 await running.rearrange(halted, prepared.plans, changes.streams)
         return late

@@ -10,6 +10,7 @@ from itertools import chain, count
 from math import inf
 
 from mess.event import Event
+from mess.relay.breaker import PROBED
 from mess.relay.group import Group
 
 Behind = list[tuple[int, list[Event]]]
@@ -107,13 +108,28 @@ class RetryQueue:
                 heapq.heappush(self._timed, (group.due, next(self._numbers), entry))
         return empty
 
-    def release(self, group: Group) -> None:
-        """Let a group that waited for its destination continue now."""
+    def release(self, group: Group) -> bool:
+        """Let a group that waited for its destination continue now; False if it was discarded."""
+        if group not in self._waiting:
+            return False
         group.waiting = False
         entry = self._waiting.pop(group)
         group.due = time.monotonic()
         heapq.heappush(self._timed, (group.due, next(self._numbers), entry))
         self._wake()
+        return True
+
+    def discard(self) -> None:
+        """Forget everything: another process will deliver it."""
+        for entry in self._entries():
+            entry.group.over()
+            if entry.group.probing:  # let another one probe
+                entry.group.breaker.report(PROBED)
+        self._timed.clear()
+        self._waiting.clear()
+        self._by_key.clear()
+        self._by_destination.clear()
+        self._interrupted.clear()
 
     def admit(
         self, events: Sequence[Event], position: int, destination: Callable[[Event], str] | None = None

@@ -15,7 +15,7 @@ from mess.capture.current_client import CurrentClient
 from mess.capture.existing import Facts
 from mess.capture.merged_source import MergedSource
 from mess.capture.oplog import observe, oldest_kept
-from mess.capture.plan import StreamPlan
+from mess.capture.plan import StreamPlan, plan
 from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
@@ -32,6 +32,7 @@ from mess.relay.checkpointer import Checkpointer
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
+from mess.relay.leading import leading
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
@@ -67,8 +68,8 @@ class Running:
     """A relay's streams and pipelines, with what runs beside them.
 
     `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries, and records of their
-    outcome, obey `leadership`.
+    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries, and records of their outcome,
+    obey `leadership`.
     """
 
     def __init__(
@@ -80,13 +81,13 @@ class Running:
         *,
         state_client: CurrentClient | None,
         lease_client: CurrentClient | None = None,
-        leadership: Leadership = ALWAYS,
         stopping: Stopping,
         metrics: Metrics,
         tail: Tail,
         spans: Spans | None,
         reach: Reach,
         clock: ServerClock,
+        leadership: Leadership = ALWAYS,
     ) -> None:
         self.loaded = loaded
         self.plans = list(plans)
@@ -94,13 +95,14 @@ class Running:
         self.store = store
         self.state_client = state_client
         self.lease_client = lease_client
-        self.leadership = leadership
         self.stopping = stopping
         self._metrics = metrics
         self._tail = tail
         self._spans = spans
         self.reach = reach
         self._clock = clock
+        self._leadership = leadership
+        self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
@@ -127,6 +129,10 @@ class Running:
     def config(self) -> Config:
         """The config in force."""
         return self.loaded.config
+
+    def planned(self, config: Config) -> list[StreamPlan]:
+        """The streams of a config. Raises ConfigError."""
+        return plan(config)
 
     def put_in_force(self, loaded: Loaded) -> None:
         """From now on, this config is the one in force. Pipelines and streams are not changed by that."""
@@ -158,7 +164,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
-            leadership=self.leadership,
+            leadership=self._leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)
@@ -179,6 +185,7 @@ class Running:
             self._open_stream,
             oldest=lambda: oldest_kept(self.client),
             announce_gaps=config.gaps == "deliver",
+            leading=self._leading,
         )
         self.checkpointer = Checkpointer(
             store,
@@ -186,6 +193,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
+            leadership=self._leadership,
         )
         self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))
@@ -221,6 +229,7 @@ class Running:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
         are. Call it with `streams.arranging` held. Raises StateError, SourceError, Halted."""
         streams, config = self.streams, self.config
+        await self._leading()
         await self.checkpointer.save()
         recorded = streams.reached(halted)
         wanted = [plan for plan in plans if plan.name in names]

@@ -12,7 +12,7 @@ from mess.capture.source import Connection, StoppedSource
 from mess.relay.backfill_job import BackfillJob
 from mess.relay.backfills import Backfills
 from mess.relay.blocked import blocked
-from mess.relay.checkpointer import Checkpointer, Progress
+from mess.relay.checkpointer import Progress
 from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
 from mess.relay.pauses import Pauses
@@ -24,6 +24,14 @@ from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
 from mess.telemetry.metrics import Metrics
 from mess.telemetry.snapshot import StreamStatus
+
+
+class Saving(Protocol):
+    """Stores a relay's progress."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why progress is not being stored at present; None if it is, or if there is none."""
 
 
 class Parts(Protocol):
@@ -40,7 +48,7 @@ class Parts(Protocol):
         """The runners of its steps."""
 
     @property
-    def checkpointer(self) -> Checkpointer | None:
+    def checkpointer(self) -> Saving | None:
         """What stores its progress."""
 
     @property

@@ -193,6 +193,7 @@ class StepRunner:
                 (passed, _, failures, untried), held, retried = await self._attempt(known.events, known)
             except (Halted, asyncio.CancelledError):
                 if not (going_on and self._stopping.is_over()):
+                    known.over()
                     raise
                 held = [known]
                 break  # what has passed is not delivered again
@@ -212,13 +213,13 @@ class StepRunner:
             probing = self._breaker.state != "closed" and await self._breaker.acquire()
             if self.gate.closed or self._leadership.lapsed:
                 probing = await self._allowed(0, probing=probing)
-            called = await self._call(events)
+            called = await self._call(events, probing=probing)
         else:
             async with self._throttle.slot:
                 probing = await self._throttle.turn(self._breaker, len(events))
                 if self.gate.closed or self._leadership.lapsed:
                     probing = await self._allowed(len(events), probing=probing)
-                called = await self._call(events)
+                called = await self._call(events, probing=probing)
         probed = (self._breaker, *probes) if probing else probes
         if called.failures:
             alone = sum(len(failure.events) for failure in called.failures) + len(called.untried) == len(events)
@@ -249,9 +250,14 @@ class StepRunner:
         await leading(self._leadership, self._stopping)
         await self._on_give_up(groups)
 
-    async def _call(self, events: Sequence[Event]) -> Called:
+    async def _call(self, events: Sequence[Event], *, probing: bool) -> Called:
         self._stopping.check()
-        called = await call(self.step, self.name, events, self._observer, self._process)
+        try:
+            called = await call(self.step, self.name, events, self._observer, self._process)
+        except BaseException:
+            if probing:  # the lane is to end, perhaps alone: let another one probe
+                self._breaker.report(PROBED)
+            raise
         if accepted := called.accepted:
             self._breaker.report(Result(accepted=len(accepted)))
             if self._destinations:

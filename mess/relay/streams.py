@@ -26,6 +26,7 @@ from mess.relay.arranging import open_gap, store_arrangement, why_stopped, writt
 from mess.relay.carried import Carried
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane
+from mess.relay.leading import Leading
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.window import Window
@@ -80,8 +81,9 @@ class Streams:
     """Runs an arrangement's streams until the relay stops.
 
     `oldest` asks MongoDB for the cluster time of its oldest change, None if it does not say. `announce_gaps` is whether
-    receivers are to be told of the gaps. `arranging` is held while the coverage map changes, from the computation of a
-    new one until it is in force, so that none overwrites another.
+    receivers are to be told of the gaps. What a stream lost is recorded as soon as `leading` returns: a process that
+    was frozen for long may miss what another has delivered. `arranging` is held while the coverage map changes, from
+    the computation of a new one until it is in force, so that none overwrites another.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class Streams:
         open_stream: OpenStream,
         *,
         oldest: Callable[[], Awaitable[Timestamp | None]],
+        leading: Leading,
         announce_gaps: bool = False,
     ) -> None:
+        self._leading = leading
         self._announce_gaps = announce_gaps
         self._plans = {plan.name: plan for plan in plans}
         self._coverage = arrangement.coverage
@@ -274,6 +278,7 @@ class Streams:
         self._changed.set()
 
     async def _history_lost(self, stream: Stream, error: HistoryLost) -> None:
+        await self._leading()
         runner = stream.runner
         position = runner.source.position if runner is not None else stream.start.position
         if runner is None or not runner.began:

@@ -243,7 +243,8 @@ class Gap:
         begin = "" if self.since is None else f"{self.since.time}:{self.since.inc}"
         match self.kind:
             case "history_lost":
-                parts = [self.stream, begin, end, *self.namespaces]
+                # A stream without cluster times may lose several ranges.
+                parts = [self.stream, begin, end, *self.namespaces, *filter(None, (self.first, self.last))]
             case "unreadable":
                 parts = [self.kind, self.stream, self.reason, self.first or ""]
             case "skipped":

@@ -291,6 +291,12 @@ class StateStore(ABC):
         """Have a gap stored before the next position is, so that none can pass what was not delivered."""
         self._deferred_gaps[gap.id] = gap
 
+    async def record_deferred_gaps(self) -> None:
+        """Store the gaps that were deferred now, for a relay whose positions are kept elsewhere."""
+        if self._deferred_gaps:
+            async with self._writing:
+                await self._record_deferred_gaps()
+
     @property
     def has_deferred_gaps(self) -> bool:
         """Whether gaps wait for the next `save`."""

@@ -14,8 +14,8 @@ from mess.event import Event, Position
 class Record(NamedTuple):
     """A record as the broker keeps it.
 
-    `timestamp` is in milliseconds since 1970. It, `key` and `value` are None if the record has none; without a value it
-    is a tombstone.
+    `timestamp` is in milliseconds since 1970. It, `key` and `value` are None if the record has none, and so is a
+    header's value; without a value it is a tombstone.
     """
 
     topic: str
@@ -24,7 +24,7 @@ class Record(NamedTuple):
     timestamp: int | None
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: Sequence[tuple[str, bytes | None]]
 
 
 class KafkaEvent(Event):
@@ -33,6 +33,12 @@ class KafkaEvent(Event):
     __slots__ = ("next_offset",)
 
     next_offset: int
+
+
+class ExistingDocument(KafkaEvent):
+    """An existing document, which the backfill with the id `backfill` of another relay has read."""
+
+    __slots__ = ("backfill",)
 
 
 class Decoder(Protocol):

@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator
 
 from mess.errors import ConfigError, DeliveryError, EndpointDown, Problem, Refused
 from mess.options.extras import required
+from mess.options.kafka import Mechanism, connection_settings, hosts_of, offline, unverified
 from mess.options.secret import Secret, of_settings
 from mess.options.tls import Tls
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
@@ -60,7 +60,7 @@ class KafkaOptions(BrokerOptions):
     """How record batches are compressed."""
     tombstones: bool = False
     """Whether a deletion is sent as a record without a value, which makes a compacted topic forget the key."""
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "PLAIN"
+    sasl_mechanism: Mechanism = "PLAIN"
     """How the url's user and password are sent to the broker."""
     message_max_bytes: int = Field(20_000_000, ge=1000)
     """The largest record to send. The broker has its own limit (`message.max.bytes`, 1 MB by default)."""
@@ -78,9 +78,7 @@ class KafkaOptions(BrokerOptions):
 
     def unverified(self) -> list[str]:
         """See `BrokerOptions`."""
-        values = {name: str(value).lower() for name, value in self.config.items()}
-        off = {"enable.ssl.certificate.verification": "false", "ssl.endpoint.identification.algorithm": "none"}
-        return ["config"] if any(values.get(name) == value for name, value in off.items()) else []
+        return ["config"] if unverified(self.config) else []
 
 
 class _Batch:
@@ -138,8 +136,8 @@ class KafkaBroker(Broker):
             import confluent_kafka
         self._client = confluent_kafka
         self._options = options
-        credentials, _, self._hosts = urlsplit(url).netloc.rpartition("@")
-        self._config = self._settings(credentials, around.tls if url.startswith("kafkas:") else None)
+        self._hosts = hosts_of(url)
+        self._config = self._settings(url, around.tls)
         kinds = confluent_kafka.KafkaError
         self._refusals = frozenset(getattr(kinds, name) for name in _REFUSALS)
         self._down = frozenset({kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL})
@@ -149,14 +147,12 @@ class KafkaBroker(Broker):
         self._open = False
         try:
             # A producer connects as soon as it is created, unless it knows no broker.
-            confluent_kafka.Producer(_offline(self._config), logger=_log)
+            confluent_kafka.Producer(offline(self._config), logger=_log)
         except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
             raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
 
-    def _settings(self, credentials: str, tls: Tls | None) -> dict[str, Any]:
+    def _settings(self, url: str, tls: Tls) -> dict[str, Any]:
         config: dict[str, Any] = {
-            "bootstrap.servers": self._hosts,
-            "client.id": "mess",
             "enable.idempotence": True,
             "acks": "all",
             "message.timeout.ms": 0,
@@ -165,17 +161,9 @@ class KafkaBroker(Broker):
             "compression.type": self._options.compression,
             "message.max.bytes": self._options.message_max_bytes,
             "topic.metadata.propagation.max.ms": 10_000,
-            "socket.keepalive.enable": True,
-            "reconnect.backoff.max.ms": 1000,
         }
-        if credentials:
-            user, _, password = credentials.partition(":")
-            mechanism = self._options.sasl_mechanism
-            config |= {"sasl.mechanism": mechanism, "sasl.username": unquote(user), "sasl.password": unquote(password)}
-        if tls is not None:
-            config |= _tls(tls)
-        protocol = ("SASL_" if credentials else "") + ("SSL" if tls else "PLAINTEXT")
-        return {**config, "security.protocol": protocol, **self._options.config}
+        connection = connection_settings(url, self._options.sasl_mechanism, tls)
+        return {**connection, **config, **self._options.config}
 
     def _begin(self) -> None:
         self._trouble = None
@@ -286,23 +274,3 @@ class KafkaBroker(Broker):
         self._open = False
         self._producer.purge(in_queue=True, in_flight=True, blocking=False)
         await asyncio.to_thread(self._producer.flush, 1)
-
-
-def _offline(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings without those that make a producer connect to brokers or to a token issuer."""
-    found = {name: value for name, value in config.items() if name != "bootstrap.servers"}
-    if "OAUTHBEARER" in map(str, found.values()):
-        found = {name: value for name, value in found.items() if not name.startswith("sasl.")}
-        found["security.protocol"] = str(found["security.protocol"]).upper().removeprefix("SASL_")
-    return found
-
-
-def _tls(tls: Tls) -> dict[str, Any]:
-    files = {
-        "ssl.ca.location": tls.ca,
-        "ssl.certificate.location": tls.certificate,
-        "ssl.key.location": tls.key,
-        "ssl.key.password": tls.password,
-    }
-    given = {name: value for name, value in files.items() if value is not None}
-    return {"enable.ssl.certificate.verification": tls.verify, **given}

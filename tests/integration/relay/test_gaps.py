@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -142,14 +143,24 @@ async def test_what_a_running_stream_loses_names_its_collections(lab: Lab) -> No
     """The record of a loss that a stream notices says what it is about."""
     from mess.capture.source import Batch, LostHistory
     from mess.event import Position
+    from mess.leadership import ALWAYS
     from mess.relay.gaps import StreamGaps
+    from mess.relay.leading import leading
+    from mess.relay.stopping import Stopping
 
     async with store_for(lab.relay().config) as store, lab.running() as relay:
         streams = relay.streams
         assert streams is not None
         [stream] = streams.streams
         assert stream.runner is not None
-        gaps = StreamGaps(stream.start, stream.runner.source, streams._claim(stream.name), store, deliver=True)
+        gaps = StreamGaps(
+            stream.start,
+            stream.runner.source,
+            streams._claim(stream.name),
+            store,
+            deliver=True,
+            leading=partial(leading, ALWAYS, Stopping()),
+        )
         until_ = Position(None, Timestamp(9, 1))
         batch = await gaps.passed(Batch((), until_, lost=LostHistory(Position(None, Timestamp(5, 1)), until_, "gone")))
         [event] = batch.events

@@ -1,0 +1,121 @@
+"""From Kafka's records to events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from mess.capture.decode import Namespaces, checked
+from mess.capture.kafka.formats.reading import NotReadable, Reading
+from mess.capture.kafka.formats.record_format import read
+from mess.capture.kafka.record import Decoder, ExistingDocument, KafkaEvent, Record, position
+from mess.capture.source import Unreadable
+from mess.event import event_ids
+from mess.ids import hashed_id, hashed_ids
+
+
+def decoder(format: str) -> Decoder:  # noqa: A002 - the option's name
+    """The decoder for an option `source.kafka.format`: `auto`, `mess`, `debezium` or `mongodb`."""
+    return RecordDecoder(format)
+
+
+class RecordDecoder:
+    """See `Decoder`.
+
+    An event's id is the one that the record gives; else that of the change's resume token, as anywhere; else it
+    identifies the record. It never depends on the content: the same change may well be made twice.
+    """
+
+    def __init__(self, format: str) -> None:  # noqa: A002 - see above
+        self._format = format
+        self._namespaces = Namespaces()
+
+    def events(self, records: Sequence[Record]) -> tuple[list[KafkaEvent], list[Unreadable]]:
+        """See `Decoder`."""
+        events: list[KafkaEvent] = []
+        unreadable: list[Unreadable] = []
+        by_token: list[KafkaEvent] = []
+        by_place: list[tuple[KafkaEvent, str]] = []
+        format_ = self._format
+        for record in records:
+            try:
+                found = read(record, format_)
+                if found is None:
+                    continue
+                event = self._event(record, found)
+            except Exception as error:  # a record may hold anything
+                unreadable.append(_unreadable(record, error))
+                continue
+            if found.id is None:
+                if _has_token(found.change):
+                    by_token.append(event)
+                else:
+                    by_place.append((event, _place(record)))
+            events.append(event)
+        # Much cheaper for many at once.
+        if by_token:
+            ids = event_ids([event.change["_id"] for event in by_token])
+            for event, id_ in zip(by_token, ids, strict=True):
+                event.id = id_
+        if by_place:
+            for (event, _), id_ in zip(by_place, hashed_ids([place for _, place in by_place]), strict=True):
+                event.id = id_
+        return events, unreadable
+
+    def _event(self, record: Record, found: Reading) -> KafkaEvent:
+        """The event for what a record holds; its id may still be missing. Raises NotReadable."""
+        change, size = found.change, len(record.value or b"")
+        event: KafkaEvent
+        try:
+            ns = change["ns"]
+            namespace = self._namespaces[ns["db"], ns.get("coll", "")]
+            if found.backfill:
+                event = ExistingDocument(change, namespace, size, id=found.id or "-")
+                event.backfill = found.backfill
+            else:
+                event = KafkaEvent(change, namespace, size, id=found.id or "-", looked_up=found.looked_up)
+            checked(event)
+        except (AttributeError, KeyError, TypeError):
+            raise NotReadable(
+                "it is no change event as MongoDB sends it, with operationType, ns and documentKey", change
+            ) from None
+        event.next_offset = record.offset + 1
+        if found.replay:
+            event.replay = True
+        return event
+
+
+def _has_token(change: dict[str, Any]) -> bool:
+    token = change.get("_id")
+    return token.__class__ is dict and isinstance(token.get("_data"), (str, bytes))
+
+
+def _place(record: Record) -> str:
+    """Identifies a record. Offsets begin again when a topic is created anew; the timestamp tells these apart."""
+    return f"kafka\0{record.topic}\0{record.partition}\0{record.offset}\0{record.timestamp}"
+
+
+def _unreadable(record: Record, error: Exception) -> Unreadable:
+    if isinstance(error, NotReadable):
+        reason, change = str(error), _known(error.change)
+    elif isinstance(error, RecursionError):
+        reason, change = "it is nested too deeply", {}
+    else:
+        reason, change = f"it cannot be decoded ({type(error).__name__})", {}
+    change["record"] = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+    after = position(record.topic, record.partition, record.offset + 1)
+    # Gaps with the same reason are one, so it does not name the record.
+    return Unreadable(after, f"a record cannot be read: {reason}", id=hashed_id(_place(record)), change=change)
+
+
+def _known(change: dict[str, Any]) -> dict[str, Any]:
+    """Those of a change's fields that are as they should be."""
+    known: dict[str, Any] = {}
+    if isinstance(change.get("operationType"), str):
+        known["operationType"] = change["operationType"]
+    ns = change.get("ns")
+    if isinstance(ns, dict) and isinstance(ns.get("db"), str) and isinstance(ns.get("coll", ""), str):
+        known["ns"] = {name: ns[name] for name in ("db", "coll") if name in ns}
+    if isinstance(change.get("documentKey"), dict):
+        known["documentKey"] = change["documentKey"]
+    return known

@@ -1,0 +1,92 @@
+"""One partition as a source of events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from bson import Timestamp
+
+from mess.capture.kafka.places import PartitionKey, Range, Start
+from mess.capture.kafka.record import Decoder, KafkaEvent, Record, position
+from mess.capture.source import Batch, LostHistory, PlacedEvent
+from mess.event import Event, Position
+
+
+class Load(NamedTuple):
+    """Records of one partition, in order, and their size in bytes."""
+
+    records: Sequence[Record]
+    size: int
+
+
+class PartitionSource:
+    """The events of one partition from a `start` on. `take` is called with every load that has been used."""
+
+    def __init__(self, start: Start, decoder: Decoder, taken: Callable[[PartitionKey, Load], None]) -> None:
+        self.key = start.key
+        self.name = str(start.key)
+        self.problem: str | None = None
+        self.connected = asyncio.Event()
+        self.connected.set()
+        self.offset = start.offset
+        self._decoder = decoder
+        self._taken = taken
+        self._time: Timestamp | None = None
+        self._loads: deque[Load] = deque()
+        self._arrived = asyncio.Event()
+        self._lost = None if start.lost is None else (start.lost, start.reason)
+
+    @property
+    def position(self) -> Position:
+        """See `Source`."""
+        return position(*self.key, self.offset, self._time)
+
+    def add(self, load: Load) -> None:
+        """Records that follow those before."""
+        self._loads.append(load)
+        self._arrived.set()
+
+    def lose(self, offset: int, lost: Range, reason: str) -> None:
+        """From here on it continues at this offset, since records before are gone."""
+        self._lost, self.offset = (lost, reason), offset
+        self._arrived.set()
+
+    async def read(self) -> Batch | None:
+        """See `Source`."""
+        if self._lost is not None:
+            (lost, reason), self._lost = self._lost, None
+            return Batch((), self.position, lost=self._history(lost, reason))
+        if not self._loads:
+            self._arrived.clear()
+            await self._arrived.wait()
+            return Batch((), self.position) if not self._loads else self._next()
+        return self._next()
+
+    def _next(self) -> Batch:
+        load = self._loads.popleft()
+        events, unreadable = self._decoder.events(load.records)
+        self._taken(self.key, load)
+        self.offset = load.records[-1].offset + 1
+        if events and isinstance(time := events[-1].change.get("clusterTime"), Timestamp):
+            self._time = time
+        return Batch(events, self.position, tuple(unreadable))
+
+    def _history(self, lost: Range, reason: str) -> LostHistory:
+        since, until = (position(*self.key, offset) for offset in lost)
+        first, last = (f"{self.name}@{offset}" for offset in (lost.low, lost.end - 1))
+        return LostHistory(since, until, reason, first=first, last=last, count=lost.end - lost.low)
+
+    def position_after(self, event: Event) -> Position:
+        """See `Source`."""
+        if isinstance(event, PlacedEvent):
+            return event.place
+        assert isinstance(event, KafkaEvent), "a partition has no other events"
+        time = event.change.get("clusterTime")
+        return position(*self.key, event.next_offset, time if isinstance(time, Timestamp) else None)
+
+    async def close(self) -> None:
+        """Discard what has not been read."""
+        self._loads.clear()

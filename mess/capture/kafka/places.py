@@ -1,0 +1,73 @@
+"""Where the partitions of a consumer group begin. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+
+class PartitionKey(NamedTuple):
+    """A partition of a topic."""
+
+    topic: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.number}]"
+
+
+class Range(NamedTuple):
+    """The offsets that a partition holds: from `low` to the one before `end`."""
+
+    low: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a partition begins: before the record with this `offset`.
+
+    `committed` is the group's offset so far, None if it had none. `lost` are the offsets, from the first to the one
+    behind the last, of records that are gone; `reason` says why.
+    """
+
+    key: PartitionKey
+    offset: int
+    committed: int | None = None
+    lost: Range | None = None
+    reason: str = ""
+
+
+def start(key: PartitionKey, committed: int | None, held: Range, begin: Literal["oldest", "now"]) -> Start:
+    """Where a partition begins of which the group has `committed` an offset, or for which there is none."""
+    if committed is None:
+        return Start(key, held.low if begin == "oldest" else held.end)
+    if committed < held.low:
+        return Start(key, held.low, committed, Range(committed, held.low), _gone(key, committed, held.low))
+    if committed > held.end:
+        return Start(key, held.low, committed, Range(held.end, committed), _replaced(key, committed, held.end))
+    return Start(key, committed, committed)
+
+
+def begins(
+    found: Mapping[PartitionKey, int | None], start: Literal["oldest", "now"]
+) -> dict[PartitionKey, Literal["oldest", "now"]]:
+    """Where those partitions of a topic begin for which the group has no offset, given those of all its partitions: at
+    `start`. A partition that was added to a topic that the group knows begins with its oldest record."""
+    known = any(offset is not None for offset in found.values())
+    return {key: "oldest" if known else start for key, offset in found.items() if offset is None}
+
+
+def _gone(key: PartitionKey, committed: int, low: int) -> str:
+    return (
+        f"partition {key.number} of topic {key.topic} no longer holds the records from offset {committed} to "
+        f"{low - 1}: they were removed before they were read (see the topic's retention.ms and retention.bytes)"
+    )
+
+
+def _replaced(key: PartitionKey, committed: int, end: int) -> str:
+    return (
+        f"partition {key.number} of topic {key.topic} ends at offset {end}, before the group's offset {committed}: the "
+        "topic was created anew, or the broker has lost records"
+    )

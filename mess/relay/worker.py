@@ -1,0 +1,248 @@
+"""The parts of a relay that reads Kafka while it runs, made from its config. A reload changes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from bson import Timestamp
+
+from mess.capture.arrangement import StreamStart
+from mess.capture.current_client import CurrentClient
+from mess.capture.kafka import settings
+from mess.capture.kafka.consumer import GroupMember
+from mess.capture.kafka.heartbeat import Heard
+from mess.capture.kafka.partition import PartitionSource
+from mess.capture.kafka.places import Start
+from mess.capture.kafka.record import position
+from mess.capture.kafka.session import Session
+from mess.capture.kafka.stand_in import decoder
+from mess.capture.plan import StreamPlan
+from mess.capture.region import Region
+from mess.capture.selection import Selection
+from mess.config.load import Loaded
+from mess.config.model import Config, KafkaSource
+from mess.config.scope import pipeline_of
+from mess.errors import StateError
+from mess.event import Namespace
+from mess.leadership import Leadership
+from mess.relay.assembly import Assembly
+from mess.relay.build import Steps
+from mess.relay.engine import Engine
+from mess.relay.kafka_streams import KafkaStreams
+from mess.relay.offsets import OffsetCommits
+from mess.relay.pauses import Pauses
+from mess.relay.router import Claim
+from mess.relay.runner import StreamRunner
+from mess.relay.sources import Share
+from mess.relay.step_runner import StepRunner
+from mess.relay.stopping import Stopping
+from mess.relay.stored_counts import StoredCounts
+from mess.state.store import StateStore
+from mess.steps.base import Sink
+from mess.telemetry.logging import get_logger
+from mess.telemetry.metrics import Metrics
+from mess.telemetry.tail.path import StepName
+from mess.telemetry.tail.tail import Tail
+
+if TYPE_CHECKING:
+    from mess.telemetry.spans import Spans
+
+log = get_logger("mess.relay")
+
+_ALWAYS = Timestamp(0, 1)
+
+
+class Worker:
+    """A member of a consumer group, with its streams and pipelines, and what runs beside them.
+
+    It has no positions of its own: the group's offsets are its progress. `store` keeps dead letters, gaps and pauses.
+    """
+
+    backfills = None
+    oplog = None
+    plans: Sequence[StreamPlan] = ()
+
+    def __init__(
+        self,
+        loaded: Loaded,
+        source: KafkaSource,
+        store: StateStore,
+        *,
+        state_client: CurrentClient | None,
+        stopping: Stopping,
+        metrics: Metrics,
+        tail: Tail,
+        spans: Spans | None,
+        leadership: Leadership,
+    ) -> None:
+        self.loaded = loaded
+        self.source = source
+        self.store = store
+        self.stopping = stopping
+        self._metrics = metrics
+        self._tail = tail
+        self._spans = spans
+        self.stored = StoredCounts(store)
+        self.state_client = state_client
+        self.leadership = leadership
+        self._share = Share.of(loaded.config.window, 1)
+        self._decoder = decoder(self.source.format)
+        self.parts: Assembly
+        self.streams: KafkaStreams
+        self.member: GroupMember
+        self.checkpointer: OffsetCommits
+        self.session: Session
+        self.engine: Engine
+        self.pauses: Pauses
+
+    @property
+    def config(self) -> Config:
+        """The config in force."""
+        return self.loaded.config
+
+    @property
+    def runners(self) -> Sequence[StreamRunner]:
+        """The runners of the streams."""
+        return self.streams.runners
+
+    @property
+    def step_runners(self) -> Sequence[StepRunner]:
+        """The runners of all pipelines' steps."""
+        return self.parts.step_runners
+
+    async def begin(self, steps: Steps) -> None:
+        """Make all parts. Raises ConfigError, StateError."""
+        config, source = self.config, self.source
+        await self.store.gaps()
+        self.parts = Assembly(
+            config,
+            steps,
+            self.store,
+            self.stopping,
+            self._tail,
+            spans=self._spans,
+            deliver_gaps=config.gaps == "deliver",
+            leadership=self.leadership,
+        )
+        self.show_steps()
+        self.pauses = Pauses(self.store, self)
+        self.streams = KafkaStreams(
+            self._open,
+            self.store,
+            grace=lambda: min(self.config.shutdown_grace, source.session_timeout / 3),
+            go_on=lambda: self.config.on_history_lost != "stop",
+            affected=lambda: [region.text for region in self._regions()],
+            share_out=self._share_out,
+        )
+        options = settings.consumer_settings(
+            source,
+            self.loaded.directory,
+            settings.protocol(source) or "consumer",
+            max_bytes=self._share.reply_bytes,
+            records=self._share.reply_events,
+        )
+        self.member = GroupMember(source, options, Listening(self), fence=lambda: self.session.fence())
+        self.checkpointer = OffsetCommits(self.member, self.streams, self.store, config.checkpoint.interval)
+        self.session = Session(self.leadership, source.session_timeout, self.checkpointer.prove)
+        await self.pauses.begin()
+        self.engine = Engine(
+            self.parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
+        )
+
+    async def run(self) -> None:
+        """Join the group, and deliver until it is to stop; then leave the group."""
+        self.member.join()
+        try:
+            await self.engine.run(self.streams)
+        finally:
+            await self.member.close()
+
+    def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
+        """What is to run beside the engine."""
+        return self._prune(), self.pauses.run(), self.stored.run()
+
+    def planned(self, config: Config) -> list[StreamPlan]:
+        """None: a config never changes partitions."""
+        return []
+
+    def put_in_force(self, loaded: Loaded) -> None:
+        """See `mess.relay.running.Running`."""
+        self.loaded = loaded
+        self.checkpointer.interval = loaded.config.checkpoint.interval
+
+    def show_steps(self) -> None:
+        """See `mess.relay.running.Running`."""
+        steps = {
+            name: [StepName(step.name, isinstance(step.step, Sink)) for step in pipeline.steps]
+            for name, pipeline in self.parts.pipelines.items()
+        }
+        self._tail.arrange(steps, partial(pipeline_of, self.config))
+
+    def _open(self, start: Start) -> tuple[PartitionSource, StreamRunner]:
+        source = PartitionSource(start, self._decoder, self.member.taken)
+        nowhere = StreamPlan(
+            name=source.name,
+            database=None,
+            selection=Selection(()),
+            match=None,
+            full_document="off",
+            full_document_before_change="off",
+        )
+        place = StreamStart(nowhere, position(*start.key, start.offset))
+        runner = self.parts.runner(source, place, Claim(self._since, self._since, self._regions), self._share)
+        runner.hold(held=self.pauses.of_stream(source.name) is not None)
+        return source, runner
+
+    def _since(self, namespace: Namespace) -> Timestamp | None:
+        return _ALWAYS
+
+    def _regions(self) -> list[Region]:
+        return [
+            Region.of(db, coll)
+            for db, database in self.config.databases.items()
+            for coll in database.collections or ("*",)
+        ]
+
+    def _share_out(self, partitions: int) -> None:
+        self._share = share = Share.of(self.config.window, max(1, partitions))
+        for runner in self.streams.runners:
+            runner.window.max_events, runner.window.max_bytes = share.events, share.bytes
+        self.member.max_records, self.member.max_bytes = share.reply_events, share.reply_bytes
+
+    async def _prune(self) -> None:
+        while True:
+            retention = self.config.state.retention
+            try:
+                await self.store.prune(retention.max_age, retention.max_count)
+            except StateError as error:
+                log.warning("old dead letters cannot be removed at present", error=str(error))
+            await asyncio.sleep(3600)
+
+
+class Listening:
+    """What a worker's consumer group tells it: to its streams, and to its session."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        streams = worker.streams
+        self.assigned, self.received, self.expired = streams.assigned, streams.received, streams.expired
+        self.trouble, self.failed = streams.trouble, streams.failed
+
+    @property
+    def patience(self) -> float:
+        return self._worker.streams.patience
+
+    async def revoked(self, keys: Any) -> Mapping[Any, int]:
+        found = await self._worker.streams.revoked(keys)
+        self._worker.session.release()
+        return found
+
+    async def lost(self, keys: Any) -> None:
+        await self._worker.streams.lost(keys)
+        self._worker.session.release()
+
+    def heard(self, heard: Heard, statistics: Mapping[str, Any]) -> None:
+        self._worker.session.heard(heard)

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,10 +24,12 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
+from mess.leadership import Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
+from mess.relay.kafka_group import KafkaGroup
 from mess.relay.leading import leading
 from mess.relay.lease_holder import LeaseHolder, patience
 from mess.relay.name_holder import NameHolder
@@ -92,7 +93,6 @@ class Relay:
         self._stopping = Stopping()
         self._asked_to_stop = False
         self._holder: NameHolder | LeaseHolder | None = None
-        self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
         self._running: Running | Worker | None = None
         self._reloading: Reloading | None = None
@@ -127,15 +127,6 @@ class Relay:
     def stopping(self) -> bool:
         """Whether `stop` was called, or the relay is stopping by itself."""
         return self._asked_to_stop or (self._stopping.is_set() and self.config.ha is None)
-
-    @property
-    def role(self) -> Role | None:
-        """Whether it is active or a standby; None without `ha`."""
-        if self.config.ha is None:
-            return None
-        if isinstance(self._holder, LeaseHolder):
-            return self._holder.role
-        return Role("standby", self._since, self.config.ha.lease)
 
     @property
     def loaded(self) -> Loaded:
@@ -201,6 +192,21 @@ class Relay:
     def stored(self) -> StoredCounts | None:
         """How much its state holds."""
         return None if self._running is None else self._running.stored
+
+    @property
+    def role(self) -> Role | None:
+        """Its role among the processes with its name; None without `ha`, and while it starts."""
+        return self._holder.role if isinstance(self._holder, LeaseHolder) else None
+
+    @property
+    def leadership(self) -> Leadership | None:
+        """Whether it may deliver at present; None before that is known."""
+        return self._holder.leadership if isinstance(self._holder, LeaseHolder) else None
+
+    @property
+    def group(self) -> KafkaGroup | None:
+        """Its consumer group; None if its source is not Kafka."""
+        return None
 
     @property
     def last_reload(self) -> ReloadResult | None:
@@ -356,7 +362,6 @@ class Relay:
         self._running = self._reloading = self._holder = None
         self._stopping = Stopping()
         self._is_running.clear()
-        self._since = datetime.now(timezone.utc)
         self.instance = Instance.current()
         self.starting = "starting"
 
@@ -448,10 +453,12 @@ class Relay:
             grace=lambda: self.config.shutdown_grace,
             report=report,
         )
+        self.store = store  # a standby shows what is in it
         try:
             async with self._holder as leader:
                 yield leader
         finally:
+            self.store = None
             await lease.close()
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:

@@ -88,7 +88,10 @@ class _Pages:
             reasons = reasons + sinks
         else:
             warnings = sinks + warnings
-        return json_response({"ready": not reasons, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
+        answer = {"ready": not reasons, "reasons": reasons, "warnings": warnings}
+        if (role := view.role()) is not None:
+            answer["role"] = role
+        return json_response(answer, 503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:
         return web.Response(body=self._view.metrics(), headers={**NOT_KEPT, "Content-Type": CONTENT_TYPE})

@@ -25,6 +25,10 @@ class View(Protocol):
         """The complete status, as JSON; `name` is the relay's name and `version` is MESS's."""
         ...
 
+    def role(self) -> dict[str, Any] | None:
+        """Which of several processes with the relay's name is active, as JSON; None without `ha`."""
+        ...
+
     def problems(self) -> list[str]:
         """Why the relay is not ready, and how to fix it: problems of its streams and its state. Empty if it is
         ready."""

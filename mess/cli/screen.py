@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from mess.telemetry.printable import printable
@@ -54,6 +54,8 @@ def screen(now: Answer, before: Answer | None = None, *, rows: int | None = None
     from rich.console import Group
 
     rates = Rates(now, before)
+    if _stands_by(now):
+        return Group(*_head(now))
     parts: list[Any] = [*_head(now), _streams(now, rates), "", _pipelines(now, rates, rows)]
     if texts := list(dict.fromkeys(_sentences(now))):
         parts.append(_plain("\nWhy it waits", style="bold"))
@@ -70,6 +72,11 @@ def _head(now: Answer) -> Iterator[Text]:
     )
     if now["ready"]:
         yield _plain("ready", style="bold green")
+    # An older relay says neither.
+    if (role := now.get("role")) is not None:
+        yield _plain(_role(role))
+    if (group := now.get("group")) is not None:
+        yield _plain(_group(group))
     for problem in now["problems"]:
         yield _plain(f"not ready: {problem}", style="bold red")
     told = set(_sentences(now))
@@ -79,7 +86,44 @@ def _head(now: Answer) -> Iterator[Text]:
     yield _plain("")
 
 
+def _stands_by(now: Answer) -> bool:
+    role = now.get("role")
+    return role is not None and role["name"] == "standby"
+
+
+def _role(role: Answer) -> str:
+    since, lease, active = _time(role["since"]), _spoken(role["lease_seconds"]), role["active"]
+    if role["name"] == "active":
+        return f"active since {since} (epoch {role['epoch']}, lease {lease})"
+    if active is None:
+        return f"standby since {since}; no process is known to be active"
+    began = f", since {_time(active['since'])}" if active["since"] is not None else ""
+    return (
+        f"standby since {since}; active: process {active['pid']} at {active['host']}{began}. Takes over {lease} after "
+        "its last sign of life"
+    )
+
+
+def _group(group: Answer) -> str:
+    assigned, members, lag = len(group["assigned"]), group["members"], group["lag"]
+    parts = [
+        None if members is None else _counted(members, "member"),
+        _counted(assigned, "partition")
+        if group["partitions"] is None
+        else f"{assigned:,} of {_counted(group['partitions'], 'partition')}",
+        None if lag is None else f"lag {lag:,}",
+    ]
+    return f"group {group['name']}: " + ", ".join(part for part in parts if part is not None)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
 def _streams(now: Answer, rates: Rates) -> Table:
+    group = now.get("group")
+    if group is not None:
+        return _partitions(now, group, rates)
     table = _table("stream", "state", "lag", "in flight", "events/s", "oplog ahead")
     for stream in now["streams"]:
         table.add_row(
@@ -89,6 +133,23 @@ def _streams(now: Answer, rates: Rates) -> Table:
             f"{stream['window_events']:,}",
             _rate(rates.of("streams", stream, "read")),
             _seconds(stream["oplog_headroom_seconds"]),
+        )
+    return table
+
+
+def _partitions(now: Answer, group: Answer, rates: Rates) -> Table:
+    """Partitions, which are streams, with the messages that are left in each."""
+    lags = {f"{each['topic']}[{each['partition']}]": each["lag"] for each in group["assigned"]}
+    table = _table("partition", "state", "lag", "in flight", "events/s", "messages left")
+    for stream in now["streams"]:
+        left = lags.get(stream["name"])
+        table.add_row(
+            _plain(stream["name"]),
+            _state(stream["state"]),
+            _seconds(stream["lag_seconds"]),
+            f"{stream['window_events']:,}",
+            _rate(rates.of("streams", stream, "read")),
+            "" if left is None else f"{left:,}",
         )
     return table
 
@@ -178,6 +239,10 @@ def _plain(text: str, style: str = "") -> Text:
 
 def _state(state: str) -> Text:
     return _plain(state.replace("_", " "), style=_STYLES.get(state, ""))
+
+
+def _time(iso: str) -> str:
+    return f"{datetime.fromisoformat(iso).astimezone(timezone.utc):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _spoken(seconds: float) -> str:

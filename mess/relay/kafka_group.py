@@ -28,7 +28,8 @@ class KafkaGroup:
 
     `protocol` is that in use, and `member` this process's id in the group: None until it has joined. `state` is that of
     this member, as the client library says it. `heartbeat_age` is how many seconds ago the broker last answered a
-    heartbeat, and `members` the number of members of the group: None if that is unknown.
+    heartbeat, and `members` the number of members of the group, which share `partitions` partitions in all: each is
+    None while it is unknown. `rebalances` counts how often this member's partitions have changed since the start.
     """
 
     group: str
@@ -39,3 +40,5 @@ class KafkaGroup:
     assigned: tuple[KafkaPartition, ...]
     heartbeat_age: float | None
     members: int | None
+    partitions: int | None = None
+    rebalances: int = 0

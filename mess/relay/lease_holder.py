@@ -89,6 +89,7 @@ class LeaseHolder:
         self._patience = patience(seconds)
         self._poll = min(_POLL, max(_FASTEST_POLL, seconds / 20))
         self._active: Presence | None = None
+        self._problem: str | None = None
         self._since = datetime.now(timezone.utc)
         self._count = 0
         self._trying: tuple[int, float] = (-1, 0.0)
@@ -111,7 +112,7 @@ class LeaseHolder:
         """What this process does at present."""
         if self._has_it:
             return Role("active", self._since, self._seconds, epoch=self.leadership.epoch, active=self._active)
-        return Role("standby", self._since, self._seconds, active=self._active)
+        return Role("standby", self._since, self._seconds, active=self._active, problem=self._problem)
 
     async def __aenter__(self) -> Self:
         try:
@@ -148,7 +149,10 @@ class LeaseHolder:
                 elif await self._taken(record):
                     return
             except _NoAnswer as error:
-                self._report(f"cannot find out who is active: {error}")
+                self._problem = f"cannot find out who is active: {error}"
+                self._report(self._problem)
+            else:
+                self._problem = None
             await asyncio.sleep(self._poll)
 
     async def _taken(self, record: LeaseRecord | None) -> bool:
@@ -163,7 +167,7 @@ class LeaseHolder:
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
         self.replaced = None
-        if record is not None and not record.instance.has_ended(self._instance):
+        if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
         if not await self._ask(self._lease.claim(self._instance, self._seconds, record)):
             return False

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Protocol
 
+from mess import leadership
 from mess.relay import status
 from mess.relay.stored_counts import StoredCounts
 from mess.relay.waiting import waiting
-from mess.telemetry.snapshot import Snapshot, StepStatus
+from mess.telemetry.snapshot import KafkaStatus, LeaseStatus, Snapshot, StepStatus
 
 
 class Parts(status.Parts, Protocol):
@@ -41,4 +42,29 @@ def snapshot(relay: Parts) -> Snapshot:
         backfills=None if stored is None else stored.backfills,
         dead_letters=None if letters is None else {**places, **letters},
         oplog_window=None if oplog is None else oplog.window,
+        lease=_lease(relay),
+        kafka=_kafka(relay),
+    )
+
+
+def _lease(relay: Parts) -> LeaseStatus | None:
+    role, permission = relay.role, relay.leadership
+    if role is None:
+        return None
+    if role.name == "standby":
+        return LeaseStatus(relay.name, active=False, epoch=None, left=None)
+    left = None if permission is None else permission.until - leadership.now()
+    return LeaseStatus(relay.name, active=True, epoch=role.epoch, left=left)
+
+
+def _kafka(relay: Parts) -> KafkaStatus | None:
+    group = relay.group
+    if group is None:
+        return None
+    return KafkaStatus(
+        group=group.group,
+        lags={(each.topic, str(each.partition)): each.lag for each in group.assigned},
+        members=group.members,
+        rebalances=group.rebalances,
+        heartbeat_age=group.heartbeat_age,
     )

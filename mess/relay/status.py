@@ -9,14 +9,19 @@ from typing import Any, Protocol
 import mess
 from mess.capture.clock import ServerClock
 from mess.capture.source import Connection, StoppedSource
+from mess.leadership import Leadership
 from mess.relay.backfill_job import BackfillJob
 from mess.relay.backfills import Backfills
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Progress
 from mess.relay.gap_status import by_kind, summary
 from mess.relay.headroom import OplogWatch
+from mess.relay.kafka_group import KafkaGroup
+from mess.relay.lapse import lapse
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult
+from mess.relay.role import Role
+from mess.relay.role_status import group_summary, role_summary, standing_by
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import LONG, Place, Wait, Waits, waits
@@ -42,6 +47,18 @@ class Parts(Protocol):
     store: StateStore | None
     starting: str | None
     clock: ServerClock
+
+    @property
+    def role(self) -> Role | None:
+        """Its role among the processes with its name; None without `ha`."""
+
+    @property
+    def leadership(self) -> Leadership | None:
+        """Whether it may deliver; None before that is known."""
+
+    @property
+    def group(self) -> KafkaGroup | None:
+        """Its consumer group; None if its source is not Kafka."""
 
     @property
     def step_runners(self) -> Sequence[StepRunner]:
@@ -126,12 +143,25 @@ class RelayStatus:
         """How many gaps there are of each kind."""
         return by_kind(self.gaps())
 
+    def role(self) -> dict[str, Any] | None:
+        """Its role, as JSON; None without `ha`."""
+        return role_summary(self._relay.role, self._relay.instance)
+
+    def standby(self) -> str | None:
+        """What a standby waits for; None if the relay is none."""
+        role = self._relay.role
+        return standing_by(role) if role is not None and role.name == "standby" else None
+
     def problems(self) -> list[str]:
-        """Why the relay is not ready: problems of its streams and its state. Empty if it is ready.
+        """Why the relay is not ready: problems of its streams and its state. Empty if it is ready, as a standby is
+        that could take over.
 
         Sinks are not included: a relay whose sink is down works as it should, and a rollout must not wait for it.
         """
         relay = self._relay
+        role = relay.role
+        if role is not None and role.name == "standby" and role.active is not None:
+            return [] if role.problem is None else [role.problem]
         if relay.starting is not None:
             return [relay.starting]
         held = {runner.name for runner in relay.runners if runner.held}
@@ -142,7 +172,15 @@ class RelayStatus:
         ]
         if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
             found.append(f"state: {problem}")
+        if (wait := self._lapse()) is not None:
+            found.append(wait.text(relay.clock.now()))
+        if relay.group is not None and relay.group.member is None:
+            found.append(f"Kafka: this process is not in the group {relay.group.group} yet: {relay.group.state}")
         return found
+
+    def _lapse(self) -> Wait | None:
+        """Why nothing may be delivered at present; None if it may."""
+        return lapse(self._relay.leadership, self._relay.role, self._relay.group)
 
     def sink_problems(self, known: Waits | None = None) -> list[str]:
         """The steps that cannot work at present or are paused, and why. `known` is what `waits` has just returned."""
@@ -156,7 +194,7 @@ class RelayStatus:
     def waits(self) -> Waits:
         """Why streams, pipelines and steps wait at present."""
         relay = self._relay
-        return waits(relay.runners, relay.step_runners, relay.pauses, documents=self._documents)
+        return waits(relay.runners, relay.step_runners, relay.pauses, lapse=self._lapse(), documents=self._documents)
 
     def warnings(self, known: Waits | None = None) -> list[str]:
         """What needs attention although the relay is ready, except the sinks. `known` is what `waits` has just
@@ -187,6 +225,8 @@ class RelayStatus:
             "version": mess.__version__,
             "instance": {"id": relay.instance.id, "host": relay.instance.host, "pid": relay.instance.pid},
             "uptime_seconds": self.uptime,
+            "role": self.role(),
+            "group": group_summary(relay.group),
             "changed": self.changed,
             "ready": not self.problems(),
             "problems": self.problems(),

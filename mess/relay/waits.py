@@ -121,10 +121,16 @@ class Waits:
 
 
 def waits(
-    runners: Sequence[StreamRunner], steps: Sequence[StepRunner], pauses: Pauses | None, *, documents: bool = True
+    runners: Sequence[StreamRunner],
+    steps: Sequence[StepRunner],
+    pauses: Pauses | None,
+    *,
+    lapse: Wait | None = None,
+    documents: bool = True,
 ) -> Waits:
     """Find out why a relay waits. Looks at each unfinished event once, so it takes a few milliseconds when windows are
-    full. Without `documents`, leave out what may repeat parts of documents."""
+    full. `lapse` is why nothing at all may be delivered. Without `documents`, leave out what may repeat parts of
+    documents."""
     events: dict[Place, Waiting] = {}
     oldest_at: dict[str, Place] = {}
     for runner in runners:
@@ -135,12 +141,12 @@ def waits(
                 events.setdefault(place, Waiting()).add(held)
                 if oldest is not None and any(event is oldest for event in held.events):
                     oldest_at[runner.name] = place
-    found = {
-        (step.pipeline, step.name): wait
-        for step in steps
-        if (wait := _step_wait(step, events.get((step.pipeline, step.name), Waiting()), pauses, documents=documents))
-        is not None
-    }
+    found: dict[Place, Wait] = {}
+    for step in steps:
+        place = (step.pipeline, step.name)
+        waiting = events.get(place, Waiting())
+        if (wait := _step_wait(step, waiting, pauses, lapse=lapse, documents=documents)) is not None:
+            found[place] = wait
     of_pipelines: dict[str, Wait] = {}
     for (pipeline, _), wait in found.items():
         if wait.events and _older(wait, of_pipelines.get(pipeline)):
@@ -159,13 +165,17 @@ def _older(one: Wait, other: Wait | None) -> bool:
     return _committed(one.oldest) < _committed(other.oldest)
 
 
-def _step_wait(runner: StepRunner, waiting: Waiting, pauses: Pauses | None, *, documents: bool) -> Wait | None:
+def _step_wait(
+    runner: StepRunner, waiting: Waiting, pauses: Pauses | None, *, lapse: Wait | None, documents: bool
+) -> Wait | None:
     """Why events wait for a step, or what will keep it from working once events come; None if it works."""
     pause = None if pauses is None else pauses.of_step(runner.pipeline, runner.name)
     who = f"step {runner.name} of pipeline {runner.pipeline}"
     wait = Wait(who, "", events=waiting.events, oldest=waiting.oldest)
     if pause is not None:
         return replace(wait, cause=_paused(pause), since=pause.since, remedy=_resume(pause))
+    if lapse is not None:
+        return replace(lapse, who=who, events=wait.events, oldest=wait.oldest) if wait.events else None
     now = time.monotonic()
     found = runner.obstacle
     if found is None and waiting.error is not None:

@@ -46,7 +46,7 @@ class Series:
         for gauge in gauges:
             values = list(gauge.values(now))
             for name, text in self._names(gauge.name, gauge.text, ""):
-                lines += _head(name, text, "gauge")
+                lines += _head(name, text, gauge.kind)
                 lines += _gauge(name, gauge.labels, values)
         for metric, counters in self._counters.items():
             for name, text in self._names(metric.name, metric.text, "_total"):

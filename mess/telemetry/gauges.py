@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from mess.telemetry.snapshot import PipelineStatus, Snapshot, StreamStatus
+from mess.telemetry.snapshot import KafkaStatus, LeaseStatus, PipelineStatus, Snapshot, StreamStatus
 
 Value = tuple[tuple[str, ...], float | None]
 """The values of the labels, and the gauge's value; None while it is unknown."""
 
 
 class Gauge(NamedTuple):
-    """A metric whose values are read on each scrape."""
+    """A metric whose values are read on each scrape. A `counter` is one that something else counts."""
 
     name: str
     text: str
     labels: tuple[str, ...]
     values: Callable[[Snapshot], Iterable[Value]]
+    kind: Literal["gauge", "counter"] = "gauge"
 
 
 def _of_stream(name: str, text: str, value: Callable[[StreamStatus], float | None]) -> Gauge:
@@ -26,6 +27,27 @@ def _of_stream(name: str, text: str, value: Callable[[StreamStatus], float | Non
 
 def _of_pipeline(name: str, text: str, value: Callable[[PipelineStatus], float | None]) -> Gauge:
     return Gauge(name, text, ("pipeline",), values=lambda now: [((each.name,), value(each)) for each in now.pipelines])
+
+
+def _of_lease(name: str, text: str, value: Callable[[LeaseStatus], float | None]) -> Gauge:
+    return Gauge(
+        name, text, ("relay",), values=lambda now: [] if now.lease is None else [((now.lease.relay,), value(now.lease))]
+    )
+
+
+def _of_kafka(
+    name: str,
+    text: str,
+    value: Callable[[KafkaStatus], float | None],
+    kind: Literal["gauge", "counter"] = "gauge",
+) -> Gauge:
+    return Gauge(
+        name,
+        text,
+        ("group",),
+        values=lambda now: [] if now.kafka is None else [((now.kafka.group,), value(now.kafka))],
+        kind=kind,
+    )
 
 
 def _one(value: float | None) -> Iterable[Value]:
@@ -114,6 +136,47 @@ GAUGES = (
         "delivered.",
         ("kind",),
         values=lambda now: _counted(now.gaps),
+    ),
+    _of_lease(
+        "mess_active",
+        "With ha: 1 in the process that is active, 0 in a standby. Absent while it starts.",
+        lambda lease: float(lease.active),
+    ),
+    _of_lease(
+        "mess_lease_epoch",
+        "With ha: the epoch of the active process, which each takeover and each start raises. Absent in a standby.",
+        lambda lease: lease.epoch,
+    ),
+    _of_lease(
+        "mess_lease_remaining_seconds",
+        "With ha: how long the active process may deliver without renewing its lease; negative while it may not. "
+        "Absent in a standby.",
+        lambda lease: lease.left,
+    ),
+    Gauge(
+        "mess_kafka_lag",
+        "Messages of a partition that this process is assigned and has not finished. Absent while unknown.",
+        ("group", "topic", "partition"),
+        values=lambda now: (
+            [] if now.kafka is None else [((now.kafka.group, *place), lag) for place, lag in now.kafka.lags.items()]
+        ),
+    ),
+    _of_kafka(
+        "mess_kafka_assigned_partitions",
+        "Partitions that this process is assigned.",
+        lambda kafka: len(kafka.lags),
+    ),
+    _of_kafka("mess_kafka_members", "Members of the consumer group.", lambda kafka: kafka.members),
+    _of_kafka(
+        "mess_kafka_rebalances_total",
+        "How often the partitions of this process have changed.",
+        lambda kafka: kafka.rebalances,
+        "counter",
+    ),
+    _of_kafka(
+        "mess_kafka_heartbeat_age_seconds",
+        "Time since the broker answered this member's last heartbeat.",
+        lambda kafka: kafka.heartbeat_age,
     ),
 )
 """In the order of the docs."""

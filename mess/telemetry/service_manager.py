@@ -29,6 +29,9 @@ class Health(Protocol):
     def problems(self) -> list[str]:
         """Why it is not ready; empty if it is."""
 
+    def standby(self) -> str | None:
+        """What it waits for as a standby; None if it is none."""
+
     def sink_problems(self) -> list[str]:
         """The sinks that are not available, and why."""
 
@@ -136,7 +139,7 @@ def _sentence(health: Health) -> tuple[str, bool]:
     """What the relay does, in one line, and whether it is ready."""
     problems = health.problems()
     found = problems or [*health.sink_problems(), *health.warnings()]
-    state = "not ready" if problems else "ready"
+    state = "not ready" if problems else health.standby() or "ready"
     if not found:
         return state, True
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""

@@ -50,12 +50,36 @@ class StepStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseStatus:
+    """What is known about the lease of a relay with `ha`: whether this process is `active`, its `epoch` (None of a
+    standby), and for how many seconds it may deliver without renewing the lease, negative once it may not; None of a
+    standby."""
+
+    relay: str
+    active: bool
+    epoch: int | None
+    left: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaStatus:
+    """This process as a member of a consumer group: `lags` of its partitions, by topic and number, in messages; None
+    while unknown. `heartbeat_age` is in seconds."""
+
+    group: str
+    lags: Mapping[tuple[str, str], int | None]
+    members: int | None
+    rebalances: int
+    heartbeat_age: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """A relay's state at one moment.
 
     `gaps` are counted by kind, `backfills` by state, and `dead_letters` by pipeline and step; the latter two are None
     while unknown. `oplog_window` is how many seconds an oplog that removes its oldest entries reaches back; None
-    while it is unknown, or has room.
+    while it is unknown, or has room. `lease` is None without `ha`, and `kafka` unless the source is Kafka.
     """
 
     ready: bool = False
@@ -66,3 +90,5 @@ class Snapshot:
     backfills: Mapping[str, int] | None = None
     dead_letters: Mapping[tuple[str, str], int] | None = None
     oplog_window: float | None = None
+    lease: LeaseStatus | None = None
+    kafka: KafkaStatus | None = None

@@ -106,3 +106,47 @@ def test_why_it_is_not_ready() -> None:
     lines = drawn(status(pipeline("shop"), ready=False, problems=["stream shop: connection refused"]))
     assert "not ready: stream shop: connection refused" in lines
     assert "ready" not in lines
+
+
+ROLE = {"since": NOW.isoformat(), "lease_seconds": 30.0, "epoch": 7}
+ACTIVE = {"id": "a", "host": "ops-1", "pid": 4711, "since": NOW.isoformat()}
+
+
+def test_which_process_is_active() -> None:
+    """On a standby, nothing else is there to see; the active one says under which epoch it delivers."""
+    lines = drawn(status(pipeline("shop"), role={**ROLE, "name": "active", "active": ACTIVE}))
+    assert "active since 2026-07-01 00:00:00 UTC (epoch 7, lease 30 s)" in lines
+    assert row(lines, "shop", "reading")
+    standby: dict[str, Any] = {
+        "role": {**ROLE, "name": "standby", "epoch": 0, "active": ACTIVE},
+        "streams": [],
+        "dead_letters": None,
+    }
+    text = " ".join(" ".join(drawn(status(**standby))).split())
+    assert (
+        "standby since 2026-07-01 00:00:00 UTC; active: process 4711 at ops-1, since 2026-07-01 00:00:00 UTC. "
+        "Takes over 30 s after its last sign of life"
+    ) in text
+    assert not {"pipeline", "stream", "letters:"} & set(text.split())
+    standby["role"] |= {"active": None}
+    assert "no process is known to be active" in " ".join(drawn(status(**standby)))
+
+
+def test_a_kafka_worker_shows_its_share_of_the_group() -> None:
+    """The partitions are its streams, each with the messages that are left."""
+    group = {"name": "webhooks", "members": 3, "partitions": 12, "lag": 120}
+    assigned = [{"topic": "shop", "partition": 3, "lag": 120}]
+    answer = status(pipeline("shop"), group={**group, "assigned": assigned})
+    answer["streams"][0]["name"] = "shop[3]"
+    lines = drawn(answer)
+    assert "group webhooks: 3 members, 1 of 12 partitions, lag 120" in lines
+    assert row(lines, "shop[3]", "reading")[-1] == "120"
+    unknown = {**group, "members": None, "partitions": None, "lag": None, "assigned": assigned}
+    assert "group webhooks: 1 partition" in drawn(status(pipeline("shop"), group=unknown))
+
+
+def test_a_relay_of_an_earlier_version_is_shown_too() -> None:
+    """It answers without role and group: the command may be newer."""
+    answer = status(pipeline("shop"))
+    assert not {"role", "group"} & answer.keys()
+    assert "ready" in drawn(answer)

@@ -96,7 +96,8 @@ async def discard(call: Call) -> models.LetterResult:
 
 async def replays(call: Call) -> models.Replays:
     """The replays that run, and the last ones that ran."""
-    found = list(_replays(call).all)
+    role = call.relay.role
+    found = [] if role is not None and role.name == "standby" else list(_replays(call).all)
     if not call.payloads:
         found = [each.model_copy(update={"reasons": {_HIDDEN: each.kept} if each.kept else {}}) for each in found]
     return models.Replays(replays=found)

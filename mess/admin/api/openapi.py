@@ -21,7 +21,7 @@ _ERRORS = {
     401: "The token is missing or wrong",
     403: "Not allowed in this way",
     404: "There is no such thing",
-    409: "Something has changed meanwhile, or is in the way",
+    409: "Something has changed meanwhile, or is in the way; or this process is a standby",
     413: "The body is too large",
     421: "The server does not answer to this host name",
     503: "The state does not respond, or is not open yet",
@@ -65,6 +65,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
     if operation.allowed == "change":
         parameters.append({"name": CHANGES, "in": "header", "required": True, "schema": {"type": "string"}})
     errors = {400, 413, 421, 503, *operation.errors} | ({401, 403} if operation.allowed != "open" else set())
+    errors |= {409} if operation.active else set()
     described = {
         "summary": operation.summary,
         "operationId": operation.run.__module__.rpartition(".")[2] + "_" + operation.run.__name__,

@@ -19,6 +19,7 @@ from mess.admin.api.shared_answers import SharedAnswers
 from mess.admin.connections import BODY_LIMIT
 from mess.admin.json_response import encoded, json_response, response_of
 from mess.errors import ConfigError, StateError
+from mess.relay.role_status import ask_the_active
 from mess.relay.status import RelayStatus
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
@@ -88,6 +89,7 @@ class Operation:
     `allowed` says who may call it: `open` to everyone, `private` for those who may see documents, `change` for those
     who may change something. `body` and `query` are the models of its input, and `errors` the statuses of its answers
     besides those that any operation may have. A `shared` answer is the same for all clients who may know as much.
+    What needs the `active` process is refused by a standby.
     """
 
     method: str
@@ -101,6 +103,7 @@ class Operation:
     errors: Sequence[int] = field(default=())
     lasting: bool = False
     shared: bool = False
+    active: bool = False
 
     def handler(
         self, relay: ApiRelay, access: Access, shared: SharedAnswers
@@ -111,6 +114,8 @@ class Operation:
             try:
                 async with asyncio.timeout(None if self.lasting else _SECONDS):
                     call = Call(relay, admitted(request, access, self.allowed), request)
+                    if self.active and (role := relay.role) is not None and role.name == "standby":
+                        raise Problem(409, ask_the_active(role))
                     if self.shared and (known := shared.get(self.path, call.grant)) is not None:
                         return response_of(known)
                     began = time.monotonic()

@@ -12,6 +12,7 @@ from mess.admin.api.operation import Call
 from mess.admin.api.pausing import pause_shown
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.settings import shown_reload
+from mess.relay.role_status import group_summary, role_summary
 from mess.relay.status import RelayStatus, stream_status
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waiting, Waits
@@ -50,6 +51,8 @@ def overview(relay: ApiRelay, access: models.Access, status: RelayStatus) -> mod
         name=relay.name,
         version=mess.__version__,
         instance=models.Instance(id=instance.id, host=instance.host, pid=instance.pid),
+        role=models.Role.model_validate(role_summary(relay.role, instance)) if relay.role is not None else None,
+        group=models.KafkaGroup.model_validate(group_summary(relay.group)) if relay.group is not None else None,
         uptime_seconds=status.uptime,
         ready=not problems,
         problems=problems,

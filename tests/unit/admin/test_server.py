@@ -29,6 +29,7 @@ class FakeView:
         self.sinks: list[str] = []
         self.others: list[str] = []
         self.extra: dict[str, Any] = {}
+        self.shown_role: dict[str, Any] | None = None
 
     @property
     def discreet(self) -> FakeView:
@@ -36,6 +37,9 @@ class FakeView:
 
     def status(self) -> dict[str, Any]:
         return {"name": "mess", "version": "1.2.3", **self.extra}
+
+    def role(self) -> dict[str, Any] | None:
+        return self.shown_role
 
     def problems(self) -> list[str]:
         return self.reasons
@@ -134,6 +138,13 @@ async def test_ready_or_not(http: aiohttp.ClientSession, view: FakeView) -> None
     }
     alive = await http.get("/healthz")
     assert (alive.status, await alive.json()) == (200, {"status": "ok"})
+
+
+async def test_which_process_is_active(http: aiohttp.ClientSession, view: FakeView) -> None:
+    """With `ha`, readiness says whether this is a standby, and who is active."""
+    view.shown_role = {"name": "standby", "active": {"host": "ops-1"}}
+    ready = await http.get("/readyz")
+    assert (ready.status, (await ready.json())["role"]) == (200, view.shown_role)
 
 
 @pytest.mark.parametrize("text", ["\x9b31m red", "\x7f", "\u202e txt.exe", "\u2028", "\ud800\x9b", "plain \u00e4\n"])

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mess.errors import Ambiguous, EndpointDown, Refused
 from mess.telemetry.metrics import RENAMED, Metrics
-from mess.telemetry.snapshot import PipelineStatus, Snapshot, StepStatus, StreamStatus
+from mess.telemetry.snapshot import KafkaStatus, LeaseStatus, PipelineStatus, Snapshot, StepStatus, StreamStatus
 from tests.unit.fakes import make_event, make_events, make_read
 
 Sample = tuple[str, frozenset[tuple[str, str]]]
@@ -225,3 +225,29 @@ def test_the_command_line_does_not_load_prometheus() -> None:
     code = "import sys, mess.telemetry.metrics, mess.telemetry.logging; print('prometheus_client' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+def test_which_process_is_active() -> None:
+    """By the relay's name, since several may share a scrape job; a standby has no epoch and no lease."""
+    active = Metrics("1.0", lambda: Snapshot(lease=LeaseStatus("shop", active=True, epoch=7, left=12.5)))
+    assert value(active, "mess_active", relay="shop") == 1
+    assert value(active, "mess_lease_epoch", relay="shop") == 7
+    assert value(active, "mess_lease_remaining_seconds", relay="shop") == 12.5
+    standby = Metrics("1.0", lambda: Snapshot(lease=LeaseStatus("shop", active=False, epoch=None, left=None)))
+    names = {name for name, _ in samples(standby)}
+    assert value(standby, "mess_active", relay="shop") == 0
+    assert not names & {"mess_lease_epoch", "mess_lease_remaining_seconds"}
+    assert "mess_active" not in {name for name, _ in samples(Metrics("1.0"))}
+
+
+def test_a_members_share_of_its_group() -> None:
+    """The lag of each partition, as far as it is known."""
+    kafka = KafkaStatus("webhooks", {("shop", "3"): 120, ("shop", "4"): None}, 3, rebalances=2, heartbeat_age=0.5)
+    metrics = Metrics("1.0", lambda: Snapshot(kafka=kafka))
+    assert value(metrics, "mess_kafka_lag", group="webhooks", topic="shop", partition="3") == 120
+    assert value(metrics, "mess_kafka_lag", group="webhooks", topic="shop", partition="4") is None
+    assert value(metrics, "mess_kafka_assigned_partitions", group="webhooks") == 2
+    assert value(metrics, "mess_kafka_members", group="webhooks") == 3
+    assert value(metrics, "mess_kafka_rebalances_total", group="webhooks") == 2
+    assert "# TYPE mess_kafka_rebalances_total counter" in metrics.render().decode()
+    assert value(metrics, "mess_kafka_heartbeat_age_seconds", group="webhooks") == 0.5

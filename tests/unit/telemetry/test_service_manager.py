@@ -22,9 +22,13 @@ class Relay:
         self.stopping = False
         self.status = self
         self.is_not_ready: list[str] = []
+        self.stands_by: str | None = None
 
     def problems(self) -> list[str]:
         return self.is_not_ready
+
+    def standby(self) -> str | None:
+        return self.stands_by
 
     def sink_problems(self) -> list[str]:
         return []
@@ -105,3 +109,12 @@ async def test_a_service_manager_that_is_gone_changes_nothing(tmp_path: Path) ->
             await asyncio.sleep(0.1)
             assert "READY=1" in received(late)
     address.unlink()
+
+
+async def test_a_standby_is_ready_and_says_what_it_is(receiver: socket.socket) -> None:
+    """Or the manager would end it before it is needed."""
+    relay = Relay()
+    relay.stands_by = "standby; process 4711 on host ops-1 is active"
+    async with informed(relay, environ(receiver)):
+        await asyncio.sleep(0.05)
+        assert received(receiver) == [f"STATUS={relay.stands_by}", "READY=1"]

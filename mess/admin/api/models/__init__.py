@@ -25,7 +25,10 @@ from mess.admin.api.models.letters import (
 )
 from mess.admin.api.models.overview import (
     Access,
+    ActiveProcess,
     Instance,
+    KafkaGroup,
+    KafkaPartition,
     OldestEvent,
     Pause,
     Paused,
@@ -34,6 +37,7 @@ from mess.admin.api.models.overview import (
     Pipeline,
     Pipelines,
     Reload,
+    Role,
     Status,
     Step,
     Stream,
@@ -55,6 +59,7 @@ from mess.admin.api.models.settings import EffectiveConfig
 
 __all__ = [
     "Access",
+    "ActiveProcess",
     "Attempt",
     "Backfill",
     "BackfillQuery",
@@ -69,6 +74,8 @@ __all__ = [
     "Gaps",
     "Input",
     "Instance",
+    "KafkaGroup",
+    "KafkaPartition",
     "Letter",
     "LetterAction",
     "LetterFilter",
@@ -87,6 +94,7 @@ __all__ = [
     "Reload",
     "Replay",
     "Replays",
+    "Role",
     "Status",
     "Step",
     "Stream",

@@ -136,6 +136,66 @@ class Instance(Model):
     pid: int
 
 
+class ActiveProcess(Model):
+    """The process that is active."""
+
+    id: str
+    host: str
+    pid: int
+    since: datetime | None
+    """Since when; null if unknown."""
+
+
+class Role(Model):
+    """What this process does under `ha`: of several with the relay's name, one is active."""
+
+    name: Literal["active", "standby"]
+    since: datetime
+    """Since when this process has had this role."""
+    lease_seconds: float
+    """How long after the last sign of life of the active process a standby takes over."""
+    epoch: int
+    """The active process's epoch, which its requests carry as `mess-epoch`; 0 in a standby."""
+    active: ActiveProcess | None
+    """The process that is active; null if none is known to be."""
+
+
+class KafkaPartition(Model):
+    """A partition that this process is assigned. Offsets and lag are null while they are unknown."""
+
+    topic: str
+    partition: int
+    lag: int | None
+    """Messages that are not delivered yet."""
+    committed: int | None
+    """The group's offset: the first message that is delivered after a restart."""
+    end: int | None
+    """The offset at the end of the partition."""
+
+
+class KafkaGroup(Model):
+    """The consumer group that this process is a member of. Each process shows the partitions that it is assigned."""
+
+    name: str
+    protocol: Literal["consumer", "classic"] | None
+    """The rebalance protocol: `consumer` is that of KIP-848; null until the process has joined."""
+    member: str | None
+    """This process's id in the group; null until it has joined."""
+    state: str
+    topics: list[str]
+    members: int | None
+    """How many members the group has; null if unknown."""
+    partitions: int | None
+    """How many partitions the topics have, those of other members included; null if unknown."""
+    lag: int | None
+    """Messages of the assigned partitions that are not delivered yet; null if unknown."""
+    heartbeat_age_seconds: float | None
+    """Time since Kafka answered the last heartbeat; null if unknown."""
+    rebalances: int
+    """How often this process's partitions have changed since the start."""
+    assigned: list[KafkaPartition]
+
+
 class Access(Model):
     """What the client that asks may do. `why` says why not, and how to get access."""
 
@@ -165,6 +225,10 @@ class Status(Model):
     name: str
     version: str
     instance: Instance
+    role: Role | None
+    """Null without `ha`, and while the process starts. A standby has no streams and pipelines."""
+    group: KafkaGroup | None
+    """Null unless the source is Kafka. Each assigned partition is a stream, called `topic[partition]`."""
     uptime_seconds: float
     ready: bool
     problems: list[str]

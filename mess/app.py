@@ -25,6 +25,7 @@ from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
 from mess.leadership import Leadership
+from mess.leadership import Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
@@ -375,7 +376,7 @@ class Relay:
         state_client = state_client_of(self.config)
         async with store_for(self.config, self._reach, client=state_client) as store:
             self.starting, self.store = "opening", store
-            self.replays = replays = LetterReplays(lambda: self.loaded, store)
+            self.replays = replays = LetterReplays(lambda: self.loaded, store, leadership)
             try:
                 worker = Worker(
                     self.loaded,

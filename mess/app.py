@@ -25,7 +25,6 @@ from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
 from mess.leadership import Leadership
-from mess.leadership import Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress

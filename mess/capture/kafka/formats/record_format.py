@@ -10,7 +10,7 @@ from bson.errors import BSONError
 from mess.capture.decode import VALUES
 from mess.capture.kafka.formats import connector, debezium, own
 from mess.capture.kafka.formats.envelope import unwrapped
-from mess.capture.kafka.formats.reading import Headers, NotReadable, Reading
+from mess.capture.kafka.formats.not_readable import NotReadable
 from mess.capture.kafka.record import Record
 
 _NAMES = {
@@ -31,14 +31,15 @@ _JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 _SCHEMA_ID = 5  # bytes: 0, and the schema's number in the registry
 
 
-def read(record: Record, format: str) -> Reading | None:  # noqa: A002 - the option's name
-    """The change event in a record; None if it has none and needs none, as a tombstone.
+def read(record: Record, format: str, *, ours: bool) -> dict[str, Any] | None:  # noqa: A002 - the option's name
+    """The change event in a record; None if it has none and needs none, as a tombstone. `ours` says whether the headers
+    are those of the queue step.
 
     Raises NotReadable for other records without one, and errors of many kinds for damaged ones.
     """
-    value, headers = record.value, dict(record.headers)
+    value = record.value
     if value is None:
-        if own.ID in headers:
+        if ours:
             raise NotReadable(
                 "it is a deletion without the change event. Remove `tombstones: true` from the queue step of the "
                 "relay that wrote it"
@@ -49,20 +50,20 @@ def read(record: Record, format: str) -> Reading | None:  # noqa: A002 - the opt
     if body is None:
         return None
     if "operationType" in body:
-        if own.ID in headers or format == "mess":
+        if ours or format == "mess":
             _expect(format, "mess", "mongodb")
-            return own.event(body, headers)
+            return body if typed else own.event(body)
         _expect(format, "mongodb")
         return connector.event(body, typed=typed)
     if "specversion" in body:
         _expect(format, "mess")
-        return own.cloud_event(body, headers)
+        return own.cloud_event(body)
     if debezium.is_event(body):
-        _expect(format, "debezium", *(["mess"] if own.ID in headers else []))
-        return debezium.event(body, record.key, headers)
+        _expect(format, "debezium", *(["mess"] if ours else []))
+        return debezium.event(body, record.key)
     if debezium.is_housekeeping(body):
         return None
-    raise NotReadable(_why_not(body, record.key, headers))
+    raise NotReadable(_why_not(body, ours=ours))
 
 
 def _expect(format: str, *writers: str) -> None:  # noqa: A002 - see above
@@ -100,9 +101,9 @@ def _json(value: bytes) -> dict[str, Any] | None:
     return body
 
 
-def _why_not(body: dict[str, Any], key: bytes | None, headers: Headers) -> str:
+def _why_not(body: dict[str, Any], *, ours: bool) -> str:
     """Why an object is no change event."""
-    if own.ID in headers:
+    if ours:
         return f"its value is no change event: {own.REPLACED}"
     if any(name in body for name in ("__op", "__deleted", "__source_ts_ms", "__collection")):
         return f"its value is no change event: {_FLATTENED}"

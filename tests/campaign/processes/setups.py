@@ -98,5 +98,5 @@ def standby_scenario(
         faults=tuple(fault or chance.choice(setup.faults) for _ in range(rounds)),
         batch=chance.random() < 0.3,
         drops=chance.random() < 0.2,
-        pause=chance.choice((0.01, 0.03)),
+        pause=chance.choice((0.04, 0.1)),
     )

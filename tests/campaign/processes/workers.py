@@ -104,7 +104,7 @@ def workers_scenario(seed: int, fault: str | None = None, rounds: int = 8, down:
         faults=tuple(fault or chance.choice(FAULTS) for _ in range(rounds)),
         classic=chance.random() < 0.4,
         batch=chance.random() < 0.3,
-        pause=chance.choice((0.01, 0.03)),
+        pause=chance.choice((0.04, 0.1)),
         down=down,
     )
 

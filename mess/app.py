@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,7 +25,7 @@ from mess.config.load import Loaded, load
 from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
 from mess.errors import DamagedState, StateError, Superseded
-from mess.leadership import Leadership
+from mess.leadership import ALWAYS, Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
@@ -93,6 +94,7 @@ class Relay:
         self._stopping = Stopping()
         self._asked_to_stop = False
         self._holder: NameHolder | LeaseHolder | None = None
+        self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
         self._running: Running | Worker | None = None
         self._reloading: Reloading | None = None
@@ -127,6 +129,15 @@ class Relay:
     def stopping(self) -> bool:
         """Whether `stop` was called, or the relay is stopping by itself."""
         return self._asked_to_stop or (self._stopping.is_set() and self.config.ha is None)
+
+    @property
+    def role(self) -> Role | None:
+        """Whether it is active or a standby; None without `ha`."""
+        if self.config.ha is None:
+            return None
+        if isinstance(self._holder, LeaseHolder):
+            return self._holder.role
+        return Role("standby", self._since, self.config.ha.lease)
 
     @property
     def loaded(self) -> Loaded:
@@ -194,19 +205,14 @@ class Relay:
         return None if self._running is None else self._running.stored
 
     @property
-    def role(self) -> Role | None:
-        """Its role among the processes with its name; None without `ha`, and while it starts."""
-        return self._holder.role if isinstance(self._holder, LeaseHolder) else None
-
-    @property
     def leadership(self) -> Leadership | None:
         """Whether it may deliver at present; None before that is known."""
-        return self._holder.leadership if isinstance(self._holder, LeaseHolder) else None
+        return None if self._running is None else self._running.leadership
 
     @property
     def group(self) -> KafkaGroup | None:
         """Its consumer group; None if its source is not Kafka."""
-        return None
+        return None if self._running is None else self._running.group
 
     @property
     def last_reload(self) -> ReloadResult | None:
@@ -358,10 +364,11 @@ class Relay:
         return lost and not self._asked_to_stop
 
     def _begin_again(self) -> None:
-        self._loaded, self._plans = self.loaded, self.plans
+        self._loaded, self._plans = self.loaded, list(self.plans)
         self._running = self._reloading = self._holder = None
         self._stopping = Stopping()
         self._is_running.clear()
+        self._since = datetime.now(timezone.utc)
         self.instance = Instance.current()
         self.starting = "starting"
 
@@ -375,7 +382,7 @@ class Relay:
         state_client = state_client_of(self.config)
         async with store_for(self.config, self._reach, client=state_client) as store:
             self.starting, self.store = "opening", store
-            self.replays = replays = LetterReplays(lambda: self.loaded, store, leadership)
+            self.replays = replays = LetterReplays(lambda: self.loaded, store, ALWAYS)
             try:
                 worker = Worker(
                     self.loaded,
@@ -453,12 +460,10 @@ class Relay:
             grace=lambda: self.config.shutdown_grace,
             report=report,
         )
-        self.store = store  # a standby shows what is in it
         try:
             async with self._holder as leader:
                 yield leader
         finally:
-            self.store = None
             await lease.close()
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:

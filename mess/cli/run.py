@@ -137,7 +137,11 @@ def _announce(relay: Relay) -> None:
         host=relay.instance.host,
         pid=relay.instance.pid,
     )
-    log.info("watching", mongodb=redact(config.mongodb.url), streams=[str(plan.selection) for plan in relay.plans])
+    if config.source is None:
+        log.info("watching", mongodb=redact(config.mongodb.url), streams=[str(plan.selection) for plan in relay.plans])
+    else:
+        source = config.source.kafka
+        log.info("reading", kafka=redact(source.url), topics=list(source.topics), group=source.group)
     for name, steps in relay.describe_pipelines().items():
         log.info("pipeline", pipeline=name, steps=" → ".join(steps))
     log.info("state", kept_in=redact(config.state.url or f"{config.mongodb.url} (database {config.state.database})"))

@@ -72,6 +72,8 @@ class Running:
     obey `leadership`.
     """
 
+    group = None
+
     def __init__(
         self,
         loaded: Loaded,
@@ -101,7 +103,7 @@ class Running:
         self._spans = spans
         self.reach = reach
         self._clock = clock
-        self._leadership = leadership
+        self.leadership = leadership
         self._leading = partial(leading, leadership, stopping)
         self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
@@ -164,7 +166,7 @@ class Running:
             self._tail,
             spans=self._spans,
             deliver_gaps=config.gaps == "deliver",
-            leadership=self._leadership,
+            leadership=self.leadership,
         )
         self.show_steps()
         self.pauses = Pauses(store, self)
@@ -193,7 +195,7 @@ class Running:
             self.backfills,
             interval=config.checkpoint.interval,
             idle_interval=config.checkpoint.idle_interval,
-            leadership=self._leadership,
+            leadership=self.leadership,
         )
         self._settling = settling
         await self.stopping.unless(aside(self.backfills.begin(streams)))

@@ -12,13 +12,14 @@ from bson import Timestamp
 from mess.capture.arrangement import StreamStart
 from mess.capture.current_client import CurrentClient
 from mess.capture.kafka import settings
+from mess.capture.kafka.admin import GroupAdmin, Terms
 from mess.capture.kafka.consumer import GroupMember
+from mess.capture.kafka.formats.decoder import decoder
 from mess.capture.kafka.heartbeat import Heard
 from mess.capture.kafka.partition import PartitionSource
 from mess.capture.kafka.places import Start
 from mess.capture.kafka.record import position
 from mess.capture.kafka.session import Session
-from mess.capture.kafka.stand_in import decoder
 from mess.capture.plan import StreamPlan
 from mess.capture.region import Region
 from mess.capture.selection import Selection
@@ -31,6 +32,8 @@ from mess.leadership import Leadership
 from mess.relay.assembly import Assembly
 from mess.relay.build import Steps
 from mess.relay.engine import Engine
+from mess.relay.group_watch import GroupWatch
+from mess.relay.kafka_group import KafkaGroup
 from mess.relay.kafka_streams import KafkaStreams
 from mess.relay.offsets import OffsetCommits
 from mess.relay.pauses import Pauses
@@ -63,6 +66,7 @@ class Worker:
 
     backfills = None
     oplog = None
+    lease_client = None
     plans: Sequence[StreamPlan] = ()
 
     def __init__(
@@ -95,6 +99,7 @@ class Worker:
         self.member: GroupMember
         self.checkpointer: OffsetCommits
         self.session: Session
+        self.watch: GroupWatch
         self.engine: Engine
         self.pauses: Pauses
 
@@ -137,16 +142,19 @@ class Worker:
             affected=lambda: [region.text for region in self._regions()],
             share_out=self._share_out,
         )
-        options = settings.consumer_settings(
-            source,
-            self.loaded.directory,
-            settings.protocol(source) or "consumer",
-            max_bytes=self._share.reply_bytes,
-            records=self._share.reply_events,
+        self.admin = GroupAdmin(source, settings.connection(source, self.loaded.directory))
+        self.member = GroupMember(
+            source, self.admin, self._settings, Listening(self), fence=lambda: self.session.fence()
         )
-        self.member = GroupMember(source, options, Listening(self), fence=lambda: self.session.fence())
         self.checkpointer = OffsetCommits(self.member, self.streams, self.store, config.checkpoint.interval)
         self.session = Session(self.leadership, source.session_timeout, self.checkpointer.prove)
+        self.watch = GroupWatch(
+            source,
+            self.admin,
+            lambda: self.streams.partitions,
+            member=lambda: self.member.id,
+            heard_at=lambda: self.session.heard_at,
+        )
         await self.pauses.begin()
         self.engine = Engine(
             self.parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
@@ -160,9 +168,14 @@ class Worker:
         finally:
             await self.member.close()
 
+    @property
+    def group(self) -> KafkaGroup:
+        """What operators see of the group."""
+        return self.watch.group
+
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         """What is to run beside the engine."""
-        return self._prune(), self.pauses.run(), self.stored.run()
+        return self._prune(), self.pauses.run(), self.stored.run(), self.watch.run()
 
     def planned(self, config: Config) -> list[StreamPlan]:
         """None: a config never changes partitions."""
@@ -180,6 +193,12 @@ class Worker:
             for name, pipeline in self.parts.pipelines.items()
         }
         self._tail.arrange(steps, partial(pipeline_of, self.config))
+
+    def _settings(self, protocol: settings.Protocol) -> dict[str, Any]:
+        share = self._share
+        return settings.consumer_settings(
+            self.source, self.loaded.directory, protocol, max_bytes=share.reply_bytes, records=share.reply_events
+        )
 
     def _open(self, start: Start) -> tuple[PartitionSource, StreamRunner]:
         source = PartitionSource(start, self._decoder, self.member.taken)
@@ -246,3 +265,17 @@ class Listening:
 
     def heard(self, heard: Heard, statistics: Mapping[str, Any]) -> None:
         self._worker.session.heard(heard)
+        self._worker.watch.heard(statistics)
+
+    def joining(self, terms: Terms) -> None:
+        self._worker.session.timeout = terms.session
+        self._worker.watch.protocol = terms.protocol
+        source = self._worker.source
+        log.info(
+            "joining the consumer group",
+            group=source.group,
+            topics=list(source.topics),
+            protocol=terms.protocol,
+            session_timeout=f"{terms.session:g}s",
+            **({} if terms.known else {"note": "the brokers do not let this user see their configs"}),
+        )

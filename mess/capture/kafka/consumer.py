@@ -6,17 +6,19 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
 import orjson
 
+from mess.capture.kafka.admin import GroupAdmin, Terms
 from mess.capture.kafka.heartbeat import Heard, Heartbeat
 from mess.capture.kafka.partition import Load
 from mess.capture.kafka.places import PartitionKey, Range, Start, begins, start
 from mess.capture.kafka.record import Record
 from mess.capture.kafka.settings import LOG, client
+from mess.capture.kafka.settings import Protocol as GroupProtocol
 from mess.config.model import KafkaSource
 from mess.errors import SourceError
 
@@ -30,6 +32,9 @@ _RESUME_SECONDS = 0.01
 
 class Listener(Protocol):
     """What a member tells. All of it is called in the event loop, in the order in which it happens."""
+
+    def joining(self, terms: Terms) -> None:
+        """It is about to join the group."""
 
     @property
     def patience(self) -> float:
@@ -61,17 +66,24 @@ class Listener(Protocol):
 
 
 class GroupMember:
-    """A member of the source's group from `join` to `close`, with a consumer made of these `settings`.
+    """A member of the `source`'s group from `join` to `close`. `settings` are those of its consumer.
 
     A partition of which more than `max_records` or `max_bytes` wait to be used is not read further. `fence` is called
     in the thread, at once, when something may no longer be delivered.
     """
 
     def __init__(
-        self, source: KafkaSource, settings: Mapping[str, Any], listener: Listener, *, fence: Any = lambda: None
+        self,
+        source: KafkaSource,
+        admin: GroupAdmin,
+        settings: Callable[[GroupProtocol], Mapping[str, Any]],
+        listener: Listener,
+        *,
+        fence: Callable[[], None],
     ) -> None:
         self._kafka = client()
         self._source = source
+        self._admin = admin
         self._settings = settings
         self._listener = listener
         self._fence = fence
@@ -132,9 +144,12 @@ class GroupMember:
 
     def _run(self) -> None:
         try:
+            if (terms := self._terms()) is None:
+                return
+            self._tell(self._listener.joining, terms)
             self._consumer = self._kafka.Consumer(
                 {
-                    **self._settings,
+                    **self._settings(terms.protocol),
                     "error_cb": self._on_error,
                     "stats_cb": self._on_statistics,
                     "on_commit": self._on_commit,
@@ -152,6 +167,16 @@ class GroupMember:
             if self._consumer is not None:
                 self._consumer.close()
             self._tell(self._set_ended)
+
+    def _terms(self) -> Terms | None:
+        """The brokers' terms, as soon as one answers; None if this is to close."""
+        while not self._closing:
+            try:
+                return self._admin.terms()
+            except self._kafka.KafkaException as error:
+                self._said(error.args[0].str())
+                time.sleep(_POLL_SECONDS)
+        return None
 
     def _set_ended(self) -> None:
         if not self._ended.done():

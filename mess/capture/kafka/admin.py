@@ -1,0 +1,86 @@
+"""Questions about a consumer group and its brokers. All of them block."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mess.capture.kafka.settings import LOG, Protocol, client, protocol
+from mess.config.model import KafkaSource
+
+_ASK_SECONDS = 5.0
+_DEFAULT_SESSION = 45.0
+
+
+class Terms(NamedTuple):
+    """What the brokers offer a member: the `protocol`, and after how many seconds without a heartbeat its `session`
+    ends. `known` is whether they say."""
+
+    protocol: Protocol
+    session: float
+    known: bool = True
+
+
+class GroupAdmin:
+    """Asks about the `source`'s group, connected with these `settings`. Every method raises KafkaException."""
+
+    def __init__(self, source: KafkaSource, settings: Mapping[str, Any]) -> None:
+        self._kafka = client()
+        self._source = source
+        own = ("security.", "sasl.", "ssl.", "socket.", "enable.ssl.")
+        self._settings = {**settings, **{name: each for name, each in source.config.items() if name.startswith(own)}}
+        self._client: Any = None
+        self.partitions: int | None = None
+        """How many partitions the topics have together; None until `members` was called."""
+
+    @property
+    def _admin(self) -> Any:
+        if self._client is None:
+            self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
+        return self._client
+
+    def topics(self) -> Mapping[str, Any]:
+        """The brokers' topics by name, with their partitions."""
+        found: Mapping[str, Any] = self._admin.list_topics(timeout=_ASK_SECONDS).topics
+        return found
+
+    def members(self) -> int:
+        """How many members the group has."""
+        topics = self.topics()
+        self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
+        found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
+        return len(found[self._source.group].result(_ASK_SECONDS).members)
+
+    def terms(self) -> Terms:
+        """The terms for a member: the newer protocol if the brokers have it and the config does not ask for another.
+
+        Under that one, the session's length is up to the brokers. Where this user may not see their configs, it is the
+        older one, which all have.
+        """
+        wanted = protocol(self._source)
+        if wanted == "classic":
+            return Terms("classic", self._source.session_timeout)
+        brokers = self._admin.list_topics(timeout=_ASK_SECONDS).brokers
+        kinds = self._kafka.admin.ResourceType
+        try:
+            broker = self._configs(kinds.BROKER, str(next(iter(brokers))))
+        except self._kafka.KafkaException as error:
+            if error.args[0].code() != self._kafka.KafkaError.CLUSTER_AUTHORIZATION_FAILED:
+                raise
+            return Terms(wanted or "classic", min(self._source.session_timeout, _DEFAULT_SESSION), known=False)
+        offered = broker.get("group.coordinator.rebalance.protocols", "classic").split(",")
+        if wanted is None and "consumer" not in offered:
+            return Terms("classic", self._source.session_timeout)
+        session = broker.get("group.consumer.session.timeout.ms")
+        # A group has no configs before Kafka 4.0, or this user may not see them.
+        with contextlib.suppress(self._kafka.KafkaException):
+            session = self._configs(kinds.GROUP, self._source.group).get("consumer.session.timeout.ms", session)
+        if session is None:
+            return Terms("consumer", min(self._source.session_timeout, _DEFAULT_SESSION), known=False)
+        return Terms("consumer", int(session) / 1000)
+
+    def _configs(self, kind: Any, name: str) -> dict[str, str]:
+        resource = self._kafka.admin.ConfigResource(kind, name)
+        found = self._admin.describe_configs([resource], request_timeout=_ASK_SECONDS)[resource].result(_ASK_SECONDS)
+        return {entry.name: entry.value for entry in found.values() if entry.value is not None}

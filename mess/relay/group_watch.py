@@ -1,0 +1,88 @@
+"""Knows what operators see of a worker's consumer group: from the client's statistics, and by asking now and then."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mess.capture.kafka.admin import GroupAdmin
+from mess.capture.kafka.places import PartitionKey
+from mess.capture.kafka.settings import Protocol
+from mess.config.model import KafkaSource
+from mess.leadership import now
+from mess.relay.kafka_group import KafkaGroup, KafkaPartition
+from mess.relay.kafka_streams import Partition
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.relay")
+
+_ASK_AGAIN = 15.0  # seconds
+
+
+class GroupWatch:
+    """Follows the group of a `source`; `partitions` are those that this member has."""
+
+    def __init__(
+        self,
+        source: KafkaSource,
+        admin: GroupAdmin,
+        partitions: Callable[[], Sequence[Partition]],
+        *,
+        member: Callable[[], str | None],
+        heard_at: Callable[[], float | None],
+    ) -> None:
+        self._source = source
+        self._admin = admin
+        self._partitions = partitions
+        self._member = member
+        self.protocol: Protocol | None = None
+        self._heard_at = heard_at
+        self._state = "joining"
+        self._ends: dict[PartitionKey, int] = {}
+        self._members: int | None = None
+        self._rebalances = 0
+
+    def heard(self, statistics: Mapping[str, Any]) -> None:
+        """Use a sample of the client's statistics."""
+        group = statistics.get("cgrp", {})
+        self._state = str(group.get("join_state", self._state))
+        self._rebalances = int(group.get("rebalance_cnt", 0))
+        topics = statistics.get("topics", {})
+        for each in self._partitions():
+            found = topics.get(each.key.topic, {}).get("partitions", {}).get(str(each.key.number), {})
+            if (end := found.get("hi_offset", -1)) >= 0:
+                self._ends[each.key] = end
+
+    @property
+    def group(self) -> KafkaGroup:
+        """What is known."""
+        heard_at = self._heard_at()
+        return KafkaGroup(
+            group=self._source.group,
+            protocol=self.protocol,
+            member=self._member(),
+            state=self._state,
+            topics=self._source.topics,
+            assigned=tuple(self._shown(each) for each in self._partitions()),
+            heartbeat_age=None if heard_at is None else max(0.0, now() - heard_at),
+            members=self._members,
+            partitions=self._admin.partitions,
+            rebalances=self._rebalances,
+        )
+
+    def _shown(self, partition: Partition) -> KafkaPartition:
+        done, end = partition.offset, self._ends.get(partition.key)
+        offset = partition.committed if done is None else done
+        lag = None if end is None else max(0, end - offset)
+        return KafkaPartition(*partition.key, lag=lag, committed=partition.committed, end=end)
+
+    async def run(self) -> None:
+        """Ask how many members the group has, now and then, forever."""
+        while True:
+            try:
+                self._members = await asyncio.to_thread(self._admin.members)
+            except Exception as error:
+                self._members = None
+                log.debug("the group cannot be described", error=str(error))
+            await asyncio.sleep(_ASK_AGAIN)

@@ -14,17 +14,21 @@ from mess.cli.root import app
 from mess.errors import ConfigError, MessError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mess.capture.preflight import Finding
     from mess.capture.reach import Connect
     from mess.config.load import Loaded
+    from mess.config.model import KafkaSource
 
 _RETRY_FOR = 5.0
+_KAFKA_SECONDS = 8.0
 
 
 @app.command()
 def check(config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None) -> None:
-    """Connect to MongoDB, to the relay's state and to every endpoint. Show on one screen whether they are ready for the
-    config, where each stream would begin, and how to fix what is missing.
+    """Connect to MongoDB (or to Kafka, if that is the source), to the relay's state and to every endpoint. Show on one
+    screen whether they are ready for the config, where each stream would begin, and how to fix what is missing.
 
     Nothing is delivered, written or taken over; the relay may be running. Lines begin with `ok`, `no`, or `!!` for a
     warning.
@@ -48,15 +52,19 @@ async def _check(loaded: Loaded, connect: Connect) -> set[int]:
     built, problems = build_all(loaded)
     # Waiting for MongoDB may take a while.
     trials = asyncio.create_task(try_all(endpoints(built, config.plugins)))
-    client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
     codes: set[int] = set()
-    try:
-        reached = await _print_all(_mongodb(loaded, client, connect), codes)
-        # Without MongoDB there is nothing to report about a state that is kept there.
-        if reached or config.state.url:
-            await _print_all(_state(loaded, client, connect, predicting=reached), codes)
-    finally:
-        await mongodb.close(client)
+    if config.source is not None:
+        await _print_all(_kafka(config.source.kafka, loaded.directory), codes)
+        await _print_all(_state(loaded, None, connect, predicting=False), codes)
+    else:
+        client = mongodb.connect(config.mongodb.url, config.mongodb.driver, sticky=True)
+        try:
+            reached = await _print_all(_mongodb(loaded, client, connect), codes)
+            # Without MongoDB there is nothing to report about a state that is kept there.
+            if reached or config.state.url:
+                await _print_all(_state(loaded, client, connect, predicting=reached), codes)
+        finally:
+            await mongodb.close(client)
     for problem in problems:
         _print(False, str(problem))
         codes.add(ConfigError.exit_code)
@@ -101,6 +109,13 @@ async def _mongodb(loaded: Loaded, client: Any, connect: Connect) -> AsyncIterat
             await existing(client, config, lambda namespace: False)
         except LacksPrivilege as error:
             yield Finding(False, f"backfill cannot list the collections: {error}", role_command(plans, state_database))
+
+
+async def _kafka(source: KafkaSource, directory: Path) -> AsyncIterator[Finding]:
+    from mess.capture.kafka.readiness import examine
+
+    async for finding in examine(source, directory, _KAFKA_SECONDS):
+        yield finding
 
 
 async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:

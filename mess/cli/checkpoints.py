@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from mess.cli.common import ConfigOption, JsonOption, UrlOption, load_config, print_json, run_async, say, show
+from mess.cli.common import (
+    ConfigOption,
+    JsonOption,
+    UrlOption,
+    load_config,
+    not_for_workers,
+    print_json,
+    run_async,
+    say,
+    show,
+)
 from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.root import app
 from mess.cli.state import with_store
@@ -34,6 +44,11 @@ StreamOption = Annotated[str | None, typer.Option(help="Only this stream.", show
 ForceOption = Annotated[bool, typer.Option("--force", help="Proceed even if the relay is running; this stops it.")]
 
 
+_OFFSETS = (
+    "its progress are the group's offsets: kafka-consumer-groups.sh shows them, and resets them while no worker runs"
+)
+
+
 @group.command("list")
 def list_(
     as_json: JsonOption = False, config: ConfigOption = None, url: UrlOption = None, timeout: TimeoutOption = None
@@ -45,7 +60,9 @@ def list_(
 
         return await rows(store)
 
-    found = run_async(with_store(load_config(config, mongodb__url=url), read, timeout))
+    loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, _OFFSETS)
+    found = run_async(with_store(loaded, read, timeout))
     if as_json:
         print_json([_fields(row) for row in found])
         return
@@ -104,6 +121,7 @@ def set_(
         raise ConfigError("set either --stream or --namespace, not both")
     regions = _regions(namespace or [])
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, _OFFSETS)
 
     async def move(store: StateStore) -> tuple[dict[str, Timestamp | None], Timestamp | None]:
         from mess.capture.oplog import oldest_kept
@@ -152,6 +170,7 @@ def reset(
     if (stream is None) == (not all_):
         raise ConfigError("name the stream to reset with --stream NAME, or reset every stream with --all")
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, _OFFSETS)
 
     async def forget(store: StateStore) -> list[Removed]:
         from mess.capture.plan import assignments

@@ -62,6 +62,13 @@ def load_config(path: Path | None, **overrides: Any) -> Loaded:
     )
 
 
+def not_for_workers(loaded: Loaded, why: str) -> None:
+    """For a command that is about MongoDB. Raises ConfigError, which says `why`, if the relay reads Kafka."""
+    if loaded.config.source is not None:
+        remedy = "use the config of the relay that reads MongoDB and writes to Kafka"
+        raise ConfigError([loaded.problem(f"this relay reads Kafka, and {why}; {remedy}", ("source",))])
+
+
 def show(table: Table) -> None:
     """Print a table: as wide as the terminal, or as wide as it is into a pipe or a file, where nothing is cut."""
     from rich.console import Console

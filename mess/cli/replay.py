@@ -17,6 +17,7 @@ from mess.cli.common import (
     DatabaseOption,
     UrlOption,
     load_config,
+    not_for_workers,
     report,
     run_async,
     say,
@@ -83,6 +84,7 @@ def replay(
     if to is not None and to < from_:
         raise ConfigError(f"--from {_written(from_)} is later than --to {_written(to)}")
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, "the oplog is what replay reads")
     from mess.capture.selection import Narrowing
     from mess.replay.oplog import Extent
     from mess.telemetry.logging import configure

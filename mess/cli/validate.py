@@ -31,8 +31,12 @@ def validate(config: ConfigOption = None) -> None:
     for warning in (*loaded.warnings, *shadowed(loaded.tree), *at_rest(loaded.config)):
         out.print("[yellow]warning:[/] ", end="")
         out.print(printable(redact(str(warning))), markup=False)
-    streams = plan(loaded.config)
     out.print("[green]valid:[/] ", end="")
+    if (source := loaded.config.source) is not None:
+        topics = ", ".join(source.kafka.topics)
+        say(f"{loaded.path}: a worker of group {printable(source.kafka.group)} on {printable(topics)}")
+        return
+    streams = plan(loaded.config)
     say(f"{loaded.path}: {len(streams)} change stream{'s' if len(streams) != 1 else ''}")
     for stream in streams:
         say(f"  {printable(str(stream.selection))}")

@@ -10,6 +10,7 @@ from mess.config.messages import plain
 from mess.config.pipelines import scopes
 from mess.config.query import doubts, mistakes
 from mess.config.scope import is_glob
+from mess.config.worker import check_worker
 from mess.options.mongodb import KNOWN, refusals
 from mess.similar import closest_name, did_you_mean
 from mess.state.open import in_mongodb
@@ -25,6 +26,7 @@ def check(data: dict[str, Any], document: Document) -> None:
     _databases(data.get("databases"), document)
     _state(data, document)
     _url(data, document)
+    check_worker(data, document)
     for path, scope in scopes(data):
         if scope.get("pipeline") == []:
             message = "has no steps; write at least - log, or leave pipeline out to inherit the one above"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from mess.config.fields import (
     ExcludedPath,
@@ -24,7 +24,7 @@ from mess.config.operations import Operation
 from mess.formats.body import CHANGE, Unknown
 from mess.formats.paths import parse_path
 from mess.options.base import Options
-from mess.options.kafka import Mechanism
+from mess.options.kafka import OF_THE_SOURCE, Mechanism, checked_url
 from mess.options.secret import Secret, of_broker_url, of_settings
 from mess.options.tls import TlsOptions
 from mess.options.values import Duration, FunctionReference, MongoURL, Size
@@ -304,7 +304,29 @@ class KafkaSource(TlsOptions):
     config: Annotated[dict[str, str | int | float | bool], Secret(of_settings)] = Field(
         default_factory=dict, repr=False
     )
-    """More librdkafka settings, by their librdkafka names."""
+    """More librdkafka settings, by their librdkafka names; `group.protocol` is `consumer` or `classic`, by default the
+    first if the brokers have it."""
+
+    @field_validator("url")
+    @classmethod
+    def _of_kafka(cls, value: str) -> str:
+        return checked_url(value)
+
+    @field_validator("topics")
+    @classmethod
+    def _by_name(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(topic.startswith("^") for topic in value):
+            raise ValueError("a topic is given by its name; patterns are not supported")
+        if len(set(value)) < len(value):
+            raise ValueError("a topic is named twice")
+        return value
+
+    @field_validator("config")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(set(value) & OF_THE_SOURCE):
+            raise ValueError(f"{', '.join(taken)} cannot be set: events could be lost, or delivered out of order")
+        return value
 
 
 class Source(Section):

@@ -11,6 +11,39 @@ from mess.options.tls import Tls
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
+OF_THE_SOURCE = frozenset(
+    {
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "group.id",
+        "group.instance.id",
+        "group.remote.assignor",
+        "metadata.broker.list",
+        "partition.assignment.strategy",
+        "session.timeout.ms",
+        "statistics.interval.ms",
+    }
+)
+"""The settings that only MESS may set for a source: those that its options are for, and what it relies on."""
+_FORM = "write it like kafka://host:9092,host2:9092, or kafkas:// for TLS"
+
+
+def checked_url(url: str) -> str:
+    """The url itself. Raises ValueError if it is not one of Kafka."""
+    try:
+        parts = urlsplit(url)
+        scheme, hosts = parts.scheme, hosts_of(url)
+    except ValueError as error:
+        raise ValueError(f"not a URL; {_FORM}") from error
+    if scheme not in ("kafka", "kafkas"):
+        raise ValueError(f"not a URL of Kafka; {_FORM}")
+    if not all(hosts.split(",")):
+        raise ValueError(f"has no host; {_FORM}")
+    return url
+
+
 def hosts_of(url: str) -> str:
     """The `host:port,…` of a url, without user and password."""
     return urlsplit(url).netloc.rpartition("@")[2]

@@ -9,7 +9,7 @@ import typer
 
 from mess.cli.backfill.group import counted, group, not_running
 from mess.cli.backfill.waiting import wait_for
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
+from mess.cli.common import ConfigOption, UrlOption, load_config, not_for_workers, run_async, say
 from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.ending import leave
 from mess.commands import command
@@ -68,6 +68,7 @@ def start(
     if rate is not None and not math.isfinite(rate):
         raise ConfigError("--rate must be a number of documents per second")
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, "a backfill reads documents from MongoDB")
     from mess.relay.backfill_request import Request, checked_match
 
     request = Request(

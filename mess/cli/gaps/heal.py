@@ -8,7 +8,7 @@ import typer
 
 from mess.cli.backfill.group import counted, not_running
 from mess.cli.backfill.waiting import wait_for
-from mess.cli.common import ConfigOption, UrlOption, load_config, run_async, say
+from mess.cli.common import ConfigOption, UrlOption, load_config, not_for_workers, run_async, say
 from mess.cli.connecting import TimeoutOption, connecting, watched
 from mess.cli.ending import leave
 from mess.cli.gaps.group import IdArgument, group, known
@@ -40,6 +40,7 @@ def heal(
     cannot be used.
     """
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, "gaps are healed with documents from MongoDB")
     leave(run_async(_heal(loaded, id, connecting(timeout), wait=wait)))
 
 

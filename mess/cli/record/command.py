@@ -18,6 +18,7 @@ from mess.cli.common import (
     DatabaseOption,
     UrlOption,
     load_config,
+    not_for_workers,
     print_json,
     report,
     run_async,
@@ -108,6 +109,7 @@ def record(
     if since is not None and since > datetime.now(timezone.utc):
         raise ConfigError("--since is in the future")
     loaded = load_config(config, mongodb__url=url)
+    not_for_workers(loaded, "record reads change streams")
     from mess.capture.selection import Narrowing
     from mess.cases.drop import Drops
     from mess.cases.record import Recorder

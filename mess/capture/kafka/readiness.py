@@ -1,0 +1,74 @@
+"""Checks whether Kafka can serve a worker, before it joins the group: for `mess check`."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+from mess.capture.kafka import settings
+from mess.capture.kafka.admin import GroupAdmin, Terms
+from mess.capture.preflight import Finding
+from mess.config.model import KafkaSource
+from mess.errors import ConfigError
+from mess.options.kafka import hosts_of
+from mess.steps.queue.unreachable import unreachable
+
+
+async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncIterator[Finding]:
+    """The findings about the brokers, the topics and the group; brokers have `within` seconds to answer. Raises
+    ConfigError if the client library is missing or does not accept the settings."""
+    settings.check(source, directory)
+    for finding in await asyncio.to_thread(lambda: list(_findings(source, directory, within))):
+        yield finding
+
+
+def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[Finding]:
+    kafka, hosts = settings.client(), hosts_of(source.url)
+    trouble: list[str] = []
+    connection = settings.connection(source, directory)
+    admin = GroupAdmin(source, {**connection, "error_cb": lambda error: trouble.append(error.str())})
+    topics = None
+    deadline = time.monotonic() + within
+    while topics is None:
+        try:
+            topics = admin.topics()
+        except kafka.KafkaException as error:
+            if trouble or time.monotonic() > deadline:
+                reason = unreachable(f"kafka at {hosts}", hosts, trouble[-1] if trouble else error.args[0].str())
+                yield Finding(False, str(reason))
+                return
+    terms = _terms(admin, kafka)
+    yield Finding(True, f"kafka at {hosts} answers; {terms}")
+    for topic in source.topics:
+        yield _topic(topic, topics.get(topic))
+    try:
+        count = admin.members()
+    except kafka.KafkaException as error:
+        yield _refused(f"group {source.group}", error, "allow this user to READ the group")
+    else:
+        yield Finding(True, f"group {source.group} may be read, and has {count} member{'' if count == 1 else 's'} now")
+
+
+def _terms(admin: GroupAdmin, kafka: Any) -> str:
+    try:
+        terms: Terms = admin.terms()
+    except kafka.KafkaException as error:
+        return f"its configs cannot be read: {error.args[0].str()}"
+    return f"group protocol {terms.protocol}, session timeout {terms.session:g} s"
+
+
+def _topic(name: str, found: Any) -> Finding:
+    remedy = "create it, or name another in source.kafka.topics"
+    if found is None or not found.partitions:
+        why = "" if found is None or found.error is None else f": {found.error.str()}"
+        return Finding(False, f"topic {name} does not exist, or this user may not see it{why}", remedy)
+    count = len(found.partitions)
+    text = f"topic {name} has {count} partition{'' if count == 1 else 's'}"
+    return Finding(True, f"{text}: that many workers can share it")
+
+
+def _refused(what: str, error: Any, remedy: str) -> Finding:
+    return Finding(False, f"{what}: {error.args[0].str()}", remedy, exit_code=ConfigError.exit_code)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from tests.campaign.processes.member import Member
 from tests.campaign.processes.recorder import Recorder
 
-_SETTLE_SECONDS = 40.0
+_SETTLE_SECONDS = 120.0
 _STOP_SECONDS = 25.0
 _SUPERSEDED = 6
 _FRESH_SECONDS = 0.5

@@ -30,7 +30,8 @@ from tests.waiting import until
 
 COLLECTIONS = ("a", "b")
 RETRY = {"first": "50ms", "cap": "500ms", "max_attempts": 1000}
-_TAKEOVER_SECONDS = 15.0
+_TAKEOVER_SECONDS = 30.0
+_START_SECONDS = 120.0
 _SLOW_ANSWER = 0.4
 _LATE = 8.0
 """How much later than promised a takeover may be on a machine that is busy with other things."""
@@ -88,7 +89,8 @@ class StandbyPlayer:
                 stack.enter_context(self._committed)
                 self._group.members = [self._member(number) for number in range(self.scenario.setup.members)]
                 stack.callback(self._group.close)
-                await self._group.members[0].start()
+                await self._group.members[0].start(ready=False)
+                await self._group.members[0].warm(_START_SECONDS)
                 for writer in self._writers:
                     writer.start()
                     stack.callback(writer.finish)

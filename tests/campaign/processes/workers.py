@@ -205,7 +205,9 @@ class WorkersPlayer:
             elif fault == "storm" and self._chance.random() < 0.3:
                 self._group.kill(member)
             else:
-                await self._group.stop(member, 0, -15)  # before its handlers are in place, the signal ends it
+                await self._group.stop(
+                    member, 5, -15
+                )  # before its handlers are in place, the signal ends it; offsets may not be accepted while others rejoin
                 member.excused = True
             await asyncio.sleep(self._chance.uniform(0, 1.5))
 

@@ -88,7 +88,8 @@ def _latency(url: str, server: KafkaServer, more: dict[str, Any], seconds: float
     relay.remove()
     if len(latencies) < 0.95 * _RATE * seconds:
         progress(f"kafka: only {len(latencies) / seconds:.0f} events/s received")
-    return Quiet(*percentiles(latencies, (50, 99)), used / len(latencies) * 1e6)
+    p50, p99 = percentiles(latencies, (50, 99))
+    return Quiet(p50, p99, used / len(latencies) * 1e6)
 
 
 class _Reader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import time
@@ -15,7 +16,8 @@ from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
-JARS = Path(__file__).parents[3] / ".services" / "kafka"
+JARS = Path(os.environ.get("MESS_TEST_KAFKA") or Path(__file__).parents[3] / ".services" / "kafka")
+"""Kafka's own libraries; the variable names those of another version."""
 _READY_SECONDS = 60.0
 _LAUNCHES = 3
 _JAVA = ("-Xmx384m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")

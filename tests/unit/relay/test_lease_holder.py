@@ -162,6 +162,26 @@ def test_never_two_and_always_one_again(history: tuple[Any, ...]) -> None:
         members.close()
 
 
+@pytest.mark.parametrize("lasts", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_an_outage_of_the_storage_is_no_takeover(lasts: float, seed: int) -> None:
+    """However long it is: deliveries wait, and the process that was active renews its lease before any other takes it.
+    Nobody else had a chance to see a sign of life."""
+    world = World(seed)
+    members = Members(world)
+    for _ in range(3):
+        members.add(0.0, 1.0)
+    _plan(world, members, LEASE, ("storage down", 0, lasts * LEASE))
+    try:
+        world.run(3.5 * LEASE if lasts < 1 else (1 + lasts) * LEASE - 1, members.check)
+        assert any(each.may_deliver for each in members.members) == (lasts < 1)
+        world.run((3 + lasts) * LEASE, members.check)
+        assert any(each.may_deliver for each in members.members)
+        assert len(members.changes) == 1, members.changes
+    finally:
+        members.close()
+
+
 def _plan(world: World, members: Members, time: float, event: tuple[str, int, float]) -> None:
     what, whom, duration = event
 

@@ -53,6 +53,7 @@ class GroupWatch:
             found = topics.get(each.key.topic, {}).get("partitions", {}).get(str(each.key.number), {})
             if (end := found.get("hi_offset", -1)) >= 0:
                 self._ends[each.key] = end
+                each.source.caught_up(end, statistics["time"])
 
     @property
     def group(self) -> KafkaGroup:

@@ -105,12 +105,6 @@ class GroupMember:
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
-        self._id: str | None = None
-
-    @property
-    def id(self) -> str | None:
-        """Its id in the group; None before it has joined."""
-        return self._id
 
     def join(self) -> None:
         """Join the group."""
@@ -406,8 +400,6 @@ class GroupMember:
         if self._disconnected and any(each["state"] == "UP" for each in statistics["brokers"].values()):
             self._disconnected = False
             self._said(None)
-        # Asked here, since that waits for one of the client's threads.
-        self._id = self._consumer.memberid() or None
         self._tell(self._listener.heard, self._heartbeat.heard(statistics), statistics)
 
     def _on_error(self, error: Any) -> None:

@@ -38,9 +38,9 @@ class LeaseWatch:
         self._looked = now
         if record is None:
             return "it was free"
-        if record.instance.has_ended(self._instance):
+        if record.has_ended(self._instance):
             return "its process has ended"
         lease = ALIVE_SECONDS if record.lease is None else record.lease
-        if not record.locked and self.silence(now) >= max(self._seconds, lease):
+        if record.ended is None and self.silence(now) >= max(self._seconds, lease):
             return "no sign of life"
         return None

@@ -15,6 +15,7 @@ class Role:
 
     `since` is when it took this role, by its own clock in UTC. `lease` is its option in seconds. `active` is the
     process that is active, None while none is known; `epoch` is that of this process, 0 while it is a standby.
+    `problem` is why it could not take over at present.
     """
 
     name: Literal["active", "standby"]
@@ -22,3 +23,4 @@ class Role:
     lease: float
     epoch: int = 0
     active: Presence | None = None
+    problem: str | None = None

@@ -153,13 +153,15 @@ class RelayStatus:
         return standing_by(role) if role is not None and role.name == "standby" else None
 
     def problems(self) -> list[str]:
-        """Why the relay is not ready: problems of its streams and its state. Empty if it is ready, as a standby is.
+        """Why the relay is not ready: problems of its streams and its state. Empty if it is ready, as a standby is
+        that could take over.
 
         Sinks are not included: a relay whose sink is down works as it should, and a rollout must not wait for it.
         """
         relay = self._relay
-        if self.standby() is not None:
-            return []
+        role = relay.role
+        if role is not None and role.name == "standby" and role.active is not None:
+            return [] if role.problem is None else [role.problem]
         if relay.starting is not None:
             return [relay.starting]
         held = {runner.name for runner in relay.runners if runner.held}

@@ -25,8 +25,8 @@ class LeaseRecord:
 
     `count` grows with every renewal, and `lease` is how many seconds the holder's lease lasts; both are None for a
     process without `ha`. `since` is when it took the lease, by the clock of the server or host that keeps the state.
-    `stored` is the record as it is stored, for `HaLease.claim`. `locked` is whether a lock that ends with its process
-    shows that the holder, without `ha`, has not ended.
+    `stored` is the record as it is stored, for `HaLease.claim`. `ended` is whether its process has ended, as a lock
+    that ends with it shows; None if there is no such proof.
     """
 
     instance: Instance
@@ -36,12 +36,16 @@ class LeaseRecord:
     lease: float | None = None
     wish: Wish | None = None
     beat: Any = None
-    locked: bool = False
+    ended: bool | None = None
 
     @property
     def sign_of_life(self) -> object:
         """Something that differs after each renewal, and after a change of the holder."""
         return self.instance.id, self.count, self.beat
+
+    def has_ended(self, here: Instance) -> bool:
+        """Whether the holder's process is known to have ended, as seen from an instance in this process."""
+        return self.instance.has_ended(here) if self.ended is None else self.ended
 
 
 class HaLease(ABC):
@@ -73,8 +77,8 @@ class HaLease(ABC):
 
     @abstractmethod
     async def release(self, instance: Instance, heir: Wish | None = None) -> None:
-        """Give the lease to `heir`, with the count 0, or to whoever wants it. Does nothing if `instance` does not have
-        it."""
+        """Give the lease to `heir`, with the count 0, or to whoever wants it. If `instance` does not have it, withdraw
+        its wish, if there is one."""
 
     async def close(self) -> None:
         """Release what was opened for it."""

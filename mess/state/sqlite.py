@@ -24,6 +24,7 @@ from mess.state.lease import Lease
 from mess.state.letters import pack
 from mess.state.pauses import Pause, Target
 from mess.state.sqlite_file import OpenFiles
+from mess.state.sqlite_ha_lease import SqliteHaLease
 from mess.state.sqlite_lease import SqliteLease
 from mess.state.sqlite_schema import connect, remedy
 from mess.state.store import EVERYTHING, Checkpoint, DeadLetter, Gap, Listed, Pointer, Positions, StateStore, Wanted
@@ -55,7 +56,7 @@ class SqliteStore(StateStore):
         return self._lease
 
     def ha_lease(self, timeout: float, database: Any = None) -> HaLease:
-        raise NotImplementedError
+        return SqliteHaLease(self._path, self.relay, timeout)
 
     async def verify(self) -> None:
         await self._run(self._check_files)

@@ -20,7 +20,8 @@ from mess.state.sqlite_schema import instant, millis
 
 T = TypeVar("T")
 
-_UNKNOWN = Instance(id="unknown", host="unknown", pid=0)
+UNKNOWN = Instance(id="unknown", host="unknown", pid=0)
+"""Somebody whose record is missing or damaged."""
 _TRIES, _PAUSE = 3, 0.05
 
 
@@ -37,7 +38,7 @@ class SqliteLease(Lease):
 
     def __init__(self, path: Path, relay: str, read: Access, write: Access) -> None:
         super().__init__(relay)
-        self._lock = FileLock(Path(f"{os.path.realpath(path)}.{relay}.lock"))
+        self._lock = lock_of(path, relay)
         self._read = read
         self._write = write
 
@@ -58,7 +59,7 @@ class SqliteLease(Lease):
 
     async def renew(self, instance: Instance) -> None:
         recorded = await self._recorded()
-        if recorded.instance is _UNKNOWN:
+        if recorded.instance is UNKNOWN:
             await self._record(instance)
         elif recorded.instance.id != instance.id:
             raise self._superseded(recorded)
@@ -66,7 +67,7 @@ class SqliteLease(Lease):
         await self._locked(self._lock.acquire)
 
     async def release(self, instance: Instance) -> None:
-        row = (self._relay, _packed(instance))
+        row = (self._relay, packed(instance))
         try:
             await self._write(
                 lambda db: db.execute("DELETE FROM instances WHERE relay = ? AND instance = ?", row).rowcount
@@ -75,16 +76,13 @@ class SqliteLease(Lease):
             self._lock.release()
 
     async def _record(self, instance: Instance) -> None:
-        row = (self._relay, _packed(instance), millis(datetime.now(timezone.utc)))
+        row = (self._relay, packed(instance), millis(datetime.now(timezone.utc)))
         await self._write(lambda db: db.execute("INSERT OR REPLACE INTO instances VALUES (?, ?, ?)", row).rowcount)
 
     async def _recorded(self) -> Presence:
         query = "SELECT instance, since FROM instances WHERE relay = ?"
         row = await self._read(lambda db: db.execute(query, (self._relay,)).fetchone())
-        try:
-            return Presence(_UNKNOWN) if row is None else Presence(Instance(**json.loads(row[0])), instant(row[1]))
-        except (TypeError, ValueError):
-            return Presence(_UNKNOWN)  # written by a newer MESS, or by hand
+        return Presence(UNKNOWN) if row is None else Presence(unpacked(row[0]), instant(row[1]))
 
     async def _locked(self, ask: Callable[[], bool]) -> bool:
         try:
@@ -100,5 +98,19 @@ class SqliteLease(Lease):
             ) from error
 
 
-def _packed(instance: Instance) -> str:
+def lock_of(path: Path, relay: str) -> FileLock:
+    """The lock of the process that runs a relay."""
+    return FileLock(Path(f"{os.path.realpath(path)}.{relay}.lock"))
+
+
+def packed(instance: Instance) -> str:
+    """An instance as text; the same one always gives the same text."""
     return json.dumps(asdict(instance))
+
+
+def unpacked(text: str) -> Instance:
+    """The inverse of `packed`; UNKNOWN for what a newer MESS wrote, or somebody by hand."""
+    try:
+        return Instance(**json.loads(text))
+    except (TypeError, ValueError):
+        return UNKNOWN

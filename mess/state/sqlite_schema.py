@@ -64,6 +64,10 @@ CREATE TABLE IF NOT EXISTS backfills (
     state TEXT NOT NULL, reason TEXT, last BLOB, documents INTEGER NOT NULL, estimated INTEGER, started INTEGER,
     updated INTEGER, ended INTEGER, PRIMARY KEY (relay, id)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS leases (
+    relay TEXT PRIMARY KEY, instance TEXT NOT NULL, count INTEGER NOT NULL, lease REAL NOT NULL,
+    locked INTEGER NOT NULL, wish TEXT
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS pauses (
     relay TEXT NOT NULL, id TEXT NOT NULL, stream TEXT, pipeline TEXT, step TEXT, since INTEGER NOT NULL,
     "by" TEXT NOT NULL, reason TEXT, PRIMARY KEY (relay, id)

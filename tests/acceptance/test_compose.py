@@ -73,12 +73,43 @@ def test_compose_hands_on_known_variables_only(services: dict[str, Any]) -> None
 def test_compose_has_a_broker_for_each_profile(services: dict[str, Any], profile: str, variable: str) -> None:
     """Its example config reaches it without any setting, nobody else does, and MESS alone starts without it."""
     broker = services[profile]
-    assert broker["profiles"] == [profile]
+    assert broker["profiles"] == ([profile, "kafka-workers"] if profile == "kafka" else [profile])
     assert "ports" not in broker  # it has no password
     default = re.fullmatch(rf"\$\{{{variable}:-(.*)\}}", services["mess"]["environment"][variable])
     assert default
     assert urlsplit(default[1]).hostname == profile
     assert f"${{{variable}:-" in text(f"config/examples/{profile}.yml")
+
+
+def test_compose_adds_a_standby(services: dict[str, Any]) -> None:
+    """With the relay's rights, config and state, and a port of its own."""
+    mess, standby = services["mess"], services["mess-standby"]
+    assert standby["profiles"] == ["standby"]
+    own = ("profiles", "ports", "volumes")
+    assert {key: value for key, value in standby.items() if key not in own} == {
+        key: value for key, value in mess.items() if key not in own
+    }
+    assert standby["ports"] == ["127.0.0.1:3002:3000"]
+    assert {"./config:/app/config:ro", "data:/app/data"} <= set(standby["volumes"])
+    assert "plugins:/app/plugins" not in standby["volumes"]
+
+
+def test_compose_runs_workers_behind_kafka(services: dict[str, Any]) -> None:
+    """Three with the relay's rights, which read the topic that the capturing relay's example writes."""
+    mess, worker = services["mess"], services["worker"]
+    assert worker["profiles"] == ["kafka-workers"]
+    assert worker["deploy"] == {"replicas": 3}
+    assert worker["ports"] == []  # all in one network: they cannot share a port of the host
+    rights = ("read_only", "tmpfs", "cap_drop", "security_opt", "environment", "stop_grace_period", "restart")
+    assert {key: worker[key] for key in rights} == {key: mess[key] for key in rights}
+    file = worker["command"][worker["command"].index("--config") + 1]
+    workers, capture = (yaml.safe_load(text(name)) for name in (file, "config/examples/kafka-capture.yml"))
+    (step,) = capture["pipeline"]
+    source = workers["source"]["kafka"]
+    assert (source["url"], source["topics"]) == (step["config"]["url"], [step["config"]["target"]])
+    assert step["config"]["json"] == "canonical"
+    assert capture["name"] != workers["name"]
+    assert int(services["kafka"]["environment"]["KAFKA_NUM_PARTITIONS"]) >= worker["deploy"]["replicas"]
 
 
 def test_compose_monitors_the_relay(services: dict[str, Any]) -> None:
@@ -89,6 +120,9 @@ def test_compose_monitors_the_relay(services: dict[str, Any]) -> None:
     assert "./deploy/prometheus:/etc/prometheus:ro" in prometheus["volumes"]
     (job,) = yaml.safe_load(text("deploy/prometheus/prometheus.yml"))["scrape_configs"]
     assert job["static_configs"] == [{"targets": ["mess:3000"]}]
+    (others,) = job["dns_sd_configs"]
+    assert others.items() >= {"type": "A", "port": 3000}.items()
+    assert set(others["names"]) <= services.keys()
     assert "./deploy/grafana:/etc/mess:ro" in grafana["volumes"]
     assert grafana["environment"]["GF_PATHS_PROVISIONING"] == "/etc/mess/provisioning"
     (source,) = yaml.safe_load(text("deploy/grafana/provisioning/datasources/prometheus.yml"))["datasources"]
@@ -104,7 +138,7 @@ def test_compose_accepts_its_profiles() -> None:
             break
     else:
         pytest.skip("Compose is not installed")
-    profiles = ["kafka", "rabbitmq", "nats", "mqtt", "redis", "monitoring"]
+    profiles = ["kafka", "rabbitmq", "nats", "mqtt", "redis", "monitoring", "standby", "kafka-workers"]
     options = [option for profile in profiles for option in ("--profile", profile)]
     done = subprocess.run([*program, *options, "config", "--quiet"], cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import re
 import shutil
 import subprocess
@@ -18,7 +19,8 @@ from tests.acceptance.commands import command, environment
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy/kubernetes"
-LABELS = {"app.kubernetes.io/name": "mess"}
+KINDS = {"ConfigMap", "Secret", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Service"}
+LABEL = "app.kubernetes.io/name"
 
 Objects = dict[str, dict[str, Any]]
 
@@ -39,6 +41,8 @@ def written() -> Objects:
     deployment["selector"] = {"matchLabels": labels["pairs"]}
     deployment["template"]["metadata"]["labels"] = labels["pairs"]
     objects["Service"]["spec"]["selector"] = labels["pairs"]
+    for document in found:
+        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
     return objects
 
 
@@ -60,11 +64,18 @@ def rendered(name: str) -> Objects:
     return {document["kind"]: document for document in documents}
 
 
-@pytest.fixture(scope="module", params=["as written", "base", "example"])
+@pytest.fixture(scope="module", params=["as written", "base", "example", "workers"])
 def objects(request: pytest.FixtureRequest) -> Objects:
     found = written() if request.param == "as written" else rendered(request.param)
-    assert found.keys() == {"ConfigMap", "Secret", "Deployment", "NetworkPolicy", "Service"}
+    assert found.keys() == KINDS
     return found
+
+
+@pytest.fixture(scope="module")
+def name(objects: Objects) -> str:
+    """What all objects are called, and their pods' label."""
+    (name,) = {each["metadata"]["name"] for each in objects.values()}
+    return str(name)
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +84,44 @@ def pod(objects: Objects) -> dict[str, Any]:
     return spec
 
 
-def test_never_runs_two_relays_of_one_name(objects: Objects) -> None:
-    """The old one ends, with time to finish what is in flight, before the new one starts."""
-    spec = objects["Deployment"]["spec"]
-    assert spec["replicas"] == 1
-    assert spec["strategy"] == {"type": "Recreate"}
+def settings(objects: Objects) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(objects["ConfigMap"]["data"]["config.yml"])
+    return found
+
+
+def test_a_rollout_and_a_drained_node_leave_a_process_that_can_deliver(objects: Objects, pod: dict[str, Any]) -> None:
+    """A standby or another worker is ready before a pod ends, and each pod has time to finish what is in flight."""
+    spec, config = objects["Deployment"]["spec"], settings(objects)
+    assert spec["replicas"] >= 2
+    assert spec["strategy"] == {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0}}
+    assert "ha" in config or "kafka" in config["source"]
+    assert objects["PodDisruptionBudget"]["spec"]["minAvailable"] == 1
     grace = Config.model_fields["shutdown_grace"].default
-    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] >= 2 * grace
+    assert pod["terminationGracePeriodSeconds"] >= 2 * grace
 
 
-def test_a_changed_config_is_reloaded(objects: Objects, pod: dict[str, Any]) -> None:
+def test_pods_prefer_different_nodes_and_zones(pod: dict[str, Any], name: str) -> None:
+    """And run on one, where there is only one."""
+    spread = {each.pop("topologyKey"): each for each in copy.deepcopy(pod["topologySpreadConstraints"])}
+    same = {"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {"matchLabels": {LABEL: name}}}
+    assert spread == {"kubernetes.io/hostname": same, "topology.kubernetes.io/zone": same}
+
+
+def test_the_capturing_relay_writes_what_the_workers_read() -> None:
+    """The example publishes to the topic that the workers' example reads, in a form that keeps all types."""
+    (step,) = settings(rendered("example"))["pipeline"]
+    source = settings(rendered("workers"))["source"]["kafka"]
+    assert (step["config"]["url"], step["config"]["json"]) == (source["url"], "canonical")
+    assert [step["config"]["target"]] == source["topics"]
+
+
+def test_a_changed_config_is_reloaded(objects: Objects, pod: dict[str, Any], name: str) -> None:
     """By the relay itself, from the same ConfigMap and Secret: a new name would replace the pod."""
     (container,) = pod["containers"]
     assert container["args"] == ["run", "--watch"]
     done = subprocess.run(command("run", "--help"), env=environment(), capture_output=True, text=True, check=True)
     assert "--watch" in done.stdout
-    assert objects["ConfigMap"]["metadata"]["name"] == objects["Secret"]["metadata"]["name"] == "mess"
+    assert objects["ConfigMap"]["metadata"]["name"] == objects["Secret"]["metadata"]["name"] == name
 
 
 def test_restarts_only_what_a_restart_can_fix(pod: dict[str, Any]) -> None:
@@ -99,8 +132,8 @@ def test_restarts_only_what_a_restart_can_fix(pod: dict[str, Any]) -> None:
     assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "admin"}
 
 
-def test_ports_and_labels_fit(objects: Objects, pod: dict[str, Any]) -> None:
-    """Service and NetworkPolicy select the relay's pod, and name the port that the image listens on."""
+def test_ports_and_labels_fit(objects: Objects, pod: dict[str, Any], name: str) -> None:
+    """Service, NetworkPolicy and PodDisruptionBudget select the relay's pods, and the ports are the image's."""
     (container,) = pod["containers"]
     exposed = re.search(r"^EXPOSE (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
     assert exposed
@@ -114,9 +147,10 @@ def test_ports_and_labels_fit(objects: Objects, pod: dict[str, Any]) -> None:
     for selector in (
         objects["Deployment"]["spec"]["selector"]["matchLabels"],
         objects["Service"]["spec"]["selector"],
+        objects["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
         policy["podSelector"]["matchLabels"],
     ):
-        assert selector == LABELS
+        assert selector == {LABEL: name}
         assert selector.items() <= template["labels"].items()
 
 

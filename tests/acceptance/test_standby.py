@@ -26,8 +26,14 @@ BUSY = 3.0
 def ha(config: Path, receiver: Receiver) -> Path:
     """A config with a short lease, for a receiver that takes everything."""
     receiver.answer = Answer(200)
+    lease(config, f"{LEASE:g}s")
+    return config
+
+
+def lease(config: Path, lasts: str) -> None:
+    """Let a config have a lease that lasts so long."""
     options: dict[str, Any] = yaml.safe_load(config.read_text())
-    return write(config.parent, {**options, "ha": {"lease": f"{LEASE:g}s"}})
+    write(config.parent, {**options, "ha": {"lease": lasts}})
 
 
 def other_port() -> tuple[str, str]:
@@ -69,8 +75,7 @@ async def test_a_killed_process_is_replaced_at_once(ha: Path, db: Db, receiver: 
 
 async def test_a_clean_stop_hands_over_at_once(ha: Path, db: Db, receiver: Receiver) -> None:
     """Long before the lease is over."""
-    options: dict[str, Any] = yaml.safe_load(ha.read_text())
-    write(ha.parent, {**options, "ha": {"lease": "60s"}})
+    lease(ha, "60s")
     async with running(ha) as first:
         await first.connected()
         async with running(ha, *other_port()) as second:

@@ -8,7 +8,18 @@ from typing import Any
 
 from mess.admin.api import models as m
 
-SCENARIOS = ("empty", "busy", "failing", "many", "paused", "disconnected", "hostile")
+SCENARIOS = (
+    "empty",
+    "busy",
+    "failing",
+    "many",
+    "paused",
+    "disconnected",
+    "hostile",
+    "active",
+    "standby",
+    "kafka-worker",
+)
 HOSTILE = '<img src=x onerror="alert(1)">\u202egnp.exe</script>{{7*7}}\x07'
 
 
@@ -85,6 +96,29 @@ def pipeline(name: str, streams: list[str], steps: list[m.Step], **given: Any) -
     return m.Pipeline(name=name, streams=streams, steps=steps, **{**fields, **given})
 
 
+def group() -> m.KafkaGroup:
+    """Four of twelve partitions."""
+    assigned = [
+        m.KafkaPartition(
+            topic="changes.shop", partition=number, lag=30 * number, committed=8_000, end=8_000 + 30 * number
+        )
+        for number in (0, 3, 6, 9)
+    ]
+    return m.KafkaGroup(
+        name="webhooks",
+        protocol="consumer",
+        member="ops-1-4711",
+        state="up",
+        topics=["changes.shop"],
+        members=3,
+        partitions=12,
+        lag=sum(each.lag or 0 for each in assigned),
+        heartbeat_age_seconds=1.2,
+        rebalances=2,
+        assigned=assigned,
+    )
+
+
 class World:
     """A relay whose counts grow with the time, at the rates of its scenario."""
 
@@ -106,6 +140,8 @@ class World:
             name=self.name,
             version="0.1.0",
             instance=m.Instance(id="i-7f3a", host="ops-1", pid=4711),
+            role=self._role(),
+            group=group() if self.scenario == "kafka-worker" else None,
             uptime_seconds=time.time() - self.began,
             ready=not problems,
             problems=problems,
@@ -119,6 +155,20 @@ class World:
             gaps=1 if self.scenario == "failing" else 0,
             backfills=2 if self.scenario in ("busy", "failing") else 0,
             last_reload=self.reload,
+        )
+
+    def _role(self) -> m.Role | None:
+        if self.scenario not in ("active", "standby"):
+            return None
+        one, other = m.Instance(id="i-7f3a", host="ops-1", pid=4711), m.Instance(id="i-09c2", host="ops-2", pid=815)
+        stands_by = self.scenario == "standby"
+        active = m.ActiveProcess(**(other if stands_by else one).model_dump(), since=ago(7300))
+        return m.Role(
+            name="standby" if stands_by else "active",
+            since=ago(7300),
+            lease_seconds=30.0,
+            epoch=0 if stands_by else 7,
+            active=active,
         )
 
     def _with_pauses(self, each: m.Pipeline) -> m.Pipeline:
@@ -151,6 +201,13 @@ class World:
             return [stream("shop", ["top level"])], [pipeline("top level", ["shop"], [log, http])]
         if self.scenario == "many":
             return self._many()
+        if self.scenario == "standby":
+            return [], []
+        if self.scenario == "kafka-worker":
+            names = [f"{each.topic}[{each.partition}]" for each in group().assigned]
+            parts = [stream(name, ["shop.orders"], read=self.count(310), oplog_headroom_seconds=None) for name in names]
+            done = self.count(1240)
+            return parts, [pipeline("shop.orders", names, self._steps(1240), done=done, waiting_events=41)]
         return self._shop()
 
     def _shop(self) -> tuple[list[m.Stream], list[m.Pipeline]]:

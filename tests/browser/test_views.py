@@ -116,6 +116,9 @@ async def test_hostile_texts_are_texts(console: Console) -> None:
 async def test_axe_finds_nothing_serious(console: Console, theme: Literal["light", "dark"]) -> None:
     """Names, roles, contrast: in both themes, in trouble, with a dialog too."""
     found: dict[str, Any] = {}
+    for scenario in ("active", "standby", "kafka-worker"):
+        async with console(scenario, color_scheme=theme, reduced_motion="reduce") as (visit, _):
+            found[scenario] = (await Axe().run(visit.page, options=AXE[theme])).response["violations"]
     async with console("failing", color_scheme=theme, reduced_motion="reduce") as (visit, _):
         for view in VIEWS:
             await visit.go(view)
@@ -141,6 +144,9 @@ async def test_everything_fits_on_a_narrow_screen(console: Console) -> None:
                 await visit.go(view)
                 await visit.page.wait_for_timeout(150)
                 assert await visit.page.evaluate("document.documentElement.scrollWidth") == 360, (scenario, view)
+    for scenario in ("active", "standby", "kafka-worker"):
+        async with console(scenario, viewport={"width": 360, "height": 740}) as (visit, _):
+            assert await visit.page.evaluate("document.documentElement.scrollWidth") == 360, scenario
 
 
 async def test_the_page_is_small_and_appears_at_once(console: Console) -> None:

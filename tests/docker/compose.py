@@ -31,10 +31,11 @@ class Project:
         self.port = free_port()
         self.config = folder / "config"
         shutil.copytree(file.parent / "config", self.config)
-        mess.pop("build")
-        mess["image"] = image
+        for service in content["services"].values():
+            if service.pop("build", None) is not None:
+                service["image"] = image
+                service["volumes"] = [f"{self.config}:/app/config:ro", *service["volumes"][1:]]
         mess["ports"] = [f"127.0.0.1:{self.port}:3000"]
-        mess["volumes"] = [f"{self.config}:/app/config:ro", *mess["volumes"][1:]]
         self.settings: dict[str, Any] = mess
         self.services: dict[str, Any] = content["services"]
         self._profile = [] if profile is None else ["--profile", profile]
@@ -103,11 +104,11 @@ class Project:
             time.sleep(0.2)
         return False
 
-    def delivered(self, number: int, within: float = 20) -> bool:
-        """Whether the relay logs the insertion of a document."""
+    def delivered(self, number: int, within: float = 20, service: str = "mess") -> bool:
+        """Whether a service, in any of its containers, logs the insertion of a document."""
         deadline = time.monotonic() + within
         while time.monotonic() < deadline:
-            if f'"documentKey":{{"_id":{number}}}' in self.log():
+            if f'"documentKey":{{"_id":{number}}}' in self.compose("logs", "--no-color", service):
                 return True
             time.sleep(0.2)
         return False

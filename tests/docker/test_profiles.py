@@ -48,6 +48,34 @@ def test_a_broker_confirms_what_its_example_publishes(project: Project, request:
     assert project.finished(1), project.log()
 
 
+@pytest.mark.parametrize("project", [("kafka-workers", "kafka")], indirect=True, ids=["kafka-workers"])
+def test_workers_deliver_what_the_capturing_relay_publishes(project: Project) -> None:
+    """`MESS_CONFIG=config/examples/kafka-capture.yml docker compose --profile kafka-workers up`: three workers, and
+    each change comes to one of them."""
+    project.settings["environment"]["MESS_CONFIG"] = "config/examples/kafka-capture.yml"
+    project.up()
+    assert len(project.compose("ps", "-q", "worker").split()) == 3
+    for number in range(1, 4):
+        project.insert(number, "shop")
+    for number in range(1, 4):
+        assert project.delivered(number, within=90, service="worker"), project.compose("logs", "worker")
+
+
+@pytest.mark.parametrize("project", [("standby",)], indirect=True, ids=["standby"])
+def test_a_standby_takes_over(project: Project) -> None:
+    """`docker compose --profile standby up`, with `ha` in the config; then the active process is stopped."""
+    file = project.config / "config.yml"
+    file.write_text(file.read_text() + "ha: {lease: 5s}\n")
+    project.services["mess-standby"]["ports"] = []
+    project.up("mess")
+    project.compose("up", "--detach", "mess-standby")
+    project.insert(1)
+    assert project.delivered(1)
+    project.compose("stop", "mess")
+    project.insert(2)
+    assert project.delivered(2, service="mess-standby"), project.compose("logs", "mess-standby")
+
+
 @pytest.mark.parametrize("project", [("monitoring", "prometheus")], indirect=True, ids=["prometheus"])
 def test_prometheus_scrapes_the_relay(project: Project) -> None:
     """The stream's state can be queried."""

@@ -1,10 +1,11 @@
 // The page: its header, what the relay says about itself, and one view.
 import { html, render, useEffect, useReducer, useRef, useState } from "./html.js";
-import { duration, plain, whole } from "./format.js";
+import { duration, plain, time, whole } from "./format.js";
 import { follow } from "./poll.js";
 import { Model } from "./state.js";
 import { link, useRoute } from "./route.js";
 import { TokenForm } from "./access.js";
+import { Standby, standsBy } from "./standby.js";
 import { Dialog, Icon, Note, State } from "./ui.js";
 import { Picture } from "./picture.js";
 
@@ -17,6 +18,7 @@ const VIEWS = {
   config: ["Config", async () => (await import("./config.js")).Config],
 };
 const LOADED = { "": Picture };
+const NEED_ACTIVE = ["", "tail", "try"];
 const THEMES = ["", "light", "dark"];
 
 const model = new Model();
@@ -47,7 +49,9 @@ function App() {
     <main id="main" tabindex="-1" class=${model.lost ? "stale" : ""}>
       <h1 class="hidden">${name}</h1>
       ${status
-        ? html`${shown ? null : html`<${Problems} status=${status} />`}<${View} key=${shown} name=${shown} app=${app} query=${query} />`
+        ? html`${shown ? null : html`<${Problems} status=${status} />`}${standsBy(status) && NEED_ACTIVE.includes(shown)
+          ? html`<${Standby} status=${status} />`
+          : html`<${View} key=${shown} name=${shown} app=${app} query=${query} />`}`
         : html`<p class="quiet">Asks the relay for its state …</p>`}
     </main>
     <p class=${said ? "toast" : "hidden"} role="status">${said}</p>
@@ -111,13 +115,18 @@ function About({ status, app }) {
   return html`<div class="about">
     <span role="status">${silent(app.model.lost)
       ? html`<${State} is="not_seen" label="No answer" />`
-      : html`<${State} is=${status.ready ? "up" : "down"} label=${status.ready ? "Ready" : "Not ready"} />`}</span>
+      : html`<${Role} role=${status.role} /><${State} is=${status.ready ? "up" : "down"} label=${status.ready ? "Ready" : "Not ready"} />`}</span>
     <span class="quiet wide" title=${plain(`instance ${status.instance.id}`)}>${plain(host)}:${pid} · v${plain(status.version)} · up ${duration(status.uptime_seconds)}</span>
     ${status.access.changes ? null : html`<button class="plain" onClick=${ask}><${Icon} name="key" /> Token</button>`}
     <button class="plain" aria-label=${`Colours: ${theme || "as the system"}. Change to ${next || "the system's"}.`}
       title="Light, dark, or as the system" onClick=${() => setTheme(applied(next))}><${Icon} name="theme" /></button>
   </div>`;
 }
+
+/** Which of several processes this is. */
+const Role = ({ role }) => (role
+  ? html`<span title=${`since ${time(role.since)}${role.epoch ? `, epoch ${role.epoch}` : ""}`}><${State} is=${role.name} /></span> `
+  : null);
 
 /** @param {string} theme */
 function applied(theme) {

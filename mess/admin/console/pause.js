@@ -36,7 +36,7 @@ function PauseDialog({ target, pause, app, onClose }) {
     <form onSubmit=${submit}>
       ${pause
         ? html`<p><${Paused} pause=${pause} now=${app.model.status.time} /></p><p>Events that waited are sent now, in order.</p>`
-        : html`<p>Nothing is lost: events wait, in the end in MongoDB's oplog. A pause survives restarts.</p>
+        : html`<p>Nothing is lost: events wait, in the end in ${app.model.status.group ? "Kafka" : "MongoDB's oplog"}. A pause survives restarts.</p>
             <label><span>Reason, for whoever sees it later</span>
               <input maxlength="500" value=${reason} onInput=${(event) => setReason(event.target.value)} /></label>`}
       ${error ? html`<p class="error" role="alert">${error}</p>` : null}

@@ -7,6 +7,7 @@ import { Chart } from "./chart.js";
 import { Edges } from "./edges.js";
 import { PipelineCard } from "./pipeline.js";
 import { StreamCard } from "./stream.js";
+import { Kafka, figures as ofGroup } from "./kafka.js";
 import { FILTERS, ORDERS, matches, ordered, pipelineTone, sorted } from "./trouble.js";
 import { Icon, tone } from "./ui.js";
 
@@ -37,10 +38,13 @@ export function Picture({ app, query }) {
       <div class="head"><h2 id="flow-title">Flow</h2>
         ${status.pipelines.length > 3 || filtered ? html`<${Finder} query=${query} state=${state} all=${all} />` : null}</div>
       <div class="map" ref=${map}>
-        <div class="source"><div class="card" data-node="source"><${Icon} name="database" /><strong>MongoDB</strong>
-          <span>${rate(total(app.model, status.streams))}</span>
-          <span class="quiet">${status.oplog_seconds == null ? "" : `oplog: ${duration(status.oplog_seconds)}`}</span></div></div>
-        <ul class="streams" aria-label="Streams">
+        <div class="source">${status.group
+          ? html`<${Kafka} group=${status.group} total=${total(app.model, status.streams)} />`
+          : html`<div class="card" data-node="source"><${Icon} name="database" /><strong>MongoDB</strong>
+            <span>${rate(total(app.model, status.streams))}</span>
+            <span class="quiet">${status.oplog_seconds == null ? "" : `oplog: ${duration(status.oplog_seconds)}`}</span></div>`}</div>
+        <ul class="streams" aria-label=${status.group ? "Partitions" : "Streams"}>
+          ${status.group && !some.length ? html`<li class="quiet">No partition is assigned to this member.</li>` : null}
           ${some.map(({ part }) => html`<${StreamCard} key=${part.name} stream=${part} app=${app} compact=${streams.length > OPEN} stub=${many} />`)}
           ${streams.length > shown ? html`<li class="quiet">and ${plural(streams.length - shown, "more stream")}</li>` : null}
         </ul>
@@ -90,12 +94,15 @@ function Figures({ app }) {
   const waiting = status.pipelines.reduce((sum, each) => sum + each.waiting_events, 0);
   const room = rooms.length ? Math.min(...rooms) : null;
   const scarce = status.warnings.some((text) => text.includes("end of MongoDB's oplog")); // the relay knows when it is; a young oplog is short
-  const figures = [
-    ["Throughput", rate(model.rate()), "events done", ""],
+  const throughput = ["Throughput", rate(model.rate()), "events done", ""];
+  const flying = ["In flight", short(waiting), waiting === 1 ? "event" : "events", ""];
+  const letters = ["Dead letters", short(status.dead_letters), "stored", status.dead_letters ? "bad" : ""];
+  const figures = status.group ? [throughput, flying, letters, ...ofGroup(status.group)] : [
+    throughput,
     ["Lag", lags.length ? duration(Math.max(...lags)) : "–", lags.length > 1 ? "of the slowest stream" : "behind MongoDB", ""],
-    ["In flight", short(waiting), waiting === 1 ? "event" : "events", ""],
+    flying,
     ["Done", short(status.done), "since the start", ""],
-    ["Dead letters", short(status.dead_letters), "stored", status.dead_letters ? "bad" : ""],
+    letters,
     ["Oplog headroom", duration(room), scarce ? "running out" : room == null ? "no limit known yet" : "before changes are lost", scarce ? "bad" : ""],
   ];
   return html`<dl class="figures">${figures.map(([name, value, about, kind]) => html`

@@ -2,6 +2,7 @@
 import { html } from "./html.js";
 import { duration, plain, plural, rate, size, whole } from "./format.js";
 import { streamKey } from "./state.js";
+import { PartitionFacts, partitionOf } from "./kafka.js";
 import { Paused, PauseButton } from "./pause.js";
 import { Bar, Fact, Note, Pipe, State, tone } from "./ui.js";
 
@@ -10,6 +11,7 @@ const WATCHED = 3;
 export function StreamCard({ stream, app, compact, stub }) {
   const { model } = app;
   const kind = tone(stream.state);
+  const partition = partitionOf(model.status.group, stream);
   const watches = stream.watches.slice(0, WATCHED).join(", ") + (stream.watches.length > WATCHED ? ` and ${stream.watches.length - WATCHED} more` : "");
   return html`<li class="card ${kind} ${compact ? "compact" : ""}" data-node=${streamKey(stream)}>
     ${stub ? html`<${Pipe} kind="stub" rate=${model.rate(streamKey(stream))} />` : null}
@@ -18,13 +20,13 @@ export function StreamCard({ stream, app, compact, stub }) {
       <${PauseButton} target=${{ stream: stream.name }} pause=${stream.pause} app=${app} /></div>
     <dl class="facts">
       <${Fact} label="Rate">${rate(model.rate(streamKey(stream)))}<//>
-      <${Fact} label="Lag">${duration(stream.lag_seconds)}<//>
-      ${compact ? null : html`
+      ${partition ? html`<${PartitionFacts} partition=${partition} stream=${stream} />` : html`<${Fact} label="Lag">${duration(stream.lag_seconds)}<//>`}
+      ${compact || partition ? null : html`
         <${Fact} label="Headroom" title="How far its position is ahead of MongoDB's oldest oplog entry">${duration(stream.oplog_headroom_seconds)}<//>
         <${Fact} label="Checkpoint" title="Since its position was last stored">${duration(stream.checkpoint_age_seconds)}<//>`}
     </dl>
     ${compact ? null : html`<${Window} stream=${stream} />
-      <p class="quiet small-text watches" title=${plain(stream.watches.slice(0, 50).join(", "))}>watches <bdi>${stream.watches.length ? plain(watches) : "everything"}</bdi></p>`}
+      ${partition ? null : html`<p class="quiet small-text watches" title=${plain(stream.watches.slice(0, 50).join(", "))}>watches <bdi>${stream.watches.length ? plain(watches) : "everything"}</bdi></p>`}`}
     ${stream.pause ? html`<${Note} tone="paused"><${Paused} pause=${stream.pause} now=${model.status.time} /><//>` : null}
     ${stream.problem ? html`<${Note} tone="bad">${plain(stream.problem)}<//>` : null}
     ${stream.wait ? html`<${StreamWait} stream=${stream} model=${model} />` : null}

@@ -14,6 +14,8 @@ const ICONS = {
   close: "M5 5l10 10M15 5 5 15",
   database: "M4 5c0-2 12-2 12 0v10c0 2-12 2-12 0ZM4 5c0 2 12 2 12 0M4 10c0 2 12 2 12 0",
   theme: "M10 2.5a7.5 7.5 0 1 0 0 15ZM10 2.5a7.5 7.5 0 0 1 0 15",
+  standby: "M10 2.5a7.5 7.5 0 1 0 0 15 7.5 7.5 0 0 0 0-15M8 7v6M12 7v6",
+  queue: "M3 5h14M3 10h14M3 15h14M6 3v4M11 8v4M8 13v4",
   key: "M12.5 3.5a4 4 0 1 1-3.4 6.1L3 15.7V17h3v-2h2v-2h1.5l.8-.8",
 };
 
@@ -44,6 +46,8 @@ const STATES = {
   bypassed: ["idle", "Bypassed"],
   skipped: ["wait", "Skipped"],
   cancelled: ["idle", "Cancelled"],
+  active: ["ok", "Active"],
+  standby: ["standby", "Standby"],
 };
 
 /** The tone of a state: ok, wait, bad, paused or idle. @param {string} state */

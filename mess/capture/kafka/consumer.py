@@ -306,7 +306,8 @@ class GroupMember:
         committed = self._committed(keys)
         new: dict[PartitionKey, Any] = {}
         for topic in {key.topic for key in keys if committed[key] is None}:
-            numbers = self._consumer.list_topics(topic, timeout=_ASK_SECONDS).topics[topic].partitions
+            # Not the consumer itself: asked in a callback, it ends the process at the next one (confluent-kafka 2.16).
+            numbers = self._admin.numbers(topic)
             of_all = self._committed([PartitionKey(topic, number) for number in numbers])
             new |= begins(of_all, self._source.start)
         held = {key: self._held(key) for key in {*keys, *new}}

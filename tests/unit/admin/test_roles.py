@@ -87,6 +87,16 @@ async def test_a_standby_is_ready_and_says_who_is_active(relay: Shown, http: aio
         assert 'mess_active{relay="mess"} 0.0' in await got.text()
 
 
+async def test_a_standby_that_could_not_take_over_is_not_ready(relay: Shown, http: aiohttp.ClientSession) -> None:
+    """It has not found out yet who is active, or cannot any more."""
+    relay.role, relay.starting = Role("standby", SINCE, 30.0), "MongoDB cannot be reached"
+    code, ready = await get(http, "/readyz")
+    assert (code, ready["reasons"]) == (503, ["MongoDB cannot be reached"])
+    relay.role = Role("standby", SINCE, 30.0, active=OTHER, problem="cannot find out who is active: no answer in time")
+    code, ready = await get(http, "/readyz")
+    assert (code, ready["reasons"]) == (503, [relay.role.problem])
+
+
 async def test_the_active_process_names_itself(relay: Shown, http: aiohttp.ClientSession) -> None:
     """Since when, and under which epoch its requests go out."""
     relay.role, relay.starting, relay.leadership = ACTIVE, None, Leadership(7, leadership.now() + 24)

@@ -17,6 +17,9 @@ from mess.telemetry.logging import get_logger
 log = get_logger("mess.relay")
 
 
+_TROUBLE_SECONDS = 10.0
+
+
 class OffsetCommits:
     """Commits what has moved: at every `interval`, and when asked. Gaps that wait are stored before."""
 
@@ -27,6 +30,7 @@ class OffsetCommits:
         self.interval = interval
         self.idle_interval = interval
         self.problem: str | None = None
+        self._works_at = time.monotonic()
         self._one_at_a_time = asyncio.Lock()
 
     async def run(self) -> None:
@@ -40,10 +44,14 @@ class OffsetCommits:
         try:
             await self._commit(everything=False)
             self.problem = None
+            self._works_at = time.monotonic()
         except SourceError as error:
+            # While partitions are dealt anew, the group accepts none.
+            if time.monotonic() - self._works_at < _TROUBLE_SECONDS:
+                return
             if self.problem is None:
                 log.warning("offsets cannot be committed at present; trying again", error=str(error))
-            self.problem = str(error)
+            self.problem = f"offsets cannot be committed: {error}"
 
     async def prove(self) -> None:
         """Commit the offsets of all partitions, whether they have moved or not. Raises SourceError if the group does

@@ -27,10 +27,6 @@ HISTORY = Timestamp(1_700_000_000, 1)
 @pytest.fixture(scope="session")
 def broker() -> Iterator[KafkaServer]:
     """A broker that no test disturbs."""
-
-    from plugin_h4 import Shared
-
-    yield Shared()
     with servers_needed():
         made = KafkaServer()
     with made as server:

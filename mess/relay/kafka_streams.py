@@ -153,10 +153,12 @@ class KafkaStreams:
 
     def assigned(self, starts: Sequence[Start]) -> None:
         """See `mess.capture.kafka.consumer.Listener`."""
+        self.problem = None
+        if not starts:
+            return
         self._share_out(len(self._partitions) + len(starts))
         for start in starts:
             self._add(start)
-        self.problem = None
         log.info("partitions assigned", partitions=[str(each.key) for each in starts])
 
     def _add(self, start: Start) -> None:

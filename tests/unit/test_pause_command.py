@@ -17,7 +17,7 @@ def worker(tmp_path: Path) -> Loaded:
     path = tmp_path / "workers.yml"
     path.write_text(
         "source: {kafka: {url: 'kafka://h:9092', topics: [changes.shop], group: g}}\n"
-        "databases: {shop: {}}\npipeline: [{name: log}]\n"
+        "databases: {shop: {}}\npipeline: [{name: log}]\nstate: {url: 'sqlite:///s.db'}\n"
     )
     return load(path, environ={})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 from mess.capture.kafka.settings import LOG, Protocol, client, protocol
@@ -47,6 +47,11 @@ class GroupAdmin:
         """The brokers' topics by name, with their partitions."""
         found: Mapping[str, Any] = self._admin.list_topics(timeout=_ASK_SECONDS).topics
         return found
+
+    def numbers(self, topic: str) -> Collection[int]:
+        """The numbers of a topic's partitions."""
+        found: Mapping[int, Any] = self._admin.list_topics(topic, timeout=_ASK_SECONDS).topics[topic].partitions
+        return found.keys()
 
     def members(self) -> int:
         """How many members the group has."""

@@ -305,12 +305,10 @@ class GroupMember:
     def _asked(self, keys: Sequence[PartitionKey]) -> list[Start]:
         committed = self._committed(keys)
         new: dict[PartitionKey, Any] = {}
-        unknown = {key.topic for key in keys if committed[key] is None}
-        # The consumer's own list_topics, called in a callback, aborts the process at the next one: confluent-kafka 2.16
-        # then no longer knows the call that both are served in.
-        topics = self._admin.topics() if unknown else {}
-        for topic in unknown:
-            of_all = self._committed([PartitionKey(topic, number) for number in topics[topic].partitions])
+        for topic in {key.topic for key in keys if committed[key] is None}:
+            # Not the consumer itself: asked in a callback, it ends the process at the next one (confluent-kafka 2.16).
+            numbers = self._admin.numbers(topic)
+            of_all = self._committed([PartitionKey(topic, number) for number in numbers])
             new |= begins(of_all, self._source.start)
         held = {key: self._held(key) for key in {*keys, *new}}
         starts = [start(key, committed[key], held[key], new.get(key, "oldest")) for key in keys]

@@ -9,6 +9,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from tests.integration.worker.conftest import Group
+from tests.receiver import Answer
 from tests.waiting import until
 
 
@@ -77,3 +78,22 @@ async def test_a_topic_that_was_created_anew_is_read_from_its_beginning(group: G
     assert "before the group's offset 50" in gap.reason
     reports = [event.body for event in group.receiver.accepted if event.body["operationType"] == "mess.gap"]
     assert len(reports) == 1
+
+
+async def test_records_that_are_removed_while_a_worker_waits(group: Group) -> None:
+    """It had read some of them, and waited for its endpoint."""
+    group.receiver.answer = Answer(503)
+    put(group, 0, 3000)
+    window = {"max_events": 40}
+    async with group.running(on_history_lost="now", window=window, order="none") as worker:
+        await group.receiver.wait_for(3, 30)
+        await asyncio.sleep(1)
+        remove_before(group, 2990)
+        group.receiver.answer = Answer()
+        await until(lambda: 2999 in group.numbers(), "the rest is not delivered", 60)
+        (gap,) = await gaps(worker)
+    numbers = set(group.numbers())
+    lost = set(range(int(gap.first.partition("@")[2]), int(gap.last.partition("@")[2]) + 1))
+    assert max(lost) == 2989
+    assert numbers | lost == set(range(3000))
+    assert not numbers & lost

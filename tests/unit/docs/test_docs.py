@@ -123,6 +123,23 @@ def test_paths_are_there(path: Path) -> None:
     assert not [name for name in named if not (ROOT / name).exists()]
 
 
+def test_the_architecture_names_modules_that_are_there() -> None:
+    """Every `package/module.py` in docs/architecture.md is one of mess/."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    named = set(re.findall(r"(?<![\w/.])((?:[a-z_]+/)+[a-z_]+\.py)\b", text))
+    assert len(named) > 20
+    assert not [name for name in named if not (ROOT / "mess" / name).exists() and not (ROOT / name).exists()]
+
+
+def test_log_lines_in_the_runbook_are_what_the_log_says() -> None:
+    """Operators find there what the runbook tells them to look for."""
+    text = (ROOT / "docs" / "runbook.md").read_text()
+    quoted = re.findall(r"\blog(?:ged)?\b[^`|.]{0,40}`([a-z][^`]* [^`]*)`", text)
+    source = "\n".join(path.read_text() for path in (ROOT / "mess").rglob("*.py"))
+    assert quoted
+    assert not [line for line in quoted if line not in source]
+
+
 def test_a_change_touches_what_contributing_says() -> None:
     """Every file that its table names exists, a new one's folder too, and an entry's place is in its file."""
     text = (ROOT / "CONTRIBUTING.md").read_text()

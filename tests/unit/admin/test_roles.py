@@ -203,4 +203,4 @@ async def test_a_kafka_worker_without_heartbeats_is_not_ready(relay: Shown, http
     relay.leadership = None
     relay.group = KafkaGroup("webhooks", None, None, "join", ["shop"], (), None, None)
     code, ready = await get(http, "/readyz")
-    assert (code, ready["reasons"]) == (503, ["Kafka: this process is not in the group webhooks yet: join"])
+    assert (code, ready["reasons"]) == (503, ["Kafka: this process is not in the group webhooks at present (join)"])

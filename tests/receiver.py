@@ -9,7 +9,7 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
@@ -45,7 +45,10 @@ class Delivered(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """A request that was read whole; names of `headers` are in lower case. `answer` is what it got."""
+    """A request that was read whole; names of `headers` are in lower case. `answer` is what it got.
+
+    `began` is when its first byte was read, and `time` when its last one was, in seconds since the epoch.
+    """
 
     time: float
     method: str
@@ -53,6 +56,7 @@ class Request:
     headers: dict[str, str]
     body: bytes
     answer: Answer
+    began: float = 0.0
 
     @property
     def json(self) -> Any:
@@ -72,14 +76,19 @@ Respond = Callable[["Request"], Answer]
 
 
 class Receiver:
-    """Listens on a port of 127.0.0.1 while it is open.
+    """Listens on a port of `host` while it is open.
 
     A request gets the next of `script`; when that is empty what `respond` says, if set; else `answer`. All three may
     be changed at any time. `stop` and `start` close and open the same port.
     """
 
     def __init__(
-        self, answer: Answer | None = None, *, respond: Respond | None = None, tls: ssl.SSLContext | None = None
+        self,
+        answer: Answer | None = None,
+        *,
+        respond: Respond | None = None,
+        tls: ssl.SSLContext | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
         self.answer = answer or Answer()
         self.respond = respond
@@ -88,6 +97,7 @@ class Receiver:
         self.connections = 0
         self.port = 0
         self._tls = tls
+        self._host = host
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
         self._arrived = asyncio.Event()
@@ -95,7 +105,7 @@ class Receiver:
     @property
     def url(self) -> str:
         """Where to send webhooks; the port stays the same after the first `start`."""
-        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}/hook"
+        return f"http{'s' if self._tls else ''}://{self._host}:{self.port}/hook"
 
     @property
     def listening(self) -> bool:
@@ -142,7 +152,7 @@ class Receiver:
 
     async def start(self) -> None:
         """Listen (again)."""
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", self.port, ssl=self._tls)
+        self._server = await asyncio.start_server(self._connected, self._host, self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -182,7 +192,9 @@ class Receiver:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
         """Take one request; whether the connection goes on."""
-        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        first = await reader.readexactly(1)
+        began = time.time()
+        lines = (first + await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         method, path, _ = lines[0].split(" ")
         headers = {
             name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:] if line)
@@ -191,10 +203,10 @@ class Receiver:
         if respond is None and answer.close == "before":
             return False
         body = await reader.readexactly(int(headers.get("content-length", "0")))
-        request = Request(time.time(), method, path, headers, body, answer)
+        request = Request(time.time(), method, path, headers, body, answer, began)
         if respond is not None:
             answer = respond(request)
-            request = Request(request.time, method, path, headers, body, answer)
+            request = replace(request, answer=answer)
         self.requests.append(request)
         self._arrived.set()
         if answer.hang:

@@ -47,7 +47,7 @@ def find_mongod() -> Path:
 
 
 class Mongod(Server):
-    """One mongod on a free port of 127.0.0.1, with data in its own temporary folder.
+    """One mongod on a free port of `host`, an address of this machine, with data in its own temporary folder.
 
     Ctrl-C in a terminal does not reach it, and it ends with the process that started it. `oplog_mb` and `cache_gb` size
     the oplog and the cache; `extra` are additional arguments. `start` raises MongodMissing, or MessError with mongod's
@@ -57,6 +57,7 @@ class Mongod(Server):
     def __init__(
         self,
         *,
+        host: str = HOST,
         replica_set: str | None = "rs0",
         oplog_mb: int = 64,
         cache_gb: float = 0.25,
@@ -64,9 +65,10 @@ class Mongod(Server):
     ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mess-mongod-"))
         self.port = 0
+        self._host = host
         self._arguments = [
             f"--dbpath={self.folder}",
-            f"--bind_ip={HOST}",
+            f"--bind_ip={host}",
             f"--wiredTigerCacheSizeGB={cache_gb}",
             "--nounixsocket",
             "--setParameter=diagnosticDataCollectionEnabled=false",
@@ -82,7 +84,7 @@ class Mongod(Server):
     @property
     def address(self) -> str:
         """Host and port; the port is known after the first `start`."""
-        return f"{HOST}:{self.port}"
+        return f"{self._host}:{self.port}"
 
     @property
     def running(self) -> bool:
@@ -158,7 +160,7 @@ class Mongod(Server):
         deadline = time.monotonic() + _START_SECONDS
         while self.running and time.monotonic() < deadline:
             try:
-                socket.create_connection((HOST, port), timeout=1).close()
+                socket.create_connection((self._host, port), timeout=1).close()
             except OSError:
                 time.sleep(0.02)
             else:

@@ -12,6 +12,7 @@ from pymongo import MongoClient
 from pymongo.errors import AutoReconnect, PyMongoError
 
 from mess.demo.mongod import Mongod
+from mess.demo.ports import HOST
 from mess.demo.server import Server
 from mess.errors import MessError
 
@@ -23,15 +24,16 @@ _ASK_MS = 2000
 class ReplicaSet(Server):
     """`count` servers as one replica set.
 
-    `election_ms` is how long the others wait for a silent primary before they elect another. `oplog_mb`, `cache_gb` and
-    `extra` are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio programs call them
-    in a thread. `close` ends every server and removes its data.
+    `election_ms` is how long the others wait for a silent primary before they elect another. `host`, `oplog_mb`,
+    `cache_gb` and `extra` are as in `Mongod`. Nothing runs before `start`. Methods that take time block, so asyncio
+    programs call them in a thread. `close` ends every server and removes its data.
     """
 
     def __init__(
         self,
         count: int = 1,
         *,
+        host: str = HOST,
         oplog_mb: int = 64,
         cache_gb: float = 0.25,
         election_ms: int = 1000,
@@ -39,7 +41,8 @@ class ReplicaSet(Server):
     ) -> None:
         self._election_ms = election_ms
         self.nodes = [
-            Mongod(replica_set=_NAME, oplog_mb=oplog_mb, cache_gb=cache_gb, extra=extra) for _ in range(count)
+            Mongod(host=host, replica_set=_NAME, oplog_mb=oplog_mb, cache_gb=cache_gb, extra=extra)
+            for _ in range(count)
         ]
 
     @property

@@ -23,6 +23,7 @@ _HASHED_DIRECTLY = frozenset({str, int, Int64, ObjectId, Binary})
 
 # 0, false and "" have the hash 0, which is the barriers'. Small numbers would be the hashes of other values.
 _OF_ZERO = 0x51E5_7A11_0C0A_57ED
+_OF_NO_BSON = 0x3D0C_5EED_0FF0_B50A
 _ROUTES_KEPT = 10_000
 _LOOK_AGAIN = 0.05  # seconds
 
@@ -75,12 +76,16 @@ def id_hash(key: Mapping[str, Any]) -> int:
     """A hash of a document key's `_id`: equal ids give equal hashes. Integers and doubles with the same value are
     equal.
 
-    Values that Python cannot hash, or that do not equal themselves, are hashed as BSON.
+    Values that Python cannot hash, or that do not equal themselves, are hashed as BSON. What BSON cannot hold either,
+    which only others than MongoDB send, has one hash for all.
     """
     value = key.get("_id")
     if type(value) in _HASHED_DIRECTLY or (type(value) is float and value == value):
         return hash(value)
-    return hash(bson.encode({"": value}))
+    try:
+        return hash(bson.encode({"": value}))
+    except Exception:  # bson raises many kinds
+        return _OF_NO_BSON
 
 
 def _target(event: Event) -> Namespace:

@@ -93,7 +93,7 @@ class LeaseHolder:
         self._since = datetime.now(timezone.utc)
         self._count = 0
         self._trying: tuple[int, float] = (-1, 0.0)
-        self._has_it = False
+        self._has_it = self._has_claimed = False
         self._heir: Wish | None = None
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,9 +142,9 @@ class LeaseHolder:
             try:
                 record = await self._ask(self._lease.read())
                 if record is not None and record.instance.id == self._instance.id:
-                    # Handed over, or taken by a claim that had seemed to fail.
                     if await self._renewed(record.count or 0):
-                        log.info("active: the lease is this process's")
+                        reason = "an earlier claim had been applied" if self._has_claimed else "it was handed over"
+                        log.info("active: took the lease", reason=reason)
                         return
                 elif await self._taken(record):
                     return
@@ -166,15 +166,16 @@ class LeaseHolder:
                 await self._ask_for_handover(record)
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
-        self.replaced = None
+        self._has_claimed, self.replaced = True, None
         if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
         if not await self._ask(self._lease.claim(self._instance, self._seconds, record)):
             return False
         self._count = 0
         self._extend(now)
-        before = {} if record is None else {"before": str(record.instance)}
-        log.info("active: took the lease", reason=reason, silent=f"{self._watch.silence(now):.1f}s", **before)
+        silent = f"{self._watch.silence(now):.1f}s"
+        before = {} if record is None else {"before": str(record.instance), "silent": silent}
+        log.info("active: took the lease", reason=reason, **before)
         return True
 
     def _stand_by(self, record: LeaseRecord) -> None:
@@ -233,7 +234,7 @@ class LeaseHolder:
         self.leadership.extend(max(self.leadership.until, until))
 
     def _obey(self, wish: Wish | None) -> None:
-        if wish is None or self._heir is not None:
+        if wish is None or self._heir is not None or wish.instance.has_ended(self._instance):
             return
         self._heir = wish
         log.info("handing over: another process has asked for the lease", to=str(wish.instance))

@@ -24,6 +24,7 @@ from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
 from mess.leadership import ALWAYS, Leadership
+from mess.relay.arranged import Stream
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -39,9 +40,9 @@ from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
 from mess.relay.step_runner import StepRunner
-from mess.relay.stopping import Stopping
+from mess.relay.stopping import Halted, Stopping
 from mess.relay.stored_counts import StoredCounts
-from mess.relay.streams import Stream, Streams
+from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.store import StateStore
 from mess.steps.base import Sink
@@ -307,5 +308,7 @@ async def aside(work: Coroutine[Any, Any, None]) -> None:
     """Run a task that delivery does not depend on. If it fails, log that and let the relay continue."""
     try:
         await work
+    except Halted:
+        return  # the relay stops, or becomes a standby
     except Exception:
         log.exception("a background task has failed; delivery continues. Please report this")

@@ -13,8 +13,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mess.errors import Ambiguous, BatchError, DeliveryError, Refused
+from mess.errors import Ambiguous, BatchError, DeliveryError, EndpointDown, Refused
 from mess.event import Event
+from mess.leadership import LAPSED, Leadership
 from mess.steps.base import DEFAULT_LANES, Step
 
 DEFAULT_TIMEOUT = 30.0
@@ -22,10 +23,12 @@ DEFAULT_TIMEOUT = 30.0
 
 
 class _Run:
-    """One mini-batch being processed by the function in another thread or loop, watched from the event loop."""
+    """One mini-batch being processed by the function in another thread or loop, watched from the event loop. It ends
+    early when it is `abandoned`, or when the process may not deliver any more."""
 
-    def __init__(self, events: Sequence[Event]) -> None:
+    def __init__(self, events: Sequence[Event], leadership: Leadership) -> None:
         self.events = events
+        self.leadership = leadership
         self.results: list[Any] = []
         self.began: float | None = None
         self.abandoned = False
@@ -35,7 +38,7 @@ class _Run:
         if not self.abandoned:
             self.results.append(result)
             self.began = time.monotonic()
-        return not self.abandoned
+        return not (self.abandoned or self.leadership.lapsed)
 
 
 class FunctionStep(Step):
@@ -44,7 +47,8 @@ class FunctionStep(Step):
     The function may be sync or async. Neither runs in the relay's own event loop, which a blocking call would stop:
     sync functions run in a bounded thread pool, async ones in a separate event loop, both with one hop per mini-batch.
     An exception means that the event is refused, unless the function raises a DeliveryError. A call that takes longer
-    than `timeout` seconds is Ambiguous.
+    than `timeout` seconds is Ambiguous. When the process may not deliver any more, a call that is under way is not
+    stopped, but none begins.
 
     With `hook`, the function is called with `(input, context)` and its result is ignored.
     """
@@ -85,7 +89,7 @@ class FunctionStep(Step):
 
     async def process(self, events: Sequence[Event]) -> Sequence[Event]:
         """See the class."""
-        run = _Run(events)
+        run = _Run(events, self.leadership)
         future: Future[None]
         if self._loop is not None:
             future = asyncio.run_coroutine_threadsafe(self._run_async(run), self._loop)
@@ -149,7 +153,8 @@ class FunctionStep(Step):
                     "drop the event"
                 )
         if len(results) < len(events):
-            errors[len(results)] = Ambiguous(f"the function did not return within {self._timeout:g} s")
+            late: DeliveryError = Ambiguous(f"the function did not return within {self._timeout:g} s")
+            errors[len(results)] = late if run.abandoned else EndpointDown(f"not called: {LAPSED}")
         if errors:
             raise BatchError(errors, passed, events[len(results) + 1 :])
         return passed

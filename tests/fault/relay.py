@@ -28,7 +28,7 @@ class RelayProcess:
 
     `config` is written as JSON, with an admin port of its own; `files` (name: text) are put beside it. What the process
     says is kept in `relay.log` over all starts. Used as `async with`, it is killed in the end if it still runs.
-    `descriptors` are its soft and hard limits on open files.
+    `descriptors` are its soft and hard limits on open files, `host` is the address of its admin server.
     """
 
     def __init__(
@@ -37,7 +37,9 @@ class RelayProcess:
         config: Mapping[str, Any],
         files: Mapping[str, str] | None = None,
         descriptors: tuple[int, int] | None = None,
+        host: str = "127.0.0.1",
     ) -> None:
+        self.host = host
         self.port = free_port()
         self._log = folder / "relay.log"
         self.config = folder / "config.json"
@@ -46,15 +48,16 @@ class RelayProcess:
             (folder / name).write_text(text)
         self.arguments: tuple[str, ...] = ()
         """More of what `mess run` is started with."""
+        self.prefix: tuple[str, ...] = ()
+        """A program that replaces itself by the command that follows its arguments, as `env` does."""
         self._process: subprocess.Popen[bytes] | None = None
-        self._limited: list[str] = []
         if descriptors is not None:
             limits = "ulimit -Sn {} && ulimit -Hn {}".format(*descriptors)
-            self._limited = ["sh", "-c", f'{limits} && exec "$@"', "sh"]
+            self.prefix = ("sh", "-c", f'{limits} && exec "$@"', "sh")
 
     def write(self, config: Mapping[str, Any]) -> None:
         """Change its config file."""
-        text = json.dumps({**config, "admin": {"port": self.port}})
+        text = json.dumps({**config, "admin": {"host": self.host, "port": self.port}})
         changed = self.config.with_suffix(".new")
         changed.write_text(text)
         changed.rename(self.config)
@@ -87,6 +90,11 @@ class RelayProcess:
     def pid(self) -> int:
         """Its id."""
         return self.process.pid
+
+    @property
+    def started(self) -> bool:
+        """Whether it has ever been."""
+        return self._process is not None
 
     @property
     def running(self) -> bool:
@@ -132,7 +140,7 @@ class RelayProcess:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond
                 [
-                    *self._limited,
+                    *self.prefix,
                     sys.executable,
                     "-m",
                     "mess",
@@ -171,7 +179,7 @@ class RelayProcess:
         """Status and JSON of one of its admin pages."""
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.get(f"http://127.0.0.1:{self.port}{path}") as answer,
+            session.get(f"http://{self.host}:{self.port}{path}") as answer,
         ):
             return answer.status, await answer.json()
 

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,8 +18,8 @@ _MOST_INTERIM = 16
 
 class GuardedRequest(aiohttp.ClientRequest):
     """A request that refuses a connection with an unsolicited answer waiting on it, which would be taken for the answer
-    to this request. `check` is called right before each sending, once there is a connection; what it raises prevents
-    that."""
+    to this request. `check` is called right before each sending, once there is a connection, and again right before
+    anything is written; what it raises prevents that."""
 
     check: Callable[[], None]
 
@@ -28,6 +29,19 @@ class GuardedRequest(aiohttp.ClientRequest):
         if conn.protocol is not None and conn.protocol.should_close:
             raise aiohttp.ServerDisconnectedError("the endpoint sends unsolicited answers")
         return super().send(conn)
+
+    async def write_bytes(
+        self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+    ) -> None:
+        """See `aiohttp.ClientRequest.write_bytes`, which may be a task that begins later."""
+        try:
+            self.check()
+        except Exception as error:
+            if conn.protocol is not None:
+                conn.protocol.set_exception(error)
+            conn.close()
+        else:
+            await super().write_bytes(writer, conn, content_length)
 
 
 def guarded_by(check: Callable[[], None]) -> type[GuardedRequest]:

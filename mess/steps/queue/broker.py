@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from mess.errors import DeliveryError
+from mess.leadership import ALWAYS, Leadership
 from mess.options.base import Options
 from mess.options.tls import Tls
 
@@ -71,6 +72,9 @@ class Broker(ABC):
     """The number of lanes that suits it best: fewer lanes fill their mini-batches better."""
     keeps_order: ClassVar[bool] = False
     """Whether it guarantees that, of messages published together, none is confirmed after one that failed."""
+    leadership: Leadership = ALWAYS
+    """Whether this process may publish; set before `open`. The caller looks before each `publish`, and cancels it when
+    the lease lapses. `publish` calls `check` once more before it sends, if it had to wait for a connection."""
 
     @abstractmethod
     def __init__(self, url: str, options: Any, around: Surroundings) -> None:
@@ -88,7 +92,8 @@ class Broker(ABC):
         Returns the failures by message index; raises DeliveryError if it is the same for all.
 
         Unless `keeps_order`, the messages, including those that other lanes publish at the same time, must not depend
-        on each other's order, which a retry might reverse. The caller cancels calls that take too long.
+        on each other's order, which a retry might reverse. The caller cancels calls that take too long: what the client
+        still holds of these messages must not be sent later.
         """
 
     @abstractmethod

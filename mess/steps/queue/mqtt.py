@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import Field
 
 from mess.errors import Ambiguous, ConfigError, DeliveryError, EndpointDown, Problem, Refused
+from mess.leadership import LAPSED
 from mess.options.extras import required
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.confirms import Confirms, resolve
@@ -108,6 +109,7 @@ class MqttBroker(Broker):
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
         client = await self._connected()
+        self.leadership.check()
         confirms, retain = Confirms(messages), self._options.retain
         numbers: list[int] = []
         try:
@@ -172,7 +174,7 @@ class MqttBroker(Broker):
             await asyncio.shield(dialling)
             if (sock := client.socket()) is None:
                 raise ConnectionResetError("connection lost; does the broker ask for a client_certificate?")
-            loop.add_reader(sock.fileno(), _read, client, sock)
+            loop.add_reader(sock.fileno(), self._read, client, sock)
             client.on_socket_register_write = lambda *_: loop.add_writer(sock.fileno(), client.loop_write)
             client.on_socket_unregister_write = lambda *_: loop.remove_writer(sock.fileno())
             client.on_socket_close = lambda *_: loop.remove_reader(sock.fileno())
@@ -227,6 +229,15 @@ class MqttBroker(Broker):
         resolve(greeting, (reason, None))
         if client is self._client:
             self._fail(EndpointDown(f"{self._about}: the connection is lost ({reason})"))
+
+    def _read(self, client: Client, sock: Any) -> None:
+        if self._waiting and self.leadership.lapsed:
+            self._hang_up(LAPSED)  # each acknowledgement would let the client send another message
+            return
+        client.loop_read()
+        # The event loop does not report data that TLS has already read from the socket.
+        while isinstance(sock, ssl.SSLSocket) and client.socket() is not None and sock.pending():
+            client.loop_read()
 
     def _on_publish(self, _client: Any, _data: Any, number: int, reason: Any, _properties: Any) -> None:
         confirms, index = self._waiting.pop(number, (None, 0))
@@ -283,13 +294,6 @@ def _fit(value: bytes) -> str:
     if len(value) > _LONG and len(text.encode()) > _MOST_BYTES:
         raise ValueError(f"a header or key of more than {_MOST_BYTES} bytes")
     return text
-
-
-def _read(client: Client, sock: Any) -> None:
-    client.loop_read()
-    # The event loop does not report data that TLS has already read from the socket.
-    while isinstance(sock, ssl.SSLSocket) and client.socket() is not None and sock.pending():
-        client.loop_read()
 
 
 def _end(client: Client) -> None:

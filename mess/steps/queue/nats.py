@@ -125,6 +125,7 @@ class NatsBroker(Broker):
     async def publish(self, messages: Sequence[Message]) -> Mapping[int, DeliveryError]:
         """See `Broker.publish`."""
         client = await self._connected()
+        self.leadership.check()
         confirms, waiting, inbox = Confirms(messages), self._waiting, self._inbox
         publish, most = client.publish, client.max_payload
         numbers: list[int] = []

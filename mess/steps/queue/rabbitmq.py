@@ -107,6 +107,7 @@ class RabbitBroker(Broker):
         async with self._using_a_channel() as channel:
             if self._options.declare is not None:
                 await self._declare(channel, {message.target for message in messages})
+            self.leadership.check()
             failures = await channel.publish(messages)
         self._free.append(channel)
         return failures

@@ -112,7 +112,7 @@ class RedisBroker(Broker):
         except TypeError as error:
             text = "Redis's client does not know a parameter of the url; remove it"
             raise ConfigError([Problem(text, "url")]) from error
-        pack_with_hiredis(pool)
+        pack_with_hiredis(pool, lambda: self.leadership.check())
         parts = urlsplit(url)
         self._name = f"{parts.hostname}:{parts.port or 6379}"
         self._bound: tuple[str | int, ...] = ()
@@ -128,6 +128,7 @@ class RedisBroker(Broker):
         Uses one transaction, so that either all entries are added, in order, or none: a server that runs out of memory
         half-way refuses them all. Only a key that is not a stream fails separately, and it does so for every event.
         """
+        # Once there is a connection, packing the commands makes sure that they may be sent.
         pipeline = self._redis.pipeline(transaction=True)
         bound = self._bound
         for message in messages:

@@ -17,6 +17,7 @@ from mess.formats.base import Envelope
 from mess.formats.body import Shape
 from mess.formats.envelope import Format
 from mess.formats.template import WHOLE_DATABASE, Template, TemplateText
+from mess.leadership import LAPSED
 from mess.options import insecure
 from mess.options.secret import Secret, names_a_secret, of_broker_url
 from mess.options.sections import Sections
@@ -25,6 +26,7 @@ from mess.options.values import Duration
 from mess.steps.base import Context, Preview, Reading, Sink, StepConfig, readings
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
 from mess.steps.queue.brokers import BROKERS, broker_of, unknown, urls
+from mess.steps.queue.lease_end import LeaseEnd
 from mess.telemetry.attempts import current
 
 _BY_NAMESPACE = "{db}.{collection}"
@@ -167,9 +169,12 @@ class Queue(Sink):
         self._content_type = ("content-type", envelope.content_type.encode())
         self._headers = [(name, Template(text)) for name, text in config.headers.items()]
         self._server = _server(config.url)
+        self._lease_end = LeaseEnd(self.leadership)
 
     async def open(self) -> None:
         """Get the broker's client ready."""
+        self._broker.leadership = self.leadership
+        self._lease_end = LeaseEnd(self.leadership)
         await self._broker.open()
 
     async def check(self) -> str:
@@ -183,6 +188,7 @@ class Queue(Sink):
 
     async def close(self) -> None:
         """Close the connection."""
+        self._lease_end.close()
         await self._broker.close()
 
     def preview(self, event: Event) -> Preview:
@@ -253,15 +259,21 @@ class Queue(Sink):
         if not messages:
             return {}
         places = list(messages)
+        limit = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout):
+            self.leadership.check()  # there may be several publications in one call
+            async with limit:
+                self._lease_end.add(limit)
                 failures = await self._broker.publish(list(messages.values()))
         except TimeoutError:
-            return dict.fromkeys(places, EndpointDown(f"no confirmation within {self._timeout:g} s", shared=True))
+            why = f"given up: {LAPSED}" if self.leadership.lapsed else f"no confirmation within {self._timeout:g} s"
+            return dict.fromkeys(places, EndpointDown(why, shared=True))
         except DeliveryError as error:
             if isinstance(error, EndpointDown):
                 error.shared = True  # it was raised for all targets
             return dict.fromkeys(places, error)
+        finally:
+            self._lease_end.discard(limit)
         return {places[index]: failure for index, failure in failures.items()}
 
     def _common(self) -> Sequence[tuple[str, bytes]]:

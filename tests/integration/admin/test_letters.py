@@ -66,6 +66,7 @@ async def test_a_replay_delivers_what_was_counted_and_deletes_it(lab: Lab, runni
         assert (await api.ok("/dead-letters"))["total"] == 0
         replayed = [each for each in lab.receiver.requests if each.headers.get("mess-replay") == "true"]
         assert {each.headers["webhook-id"] for each in replayed} == {letter["id"] for letter in letters}
+        assert {each.headers["mess-epoch"] for each in replayed} == {"1"}, "that of the relay which replays them"
 
 
 async def test_discarding_takes_a_filter_or_all_never_nothing(lab: Lab, running: Callable[..., Any]) -> None:

@@ -36,6 +36,7 @@ async def test_a_replayed_body_is_the_same_to_the_byte(lab: Lab) -> None:
         assert again.body == first.body
         assert again.headers["webhook-id"] == first.headers["webhook-id"]
         assert again.headers["mess-replay"] == "true"
+        assert "mess-epoch" not in again.headers, "a command has none, and must not pass for the relay"
 
 
 async def test_a_batch_with_one_bad_event(lab: Lab) -> None:

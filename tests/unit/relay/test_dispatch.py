@@ -197,6 +197,11 @@ def test_numbers_that_mongodb_takes_for_one_id_share_a_lane() -> None:
     assert id_hash({"_id": 1}) == id_hash({"_id": Int64(1)}) == id_hash({"_id": 1.0})
 
 
+@pytest.mark.parametrize("value", [{"a\0": 1}, [2**64]])
+def test_an_id_that_bson_cannot_hold_has_a_lane_too(value: Any) -> None:
+    assert id_hash({"_id": value}) == id_hash({"_id": value})
+
+
 async def test_a_pipeline_that_breaks_ends_its_lane_and_says_so() -> None:
     bench = Bench(lanes=1)
 

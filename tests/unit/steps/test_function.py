@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import sys
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused
+from mess.leadership import Leadership, now
 from mess.steps.function import FunctionStep
 from tests.unit.fakes import make_events
 
@@ -164,3 +166,28 @@ async def test_functions_get_dates_with_their_time_zone_however_deep() -> None:
         await step.process([event])
     assert seen[0]["fullDocument"]["at"]["created"] == [moment.replace(tzinfo=timezone.utc)]
     assert event.change["fullDocument"]["at"]["created"] == [moment]
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_no_further_call_begins_after_the_lease_has_lapsed(asynchronous: bool) -> None:
+    """A mini-batch of slow calls takes longer than a lease. Those that were made are done."""
+    leadership, called = Leadership(1, now() + 60), list[int]()
+
+    def function(input: Any, config: Any, context: Any) -> Any:  # noqa: A002
+        called.append(input["fullDocument"]["n"])
+        if len(called) == 3:
+            leadership.until = -math.inf
+        return input
+
+    async def later(input: Any, config: Any, context: Any) -> Any:  # noqa: A002
+        return function(input, config, context)
+
+    events = make_events(10)
+    async with opened(later if asynchronous else function) as step:
+        step.leadership = leadership
+        with pytest.raises(BatchError) as caught:
+            await step.process(events)
+    assert called == [0, 1, 2]
+    assert caught.value.passed == events[:3]
+    assert {index: type(error) for index, error in caught.value.errors.items()} == {3: EndpointDown}
+    assert list(caught.value.untried) == events[4:]

@@ -6,10 +6,10 @@ from contextlib import suppress
 from typing import Any
 
 from mess.capture.kafka.formats.extended_json import java, moment
-from mess.capture.kafka.formats.reading import NotReadable, Reading
+from mess.capture.kafka.formats.not_readable import NotReadable
 
 
-def event(change: dict[str, Any], *, typed: bool) -> Reading | None:
+def event(change: dict[str, Any], *, typed: bool) -> dict[str, Any] | None:
     """The change event in a record of the connector's; None for one that concerns its change stream, not data. `typed`
     says whether it has BSON's types already.
 
@@ -37,4 +37,4 @@ def event(change: dict[str, Any], *, typed: bool) -> Reading | None:
         # It says insert, with the document's _id instead of a resume token.
         change["operationType"] = "read"
         del change["_id"]
-    return Reading(change)
+    return change

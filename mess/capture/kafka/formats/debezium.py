@@ -7,10 +7,9 @@ from typing import Any
 
 from bson import Timestamp
 
-from mess.capture.kafka.formats import own
 from mess.capture.kafka.formats.envelope import unwrapped
 from mess.capture.kafka.formats.extended_json import java, loads, milliseconds
-from mess.capture.kafka.formats.reading import Headers, NotReadable, Reading
+from mess.capture.kafka.formats.not_readable import NotReadable
 
 _OPERATIONS = {"c": "insert", "u": "update", "d": "delete", "r": "read"}
 _KEY = "Set the connector's key.converter to org.apache.kafka.connect.json.JsonConverter"
@@ -28,7 +27,7 @@ def is_housekeeping(body: dict[str, Any]) -> bool:
     return ("status" in body and "event_count" in body) or ("aggregate_type" in body and "additional_data" in body)
 
 
-def event(body: dict[str, Any], key: bytes | None, headers: Headers) -> Reading:
+def event(body: dict[str, Any], key: bytes | None) -> dict[str, Any]:
     """The change event in a record of Debezium's.
 
     The resume token is not in it, nor a shard key. Raises NotReadable, and errors of other kinds.
@@ -54,7 +53,7 @@ def event(body: dict[str, Any], key: bytes | None, headers: Headers) -> Reading:
         change["fullDocumentBeforeChange"] = before
     if source.get("lsid") is not None:
         change |= {"lsid": _document(source["lsid"]), "txnNumber": source.get("txnNumber")}
-    return own.marked(change, headers, own.given_id(headers))
+    return change
 
 
 def _document(value: Any) -> dict[str, Any] | None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from typing import Any
 
-from mess.capture.decode import Namespaces, checked
-from mess.capture.kafka.formats.reading import NotReadable, Reading
-from mess.capture.kafka.formats.record_format import read
+import bson
+from bson.errors import BSONError
+
+from mess.capture.decode import VALUES, Namespaces, checked
+from mess.capture.kafka.formats.not_readable import NotReadable
+from mess.capture.kafka.formats.record_format import is_bson, read
 from mess.capture.kafka.record import Decoder, ExistingDocument, KafkaEvent, Record, position
 from mess.capture.source import Unreadable
 from mess.event import event_ids
-from mess.ids import hashed_id, hashed_ids
+from mess.ids import hashed_id, hashed_ids, is_id
+
+_ID = "mess-id"
+_UNKNOWN = "-"
+"""Stands for an id that is not known yet."""
+_LOOKED_UP = {b"exact": False, b"lookup": True}
+_TOGETHER = 8 * 1024 * 1024
+"""How many bytes are decoded in one call at most."""
+_Headers = Mapping[str, bytes | None]
 
 
 def decoder(format: str) -> Decoder:  # noqa: A002 - the option's name
@@ -37,21 +49,22 @@ class RecordDecoder:
         by_token: list[KafkaEvent] = []
         by_place: list[tuple[KafkaEvent, str]] = []
         format_ = self._format
-        for record in records:
+        for record, body in zip(records, _decoded_together(records), strict=False):
+            headers = dict(record.headers)
             try:
-                found = read(record, format_)
-                if found is None:
+                change = read(record, format_, ours=_ID in headers, body=body)
+                if change is None:
                     continue
-                event = self._event(record, found)
+                event = self._event(record, headers, change)
             except Exception as error:  # a record may hold anything
                 unreadable.append(_unreadable(record, error))
                 continue
-            if found.id is None:
-                if _has_token(found.change):
+            events.append(event)
+            if event.id == _UNKNOWN:
+                if _has_token(change):
                     by_token.append(event)
                 else:
                     by_place.append((event, _place(record)))
-            events.append(event)
         # Much cheaper for many at once.
         if by_token:
             ids = event_ids([event.change["_id"] for event in by_token])
@@ -62,27 +75,48 @@ class RecordDecoder:
                 event.id = id_
         return events, unreadable
 
-    def _event(self, record: Record, found: Reading) -> KafkaEvent:
-        """The event for what a record holds; its id may still be missing. Raises NotReadable."""
-        change, size = found.change, len(record.value or b"")
+    def _event(self, record: Record, headers: _Headers, change: dict[str, Any]) -> KafkaEvent:
+        """The event for a record's change. Raises NotReadable."""
         event: KafkaEvent
+        size = len(record.value or b"")
+        id_ = _given_id(headers)
         try:
             ns = change["ns"]
             namespace = self._namespaces[ns["db"], ns.get("coll", "")]
-            if found.backfill:
-                event = ExistingDocument(change, namespace, size, id=found.id or "-")
-                event.backfill = found.backfill
+            if "mess-backfill" in headers:
+                event = ExistingDocument(change, namespace, size, id=id_)
+                event.backfill = (headers["mess-backfill"] or b"").decode("utf-8", "replace")
             else:
-                event = KafkaEvent(change, namespace, size, id=found.id or "-", looked_up=found.looked_up)
+                looked_up = _LOOKED_UP.get(headers.get("mess-document") or b"")
+                event = KafkaEvent(change, namespace, size, id=id_, looked_up=looked_up)
             checked(event)
         except (AttributeError, KeyError, TypeError):
             raise NotReadable(
                 "it is no change event as MongoDB sends it, with operationType, ns and documentKey", change
             ) from None
         event.next_offset = record.offset + 1
-        if found.replay:
+        if "mess-replay" in headers:
             event.replay = True
         return event
+
+
+def _decoded_together(records: Sequence[Record]) -> Iterable[dict[str, Any] | None]:
+    """The records' values, if all are BSON; else None for each. Takes two thirds of the time of decoding each."""
+    values = [record.value for record in records]
+    if not all(map(is_bson, values[:1])) or not all(map(is_bson, values)):
+        return repeat(None)
+    data = b"".join([value or b"" for value in values])
+    if len(data) > _TOGETHER:
+        return repeat(None)
+    try:
+        return bson.decode_all(data, VALUES)
+    except BSONError:  # which one it is will be found out
+        return repeat(None)
+
+
+def _given_id(headers: _Headers) -> str:
+    text = (headers.get(_ID) or b"").decode("ascii", "replace")
+    return text if is_id(text) else _UNKNOWN
 
 
 def _has_token(change: dict[str, Any]) -> bool:

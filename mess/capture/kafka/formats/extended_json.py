@@ -41,8 +41,9 @@ def loads(text: bytes | str) -> Any:
 
 def milliseconds(value: int) -> datetime | DatetimeMS:
     """The time so many milliseconds after 1970. Raises an error for what BSON cannot hold."""
+    seconds, rest = divmod(value, 1000)
     try:
-        return _EPOCH + timedelta(milliseconds=value)
+        return _EPOCH + timedelta(0, seconds, 1000 * rest)  # three times as fast as with milliseconds
     except OverflowError:
         if not -_INT64 <= value < _INT64:
             raise
@@ -68,17 +69,23 @@ def _object_id(value: Any) -> ObjectId:
 
 
 def _int(value: Any) -> int:
-    number = int(_text(value))
-    if not -_INT32 <= number < _INT32:
+    number = int(value)
+    if value.__class__ is not str or not -_INT32 <= number < _INT32:
         raise ValueError
     return number
 
 
 def _long(value: Any) -> Int64:
-    number = Int64(_text(value))
-    if not -_INT64 <= number < _INT64:
+    number = Int64(value)
+    if value.__class__ is not str or not -_INT64 <= number < _INT64:
         raise ValueError
     return number
+
+
+def _double(value: Any) -> float:
+    if value.__class__ is not str:
+        raise TypeError
+    return float(value)
 
 
 def _date(value: Any) -> datetime | DatetimeMS:
@@ -114,7 +121,7 @@ _TYPES: dict[str, Callable[[Any], Any]] = {
     "$oid": _object_id,
     "$numberInt": _int,
     "$numberLong": _long,
-    "$numberDouble": lambda value: float(_text(value)),
+    "$numberDouble": _double,
     "$numberDecimal": lambda value: Decimal128(_text(value)),
     "$date": _date,
     "$timestamp": _timestamp,
@@ -167,6 +174,9 @@ def _java_regex(document: dict[str, Any]) -> Any:
     return Regex(_text(document["$regex"]), _text(document["$options"]))
 
 
+_JAVA_TYPES = {**_TYPES, "$date": _java_date}
+_JAVA_LARGER = {**_LARGER, "$binary": _java_binary, "$regex": _java_regex}
+
 Read = Callable[[dict[str, Any]], dict[str, Any]]
 """Puts BSON's types into what `loads` gives, in place, and returns it. What only looks like a type, such as
 `{"$oid": 5}`, stays a document. Raises RecursionError if it is nested too deeply."""
@@ -179,7 +189,19 @@ def _reader(types: Mapping[str, Callable[[Any], Any]], larger: Mapping[str, Call
         for name, item in value.items():
             kind = item.__class__
             if kind is dict:
-                value[name] = one(item)
+                # As in `one`, which would cost a fifth more here.
+                if len(item) == 1:
+                    [(only, inner)] = item.items()
+                    convert = find(only)
+                    if convert is not None:
+                        try:
+                            value[name] = convert(inner)
+                            continue
+                        except Exception:  # it only looks like a type
+                            pass
+                    document(item)
+                else:
+                    value[name] = one(item)
             elif kind is list:
                 array(item)
         return value
@@ -193,28 +215,25 @@ def _reader(types: Mapping[str, Callable[[Any], Any]], larger: Mapping[str, Call
                 array(item)
 
     def one(value: dict[str, Any]) -> Any:
-        if len(value) == 1:
-            [(name, inner)] = value.items()
-            convert = find(name)
-            if convert is not None:
-                try:
-                    return convert(inner)
-                except Exception:  # it only looks like a type
-                    pass
+        name = next(iter(value), "")
+        convert = (find if len(value) == 1 else find_larger)(name)
+        if convert is None:
             return document(value)
-        convert = find_larger(next(iter(value), ""))
-        document(value)
-        if convert is not None:
+        if len(value) == 1:
             try:
-                return convert(value)
+                return convert(value[name])
             except Exception:  # see above
-                pass
-        return value
+                return document(value)
+        document(value)
+        try:
+            return convert(value)
+        except Exception:  # see above
+            return value
 
     return document
 
 
 extended: Read = _reader(_TYPES, _LARGER)
 """For Extended JSON v2, canonical or relaxed."""
-java: Read = _reader({**_TYPES, "$date": _java_date}, {**_LARGER, "$binary": _java_binary, "$regex": _java_regex})
+java: Read = _reader(_JAVA_TYPES, _JAVA_LARGER)
 """For that and the older form that Java's driver calls strict."""

@@ -10,7 +10,7 @@ from bson.errors import BSONError
 from mess.capture.decode import VALUES
 from mess.capture.kafka.formats import connector, debezium, own
 from mess.capture.kafka.formats.envelope import unwrapped
-from mess.capture.kafka.formats.reading import Headers, NotReadable, Reading
+from mess.capture.kafka.formats.not_readable import NotReadable
 from mess.capture.kafka.record import Record
 
 _NAMES = {
@@ -31,38 +31,51 @@ _JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 _SCHEMA_ID = 5  # bytes: 0, and the schema's number in the registry
 
 
-def read(record: Record, format: str) -> Reading | None:  # noqa: A002 - the option's name
-    """The change event in a record; None if it has none and needs none, as a tombstone.
+def is_bson(value: bytes | None) -> bool:
+    """Whether a record's value can only be BSON: it begins with its own length, and ends with 0."""
+    return value is not None and value[-1:] == b"\0" and int.from_bytes(value[:4], "little") == len(value)
+
+
+def read(
+    record: Record,
+    format: str,  # noqa: A002 - the option's name
+    *,
+    ours: bool,
+    body: dict[str, Any] | None = None,
+) -> dict[str, Any] | None:
+    """The change event in a record; None if it has none and needs none, as a tombstone. `ours` says whether the headers
+    are those of the queue step; `body` is the value, if it is BSON and decoded already.
 
     Raises NotReadable for other records without one, and errors of many kinds for damaged ones.
     """
-    value, headers = record.value, dict(record.headers)
-    if value is None:
-        if own.ID in headers:
-            raise NotReadable(
-                "it is a deletion without the change event. Remove `tombstones: true` from the queue step of the "
-                "relay that wrote it"
-            )
-        return None
-    typed = value[-1:] == b"\0" and int.from_bytes(value[:4], "little") == len(value)
-    body = _bson(value) if typed else _json(value)
+    value, typed = record.value, body is not None
     if body is None:
-        return None
+        if value is None:
+            if ours:
+                raise NotReadable(
+                    "it is a deletion without the change event. Remove `tombstones: true` from the queue step of the "
+                    "relay that wrote it"
+                )
+            return None
+        typed = is_bson(value)
+        body = _bson(value) if typed else _json(value)
+        if body is None:
+            return None
     if "operationType" in body:
-        if own.ID in headers or format == "mess":
+        if ours or format == "mess":
             _expect(format, "mess", "mongodb")
-            return own.event(body, headers)
+            return body if typed else own.event(body)
         _expect(format, "mongodb")
         return connector.event(body, typed=typed)
     if "specversion" in body:
         _expect(format, "mess")
-        return own.cloud_event(body, headers)
+        return own.cloud_event(body)
     if debezium.is_event(body):
-        _expect(format, "debezium", *(["mess"] if own.ID in headers else []))
-        return debezium.event(body, record.key, headers)
+        _expect(format, "debezium", *(["mess"] if ours else []))
+        return debezium.event(body, record.key)
     if debezium.is_housekeeping(body):
         return None
-    raise NotReadable(_why_not(body, record.key, headers))
+    raise NotReadable(_why_not(body, ours=ours))
 
 
 def _expect(format: str, *writers: str) -> None:  # noqa: A002 - see above
@@ -100,9 +113,9 @@ def _json(value: bytes) -> dict[str, Any] | None:
     return body
 
 
-def _why_not(body: dict[str, Any], key: bytes | None, headers: Headers) -> str:
+def _why_not(body: dict[str, Any], *, ours: bool) -> str:
     """Why an object is no change event."""
-    if own.ID in headers:
+    if ours:
         return f"its value is no change event: {own.REPLACED}"
     if any(name in body for name in ("__op", "__deleted", "__source_ts_ms", "__collection")):
         return f"its value is no change event: {_FLATTENED}"

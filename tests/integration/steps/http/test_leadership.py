@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Coroutine
+from typing import Any
 
 import pytest
+from aiohttp import ClientResponse
+from aiohttp.connector import Connection
 from pydantic import ValidationError
 
 from mess.errors import BatchError, EndpointDown
 from mess.leadership import Leadership, now
+from mess.steps.http.aiohttp_client import GuardedRequest
 from mess.steps.http.step import HttpConfig
 from tests.integration.steps.http.test_http import SECRET, opened
 from tests.integration.steps.http.test_oauth2 import SECRET as SHARED
@@ -120,3 +125,27 @@ async def test_the_requests_of_one_call_that_are_left_are_not_sent() -> None:
     failed = [events[index] for index in caught.value.errors]
     assert [*failed, *caught.value.untried] == events[2:]
     assert all(isinstance(error, EndpointDown) for error in caught.value.errors.values())
+
+
+@pytest.mark.parametrize("options", [{}, {"batch": {}}, {"method": "PUT"}])
+async def test_a_request_that_was_about_to_be_written_is_not_written_after_the_lapse(
+    options: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp writes in a task that may begin later: a process may be frozen in between."""
+    leadership = Leadership(1, now() + 60)
+    send = GuardedRequest.send
+
+    def and_lapse(request: GuardedRequest, conn: Connection) -> Coroutine[Any, Any, ClientResponse]:
+        sending = send(request, conn)
+        lapse(leadership)
+        return sending
+
+    async with Receiver() as receiver, opened(receiver.url, leadership=leadership, **options) as step:
+        await step.process([make_event(0)])
+        monkeypatch.setattr(GuardedRequest, "send", and_lapse)
+        with pytest.raises((EndpointDown, BatchError)):
+            await step.process([make_event(1)])
+        monkeypatch.undo()
+        leadership.extend(now() + 60)
+        await step.process([make_event(1)])
+    assert len(receiver.requests) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from mess.errors import EndpointDown
 from mess.event import Event
+from mess.leadership import ALWAYS, Leadership, now
 from mess.steps.base import Context
 from mess.steps.queue.step import Queue, QueueConfig
 from tests.servers.certificates import Certificates
@@ -21,9 +23,12 @@ from tests.waiting import PATIENCE
 
 
 @asynccontextmanager
-async def opened(url: str, *, folder: Path = Path(), **options: Any) -> AsyncIterator[Queue]:
-    """A step that publishes to the broker at `url`, with its config in `folder`."""
+async def opened(
+    url: str, *, folder: Path = Path(), leadership: Leadership = ALWAYS, **options: Any
+) -> AsyncIterator[Queue]:
+    """A step that publishes to the broker at `url`, with its config in `folder`, and obeys `leadership`."""
     step = QueueConfig.model_validate({"url": url, "timeout": "5s", **options}).build(Context(directory=folder))
+    step.leadership = leadership
     await step.open()
     try:
         yield step
@@ -38,6 +43,16 @@ async def trust_is_needed(url: str, files: Certificates, **options: Any) -> None
             with pytest.raises(EndpointDown) as caught:
                 await step.check()
     assert re.search("certificate.verify.failed", str(caught.value), re.IGNORECASE)
+
+
+async def connected_too_late(step: Queue, events: Sequence[Event]) -> None:
+    """Deliver while the lease of the step, which has not connected yet, lapses; afterwards it is renewed."""
+    delivery = asyncio.ensure_future(step.process(events))
+    await asyncio.sleep(0)
+    step.leadership.extend(-math.inf)
+    with pytest.raises(EndpointDown, match="lease"):
+        await delivery
+    step.leadership.extend(now() + 60)
 
 
 async def insisted(step: Queue, events: Sequence[Event]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from bson import Binary
 
 from mess.errors import BatchError, EndpointDown, Refused
+from mess.leadership import Leadership
 from tests.conftest import servers_needed
 from tests.integration.steps.queue import step as queue_step
 from tests.integration.steps.queue.step import insisted, number
@@ -40,7 +41,10 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
     events = [make_event(n, key=f"doc-{n % 20}") for n in range(1000)]
     events[7].replay = True
     async with opened(
-        kafka.url, target="one", headers={"operation": "{operation}", "odd ☃": "{fullDocument.n} ☃\r\n\0"}
+        kafka.url,
+        leadership=Leadership(42),
+        target="one",
+        headers={"operation": "{operation}", "odd ☃": "{fullDocument.n} ☃\r\n\0"},
     ) as step:
         await asyncio.gather(step.process(events[:500]))
         await step.process(events[500:])
@@ -53,6 +57,7 @@ async def test_each_event_is_a_record_in_order_of_its_key_with_id_and_headers(ka
     headers = {number(record.value()): dict(record.headers()) for record in records}
     assert headers[3]["odd ☃"].decode() == "3 ☃␍␊␀"
     assert headers[3]["operation"] == b"insert"
+    assert headers[3]["mess-epoch"] == b"42"
     assert headers[3]["content-type"] == b"application/json"
     assert [n for n, found in headers.items() if "mess-replay" in found] == [7]
 

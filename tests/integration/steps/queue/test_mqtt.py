@@ -14,8 +14,9 @@ from bson import Binary
 from paho.mqtt.client import MQTTMessage
 
 from mess.errors import BatchError, EndpointDown, Refused
+from mess.leadership import Leadership, now
 from mess.steps.queue.step import QueueConfig
-from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
+from tests.integration.steps.queue.step import connected_too_late, insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.mosquitto import MosquittoServer, Subscriber
 from tests.unit.fakes import make_event, make_events
@@ -43,7 +44,8 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(
     events = make_events(1000)
     events[7].replay = True
     headers = {"operation": "{operation}", "odd ☃": "{documentKey._id} ☃\r\n\0\t"}
-    async with opened(mosquitto_server.url, target="{db}/{collection}", headers=headers) as step:
+    options: dict[str, Any] = {"target": "{db}/{collection}", "headers": headers}
+    async with opened(mosquitto_server.url, leadership=Leadership(42), **options) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
     found: list[Any] = await received(subscriber, 1000)
@@ -57,6 +59,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(
         "operation": "insert",
         "odd ☃": "000000000000000000000003 ☃␍␊␀\N{REPLACEMENT CHARACTER}",
         "mess-document": "exact",
+        "mess-epoch": "42",
     }
     assert {message.properties.ContentType for message in found} == {"application/json"}
     assert [index for index, each in enumerate(properties) if "mess-replay" in each] == [7]
@@ -152,6 +155,46 @@ async def test_a_broker_that_takes_few_at_a_time_gets_no_more(mosquitto_server: 
         async with opened(mosquitto_server.url) as step:
             await step.process(make_events(500))
         assert await numbers(subscriber, 500) == list(range(500))
+
+
+async def test_nothing_is_sent_on_a_connection_that_came_too_late(
+    mosquitto_server: MosquittoServer, subscriber: Subscriber
+) -> None:
+    async with opened(mosquitto_server.url, leadership=Leadership(1, now() + 60)) as step:
+        await connected_too_late(step, make_events(5))
+        await step.process(make_events(5, first=5))
+    assert await numbers(subscriber, 5) == list(range(5, 10))
+
+
+class Short(Leadership):
+    """Lapses when it has been looked at so many times."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(1)
+        self.looks = looks
+
+    @property
+    def lapsed(self) -> bool:
+        self.looks -= 1
+        return self.looks < 0
+
+
+async def test_the_messages_that_the_client_still_holds_are_not_sent_after_the_lapse(
+    mosquitto_server: MosquittoServer,
+) -> None:
+    """Of a mini-batch it sends as many as the broker takes at a time, and one more for each acknowledgement."""
+    mosquitto_server.stop()
+    mosquitto_server.configure("allow_anonymous true\nmax_inflight_messages 3")
+    mosquitto_server.start()
+    with Subscriber(mosquitto_server.port) as subscriber:
+        async with opened(mosquitto_server.url, leadership=Short(10)) as step:
+            with pytest.raises((BatchError, EndpointDown)):
+                await step.process(make_events(500))
+            await asyncio.sleep(0.2)
+        async with opened(mosquitto_server.url) as step:
+            await step.process(make_events(1, first=1000))
+        await until(lambda: number(subscriber.messages[-1].payload) == 1000, "what follows")
+        assert 0 < len(subscriber.messages) < 100
 
 
 async def test_who_may_not_publish_is_refused(mosquitto_server: MosquittoServer) -> None:

@@ -16,8 +16,9 @@ from bson import Binary
 from nats.aio.client import Client
 
 from mess.errors import Ambiguous, BatchError, EndpointDown, Refused
+from mess.leadership import Leadership, now
 from tests.conftest import servers_needed
-from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
+from tests.integration.steps.queue.step import connected_too_late, insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.nats import NatsServer
 from tests.unit.fakes import make_event, make_events
@@ -40,7 +41,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
     events = make_events(1000)
     events[7].replay = True
     headers = {"operation": "{operation}", "number": " {fullDocument.n} ☃\r\nEvil: 1\0"}
-    async with opened(nats_server.url, headers=headers) as step:
+    async with opened(nats_server.url, headers=headers, leadership=Leadership(42)) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
     found = await read(nats_server)
@@ -53,6 +54,7 @@ async def test_each_event_is_a_message_in_order_with_id_key_and_headers(nats_ser
         "mess-key": "000000000000000000000003",
         "operation": "insert",
         "number": "3 ☃␍␊Evil: 1␀",
+        "mess-epoch": "42",
         "mess-document": "exact",
     }
     assert [index for index, message in enumerate(found) if "mess-replay" in message.header] == [7]
@@ -66,6 +68,14 @@ async def test_keys_of_every_kind_and_events_without_one(nats_server: NatsServer
         await step.process(events)
     keys = [message.header.get("mess-key") for message in await read(nats_server)]
     assert keys == ['{"a":1}', "AP8=", None, "a␍␊␀b"]
+
+
+async def test_nothing_is_sent_on_a_connection_that_came_too_late(nats_server: NatsServer) -> None:
+    await made(nats_server)
+    async with opened(nats_server.url, leadership=Leadership(1, now() + 60)) as step:
+        await connected_too_late(step, make_events(5))
+        await step.process(make_events(5, first=5))
+    assert [number(message.data) for message in await read(nats_server)] == list(range(5, 10))
 
 
 async def test_what_comes_twice_is_kept_once(nats_server: NatsServer) -> None:

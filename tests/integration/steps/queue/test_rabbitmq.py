@@ -9,8 +9,9 @@ import pytest
 from bson import Binary
 
 from mess.errors import BatchError, EndpointDown, Refused
+from mess.leadership import Leadership, now
 from tests.conftest import servers_needed
-from tests.integration.steps.queue.step import insisted, number, opened, trust_is_needed
+from tests.integration.steps.queue.step import connected_too_late, insisted, number, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.rabbitmq import RabbitServer
 from tests.unit.fakes import make_event, make_events
@@ -39,7 +40,10 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
     events = make_events(1000)
     events[7].replay = True
     async with opened(
-        rabbit.url, target="each", headers={"operation": "{operation}", "odd ☃": "{documentKey._id}\r\n\0"}
+        rabbit.url,
+        leadership=Leadership(42),
+        target="each",
+        headers={"operation": "{operation}", "odd ☃": "{documentKey._id}\r\n\0"},
     ) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -54,6 +58,7 @@ async def test_each_event_is_a_persistent_message_in_order_with_id_key_and_heade
         "operation": "insert",
         "odd ☃": "000000000000000000000003␍␊␀",
         "mess-document": "exact",
+        "mess-epoch": "42",
     }
     assert [index for index, (one, _) in enumerate(found) if "mess-replay" in one.headers] == [7]
 
@@ -66,6 +71,14 @@ async def test_keys_of_every_kind_and_events_without_one(rabbit: RabbitServer) -
         await step.process(events)
     keys = [properties.headers.get("mess-key") for properties, _ in rabbit.messages("keys")]
     assert keys == ['{"a":1}', "AP8=", None, "a␍␊␀b"]
+
+
+async def test_nothing_is_sent_on_a_connection_that_came_too_late(rabbit: RabbitServer) -> None:
+    rabbit.declare("too-late")
+    async with opened(rabbit.url, target="too-late", leadership=Leadership(1, now() + 60)) as step:
+        await connected_too_late(step, make_events(5))
+        await step.process(make_events(5, first=5))
+    assert numbers(rabbit, "too-late") == list(range(5, 10))
 
 
 @pytest.mark.parametrize("kind", ["quorum", "classic", "stream"])

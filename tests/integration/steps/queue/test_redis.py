@@ -14,8 +14,9 @@ from bson import Binary
 
 from mess.demo.ports import free_port
 from mess.errors import BatchError, EndpointDown, Refused
+from mess.leadership import Leadership, now
 from tests.conftest import servers_needed
-from tests.integration.steps.queue.step import opened, trust_is_needed
+from tests.integration.steps.queue.step import connected_too_late, opened, trust_is_needed
 from tests.servers.certificates import Certificates
 from tests.servers.redis import RedisServer
 from tests.unit.fakes import make_event, make_events
@@ -32,7 +33,9 @@ async def test_each_event_is_an_entry_in_order_with_id_key_body_and_headers(redi
     events = make_events(1000)
     events[7].replay = True
     async with opened(
-        redis_server.url, headers={"operation": "{operation}", "odd ☃ name": "{fullDocument.n} ☃\r\n\0"}
+        redis_server.url,
+        leadership=Leadership(42),
+        headers={"operation": "{operation}", "odd ☃ name": "{fullDocument.n} ☃\r\n\0"},
     ) as step:
         assert await step.process(events[:500]) == events[:500]
         await step.process(events[500:])
@@ -43,6 +46,7 @@ async def test_each_event_is_an_entry_in_order_with_id_key_body_and_headers(redi
     assert found[3][b"operation"] == b"insert"
     assert found[3]["odd ☃ name".encode()] == "3 ☃␍␊␀".encode()
     assert found[3][b"content-type"] == b"application/json"
+    assert found[3][b"mess-epoch"] == b"42"
     assert [index for index, entry in enumerate(found) if b"mess-replay" in entry] == [7]
 
 
@@ -58,6 +62,14 @@ async def test_the_client_encodes_with_hiredis(redis_server: RedisServer, monkey
     async with opened(redis_server.url) as step:
         await step.process(make_events(10))
     assert packed["XADD"] == len(entries(redis_server, "shop.orders")) == 10
+
+
+async def test_nothing_is_sent_on_a_connection_that_came_too_late(redis_server: RedisServer) -> None:
+    async with opened(redis_server.url, leadership=Leadership(1, now() + 60)) as step:
+        await connected_too_late(step, make_events(5))
+        assert entries(redis_server, "shop.orders") == []
+        await step.process(make_events(5))
+    assert len(entries(redis_server, "shop.orders")) == 5
 
 
 async def test_keys_of_every_kind_and_events_without_one(redis_server: RedisServer) -> None:

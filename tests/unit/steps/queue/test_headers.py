@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pytest
+from pydantic import ValidationError
+
 from mess.errors import DeliveryError
+from mess.leadership import ALWAYS, Leadership
 from mess.steps.queue.broker import Broker, Message
 from mess.steps.queue.step import Queue, QueueConfig
 from tests.unit.fakes import make_event, make_read
@@ -33,10 +37,12 @@ class Memory(Broker):
         pass
 
 
-async def published(*events: Any, **options: Any) -> list[Message]:
+async def published(*events: Any, leadership: Leadership = ALWAYS, **options: Any) -> list[Message]:
     broker = Memory()
     config = QueueConfig.model_validate({"url": "redis://h", **options})
-    await Queue(config, config.envelope("test"), broker).deliver(events)
+    step = Queue(config, config.envelope("test"), broker)
+    step.leadership = leadership
+    await step.deliver(events)
     return broker.published
 
 
@@ -48,6 +54,18 @@ async def test_the_document_and_the_backfill_are_headers() -> None:
     found = [dict(message.headers) for message in await published(*events)]
     assert [headers.get("mess-document") for headers in found] == [b"exact", b"lookup", b"missing", None, b"exact"]
     assert [headers.get("mess-backfill") for headers in found] == [None, None, None, None, b"bf_7"]
+
+
+async def test_every_message_carries_the_epoch_if_it_is_known() -> None:
+    for leadership, expected in ((Leadership(42), b"42"), (Leadership(), None)):
+        found = await published(make_event(1), make_event(2), leadership=leadership)
+        assert [dict(message.headers).get("mess-epoch") for message in found] == [expected] * 2
+
+
+@pytest.mark.parametrize("name", ["mess-epoch", "Mess-Epoch"])
+def test_nobody_else_sets_the_epoch(name: str) -> None:
+    with pytest.raises(ValidationError, match="cannot be set"):
+        QueueConfig.model_validate({"url": "redis://h", "headers": {name: "1"}})
 
 
 async def test_an_existing_document_has_the_target_and_key_of_its_changes() -> None:

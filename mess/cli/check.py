@@ -132,7 +132,7 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     where = f"{redact(url)} (database {config.state.database})" if in_mongodb(url) else redact(url)
     prediction = None
     async with store_for(config, connect, lasting=False, retry_for=_RETRY_FOR) as store:
-        async for finding in examine_state(store, where):
+        async for finding in examine_state(store, where, ha=config.ha is not None):
             yield finding
         for warning in strays(config, await store.dead_letter_places()):
             yield Finding(True, warning, warning=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import defaultdict
@@ -28,6 +29,7 @@ _ASK_SECONDS = 5.0
 _RECORDS = 1000
 _CLOSE_SECONDS = 5.0
 _RESUME_SECONDS = 0.01
+_IDENTIFY_SECONDS = 1.0
 
 
 class Listener(Protocol):
@@ -101,11 +103,9 @@ class GroupMember:
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
-
-    @property
-    def id(self) -> str | None:
+        self._identified = -math.inf
+        self.id: str | None = None
         """Its id in the group; None before it has joined."""
-        return None if self._consumer is None or self._closing else self._consumer.memberid() or None
 
     def join(self) -> None:
         """Join the group."""
@@ -185,6 +185,7 @@ class GroupMember:
     def _turn(self) -> None:
         self._flow()
         self._start_commit()
+        self._identify()
         first = self._consumer.poll(_RESUME_SECONDS if self._paused else _POLL_SECONDS)
         if first is None:
             return
@@ -193,6 +194,11 @@ class GroupMember:
         others = self._consumer.consume(_RECORDS - 1, 0)
         # Meanwhile, it may have lost the partition, and got it again with an earlier offset.
         self._hand_over(others if self._given.get(place) is not assigned else [first, *others])
+
+    def _identify(self) -> None:
+        # In this thread, since a call in another one waits for a moment without a poll, of which there may be none.
+        if (now := time.monotonic()) - self._identified > _IDENTIFY_SECONDS:
+            self._identified, self.id = now, self._consumer.memberid() or None
 
     def _hand_over(self, messages: Sequence[Any]) -> None:
         found: defaultdict[PartitionKey, list[Record]] = defaultdict(list)
@@ -306,8 +312,10 @@ class GroupMember:
     def _asked(self, keys: Sequence[PartitionKey]) -> list[Start]:
         committed = self._committed(keys)
         new: dict[PartitionKey, Any] = {}
+        # Not `Consumer.list_topics`: in a callback of the same consumer, it makes the next callback abort the process
+        # (confluent-kafka's `CallState_end` forgets the thread's state).
         for topic in {key.topic for key in keys if committed[key] is None}:
-            numbers = self._consumer.list_topics(topic, timeout=_ASK_SECONDS).topics[topic].partitions
+            numbers = self._admin.topics()[topic].partitions
             of_all = self._committed([PartitionKey(topic, number) for number in numbers])
             new |= begins(of_all, self._source.start)
         held = {key: self._held(key) for key in {*keys, *new}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,7 +84,7 @@ class KafkaStreams:
         self.problem: str | None = "has not joined the group yet"
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
-        self._running = False
+        self._running = self._closed = False
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -147,6 +148,7 @@ class KafkaStreams:
 
     async def close(self) -> None:
         """Discard what has not been read."""
+        self._closed = True
         await asyncio.gather(*(each.source.close() for each in self._partitions.values()))
 
     def assigned(self, starts: Sequence[Start]) -> None:
@@ -224,12 +226,10 @@ class KafkaStreams:
         """See `mess.capture.kafka.consumer.Listener`."""
         leaving = self._leaving(keys)
         await self._stop_reading(leaving)
-        began, grace = time.monotonic(), self._grace()
-        try:
+        began, grace = time.monotonic(), 0.0 if self._closed else self._grace()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace * _DRAIN_SHARE):
                 await asyncio.gather(*(each.runner.window.drained() for each in leaving if each.stopped is None))
-        except TimeoutError:
-            pass
         late = await self._abandon(leaving, grace - (time.monotonic() - began))
         offsets = {each.key: offset for each in leaving if each.stopped is None and (offset := each.offset) is not None}
         self._remove(leaving)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
 from collections import defaultdict
@@ -22,6 +21,9 @@ from mess.capture.kafka.settings import LOG, client
 from mess.capture.kafka.settings import Protocol as GroupProtocol
 from mess.config.model import KafkaSource
 from mess.errors import SourceError
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.kafka")
 
 _POLL_SECONDS = 0.1
 _FULL_SECONDS = 0.05
@@ -29,7 +31,6 @@ _ASK_SECONDS = 5.0
 _RECORDS = 1000
 _CLOSE_SECONDS = 5.0
 _RESUME_SECONDS = 0.01
-_IDENTIFY_SECONDS = 1.0
 
 
 class Listener(Protocol):
@@ -100,12 +101,10 @@ class GroupMember:
         self._committing: asyncio.Future[None] | None = None
         self._heartbeat = Heartbeat()
         self._trouble: str | None = None
+        self._disconnected = False
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
-        self._identified = -math.inf
-        self.id: str | None = None
-        """Its id in the group; None before it has joined."""
 
     def join(self) -> None:
         """Join the group."""
@@ -185,7 +184,6 @@ class GroupMember:
     def _turn(self) -> None:
         self._flow()
         self._start_commit()
-        self._identify()
         first = self._consumer.poll(_RESUME_SECONDS if self._paused else _POLL_SECONDS)
         if first is None:
             return
@@ -194,11 +192,6 @@ class GroupMember:
         others = self._consumer.consume(_RECORDS - 1, 0)
         # Meanwhile, it may have lost the partition, and got it again with an earlier offset.
         self._hand_over(others if self._given.get(place) is not assigned else [first, *others])
-
-    def _identify(self) -> None:
-        # In this thread, since a call in another one waits for a moment without a poll, of which there may be none.
-        if (now := time.monotonic()) - self._identified > _IDENTIFY_SECONDS:
-            self._identified, self.id = now, self._consumer.memberid() or None
 
     def _hand_over(self, messages: Sequence[Any]) -> None:
         found: defaultdict[PartitionKey, list[Record]] = defaultdict(list)
@@ -351,7 +344,10 @@ class GroupMember:
             try:
                 self._commit_now(offsets)
             except self._kafka.KafkaException as error:
-                LOG.warning("commit: %s", error)
+                log.warning(
+                    "offsets could not be committed before the partitions go; their next member delivers some again",
+                    error=error.args[0].str(),
+                )
         self._drop(keys)
 
     def _on_lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
@@ -403,12 +399,16 @@ class GroupMember:
 
     def _on_statistics(self, text: str) -> None:
         statistics = orjson.loads(text)
+        if self._disconnected and any(each["state"] == "UP" for each in statistics["brokers"].values()):
+            self._disconnected = False
+            self._said(None)
         self._tell(self._listener.heard, self._heartbeat.heard(statistics), statistics)
 
     def _on_error(self, error: Any) -> None:
         kinds = self._kafka.KafkaError
         down = (kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL, kinds._RESOLVE)
         if error.fatal() or error.code() in down:
+            self._disconnected = not error.fatal()
             self._said(error.str())
 
     def _said(self, reason: str | None) -> None:

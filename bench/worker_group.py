@@ -43,12 +43,12 @@ def fill(replica_set: ReplicaSet, server: Kafka, events: int, database: str | No
     return Topic(database, name, events)
 
 
-def worker(replica_set: ReplicaSet, server: Kafka, topic: Topic, step: dict[str, Any], **options: Any) -> RelayProcess:
-    """A member of the topic's group; `options` may name another one."""
-    group = options.pop("group", topic.name)
+def worker(replica_set: ReplicaSet, server: Kafka, topic: Topic, step: dict[str, Any], group: str = "") -> RelayProcess:
+    """A member of a group, by default the topic's own."""
+    group = group or topic.name
     source = {"kafka": {"url": server.url, "topics": [topic.name], "group": group}}
     config: dict[str, Any] = {"name": group, "source": source, "state": {"url": replica_set.url}}
-    return RelayProcess({**config, "databases": {topic.database: {}}, "pipeline": [step], **options})
+    return RelayProcess({**config, "databases": {topic.database: {}}, "pipeline": [step]})
 
 
 @contextmanager

@@ -69,9 +69,10 @@ def _slow(replica_set: ReplicaSet, server: Kafka, sink: Sink, count: int, concur
     """Raises RuntimeError if events are lost."""
     events = int(count * concurrency / _DELAY * (seconds + 2 * _SETTLE))
     topic = fill(replica_set, server, events)
-    step = http_step(sink.url("slow"))
+    # The step's option, since the pipeline's is the number of lanes of each partition.
+    step = {**http_step(sink.url("slow")), "concurrency": concurrency}
     sink.reset(distinct=True)
-    workers = [worker(replica_set, server, topic, step, concurrency=concurrency) for _ in range(count)]
+    workers = [worker(replica_set, server, topic, step) for _ in range(count)]
     with running(workers):
         time.sleep(_SETTLE)
         used, before, began = sum(each.cpu_seconds for each in workers), sink.stats()["events"], time.monotonic()

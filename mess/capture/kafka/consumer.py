@@ -305,8 +305,9 @@ class GroupMember:
     def _asked(self, keys: Sequence[PartitionKey]) -> list[Start]:
         committed = self._committed(keys)
         new: dict[PartitionKey, Any] = {}
+        # Not `Consumer.list_topics`: in a callback of the same consumer, it makes the next callback abort the process
+        # (confluent-kafka's `CallState_end` forgets the thread's state).
         for topic in {key.topic for key in keys if committed[key] is None}:
-            # Not the consumer itself: asked in a callback, it ends the process at the next one (confluent-kafka 2.16).
             numbers = self._admin.numbers(topic)
             of_all = self._committed([PartitionKey(topic, number) for number in numbers])
             new |= begins(of_all, self._source.start)

@@ -311,7 +311,7 @@ class WorkersPlayer:
             "state": {"url": self._servers.url, "database": self._state},
             "databases": {self._database: {}},
             "checkpoint": {"interval": "500ms"},
-            "plugins": {"slow": "slowly:slow"},
+            "plugins": {"slow": "slowly:slow"} if steps else {},
             "pipeline": [*steps, {"name": "http", "config": http, "retry": _RETRY}],
         }
 

@@ -27,9 +27,11 @@ def position_after(event: Event) -> Position:
 def has_passed(position: Position, other: Position) -> bool:
     """Whether every change up to `other` has been read by anyone who has read up to `position`.
 
-    Resume tokens sort like the changes. Of cluster times, only a strictly later one proves it, since several changes
-    may share one.
+    Resume tokens sort like the changes, and so do offsets of one partition. Of cluster times, only a strictly later one
+    proves it, since several changes may share one.
     """
+    if position.token is not None and other.token is not None and "offset" in position.token:
+        return bool(position.token["offset"] >= other.token.get("offset", 0))
     own, others = (None if each.token is None else each.token.get("_data") for each in (position, other))
     if isinstance(own, str) and isinstance(others, str) and own[:2] == others[:2] == "82":
         return own >= others

@@ -8,9 +8,7 @@ from typing import Any
 from mess.config.document import Document, Path
 from mess.config.pipelines import scopes
 
-_THERE = (
-    "is MongoDB's work, and this relay reads Kafka; set it where MongoDB is read, on the relay that writes to Kafka"
-)
+_THERE = "is MongoDB's work, and this relay reads Kafka; set it on the relay that reads MongoDB and writes to Kafka"
 _OF_MONGODB = {
     "match": f"{_THERE}, or use a filter step here",
     "exclude": f"{_THERE}, or use a field-map step here",

@@ -29,13 +29,12 @@ class GroupWatch:
         admin: GroupAdmin,
         partitions: Callable[[], Sequence[Partition]],
         *,
-        member: Callable[[], str | None],
         heard_at: Callable[[], float | None],
     ) -> None:
         self._source = source
         self._admin = admin
         self._partitions = partitions
-        self._member = member
+        self._joined = False
         self.protocol: Protocol | None = None
         self._heard_at = heard_at
         self._state = "joining"
@@ -46,6 +45,7 @@ class GroupWatch:
     def heard(self, statistics: Mapping[str, Any]) -> None:
         """Use a sample of the client's statistics."""
         group = statistics.get("cgrp", {})
+        self._joined = group.get("state") == "up" and group.get("join_state") == "steady"
         self._state = str(group.get("join_state", self._state))
         self._rebalances = int(group.get("rebalance_cnt", 0))
         topics = statistics.get("topics", {})
@@ -53,6 +53,7 @@ class GroupWatch:
             found = topics.get(each.key.topic, {}).get("partitions", {}).get(str(each.key.number), {})
             if (end := found.get("hi_offset", -1)) >= 0:
                 self._ends[each.key] = end
+                each.source.caught_up(end, statistics["time"])
 
     @property
     def group(self) -> KafkaGroup:
@@ -61,7 +62,7 @@ class GroupWatch:
         return KafkaGroup(
             group=self._source.group,
             protocol=self.protocol,
-            member=self._member(),
+            member=(self._admin.member or self._admin.client_id) if self._joined else None,
             state=self._state,
             topics=self._source.topics,
             assigned=tuple(self._shown(each) for each in self._partitions()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class KafkaStreams:
         self.problem: str | None = "has not joined the group yet"
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
-        self._running = False
+        self._running = self._closed = False
 
     @property
     def partitions(self) -> Sequence[Partition]:
@@ -151,14 +152,17 @@ class KafkaStreams:
 
     async def close(self) -> None:
         """Discard what has not been read."""
+        self._closed = True
         await asyncio.gather(*(each.source.close() for each in self._partitions.values()))
 
     def assigned(self, starts: Sequence[Start]) -> None:
         """See `mess.capture.kafka.consumer.Listener`."""
+        self.problem = None
+        if not starts:
+            return
         self._share_out(len(self._partitions) + len(starts))
         for start in starts:
             self._add(start)
-        self.problem = None
         log.info("partitions assigned", partitions=[str(each.key) for each in starts])
 
     def _add(self, start: Start) -> None:
@@ -229,12 +233,10 @@ class KafkaStreams:
 
     async def _revoked(self, leaving: Sequence[Partition]) -> Mapping[PartitionKey, int]:
         await self._stop_reading(leaving)
-        began, grace = time.monotonic(), self._grace()
-        try:
+        began, grace = time.monotonic(), 0.0 if self._closed else self._grace()
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace * _DRAIN_SHARE):
                 await asyncio.gather(*(each.runner.window.drained() for each in leaving if each.stopped is None))
-        except TimeoutError:
-            pass
         late = await self._abandon(leaving, grace - (time.monotonic() - began))
         offsets = {each.key: offset for each in leaving if each.stopped is None and (offset := each.offset) is not None}
         self._remove(leaving)

@@ -134,7 +134,7 @@ class Window:
     def _fitting(self, events: Sequence[Event]) -> int:
         room = self.max_bytes - self.bytes
         count = 0
-        for event in events[: self.max_events - self._events]:
+        for event in events[: max(0, self.max_events - self._events)]:  # it may have been made smaller
             room -= event.size
             if room < 0 and (count or self._events):
                 break

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -94,6 +95,7 @@ class Worker:
         self.stored = StoredCounts(store)
         self.state_client = state_client
         self.leadership = leadership
+        self.client_id = f"mess-{secrets.token_hex(6)}"
         self._share = Share.of(loaded.config.window, 1)
         self._decoder = decoder(self.source.format)
         self.parts: Assembly
@@ -144,7 +146,7 @@ class Worker:
             affected=lambda: [region.text for region in self._regions()],
             share_out=self._share_out,
         )
-        self.admin = GroupAdmin(source, settings.connection(source, self.loaded.directory))
+        self.admin = GroupAdmin(source, settings.connection(source, self.loaded.directory), client_id=self.client_id)
         self.member = GroupMember(
             source, self.admin, self._settings, Listening(self), fence=lambda: self.session.fence()
         )
@@ -154,7 +156,6 @@ class Worker:
             source,
             self.admin,
             lambda: self.streams.partitions,
-            member=lambda: self.member.id,
             heard_at=lambda: self.session.heard_at,
         )
         await self.pauses.begin()
@@ -198,9 +199,11 @@ class Worker:
 
     def _settings(self, protocol: settings.Protocol) -> dict[str, Any]:
         share = self._share
-        return settings.consumer_settings(
+        options = settings.consumer_settings(
             self.source, self.loaded.directory, protocol, max_bytes=share.reply_bytes, records=share.reply_events
         )
+        # Kafka's own tools show it. Its id in the group is not used: asking librdkafka for it may block the process.
+        return {**options, "client.id": self.client_id}
 
     def _open(self, start: Start) -> tuple[PartitionSource, StreamRunner]:
         source = PartitionSource(start, self._decoder, self.member.taken)

@@ -11,7 +11,7 @@ command -v mosquitto_sub >/dev/null || missing="$missing mosquitto-clients"
 command -v promtool >/dev/null || missing="$missing prometheus"
 command -v java >/dev/null || missing="$missing default-jre-headless"
 command -v chromium >/dev/null || missing="$missing chromium"
-jars=$(cd "$(dirname "$0")/../.." && pwd)/.services/kafka
+jars=$(cd "$(dirname "$0")/../.." && pwd)/.services/kafka-4.1.1
 [ -e "$jars" ] || command -v mvn >/dev/null || missing="$missing maven"
 
 if [ -n "$missing" ]; then

@@ -25,12 +25,15 @@ class Terms(NamedTuple):
 class GroupAdmin:
     """Asks about the `source`'s group, connected with these `settings`. Every method raises KafkaException."""
 
-    def __init__(self, source: KafkaSource, settings: Mapping[str, Any]) -> None:
+    def __init__(self, source: KafkaSource, settings: Mapping[str, Any], *, client_id: str = "mess") -> None:
         self._kafka = client()
         self._source = source
         own = ("security.", "sasl.", "ssl.", "socket.", "enable.ssl.")
         self._settings = {**settings, **{name: each for name, each in source.config.items() if name.startswith(own)}}
         self._client: Any = None
+        self.client_id = client_id
+        self.member: str | None = None
+        """The id in the group of the member with this `client_id`; None until `members` was called."""
         self.partitions: int | None = None
         """How many partitions the topics have together; None until `members` was called."""
 
@@ -55,7 +58,9 @@ class GroupAdmin:
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
-        return len(found[self._source.group].result(_ASK_SECONDS).members)
+        members = found[self._source.group].result(_ASK_SECONDS).members
+        self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
+        return len(members)
 
     def terms(self) -> Terms:
         """The terms for a member: the newer protocol if the brokers have it and the config does not ask for another.

@@ -21,6 +21,9 @@ from mess.capture.kafka.settings import LOG, client
 from mess.capture.kafka.settings import Protocol as GroupProtocol
 from mess.config.model import KafkaSource
 from mess.errors import SourceError
+from mess.telemetry.logging import get_logger
+
+log = get_logger("mess.kafka")
 
 _POLL_SECONDS = 0.1
 _FULL_SECONDS = 0.05
@@ -100,15 +103,11 @@ class GroupMember:
         self._committing: asyncio.Future[None] | None = None
         self._heartbeat = Heartbeat()
         self._trouble: str | None = None
+        self._disconnected = False
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
         self._work: asyncio.Task[None] | None = None
-
-    @property
-    def id(self) -> str | None:
-        """Its id in the group; None before it has joined."""
-        return None if self._consumer is None or self._closing else self._consumer.memberid() or None
 
     def join(self) -> None:
         """Join the group."""
@@ -347,7 +346,10 @@ class GroupMember:
             try:
                 self._commit_now(offsets)
             except self._kafka.KafkaException as error:
-                LOG.warning("commit: %s", error)
+                log.warning(
+                    "offsets could not be committed before the partitions go; their next member delivers some again",
+                    error=error.args[0].str(),
+                )
         self._drop(keys)
 
     def _on_lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
@@ -410,12 +412,16 @@ class GroupMember:
 
     def _on_statistics(self, text: str) -> None:
         statistics = orjson.loads(text)
+        if self._disconnected and any(each["state"] == "UP" for each in statistics["brokers"].values()):
+            self._disconnected = False
+            self._said(None)
         self._tell(self._listener.heard, self._heartbeat.heard(statistics), statistics)
 
     def _on_error(self, error: Any) -> None:
         kinds = self._kafka.KafkaError
         down = (kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL, kinds._RESOLVE)
         if error.fatal() or error.code() in down:
+            self._disconnected = not error.fatal()
             self._said(error.str())
 
     def _said(self, reason: str | None) -> None:

@@ -49,6 +49,13 @@ class PartitionSource:
         self._loads.append(load)
         self._arrived.set()
 
+    def caught_up(self, end: int, now: float) -> None:
+        """At this time, in seconds since 1970, the partition ended there. If all of it has been read, it is not behind,
+        however old its last event is."""
+        if self.offset >= end and not self._loads:
+            self._time = Timestamp(int(now), 0)
+            self._arrived.set()
+
     def lose(self, offset: int, lost: Range, reason: str) -> None:
         """From here on it continues at this offset, since records before are gone."""
         self._lost, self.offset = (lost, reason), offset
@@ -62,8 +69,7 @@ class PartitionSource:
         if not self._loads:
             self._arrived.clear()
             await self._arrived.wait()
-            return Batch((), self.position) if not self._loads else self._next()
-        return self._next()
+        return self._next() if self._loads else Batch((), self.position)
 
     def _next(self) -> Batch:
         load = self._loads.popleft()

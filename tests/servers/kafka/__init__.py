@@ -16,7 +16,8 @@ from mess.demo.ports import free_port
 from tests.servers.certificates import Certificates
 from tests.servers.process import BrokerProcess, ServerMissing
 
-JARS = Path(os.environ.get("MESS_TEST_KAFKA") or Path(__file__).parents[3] / ".services" / "kafka")
+VERSION = "4.1.1"
+JARS = Path(os.environ.get("MESS_TEST_KAFKA") or Path(__file__).parents[3] / ".services" / f"kafka-{VERSION}")
 """Kafka's own libraries; the variable names those of another version."""
 _READY_SECONDS = 60.0
 _LAUNCHES = 3
@@ -63,6 +64,13 @@ class KafkaServer(BrokerProcess):
             "broker.heartbeat.interval.ms": "500",
             "num.partitions": str(self.PARTITIONS),
             "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "4",
+            "group.initial.rebalance.delay.ms": "0",
+            "group.min.session.timeout.ms": "1000",
+            "group.consumer.min.session.timeout.ms": "1000",
+            "group.consumer.min.heartbeat.interval.ms": "100",
+            "group.consumer.heartbeat.interval.ms": "300",
+            "group.consumer.session.timeout.ms": "6000",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
             **{name.replace("_", "."): value for name, value in options.items()},

@@ -1,0 +1,99 @@
+"""Records that are no longer there."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from tests.integration.worker.conftest import Group
+from tests.receiver import Answer
+from tests.waiting import until
+
+
+def remove_before(group: Group, offset: int) -> None:
+    """Remove the records of partition 0 before an offset, as the topic's retention does."""
+    admin = AdminClient({"bootstrap.servers": group.broker.address, "log_level": 0})
+    for made in admin.delete_records([TopicPartition(group.topic, 0, offset)]).values():
+        made.result(20)
+
+
+def commit(group: Group, offset: int) -> None:
+    """Let the group be there in partition 0."""
+    consumer = Consumer({"bootstrap.servers": group.broker.address, "group.id": group.name, "log_level": 0})
+    consumer.commit(offsets=[TopicPartition(group.topic, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
+def put(group: Group, first: int, last: int) -> None:
+    """Records in partition 0, numbered."""
+    from tests.integration.worker.conftest import change
+
+    for n in range(first, last):
+        group.put(change(n, 0), "0", 0)
+    group.flush()
+
+
+async def gaps(worker: Any) -> list[Any]:
+    """Those that are stored."""
+    found: list[Any] = await worker.store.gaps()
+    return found
+
+
+async def test_a_partition_whose_records_are_gone_stops_and_says_so(group: Group) -> None:
+    put(group, 0, 10)
+    commit(group, 2)
+    remove_before(group, 5)
+    async with group.running() as worker:
+        name = f"{group.topic}[0]"
+        await until(lambda: any(name in problem for problem in worker.status.problems()), "no problem shown", 30)
+        await asyncio.sleep(0.3)
+        found = await gaps(worker)
+    assert [(gap.stream, gap.open) for gap in found] == [(name, True)]
+    assert "from offset 2 to 4" in found[0].reason
+    assert group.numbers() == []
+    assert group.committed()[0] == 2
+
+
+async def test_with_now_the_gap_is_recorded_and_the_rest_is_delivered(group: Group) -> None:
+    put(group, 0, 10)
+    commit(group, 2)
+    remove_before(group, 5)
+    async with group.running(on_history_lost="now") as worker:
+        await group.receiver.wait_for_events(5, 30)
+        (gap,) = await gaps(worker)
+    assert (gap.stream, gap.open, gap.count) == (f"{group.topic}[0]", False, 3)
+    assert (gap.first, gap.last) == (f"{group.topic}[0]@2", f"{group.topic}[0]@4")
+    assert group.numbers() == [5, 6, 7, 8, 9]
+
+
+async def test_a_topic_that_was_created_anew_is_read_from_its_beginning(group: Group) -> None:
+    put(group, 0, 5)
+    commit(group, 50)
+    async with group.running(on_history_lost="now", gaps="deliver") as worker:
+        await group.receiver.wait_for_events(6, 30)
+        (gap,) = await gaps(worker)
+    assert "before the group's offset 50" in gap.reason
+    reports = [event.body for event in group.receiver.accepted if event.body["operationType"] == "mess.gap"]
+    assert len(reports) == 1
+
+
+async def test_records_that_are_removed_while_a_worker_waits(group: Group) -> None:
+    """It had read some of them, and waited for its endpoint."""
+    group.receiver.answer = Answer(503)
+    put(group, 0, 3000)
+    window = {"max_events": 40}
+    async with group.running(on_history_lost="now", window=window, order="none") as worker:
+        await group.receiver.wait_for(3, 30)
+        await asyncio.sleep(1)
+        remove_before(group, 2990)
+        group.receiver.answer = Answer()
+        await until(lambda: 2999 in group.numbers(), "the rest is not delivered", 60)
+        (gap,) = await gaps(worker)
+    numbers = set(group.numbers())
+    lost = set(range(int(gap.first.partition("@")[2]), int(gap.last.partition("@")[2]) + 1))
+    assert max(lost) == 2989
+    assert numbers | lost == set(range(3000))
+    assert not numbers & lost

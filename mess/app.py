@@ -24,7 +24,7 @@ from mess.capture.source import Connection
 from mess.config.load import Loaded, load
 from mess.config.model import Config, KafkaSource
 from mess.config.scope import pipelines
-from mess.errors import DamagedState, StateError, Superseded
+from mess.errors import ConfigError, DamagedState, StateError, Superseded
 from mess.leadership import ALWAYS, Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
@@ -32,7 +32,8 @@ from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.kafka_group import KafkaGroup
 from mess.relay.leading import leading
-from mess.relay.lease_holder import LeaseHolder, patience
+from mess.relay.lease_holder import LeaseHolder
+from mess.relay.lease_watch import patience
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result
@@ -41,6 +42,7 @@ from mess.relay.role import Role
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
+from mess.relay.standby_config import standby_config
 from mess.relay.status import RelayStatus, Saving
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
@@ -92,7 +94,8 @@ class Relay:
         self._plans = [] if loaded.config.source is not None else plan(loaded.config)
         self._changed = changed
         self._stopping = Stopping()
-        self._asked_to_stop = False
+        self._asked_to_stop = self._wait_anew = False
+        self._last_reload: ReloadResult | None = None
         self._holder: NameHolder | LeaseHolder | None = None
         self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
@@ -217,7 +220,8 @@ class Relay:
     @property
     def last_reload(self) -> ReloadResult | None:
         """The outcome of the last reload; None before the first one."""
-        return None if self._reloading is None else self._reloading.last
+        latest = None if self._reloading is None else self._reloading.last
+        return latest or self._last_reload
 
     def describe_pipelines(self) -> dict[str, list[str]]:
         """The steps of each pipeline in a few words, without secrets."""
@@ -244,9 +248,32 @@ class Relay:
 
         A reload that has begun is finished even if this is cancelled. If one is under way, the next one follows it.
         """
+        if self.reloads_as_standby:
+            self._last_reload = await self._reload_standby()
+            return self._last_reload
         if self._reloading is None:
             return reload_result([f"the relay is not running yet: {self.starting}"], ok=False)
         return await asyncio.shield(asyncio.create_task(self._reloading.reload()))
+
+    @property
+    def reloads_as_standby(self) -> bool:
+        """Whether a reload does not have to wait until it is active: it runs nothing yet."""
+        return self.config.ha is not None and (self.role is None or self.role.name == "standby")
+
+    async def _reload_standby(self) -> ReloadResult:
+        try:
+            found = await asyncio.to_thread(standby_config, self._loaded, self._load_again)
+        except ConfigError as error:
+            log.error("config not reloaded; the old one stays in force", problem=str(error))
+            return reload_result(list(map(str, error.problems)), ok=False)
+        if not self.reloads_as_standby or self._asked_to_stop:
+            return reload_result(["the role has just changed; reload again"], ok=False)
+        self._loaded, self._plans = found
+        self._changed(self._loaded)
+        self._wait_anew = True
+        self._stopping.set()
+        log.info("config reloaded; the standby begins anew")
+        return reload_result(["the standby begins anew with this config"], ok=True)
 
     def _load_again(self) -> Loaded:
         files: set[Path] = set()
@@ -298,7 +325,10 @@ class Relay:
                     if not self._stands_by_after(error):
                         raise
                     log.warning("not active any more; standby", reason=str(error))
-                take_over = False
+                    take_over = False
+                except Halted:
+                    if self._asked_to_stop or not self._wait_anew:
+                        raise
                 self._begin_again()
                 steps = build_pipelines(self.loaded)
         except Halted:
@@ -364,7 +394,8 @@ class Relay:
         return lost and not self._asked_to_stop
 
     def _begin_again(self) -> None:
-        self._loaded, self._plans = self.loaded, list(self.plans)
+        self._loaded, self._plans, self._last_reload = self.loaded, list(self.plans), self.last_reload
+        self._wait_anew = False
         self._running = self._reloading = self._holder = None
         self._stopping = Stopping()
         self._is_running.clear()

@@ -20,15 +20,16 @@ class Reloads:
         """Reload as soon as possible: when the relay has started, and when the reload under way is over."""
         from mess.telemetry.logging import get_logger
 
-        if self._relay.starting is not None:
+        if self._relay.starting is not None and not self._relay.reloads_as_standby:
             get_logger("mess.relay").info("the config will be reloaded as soon as the relay runs")
         self._wanted.set()
 
     async def run(self) -> None:
         """Follow the requests, forever."""
-        await self._relay.started()
         while True:
             await self._wanted.wait()
+            if not self._relay.reloads_as_standby:
+                await self._relay.started()
             self._wanted.clear()
             await self._relay.reload()
 

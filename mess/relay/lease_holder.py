@@ -15,7 +15,7 @@ from mess import leadership
 from mess.cancellation import cancel, within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.lease_watch import LeaseWatch
+from mess.relay.lease_watch import LeaseWatch, margin, patience
 from mess.relay.name_holder import keep_verifying
 from mess.relay.role import Role
 from mess.relay.stopping import Halted, Stopping
@@ -32,22 +32,6 @@ T = TypeVar("T")
 _RENEWALS = 5
 _RELEASE_TIMEOUT = 1.0  # a stop must not wait for an unreachable server
 _POLL, _FASTEST_POLL = 0.3, 0.05
-
-
-def patience(seconds: float) -> float:
-    """How long to wait for an answer about a lease of so many seconds. With a pause, two attempts follow each other
-    within a third of the lease."""
-    return seconds / 4
-
-
-def margin(seconds: float) -> float:
-    """How many seconds before the end of its lease a process stops delivering.
-
-    A standby counts the lease from later than the active process does: it must have read what the other has sent. So
-    the margin only has to cover clocks that run at different speeds (a few seconds per hour, for bad ones), and the
-    time between the check of the deadline and the moment at which a request leaves.
-    """
-    return max(0.1 * seconds, 0.2)
 
 
 class LeaseHolder:
@@ -93,7 +77,7 @@ class LeaseHolder:
         self._since = datetime.now(timezone.utc)
         self._count = 0
         self._trying: tuple[int, float] = (-1, 0.0)
-        self._has_it = False
+        self._has_it = self._has_claimed = False
         self._heir: Wish | None = None
         self._failure: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -142,9 +126,9 @@ class LeaseHolder:
             try:
                 record = await self._ask(self._lease.read())
                 if record is not None and record.instance.id == self._instance.id:
-                    # Handed over, or taken by a claim that had seemed to fail.
                     if await self._renewed(record.count or 0):
-                        log.info("active: the lease is this process's")
+                        reason = "an earlier claim had been applied" if self._has_claimed else "it was handed over"
+                        log.info("active: took the lease", reason=reason)
                         return
                 elif await self._taken(record):
                     return
@@ -166,15 +150,16 @@ class LeaseHolder:
                 await self._ask_for_handover(record)
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
-        self.replaced = None
+        self._has_claimed, self.replaced = True, None
         if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
         if not await self._ask(self._lease.claim(self._instance, self._seconds, record)):
             return False
         self._count = 0
         self._extend(now)
-        before = {} if record is None else {"before": str(record.instance)}
-        log.info("active: took the lease", reason=reason, silent=f"{self._watch.silence(now):.1f}s", **before)
+        silent = f"{self._watch.silence(now):.1f}s"
+        before = {} if record is None else {"before": str(record.instance), "silent": silent}
+        log.info("active: took the lease", reason=reason, **before)
         return True
 
     def _stand_by(self, record: LeaseRecord) -> None:
@@ -233,7 +218,7 @@ class LeaseHolder:
         self.leadership.extend(max(self.leadership.until, until))
 
     def _obey(self, wish: Wish | None) -> None:
-        if wish is None or self._heir is not None:
+        if wish is None or self._heir is not None or wish.instance.has_ended(self._instance):
             return
         self._heir = wish
         log.info("handing over: another process has asked for the lease", to=str(wish.instance))

@@ -77,8 +77,8 @@ class HaLease(ABC):
 
     @abstractmethod
     async def release(self, instance: Instance, heir: Wish | None = None) -> None:
-        """Give the lease to `heir`, with the count 0, or to whoever wants it. Does nothing if `instance` does not have
-        it."""
+        """Give the lease to `heir`, with the count 0, or to whoever wants it. If `instance` does not have it, withdraw
+        its wish, if there is one."""
 
     async def close(self) -> None:
         """Release what was opened for it."""

@@ -67,7 +67,10 @@ class MongoHaLease(HaLease):
 
     async def release(self, instance: Instance, heir: Wish | None = None) -> None:
         update: Any = {"$unset": {"beat": ""}} if heir is None else _taken_by(heir)
-        await _ask("release the lease", self._relays.update_one(self._held_by(instance), update))
+        done = await _ask("release the lease", self._relays.update_one(self._held_by(instance), update))
+        if not done.matched_count:
+            wish = {"_id": self._relay, "beat.wish.id": instance.id}
+            await _ask("withdraw a wish", self._relays.update_one(wish, {"$unset": {"beat.wish": ""}}))
 
     def _held_by(self, instance: Instance) -> dict[str, Any]:
         return {"_id": self._relay, "beat.id": instance.id}

@@ -29,6 +29,7 @@ _RENEW = """
 UPDATE leases SET count = count + 1, locked = ? WHERE relay = ? AND instance = ? AND count = ?
 AND EXISTS (SELECT 1 FROM instances i WHERE i.relay = leases.relay AND i.instance = leases.instance)
 """
+_WITHDRAW = "UPDATE leases SET wish = NULL WHERE relay = ? AND json_extract(wish, '$.id') = ?"
 
 
 class SqliteHaLease(HaLease):
@@ -80,6 +81,7 @@ class SqliteHaLease(HaLease):
     async def release(self, instance: Instance, heir: Wish | None = None) -> None:
         def release(db: sqlite3.Connection) -> None:
             row = (self._relay, packed(instance))
+            db.execute(_WITHDRAW, (self._relay, instance.id))
             db.execute("DELETE FROM leases WHERE relay = ? AND instance = ?", row)
             if db.execute("DELETE FROM instances WHERE relay = ? AND instance = ?", row).rowcount and heir is not None:
                 self._write(db, heir, locked=False)

@@ -9,6 +9,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
 
 from mess import Relay
@@ -357,15 +358,16 @@ async def test_relay_wide_options_take_effect_or_are_named(lab: Lab) -> None:
         assert relay.checkpointer.interval == 0.2
 
 
-async def test_the_password_of_mongodb_is_rotated(lab: Lab, own_replica_set: ReplicaSet) -> None:
+@pytest.mark.parametrize("ha", [{}, {"ha": {"lease": "1s"}}], ids=["without-ha", "ha"])
+async def test_the_password_of_mongodb_is_rotated(lab: Lab, own_replica_set: ReplicaSet, ha: dict[str, Any]) -> None:
     """A wrong one is refused, and changes nothing. With the right one, everything continues, even after the server has
-    been started again and old connections are of no use."""
+    been started again and old connections are of no use; also those that renew the lease."""
     with MongoClient[dict[str, Any]](own_replica_set.url) as client:
         client.admin.command("createUser", "relay", pwd="first-password", roles=["root"])
         secret = lab.write("first-password", "password")
         url = own_replica_set.url.replace("://", "://relay:${file:password}@").replace("/?", "/?authSource=admin&")
         database = client["rotated"]
-        async with lab.running(mongodb={"url": url}, databases={"rotated": {}}) as relay:
+        async with lab.running(mongodb={"url": url}, databases={"rotated": {}}, **ha) as relay:
             database.orders.insert_one({"_id": 1})
             await lab.receiver.wait_for_events(1)
             secret.write_text("wrong-password")

@@ -119,8 +119,7 @@ class _Loop(asyncio.SelectorEventLoop):
     def due(self) -> float:
         if self._ready:  # type: ignore[attr-defined]
             return self._clock()
-        waiting = [each.when() for each in self._scheduled if not each.cancelled()]  # type: ignore[attr-defined]
-        return min(waiting, default=float("inf"))
+        return self._scheduled[0].when() if self._scheduled else float("inf")  # type: ignore[attr-defined]
 
 
 class _NeverReady(selectors.DefaultSelector):

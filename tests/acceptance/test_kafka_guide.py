@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import yaml
 
 from mess.demo.ports import free_port
 from mess.demo.replica_set import ReplicaSet
@@ -33,8 +34,9 @@ def guide(tmp_path: Path, replica_set: ReplicaSet, kafka_server: KafkaServer, db
     files = re.findall(r"`(\w+\.yml)`[^`]*?:\n\n```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert [name for name, _ in files] == ["capture.yml", "workers.yml"]
     for name, config in files:
-        own = config.replace("localhost:9092", kafka_server.address).replace("shop", db.name)
-        (tmp_path / name).write_text(f"{own}state: {{database: {db.name}-state}}\n")
+        own = yaml.safe_load(config.replace("localhost:9092", kafka_server.address).replace("shop", db.name))
+        own["state"] = {**own.get("state", {}), "database": f"{db.name}-state"}
+        (tmp_path / name).write_text(yaml.safe_dump(own))
     (tmp_path / ".env").write_text(f"MONGODB_URL={replica_set.url}\nWEBHOOK_URL={receiver.url}\n")
     kafka_server.create(f"changes.{db.name}")
     return Guide(tmp_path / "capture.yml", tmp_path / "workers.yml")

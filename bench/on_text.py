@@ -21,6 +21,8 @@ from bench.texts import ESCAPES, JSON, LINKS, PLAIN, SECRETS, URLS, Text
 from mess.admin.hosts import Hosts
 from mess.capture import stream
 from mess.capture.client import explain
+from mess.capture.kafka.formats.decoder import decoder
+from mess.capture.kafka.record import Record
 from mess.cases.drop import Drops, fields_of
 from mess.cases.record import Sample, extended, file_name
 from mess.config.document import Document, show
@@ -140,6 +142,25 @@ def _letter(text: str) -> None:
     pack(DeadLetter("msg_x", "p", "s", place, "insert", key, str(error), "Refused", 1, now, change, body))
 
 
+def _record(value: str, key: str = "") -> None:
+    header = ("mess-backfill", key.encode())
+    one = Record(
+        topic="t", partition=0, offset=0, timestamp=0, key=key.encode(), value=value.encode(), headers=[header]
+    )
+    decoder("auto").events([one])
+
+
+_DELETION = '{"op":"d","source":{"connector":"mongodb","db":"a","collection":"b"}}'
+_CHANGE = '{"operationType":"insert","ns":{"db":"shop"},"fullDocument":%s}'
+
+
+def _typed(text: str) -> None:
+    """A text in place of a value of each type of Extended JSON."""
+    for name in ("oid", "numberLong", "numberDouble", "numberDecimal", "date", "uuid", "code", "symbol"):
+        _record(_CHANGE % json.dumps({"a": {f"${name}": text}}))
+    _record(_CHANGE % json.dumps({"a": {"$binary": {"base64": text, "subType": text}}}))
+
+
 FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("redact", _few, LINKS + ESCAPES + SECRETS + PLAIN),
     ("redact, many secrets", _many, LINKS + ESCAPES + SECRETS + PLAIN),
@@ -192,6 +213,10 @@ FUNCTIONS: list[tuple[str, Callable[[str], Any], list[Text]]] = [
     ("admin, Host: a zone", lambda text: Hosts([]).accept(f"[fe80::1%{text}]"), texts.NUMBERS + PLAIN),
     ("printable", printable, ESCAPES + PLAIN),
     ("printable JSON", printable_json, ESCAPES + PLAIN + JSON),
+    ("Kafka record", _record, PLAIN + JSON + texts.TOKENS),
+    ("Kafka record, values", lambda text: _record(_CHANGE % f"[{text}0]"), texts.VALUES),
+    ("Kafka record, types", _typed, PLAIN + JSON + texts.NUMBERS),
+    ("Kafka record, a key", lambda text: _record(_DELETION, text), PLAIN + JSON),
     ("classify", lambda text: classify(Refused(text)), LINKS + ESCAPES),
     ("dead letter", _letter, PLAIN + JSON),
     ("case, dropped fields", _dropped, texts.TOPICS + texts.NUMBERS),

@@ -23,6 +23,15 @@ ESCAPES += ["%c3", "\\ud83d", "%", "\\055", "\\303", "%u0061", "\\u{61}", "&#97"
 SECRETS: list[Text] = ["s3cret", "a", "abc", "s3cret-word", "p%C3%A4$$ ", "00000-tenant-secre"]
 JSON: list[Text] = ['"', "\0", "\\", "\U000e0001"]
 TOKENS: list[Text] = ["[", '{"a":', "9", "a=b&", '"\\', "&", "%"]
+VALUES: list[Text] = [
+    '{"$oid":"5"},',
+    '{"$ref":"a","$id":{"$numberLong":"5"}},',
+    '"\\ud800",',
+    "NaN,",
+    "{},[],",
+    "[",
+    '{"a":',
+]
 PLACES: list[Text] = ["{{", "}}", "{", "}", "{a", "{a}", "{a|", "{a.b.c}", "{}", "{a|{"]
 URLS: list[Text] = [
     "http://",

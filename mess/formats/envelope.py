@@ -19,6 +19,7 @@ FORMATS: Registry[FormatOptions] = Registry(
     "mess.formats.base.FormatOptions",
     {
         "event": "mess.formats.event_body:EventBody",
+        "bson": "mess.formats.bson_body:BsonBody",
         "cloudevents": "mess.formats.cloudevents:CloudEvents",
         "debezium": "mess.formats.debezium:Debezium",
     },
@@ -39,8 +40,9 @@ class Format(Options):
     """The options that select what a sink sends; a base class of the sinks' options."""
 
     format: str = "event"
-    """What is sent: `event` is the body after the previous steps, `cloudevents` is a CloudEvent (1.0, structured) with
-    that body as its data, `debezium` is what Debezium's MongoDB connector writes."""
+    """What is sent: `event` is the body after the previous steps, `bson` is the same as BSON instead of JSON,
+    `cloudevents` is a CloudEvent (1.0, structured) with that body as its data, `debezium` is what Debezium's MongoDB
+    connector writes."""
     json_: Literal["plain", "relaxed", "canonical"] = Field("plain", alias="json")
     """How BSON is written: as simple JSON, or as MongoDB Extended JSON v2 (`relaxed`, `canonical`), which preserves the
     types."""
@@ -50,7 +52,7 @@ class Format(Options):
     def _not_for_own_json(cls, value: str, info: ValidationInfo) -> str:
         name = info.data.get("format")
         if name is not None and FORMATS.find(name).own_json:
-            raise ValueError(f"format: {name} has its own JSON; remove this option")
+            raise ValueError(f"has no effect with format: {name}; remove this option")
         return value
 
     def envelope(self, relay: str) -> Envelope:

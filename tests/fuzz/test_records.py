@@ -51,6 +51,15 @@ def test_canonical_json_makes_no_difference(direct: Event) -> None:
 
 @examples(100)
 @given(events)
+def test_bson_makes_no_difference(direct: Event) -> None:
+    [event] = decode(published(direct, format="bson"))
+    assert (event.id, event.operation, event.namespace) == (direct.id, direct.operation, direct.namespace)
+    assert ordering_key(event, "document") == ordering_key(direct, "document")
+    assert sent(event, json="canonical") == sent(direct, json="canonical")
+
+
+@examples(100)
+@given(events)
 def test_plain_json_makes_no_difference_to_plain_json(direct: Event) -> None:
     [event] = decode(published(direct))
     assert (event.id, event.operation, event.namespace) == (direct.id, direct.operation, direct.namespace)

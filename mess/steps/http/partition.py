@@ -105,4 +105,4 @@ def _is_full(part: Part, body: bytes, max_events: int, max_bytes: int) -> bool:
 
 
 def _refused(error: Exception) -> DeliveryError:
-    return error if isinstance(error, Refused) else Refused(f"the body cannot be written as JSON: {error}", local=True)
+    return error if isinstance(error, Refused) else Refused(f"the body cannot be encoded: {error}", local=True)

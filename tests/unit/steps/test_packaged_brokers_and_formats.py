@@ -116,7 +116,9 @@ def test_the_closest_name_is_suggested(site: Path) -> None:
     assert problem(url="qqqqq://x").endswith(
         "mqtts://, nats://, tls://, amqp://, amqps://, redis://, rediss://, spool://"
     )
-    assert problem(url="redis://x", format="slimm").startswith("format: must be event, cloudevents, debezium or slim")
+    assert problem(url="redis://x", format="slimm").startswith(
+        "format: must be event, bson, cloudevents, debezium or slim"
+    )
     assert problem(url="redis://x", format="slimm").endswith('did you mean "slim"?')
 
 

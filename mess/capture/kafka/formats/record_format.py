@@ -31,24 +31,36 @@ _JSON_CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 _SCHEMA_ID = 5  # bytes: 0, and the schema's number in the registry
 
 
-def read(record: Record, format: str, *, ours: bool) -> dict[str, Any] | None:  # noqa: A002 - the option's name
+def is_bson(value: bytes | None) -> bool:
+    """Whether a record's value can only be BSON: it begins with its own length, and ends with 0."""
+    return value is not None and value[-1:] == b"\0" and int.from_bytes(value[:4], "little") == len(value)
+
+
+def read(
+    record: Record,
+    format: str,  # noqa: A002 - the option's name
+    *,
+    ours: bool,
+    body: dict[str, Any] | None = None,
+) -> dict[str, Any] | None:
     """The change event in a record; None if it has none and needs none, as a tombstone. `ours` says whether the headers
-    are those of the queue step.
+    are those of the queue step; `body` is the value, if it is BSON and decoded already.
 
     Raises NotReadable for other records without one, and errors of many kinds for damaged ones.
     """
-    value = record.value
-    if value is None:
-        if ours:
-            raise NotReadable(
-                "it is a deletion without the change event. Remove `tombstones: true` from the queue step of the "
-                "relay that wrote it"
-            )
-        return None
-    typed = value[-1:] == b"\0" and int.from_bytes(value[:4], "little") == len(value)
-    body = _bson(value) if typed else _json(value)
+    value, typed = record.value, body is not None
     if body is None:
-        return None
+        if value is None:
+            if ours:
+                raise NotReadable(
+                    "it is a deletion without the change event. Remove `tombstones: true` from the queue step of the "
+                    "relay that wrote it"
+                )
+            return None
+        typed = is_bson(value)
+        body = _bson(value) if typed else _json(value)
+        if body is None:
+            return None
     if "operationType" in body:
         if ours or format == "mess":
             _expect(format, "mess", "mongodb")

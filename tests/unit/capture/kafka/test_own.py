@@ -5,13 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+import bson
 import pytest
 from bson import Binary, Code, DatetimeMS, DBRef, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
 
+from mess.capture.kafka.formats.decoder import decoder
+from mess.capture.kafka.record import Record
 from mess.event import Event, Namespace
 from tests.fuzz.strategies import decoded
-from tests.unit.capture.kafka.records import decode, published, sent
-from tests.unit.fakes import make_read
+from tests.unit.capture.kafka.records import decode, published, record, refused, sent
+from tests.unit.fakes import make_events, make_read
 
 VALUES: dict[str, Any] = {
     "oid": ObjectId("65f0a1b2c3d4e5f601020304"),
@@ -64,10 +67,19 @@ def change(operation: str = "insert", **more: Any) -> Event:
     )
 
 
+EXACT: list[dict[str, Any]] = [
+    {"json": "canonical"},
+    {"format": "bson"},
+    {"format": "cloudevents", "json": "canonical"},
+]
+"""The options of the queue step that preserve everything."""
+
+
+@pytest.mark.parametrize("options", EXACT)
 @pytest.mark.parametrize("then", ["plain", "relaxed", "canonical"])
-def test_canonical_json_makes_no_difference_to_a_webhook(then: str) -> None:
+def test_canonical_json_and_bson_make_no_difference_to_a_webhook(options: dict[str, Any], then: str) -> None:
     direct = change()
-    [event] = decode(published(direct, json="canonical"))
+    [event] = decode(published(direct, **options))
     assert sent(event, json=then) == sent(direct, json=then)
     assert (event.id, event.operation, event.namespace) == (direct.id, direct.operation, direct.namespace)
 
@@ -102,3 +114,76 @@ def test_how_an_update_got_its_document_is_kept(looked_up: bool | None) -> None:
     direct = Event(change("update").change, Namespace("shop", "orders"), looked_up=looked_up)
     [event] = decode(published(direct, json="canonical"))
     assert event.document == direct.document
+
+
+@pytest.mark.parametrize("options", EXACT)
+@pytest.mark.parametrize("operation", ["update", "delete", "drop", "dropDatabase", "rename", "create"])
+def test_every_operation_is_read_again(options: dict[str, Any], operation: str) -> None:
+    more: dict[str, Any] = {"to": {"db": "shop", "coll": "new"}} if operation == "rename" else {}
+    direct = change(operation, **more)
+    if operation not in ("update", "delete"):
+        direct.change.pop("documentKey")
+        direct = Event(direct.change, Namespace("shop", "orders"))
+    [event] = decode(published(direct, **options))
+    assert (event.id, event.operation, event.namespace) == (direct.id, operation, direct.namespace)
+    assert sent(event) == sent(direct)
+
+
+def test_reports_of_gaps_are_events_too() -> None:
+    gap = {
+        "operationType": "mess.gap",
+        "wallTime": datetime(2026, 11, 23, 6, 32, 32, 987000),
+        "ns": {"db": "shop", "coll": "orders"},
+        "gap": {"id": "gap_1", "since": Timestamp(1795415552, 3), "until": None},
+    }
+    direct = Event(gap, Namespace("shop", "orders"), id="msg_" + "A" * 52)
+    for options in EXACT:
+        [event] = decode(published(direct, **options))
+        assert (event.id, event.operation, event.change) == (direct.id, "mess.gap", gap)
+    [event] = decode(published(direct))
+    assert sent(event) == sent(direct)
+
+
+def test_records_in_bson_are_read_together_and_a_damaged_one_harms_no_other() -> None:
+    events = make_events(5)
+    records = [published(event, format="bson")._replace(offset=index) for index, event in enumerate(events)]
+    damaged = bson.encode({"x": "y"}).replace(b"\x02x", b"\x55x")  # there is no such type
+    records[2] = records[2]._replace(value=damaged)
+    found, unreadable = decoder("auto").events(records)
+    assert [event.id for event in found] == [event.id for event in events if event is not events[2]]
+    assert [event.next_offset for event in found] == [1, 2, 4, 5]
+    assert [each.position.token for each in unreadable] == [{"topic": "changes", "partition": 3, "offset": 3}]
+
+
+def test_without_headers_the_id_is_the_resume_tokens() -> None:
+    direct = change()
+    for json in ("plain", "canonical"):
+        [event] = decode(published(direct, json=json)._replace(headers=[]))
+        assert event.id == direct.id
+
+
+@pytest.mark.parametrize("format", ["event", "cloudevents"])
+def test_a_body_that_a_step_has_replaced_says_which_steps_to_move(format: str) -> None:  # noqa: A002
+    replaced = change()
+    replaced.body = {"total": 42}
+    unreadable = refused(published(replaced, format=format))
+    assert "field-map" in unreadable.reason
+    assert unreadable.change["record"] == {"topic": "changes", "partition": 3, "offset": 41}
+
+
+def test_a_deletion_as_a_tombstone_is_not_lost_in_silence() -> None:
+    one = published(change("delete"))
+    assert "tombstones" in refused(one._replace(value=None)).reason
+
+
+@pytest.mark.parametrize(
+    ("option", "record", "remedy"),
+    [
+        ("debezium", published(change()), "Set it to auto or mess"),
+        ("mess", record(b'{"op": "c", "source": {}}'), "Set it to auto or debezium"),
+        ("mongodb", published(change(), format="cloudevents"), "Set it to auto or mess"),
+        ("debezium", published(change())._replace(headers=[]), "Set it to auto or mongodb"),
+    ],
+)
+def test_a_format_that_the_option_excludes_says_so(option: str, record: Record, remedy: str) -> None:
+    assert remedy in refused(record, option).reason

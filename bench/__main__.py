@@ -11,7 +11,22 @@ from bench.figures import console
 from bench.options import Options
 from mess.errors import MessError
 
-_PARTS = ("throughput", "brokers", "latency", "startup", "idle", "memory", "growth", "scopes", "backfill", "admin")
+_PARTS = (
+    "throughput",
+    "brokers",
+    "kafka",
+    "latency",
+    "startup",
+    "idle",
+    "memory",
+    "growth",
+    "scopes",
+    "backfill",
+    "admin",
+    "takeover",
+    "lease",
+    "workers",
+)
 _HELP = {
     "rounds": "interleaved rounds, of which medians are taken",
     "events": "events to drain for the throughput",
@@ -22,6 +37,7 @@ _HELP = {
     "down_seconds": "how long the sink is down in the memory runs",
     "documents": "documents that a backfill sends",
     "size": "their size in bytes of BSON",
+    "lease": "seconds of the lease of processes that have a standby",
 }
 
 

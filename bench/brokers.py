@@ -31,7 +31,8 @@ from tests.servers.redis import RedisServer
 Counter = Callable[[], int]
 
 _POLL = 0.01
-_targets = (f"bench-{number}" for number in itertools.count())
+targets = (f"bench-{number}" for number in itertools.count())
+"""Names of topics and the like that were never used before."""
 
 
 class Counted:
@@ -92,7 +93,8 @@ def _redis(server: RedisServer, target: str) -> Iterator[Counter]:
 
 
 @contextmanager
-def _kafka(server: KafkaServer, target: str) -> Iterator[Counter]:
+def counting_kafka(server: KafkaServer, target: str) -> Iterator[Counter]:
+    """A new topic, and what counts its records."""
     server.create(target)
     consumer = Consumer({"bootstrap.servers": server.address, "group.id": "bench", "log_level": 0})
     partitions = [TopicPartition(target, number) for number in range(server.PARTITIONS)]
@@ -153,7 +155,7 @@ def _mqtt(server: MosquittoServer, target: str) -> Iterator[Counter]:
 
 _BROKERS: dict[str, tuple[Callable[[], BrokerProcess], Callable[[Any, str], AbstractContextManager[Counter]]]] = {
     "Redis Streams": (lambda: RedisServer(appendfsync="everysec"), _redis),
-    "Kafka": (KafkaServer, _kafka),
+    "Kafka": (KafkaServer, counting_kafka),
     "RabbitMQ": (RabbitServer, _rabbitmq),
     "NATS JetStream": (NatsServer, _nats),
     "MQTT": (lambda: MosquittoServer("allow_anonymous true\nlog_type subscribe"), _mqtt),
@@ -188,7 +190,7 @@ def run(options: Options) -> None:
 def _measure(
     server: Any, counting: Callable[[Any, str], AbstractContextManager[Counter]], url: str, events: int
 ) -> Run:
-    target = next(_targets)
+    target = next(targets)
     with counting(server, target) as count:
         return drain(url, [_step(server.url, target)], Counted(server.pid, count), events)
 

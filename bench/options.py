@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Options:
     """`seconds` is how long a latency run lasts; `idle_seconds` the idle one; `backlog` and `big` are how many events
     the memory runs have of the usual size and of 64 KB; `down_seconds` is how long their sink is down; `documents` is
-    how many a backfill sends, of `size` bytes."""
+    how many a backfill sends, of `size` bytes; `lease` is that of processes with a standby, in seconds."""
 
     rounds: int = 5
     events: int = 100_000
@@ -20,3 +20,4 @@ class Options:
     down_seconds: float = 20.0
     documents: int = 300_000
     size: int = 300
+    lease: float = 3.0

@@ -2,8 +2,9 @@
 
 Run as `python -m bench.receiver`, it prints its port. `POST /single` counts one event, `/slow` one, and answers 20 ms
 later, `/batch` as many as the body holds, `/latency` one, and keeps the time since its `"sent"`. `/mixed` counts as
-many as the body holds without `"sent"`, and keeps the times of the others. `GET /reset?pid=…&expect=…` begins a
-measurement of the process `pid`, `GET /stats` tells of it. Times are of the monotonic clock, which all processes share.
+many as the body holds without `"sent"`, and keeps the times of the others. `GET /reset?pid=…&expect=…&distinct=1`
+begins a measurement of the process `pid`, `GET /stats` tells of it. With `distinct`, it also counts how many different
+orders have come. Times are of the monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from bench.process import cpu_seconds
 _END = b"\r\n\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 _SENT = re.compile(rb'"sent": ?([0-9.]+)')
+_NUMBER = re.compile(rb'"number": ?([0-9]+)')
 _MEMBER = b'","body":'
 _SLOW = 0.02  # seconds
 _OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}"
@@ -34,8 +36,9 @@ class Measurement:
     process `pid` and the receiver used between them. With `/mixed`, latencies are only those between the first and
     the last."""
 
-    def __init__(self, pid: int | None = None, expect: int = sys.maxsize) -> None:
+    def __init__(self, pid: int | None = None, expect: int = sys.maxsize, *, distinct: bool = False) -> None:
         self.pid = pid
+        self.numbers: set[bytes] | None = set() if distinct else None
         self.expect = expect
         self.events = self.requests = 0
         self.first = self.last = 0.0
@@ -63,6 +66,7 @@ class Measurement:
             "cpu": self.ended[0] - self.begun[0],
             "receiver_cpu": self.ended[1] - self.begun[1],
             "latencies": self.latencies,
+            "distinct": None if self.numbers is None else len(self.numbers),
         }
 
     def _cpu(self) -> tuple[float, float]:
@@ -77,6 +81,8 @@ class Server:
 
     def take(self, head: bytes, body: bytes) -> bytes:
         """Answer a request."""
+        if self.now.numbers is not None:
+            self.now.numbers.update(_NUMBER.findall(body))
         if head.startswith((b"POST /single", b"POST /slow")):
             self.now.count(1)
         elif head.startswith(b"POST /batch"):
@@ -106,7 +112,8 @@ class Server:
         target = urlsplit(head.split(b" ", 2)[1].decode())
         if target.path == "/reset":
             options = {name: int(values[0]) for name, values in parse_qs(target.query).items()}
-            self.now = Measurement(options.get("pid"), options.get("expect", sys.maxsize))
+            distinct = "distinct" in options
+            self.now = Measurement(options.get("pid"), options.get("expect", sys.maxsize), distinct=distinct)
         content = orjson.dumps(self.now.stats())
         return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
 

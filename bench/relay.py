@@ -82,6 +82,12 @@ class RelayProcess:
         command = [sys.executable, "-m", "mess", *arguments, "--config", str(self._path)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
+    def kill(self) -> None:
+        """End it as a crash would."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.communicate()
+
     def remove(self) -> None:
         """Remove its config."""
         self._folder.cleanup()

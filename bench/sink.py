@@ -26,9 +26,10 @@ class Sink:
         """Where to send: `single`, `batch`, `slow`, `latency` or `mixed`."""
         return f"http://127.0.0.1:{self._port}/{path}"
 
-    def reset(self, pid: int | None = None, expect: int | None = None) -> None:
-        """Begin a measurement, of the process `pid`, that ends with the event number `expect`."""
-        options = {"pid": pid, "expect": expect}
+    def reset(self, pid: int | None = None, expect: int | None = None, *, distinct: bool = False) -> None:
+        """Begin a measurement, of the process `pid`, that ends with the event number `expect`; with `distinct`, count
+        the different orders, too."""
+        options = {"pid": pid, "expect": expect, "distinct": 1 if distinct else None}
         self._get("/reset?" + "&".join(f"{name}={value}" for name, value in options.items() if value is not None))
 
     def stats(self) -> dict[str, Any]:

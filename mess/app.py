@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -97,7 +96,6 @@ class Relay:
         self._asked_to_stop = self._wait_anew = False
         self._last_reload: ReloadResult | None = None
         self._holder: NameHolder | LeaseHolder | None = None
-        self._since = datetime.now(timezone.utc)
         self._is_running = asyncio.Event()
         self._running: Running | Worker | None = None
         self._reloading: Reloading | None = None
@@ -132,15 +130,6 @@ class Relay:
     def stopping(self) -> bool:
         """Whether `stop` was called, or the relay is stopping by itself."""
         return self._asked_to_stop or (self._stopping.is_set() and self.config.ha is None)
-
-    @property
-    def role(self) -> Role | None:
-        """Whether it is active or a standby; None without `ha`."""
-        if self.config.ha is None:
-            return None
-        if isinstance(self._holder, LeaseHolder):
-            return self._holder.role
-        return Role("standby", self._since, self.config.ha.lease)
 
     @property
     def loaded(self) -> Loaded:
@@ -208,8 +197,15 @@ class Relay:
         return None if self._running is None else self._running.stored
 
     @property
+    def role(self) -> Role | None:
+        """Its role among the processes with its name; None without `ha`, and while it starts."""
+        return self._holder.role if isinstance(self._holder, LeaseHolder) else None
+
+    @property
     def leadership(self) -> Leadership | None:
         """Whether it may deliver at present; None before that is known."""
+        if isinstance(self._holder, LeaseHolder):
+            return self._holder.leadership
         return None if self._running is None else self._running.leadership
 
     @property
@@ -399,7 +395,6 @@ class Relay:
         self._running = self._reloading = self._holder = None
         self._stopping = Stopping()
         self._is_running.clear()
-        self._since = datetime.now(timezone.utc)
         self.instance = Instance.current()
         self.starting = "starting"
 
@@ -491,10 +486,12 @@ class Relay:
             grace=lambda: self.config.shutdown_grace,
             report=report,
         )
+        self.store = store  # a standby shows what is in it
         try:
             async with self._holder as leader:
                 yield leader
         finally:
+            self.store = None
             await lease.close()
 
     async def _reach(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T:

@@ -24,6 +24,7 @@ from mess.config.scope import pipeline_of
 from mess.errors import StateError
 from mess.event import Namespace, Position
 from mess.leadership import ALWAYS, Leadership
+from mess.relay.arranged import Stream
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
@@ -41,7 +42,7 @@ from mess.relay.sources import Share, change_stream
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
 from mess.relay.stored_counts import StoredCounts
-from mess.relay.streams import Stream, Streams
+from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.store import StateStore
 from mess.steps.base import Sink

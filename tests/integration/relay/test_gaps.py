@@ -156,7 +156,7 @@ async def test_what_a_running_stream_loses_names_its_collections(lab: Lab) -> No
         gaps = StreamGaps(
             stream.start,
             stream.runner.source,
-            streams._claim(stream.name),
+            streams.claim(stream.name),
             store,
             deliver=True,
             leading=partial(leading, ALWAYS, Stopping()),

@@ -6,7 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import Timestamp
 
@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
+
+T = TypeVar("T")
 
 _ALWAYS = Timestamp(0, 1)
 
@@ -257,14 +259,16 @@ class Listening:
     def patience(self) -> float:
         return self._worker.streams.patience
 
-    async def revoked(self, keys: Any) -> Mapping[Any, int]:
-        found = await self._worker.streams.revoked(keys)
+    def revoked(self, keys: Any) -> Coroutine[Any, Any, Mapping[Any, int]]:
+        return self._then_release(self._worker.streams.revoked(keys))
+
+    def lost(self, keys: Any) -> Coroutine[Any, Any, None]:
+        return self._then_release(self._worker.streams.lost(keys))
+
+    async def _then_release(self, work: Coroutine[Any, Any, T]) -> T:
+        found = await work
         self._worker.session.release()
         return found
-
-    async def lost(self, keys: Any) -> None:
-        await self._worker.streams.lost(keys)
-        self._worker.session.release()
 
     def heard(self, heard: Heard, statistics: Mapping[str, Any]) -> None:
         self._worker.session.heard(heard)

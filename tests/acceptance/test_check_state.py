@@ -108,7 +108,7 @@ async def test_beside_a_running_relay(config: Path, db: Db, receiver: Receiver) 
         line = about(await check(config), "is running")
         assert line.startswith(f"!!  the relay {db.name!r} is running: process {relay.process.pid} on host ")
         assert line.endswith("`mess run` would wait for it to stop")
-        options = yaml.safe_load(config.read_text())
+        options = yaml.safe_load(config.read_text())  # noqa: ASYNC240 - a small file
         (config.parent / "standby").mkdir()
         line = about(await check(write(config.parent / "standby", {**options, "ha": {}})), "is running")
         assert line.startswith("ok  ")

@@ -31,7 +31,8 @@ from mess.relay.checkpointer import Progress
 from mess.relay.headroom import OplogWatch
 from mess.relay.kafka_group import KafkaGroup
 from mess.relay.leading import leading
-from mess.relay.lease_holder import LeaseHolder, patience
+from mess.relay.lease_holder import LeaseHolder
+from mess.relay.lease_watch import patience
 from mess.relay.name_holder import NameHolder
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result

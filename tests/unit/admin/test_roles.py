@@ -138,7 +138,6 @@ async def test_a_standbys_lease_is_not_expected_to_hold(relay: Shown, http: aioh
         ("POST", "/dead-letters/replay", {"all": True}),
         ("POST", "/dead-letters/discard", {"all": True}),
         ("POST", "/try", {"event": {}}),
-        ("POST", "/reload", None),
         ("GET", "/events", None),
         ("GET", "/events/msg_" + "A" * 52, None),
     ],

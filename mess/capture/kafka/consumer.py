@@ -211,10 +211,10 @@ class GroupMember:
                     topic,
                     number,
                     message.offset(),
-                    timestamp if kind else None,
-                    key,
-                    value,
-                    message.headers() or (),
+                    timestamp=timestamp if kind else None,
+                    key=key,
+                    value=value,
+                    headers=message.headers() or (),
                 )
             )
             sizes[place] += (0 if value is None else len(value)) + (0 if key is None else len(key))
@@ -388,7 +388,9 @@ class GroupMember:
         except TimeoutError:
             self._fence()
             return None
-        except Exception:
+        except Exception as error:
+            self._fence()
+            self._tell(self._listener.failed, error)
             return None
 
     def _on_record_error(self, message: Any) -> None:

@@ -389,8 +389,9 @@ class GroupMember:
             self._fence()
             return None
         except Exception as error:
-            self._fence()
-            self._tell(self._listener.failed, error)
+            if not self._closing:
+                self._fence()
+                self._tell(self._listener.failed, error)
             return None
 
     def _on_record_error(self, message: Any) -> None:

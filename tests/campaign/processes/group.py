@@ -57,7 +57,7 @@ class Group:
                 for member in self.members:
                     member.excused = False
                 return True
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         states = ", ".join(f"{m.name} {'runs' if m.running else 'has ended'}" for m in self.members)
         self.problems.append(f"not settled within {_SETTLE_SECONDS:g} s: {states}: {last_words(self.members)}")
         return False

@@ -119,12 +119,12 @@ async def _kafka(source: KafkaSource, directory: Path) -> AsyncIterator[Finding]
 
 
 async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:
-    from mess.app import store_for
     from mess.capture.plan import plan
     from mess.capture.preflight import Finding
     from mess.relay.state_check import examine_positions, examine_state, predict
     from mess.replay.strays import strays
     from mess.state.open import in_mongodb
+    from mess.stores import store_for
     from mess.telemetry.redact import redact
 
     config = loaded.config

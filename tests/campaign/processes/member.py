@@ -34,6 +34,7 @@ class Member(RelayProcess):
     ) -> None:
         self.name = name
         self.excused = False
+        self.asked_to_end = False
         folder.mkdir()
         super().__init__(folder, _named(config, name), files, host=host)
         self.prefix = prefix
@@ -42,7 +43,7 @@ class Member(RelayProcess):
 
     async def start(self, *, ready: bool = True) -> None:
         """See `RelayProcess.start`."""
-        self._said, self._warm = len(self.text), False
+        self._said, self._warm, self.asked_to_end = len(self.text), False, False
         await super().start(ready=ready)
 
     async def warm(self, seconds: float) -> bool:

@@ -166,7 +166,9 @@ class KafkaStreams:
         committed = start.offset if start.committed is None else start.committed
         saved = position(*start.key, committed)
         progress = Progress(stream=source.name, plan="", window=runner.window, saved=saved)
-        partition = self._partitions[start.key] = Partition(start.key, source, runner, progress, committed)
+        partition = self._partitions[start.key] = Partition(
+            start.key, source, runner, progress=progress, committed=committed
+        )
         self.progress.append(progress)
         if start.lost is not None:
             self._history_lost(partition, start)

@@ -208,10 +208,10 @@ class GroupMember:
                     topic,
                     number,
                     message.offset(),
-                    timestamp if kind else None,
-                    key,
-                    value,
-                    message.headers() or (),
+                    timestamp=timestamp if kind else None,
+                    key=key,
+                    value=value,
+                    headers=message.headers() or (),
                 )
             )
             sizes[place] += (0 if value is None else len(value)) + (0 if key is None else len(key))

@@ -17,7 +17,7 @@ from typing import Any, Self
 from bench.process import cpu_seconds, peak_mb, python
 from mess.demo.ports import free_port
 
-_READY_SECONDS = 30.0
+_READY_SECONDS = 60.0
 _STOP_SECONDS = 30.0
 
 

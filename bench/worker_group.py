@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +17,8 @@ from bench.relay import RelayProcess
 from mess.demo.replica_set import ReplicaSet
 from tests.servers.kafka import KafkaServer
 
+_DEAL_SECONDS = 60.0
+
 
 class Kafka(KafkaServer):
     """A broker whose topics can be shared evenly by one, two, three, four and eight workers."""
@@ -23,41 +28,57 @@ class Kafka(KafkaServer):
 
 @dataclass(frozen=True)
 class Topic:
-    """The change events of one database."""
+    """A topic for the change events of one database. `fill` sends them, and returns when all are there."""
 
     database: str
     name: str
     events: int
+    fill: Callable[[], None]
 
 
-def fill(replica_set: ReplicaSet, server: Kafka, events: int, database: str | None = None) -> Topic:
-    """A new topic with the events of so many orders, of a new database or of one that has them already."""
+@contextmanager
+def empty_topic(replica_set: ReplicaSet, server: Kafka, events: int, database: str | None = None) -> Iterator[Topic]:
+    """A new topic for the events of so many orders, of a new database or of one that has them already."""
     name = next(targets)
     if database is None:
         database = name
         backlog.insert(replica_set.url, events, database=database)
     step = {"name": "queue", "config": {"url": server.url, "target": name, "json": "canonical"}}
-    with counting_kafka(server, name) as count, relay(replica_set.url, [step], databases={database: {}}) as capture:
-        Counted(server.pid, count).wait(events, capture.process)
-    capture.remove()
-    return Topic(database, name, events)
+    with counting_kafka(server, name) as count:
+
+        def fill() -> None:
+            with relay(replica_set.url, [step], databases={database: {}}) as capture:
+                Counted(server.pid, count).wait(events, capture.process)
+            capture.remove()
+
+        yield Topic(database, name, events, fill)
 
 
-def worker(replica_set: ReplicaSet, server: Kafka, topic: Topic, step: dict[str, Any], **options: Any) -> RelayProcess:
-    """A member of the topic's group; `options` may name another one."""
-    group = options.pop("group", topic.name)
+def worker(replica_set: ReplicaSet, server: Kafka, topic: Topic, step: dict[str, Any], group: str = "") -> RelayProcess:
+    """A member of a group, by default the topic's own."""
+    group = group or topic.name
     source = {"kafka": {"url": server.url, "topics": [topic.name], "group": group}}
     config: dict[str, Any] = {"name": group, "source": source, "state": {"url": replica_set.url}}
-    return RelayProcess({**config, "databases": {topic.database: {}}, "pipeline": [step], **options})
+    return RelayProcess({**config, "databases": {topic.database: {}}, "pipeline": [step]})
 
 
 @contextmanager
 def running(workers: list[RelayProcess]) -> Iterator[None]:
-    """Workers that run and have joined their group."""
+    """Workers that run, and that have the same number of partitions each."""
     with ExitStack() as stack:
         for each in workers:
             stack.callback(each.remove)
             stack.enter_context(each)
         for each in workers:
             each.ready()
+        deadline = time.monotonic() + _DEAL_SECONDS
+        while {_partitions(each) for each in workers} != {Kafka.PARTITIONS // len(workers)}:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"partitions of the workers: {[_partitions(each) for each in workers]}")
+            time.sleep(0.2)
         yield
+
+
+def _partitions(each: RelayProcess) -> int:
+    with urllib.request.urlopen(f"{each.url}/status", timeout=_DEAL_SECONDS) as response:
+        return len(json.load(response)["group"]["assigned"])

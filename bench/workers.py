@@ -12,13 +12,13 @@ from bench.figures import median, progress, spread, table
 from bench.options import Options
 from bench.relay import http_step
 from bench.sink import Sink
-from bench.worker_group import Kafka, Topic, fill, running, worker
+from bench.worker_group import Kafka, Topic, empty_topic, running, worker
 from mess.demo.replica_set import ReplicaSet
 
 _FEW, _FEW_CONCURRENCY = (1, 3), 16
 _MANY, _MANY_CONCURRENCY = (1, 2, 4, 8), 4
 _DELAY = 0.02  # of the receiver's `/slow`
-_SETTLE = 3.0
+_SPARE = 10.0  # seconds; how long filling the topic may take, and more
 _MONGODB = "from MongoDB"
 _groups = (f"bench-group-{number}" for number in itertools.count())
 
@@ -67,33 +67,38 @@ def _compare_numbers(replica_set: ReplicaSet, server: Kafka, sink: Sink, options
 
 def _slow(replica_set: ReplicaSet, server: Kafka, sink: Sink, count: int, concurrency: int, seconds: float) -> Rate:
     """Raises RuntimeError if events are lost."""
-    events = int(count * concurrency / _DELAY * (seconds + 2 * _SETTLE))
-    topic = fill(replica_set, server, events)
-    step = http_step(sink.url("slow"))
-    sink.reset(distinct=True)
-    workers = [worker(replica_set, server, topic, step, concurrency=concurrency) for _ in range(count)]
-    with running(workers):
-        time.sleep(_SETTLE)
-        used, before, began = sum(each.cpu_seconds for each in workers), sink.stats()["events"], time.monotonic()
-        time.sleep(seconds)
-        came, passed = sink.stats()["events"] - before, time.monotonic() - began
-        used = sum(each.cpu_seconds for each in workers) - used
-        while (stats := sink.stats())["distinct"] < events:
-            if time.monotonic() - began > 10 * seconds + 60:
-                raise RuntimeError(f"{events - stats['distinct']} of {events} events are missing")
-            time.sleep(0.1)
+    events = int(count * concurrency / _DELAY * (seconds + _SPARE))
+    # The step's option, since the pipeline's is the number of lanes of each partition.
+    step = {**http_step(sink.url("slow")), "concurrency": concurrency}
+    with empty_topic(replica_set, server, events) as topic:
+        sink.reset(distinct=True)
+        workers = [worker(replica_set, server, topic, step) for _ in range(count)]
+        with running(workers):
+            topic.fill()
+            used, before, began = sum(each.cpu_seconds for each in workers), sink.stats()["events"], time.monotonic()
+            time.sleep(seconds)
+            came, passed = sink.stats()["events"] - before, time.monotonic() - began
+            used = sum(each.cpu_seconds for each in workers) - used
+            while (stats := sink.stats())["distinct"] < events:
+                if time.monotonic() - began > 10 * seconds + 60:
+                    raise RuntimeError(f"{events - stats['distinct']} of {events} events are missing")
+                time.sleep(0.1)
+    if stats["events"] - before - came < count:
+        progress("workers: too few events for so long a run")
     return Rate(came / passed, used / came * 1e6, sink.stats()["events"] - events)
 
 
 def _compare_sources(replica_set: ReplicaSet, server: Kafka, sink: Sink, options: Options) -> None:
     progress(f"workers: writing {options.events:,} orders")
     size = backlog.insert(replica_set.url, options.events)
-    topic = fill(replica_set, server, options.events, backlog.DATABASE)
     runs: dict[str, list[Run]] = {_MONGODB: [], "from Kafka": []}
-    for number in range(options.rounds):
-        progress(f"workers: sources, round {number + 1} of {options.rounds}")
-        runs[_MONGODB].append(drain(replica_set.url, [http_step(sink.url("batch"), batch=True)], sink, topic.events))
-        runs["from Kafka"].append(_batched(replica_set, server, sink, topic))
+    step = http_step(sink.url("batch"), batch=True)
+    with empty_topic(replica_set, server, options.events, backlog.DATABASE) as topic:
+        topic.fill()
+        for number in range(options.rounds):
+            progress(f"workers: sources, round {number + 1} of {options.rounds}")
+            runs[_MONGODB].append(drain(replica_set.url, [step], sink, topic.events))
+            runs["from Kafka"].append(_batched(replica_set, server, sink, topic))
     title = f"One worker, 500 a POST: {options.events:,} events of {size} bytes, {options.rounds} interleaved rounds"
     show(title, runs, {"of MongoDB": (_MONGODB, runs)})
 

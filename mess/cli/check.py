@@ -119,12 +119,12 @@ async def _kafka(source: KafkaSource, directory: Path) -> AsyncIterator[Finding]
 
 
 async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: bool) -> AsyncIterator[Finding]:
-    from mess.app import store_for
     from mess.capture.plan import plan
     from mess.capture.preflight import Finding
     from mess.relay.state_check import examine_positions, examine_state, predict
     from mess.replay.strays import strays
     from mess.state.open import in_mongodb
+    from mess.stores import store_for
     from mess.telemetry.redact import redact
 
     config = loaded.config
@@ -132,7 +132,7 @@ async def _state(loaded: Loaded, client: Any, connect: Connect, *, predicting: b
     where = f"{redact(url)} (database {config.state.database})" if in_mongodb(url) else redact(url)
     prediction = None
     async with store_for(config, connect, lasting=False, retry_for=_RETRY_FOR) as store:
-        async for finding in examine_state(store, where):
+        async for finding in examine_state(store, where, ha=config.ha is not None):
             yield finding
         for warning in strays(config, await store.dead_letter_places()):
             yield Finding(True, warning, warning=True)

@@ -83,9 +83,9 @@ async def _ask(config: Path | None, admin: str | None, token_file: Path | None, 
 
 
 async def _search(loaded: Loaded, event_id: str, since: datetime | None, *, timeout: float | None) -> dict[str, Any]:
-    from mess.app import store_for
     from mess.options.values import written_time
     from mess.replay.search import OplogSearch, conclusion
+    from mess.stores import store_for
 
     connect = connecting(timeout)
     async with watched(loaded) as client:

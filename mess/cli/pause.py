@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import re
 import socket
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,6 +20,8 @@ from mess.errors import ConfigError
 if TYPE_CHECKING:
     from mess.config.load import Loaded
     from mess.state.store import Pause, StateStore, Target
+
+_PARTITION = re.compile(r"\[\d+\]$")
 
 StreamOption = Annotated[
     str | None, typer.Option("--stream", help="A stream, as `mess checkpoints list` names it.", show_default=False)
@@ -147,6 +150,11 @@ def _target(
         raise ConfigError(f"{error}: --stream, --pipeline, --step") from None
     if not known:
         return target
+    source = loaded.config.source
+    if source is not None and stream is not None:
+        if stream.rpartition("[")[0] in source.kafka.topics and _PARTITION.search(stream):
+            return target
+        raise ConfigError(f"there is no partition {stream!r}; they are called like '{source.kafka.topics[0]}[0]'")
     named, names, what = (
         (stream, [each.name for each in plan(loaded.config)], "stream")
         if stream is not None

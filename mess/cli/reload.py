@@ -51,9 +51,9 @@ def reload(
 async def _reload(
     loaded: Loaded, config: Path | None, token_file: Path | None, *, timeout: float, as_json: bool
 ) -> int:
-    from mess.app import store_for
     from mess.cli.connecting import connecting
     from mess.state.instance import Instance
+    from mess.stores import store_for
 
     async with store_for(loaded.config, connecting(None), lasting=False) as store:
         presence = await store.alive()

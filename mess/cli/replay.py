@@ -109,9 +109,9 @@ def replay(
 
 
 async def _replay(loaded: Loaded, extent: Extent, dry_run: bool, connect: Connect) -> int:
-    from mess.app import store_for
     from mess.relay.stopping import Halted
     from mess.replay.oplog import replaying
+    from mess.stores import store_for
 
     async with replaying(loaded, extent) as work:
         stop_on_signals(work)

@@ -19,7 +19,7 @@ async def with_store(loaded: Loaded, work: Callable[[StateStore], Awaitable[T]],
 
     Raises StateError, SourceUnavailable.
     """
-    from mess.app import store_for
+    from mess.stores import store_for
 
     async with store_for(loaded.config, connecting(timeout)) as store:
         return await work(store)

@@ -67,7 +67,7 @@ class GroupWatch:
             topics=self._source.topics,
             assigned=tuple(self._shown(each) for each in self._partitions()),
             heartbeat_age=None if heard_at is None else max(0.0, now() - heard_at),
-            members=self._members,
+            members=self._members or None,  # none, in an answer from before this one joined
             partitions=self._admin.partitions,
             rebalances=self._rebalances,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any, Protocol
@@ -79,7 +79,6 @@ class KafkaStreams:
         self._affected = affected
         self._share_out = share_out
         self._partitions: dict[PartitionKey, Partition] = {}
-        self.progress: list[Progress] = []
         self.arranging = asyncio.Lock()
         self.problem: str | None = "has not joined the group yet"
         self._failure: BaseException | None = None
@@ -90,6 +89,11 @@ class KafkaStreams:
     def partitions(self) -> Sequence[Partition]:
         """Those that are assigned."""
         return list(self._partitions.values())
+
+    @property
+    def progress(self) -> list[Progress]:
+        """How far each has been processed."""
+        return [each.progress for each in self._partitions.values()]
 
     @property
     def runners(self) -> list[StreamRunner]:
@@ -169,7 +173,6 @@ class KafkaStreams:
         partition = self._partitions[start.key] = Partition(
             start.key, source, runner, progress=progress, committed=committed
         )
-        self.progress.append(progress)
         if start.lost is not None:
             self._history_lost(partition, start)
         self._begin(partition)
@@ -226,9 +229,11 @@ class KafkaStreams:
             partition.task.cancel()
         self._history_lost(partition, place)
 
-    async def revoked(self, keys: Sequence[PartitionKey]) -> Mapping[PartitionKey, int]:
+    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, int]]:
         """See `mess.capture.kafka.consumer.Listener`."""
-        leaving = self._leaving(keys)
+        return self._revoked(self._leaving(keys))
+
+    async def _revoked(self, leaving: Sequence[Partition]) -> Mapping[PartitionKey, int]:
         await self._stop_reading(leaving)
         began, grace = time.monotonic(), 0.0 if self._closed else self._grace()
         with contextlib.suppress(TimeoutError):
@@ -237,18 +242,20 @@ class KafkaStreams:
         late = await self._abandon(leaving, grace - (time.monotonic() - began))
         offsets = {each.key: offset for each in leaving if each.stopped is None and (offset := each.offset) is not None}
         self._remove(leaving)
-        log.info("partitions revoked", partitions=[str(key) for key in keys], unfinished_deliveries=late)
+        log.info("partitions revoked", partitions=[str(each.key) for each in leaving], unfinished_deliveries=late)
         return offsets
 
-    async def lost(self, keys: Sequence[PartitionKey]) -> None:
+    def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:
         """See `mess.capture.kafka.consumer.Listener`."""
-        leaving = self._leaving(keys)
+        return self._lost(self._leaving(keys))
+
+    async def _lost(self, leaving: Sequence[Partition]) -> None:
         await self._stop_reading(leaving)
         await self._abandon(leaving, 0.0)
         self._remove(leaving)
         log.warning(
             "partitions lost: the group has not heard of this process in time, or has removed it",
-            partitions=[str(key) for key in keys],
+            partitions=[str(each.key) for each in leaving],
         )
 
     def _leaving(self, keys: Sequence[PartitionKey]) -> list[Partition]:
@@ -271,8 +278,9 @@ class KafkaStreams:
 
     def _remove(self, leaving: Sequence[Partition]) -> None:
         for each in leaving:
-            del self._partitions[each.key]
-            self.progress.remove(each.progress)
+            # If all this took so long that the group was not waited for, it may have been assigned again.
+            if self._partitions.get(each.key) is each:
+                del self._partitions[each.key]
         self._share_out(len(self._partitions))
 
     def trouble(self, reason: str | None) -> None:

@@ -15,7 +15,7 @@ from mess import leadership
 from mess.cancellation import cancel, within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.lease_watch import LeaseWatch
+from mess.relay.lease_watch import LeaseWatch, margin, patience
 from mess.relay.name_holder import keep_verifying
 from mess.relay.role import Role
 from mess.relay.stopping import Halted, Stopping
@@ -32,22 +32,6 @@ T = TypeVar("T")
 _RENEWALS = 5
 _RELEASE_TIMEOUT = 1.0  # a stop must not wait for an unreachable server
 _POLL, _FASTEST_POLL = 0.3, 0.05
-
-
-def patience(seconds: float) -> float:
-    """How long to wait for an answer about a lease of so many seconds. With a pause, two attempts follow each other
-    within a third of the lease."""
-    return seconds / 4
-
-
-def margin(seconds: float) -> float:
-    """How many seconds before the end of its lease a process stops delivering.
-
-    A standby counts the lease from later than the active process does: it must have read what the other has sent. So
-    the margin only has to cover clocks that run at different speeds (a few seconds per hour, for bad ones), and the
-    time between the check of the deadline and the moment at which a request leaves.
-    """
-    return max(0.1 * seconds, 0.2)
 
 
 class LeaseHolder:

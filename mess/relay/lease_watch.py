@@ -1,4 +1,4 @@
-"""When a standby may take the lease. Pure."""
+"""How long a lease allows to deliver, and when a standby may take it. Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from mess.state.lease import ALIVE_SECONDS
 UNOBSERVED = 1 / 3
 """The part of a lease for which nobody may look: after a longer time, the holder is given a whole lease again. Maybe it
 could not reach the state either."""
+
+
+def patience(seconds: float) -> float:
+    """How long to wait for an answer about a lease of so many seconds. With a pause, two attempts follow each other
+    within a third of the lease."""
+    return seconds / 4
+
+
+def margin(seconds: float) -> float:
+    """How many seconds before the end of its lease a process stops delivering.
+
+    A standby counts the lease from later than the active process does: it must have read what the other has sent. So
+    the margin only has to cover clocks that run at different speeds (a few seconds per hour, for bad ones), and the
+    time between the check of the deadline and the moment at which a request leaves.
+    """
+    return max(0.1 * seconds, 0.2)
 
 
 class LeaseWatch:

@@ -46,10 +46,10 @@ class Prediction:
     oplog: Oplog | None
 
 
-async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]:
+async def examine_state(store: StateStore, where: str, *, ha: bool = False) -> AsyncIterator[Finding]:
     """Check whether a process runs the relay, and whether its records are consistent.
 
-    `store` is open; `where` describes where it is. Raises StateError.
+    `store` is open; `where` describes where it is. With `ha`, a second process is a standby. Raises StateError.
     """
     free = await store.free_bytes()
     if free is not None and free < _ROOM:
@@ -58,8 +58,8 @@ async def examine_state(store: StateStore, where: str) -> AsyncIterator[Finding]
     else:
         yield Finding(True, f"the state in {where} can be read and written")
     if (other := await store.alive()) is not None:
-        what = f"the relay {store.relay!r} is running: {other}. `mess run` would wait for it to stop"
-        yield Finding(True, what, warning=True)
+        then = "be its standby" if ha else "wait for it to stop"
+        yield Finding(True, f"the relay {store.relay!r} is running: {other}. `mess run` would {then}", warning=not ha)
     known, written = await store.epochs()
     if written > known:
         what = (

@@ -175,7 +175,9 @@ class RelayStatus:
         if (wait := self._lapse()) is not None:
             found.append(wait.text(relay.clock.now()))
         if relay.group is not None and relay.group.member is None:
-            found.append(f"Kafka: this process is not in the group {relay.group.group} yet: {relay.group.state}")
+            found.append(
+                f"Kafka: this process is not in the group {relay.group.group} at present ({relay.group.state})"
+            )
         return found
 
     def _lapse(self) -> Wait | None:

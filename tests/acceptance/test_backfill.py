@@ -20,10 +20,10 @@ import yaml
 from bson import ObjectId
 from pymongo.database import Database
 
-from mess.app import store_for
 from mess.config.load import load
 from mess.event import Namespace
 from mess.state import Backfill, BackfillProgress, StateStore
+from mess.stores import store_for
 from tests.acceptance.commands import command, environment, mess, running, write
 from tests.waiting import until
 

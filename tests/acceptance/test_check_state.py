@@ -101,12 +101,23 @@ async def _epoch(config: Path, db: Db) -> Any:
     return list(db.client[f"{db.name}-state"].relays.find({}, {"generation": 1, "epoch": 1}))
 
 
+def of_standby(config: Path) -> Path:
+    """The same config with `ha`, in a folder of its own."""
+    folder = config.parent / "standby"
+    folder.mkdir()
+    return write(folder, {**yaml.safe_load(config.read_text()), "ha": {}})
+
+
 async def test_beside_a_running_relay(config: Path, db: Db, receiver: Receiver) -> None:
     """It says which process runs, and does not disturb it."""
     async with running(config) as relay:
         await relay.connected()
         line = about(await check(config), "is running")
         assert line.startswith(f"!!  the relay {db.name!r} is running: process {relay.process.pid} on host ")
+        assert line.endswith("`mess run` would wait for it to stop")
+        line = about(await check(of_standby(config)), "is running")
+        assert line.startswith("ok  ")
+        assert line.endswith("`mess run` would be its standby")
         db.orders.insert_one({})
         await receiver.wait_for_events(1, 30)
         assert await relay.stop() == 0

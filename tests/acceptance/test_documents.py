@@ -12,10 +12,10 @@ import yaml
 from bson import json_util
 from pymongo.database import Database
 
-from mess.app import store_for
 from mess.config.load import load
 from mess.event import Namespace
 from mess.state.backfills import Backfill, new_id
+from mess.stores import store_for
 from tests.acceptance.commands import mess, running, write
 from tests.receiver import Answer, Receiver, Request
 

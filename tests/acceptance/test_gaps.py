@@ -13,9 +13,9 @@ import pytest
 import yaml
 from bson import Timestamp
 
-from mess.app import store_for
 from mess.config.load import load
 from mess.state import Gap
+from mess.stores import store_for
 from tests.acceptance.commands import mess, write
 from tests.acceptance.conftest import Db
 

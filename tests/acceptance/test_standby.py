@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import yaml
 
 from mess.demo.ports import free_port
-from tests.acceptance.commands import Running, mess, running, write
+from tests.acceptance.commands import PATIENCE, Running, mess, running, write
 from tests.acceptance.conftest import Db
 from tests.receiver import Answer, Receiver
 
@@ -130,16 +131,54 @@ async def test_take_over_asks_the_active_process(ha: Path, db: Db, receiver: Rec
             assert await second.stop() == 0, second.text
 
 
-async def test_standby_is_an_option_of_the_command(config: Path, receiver: Receiver, db: Db) -> None:
-    """For a config without `ha`; a process that was started without it is waited for, however long that takes."""
-    receiver.answer = Answer(200)
-    async with running(config, "--standby") as first:
-        await first.connected()
-        async with running(config, *other_port(), "--standby") as second:
-            await standing_by(second)
-            assert await first.stop() == 0
-            assert await seconds_until_active(second) < 1 + BUSY
-            assert await second.stop() == 0
+async def test_a_standby_is_not_waited_for(config: Path) -> None:
+    """The options contradict each other."""
     refused = await mess("run", "--config", config, "--standby", "--wait=5s", folder=config.parent)
     assert refused.returncode == 2
     assert "--wait" in refused.stderr
+
+
+async def test_with_and_without_ha_exclude_each_other(config: Path, receiver: Receiver, db: Db) -> None:
+    """A standby waits for a process that has no lease, and such a process is kept out while another one has it."""
+    receiver.answer = Answer(200)
+    async with running(config) as first:
+        await first.connected()
+        async with running(config, *other_port(), "--standby") as second:
+            assert f"process {first.process.pid} on host" in (await standing_by(second))["active"]
+            await asyncio.sleep(1)
+            assert not second.said("stream connected")
+            assert await first.stop() == 0
+            assert await seconds_until_active(second) < 1 + BUSY
+            done = await mess("run", "--config", config, *other_port(), "--wait=0", folder=config.parent)
+            assert done.returncode == 6, done.stderr
+            assert f"process {second.process.pid} on host" in done.stderr
+            assert await second.stop() == 0
+
+
+async def test_two_on_one_host_share_the_admin_port_one_after_the_other(ha: Path, db: Db) -> None:
+    """The standby works without, says so, and serves as soon as the port is free."""
+    port = yaml.safe_load(await asyncio.to_thread(ha.read_text))["admin"]["port"]
+    async with running(ha) as first:
+        await first.connected()
+        async with running(ha) as second:
+            await standing_by(second)
+            [line] = second.said("the admin server cannot start yet")
+            assert "already in use" in line["error"]
+            first.process.kill()
+            first.process.wait()
+            await second.connected()
+            status = await until_answered(f"http://127.0.0.1:{port}/status")
+            assert status["instance"]["pid"] == second.process.pid
+            assert await second.stop() == 0
+
+
+async def until_answered(url: str) -> dict[str, Any]:
+    """The JSON of a page, as soon as it can be had."""
+    async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(url) as answer:
+                    found: dict[str, Any] = await answer.json()
+                    return found
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.1)

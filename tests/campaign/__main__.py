@@ -76,7 +76,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, action="append", default=[], help="play this seed; may be repeated")
     parser.add_argument("--kind", choices=(*get_args(Kind), *PROCESS_KINDS), help="scenarios of this kind only")
     parser.add_argument("--setup", help="of several processes: in this setup only")
-    parser.add_argument("--fault", help="of several processes: this fault only")
+    parser.add_argument(
+        "--fault", type=lambda text: text.replace("-", " "), help="of several processes: this fault only (kill-again)"
+    )
     parser.add_argument("--rounds", type=int, default=8, help="faults in each scenario of several processes")
     parser.add_argument("--times", type=int, default=1, help="how often each --seed is played")
     parser.add_argument("--down", type=float, default=10.0, help="of workers: seconds for which the endpoint is down")

@@ -26,9 +26,9 @@ from typing import Any
 from bson import Timestamp
 from pymongo import AsyncMongoClient, MongoClient
 
-from mess.app import store_for
 from mess.config.load import load
 from mess.demo.replica_set import ReplicaSet
+from mess.stores import store_for
 from tests.acceptance.commands import Running, mess, running
 from tests.integration.history import forget_before
 from tests.integration.state.samples import EVERY_TYPE

@@ -71,7 +71,7 @@ def overview(relay: ApiRelay, access: models.Access, status: RelayStatus) -> mod
 
 def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
     now, pauses = relay.clock.now(), relay.pauses
-    known = layout(relay)
+    known, worker = layout(relay), relay.group is not None
     held = {runner.name for runner in relay.runners if runner.held}
     found: list[models.Stream] = []
     for source, progress in zip(relay.sources, relay.progress, strict=True):
@@ -84,7 +84,8 @@ def _streams(relay: ApiRelay, waits: Waits) -> list[models.Stream]:
                 state=_state(shown.stopped, shown.connected, held=name in held, waits=wait is not None),
                 problem=shown.problem,
                 watches=list(known.watches.get(name, ())),
-                pipelines=list(known.pipelines.get(name, ())),
+                # A partition has events of any collection.
+                pipelines=list(known.steps if worker else known.pipelines.get(name, ())),
                 read=relay.metrics.read_from(name),
                 lag_seconds=shown.lag,
                 window_events=shown.window_events,
@@ -114,6 +115,7 @@ def _state(
 
 def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
     known, now, pauses = layout(relay), relay.clock.now(), relay.pauses
+    partitions = None if relay.group is None else [each.stream for each in relay.progress]
     runners: dict[str, list[StepRunner]] = {}
     for runner in relay.step_runners:
         runners.setdefault(runner.pipeline, []).append(runner)
@@ -126,7 +128,7 @@ def _pipelines(relay: ApiRelay, waits: Waits) -> list[models.Pipeline]:
             models.Pipeline(
                 name=name,
                 state="paused" if pause is not None else "waiting" if wait is not None else "flowing",
-                streams=list(known.streams.get(name, ())),
+                streams=list(known.streams.get(name, ())) if partitions is None else partitions,
                 done=relay.metrics.done_in(name),
                 waiting_events=sum(counts),
                 steps=[

@@ -154,7 +154,6 @@ OPERATIONS: Sequence[Operation] = (
         run=settings.reload,
         answer=models.Reload,
         allowed="change",
-        active=True,
     ),
 )
 """All operations. A new one is an entry here, a function, and the models of its input and answer."""

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, Protocol
 
@@ -49,11 +49,13 @@ class Listener(Protocol):
     def received(self, loads: Mapping[PartitionKey, Load]) -> None:
         """Records have arrived."""
 
-    async def revoked(self, keys: Sequence[PartitionKey]) -> Mapping[PartitionKey, int]:
-        """These partitions are about to go to other members. Returns the offsets to commit before."""
+    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, int]]:
+        """These partitions are about to go to other members. What it returns is awaited, for the offsets to commit
+        before; meanwhile, the same ones may be assigned again."""
 
-    async def lost(self, keys: Sequence[PartitionKey]) -> None:
-        """Other members may have these partitions already: nothing of them may be delivered or committed."""
+    def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:
+        """Other members may have these partitions already: nothing of them may be delivered or committed. What it
+        returns is awaited, as for `revoked`."""
 
     def expired(self, place: Start) -> None:
         """A partition's records were removed before they could be read; it continues at this place."""
@@ -105,6 +107,7 @@ class GroupMember:
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
+        self._work: asyncio.Task[None] | None = None
 
     def join(self) -> None:
         """Join the group."""
@@ -305,8 +308,9 @@ class GroupMember:
     def _asked(self, keys: Sequence[PartitionKey]) -> list[Start]:
         committed = self._committed(keys)
         new: dict[PartitionKey, Any] = {}
+        # Not `Consumer.list_topics`: in a callback of the same consumer, it makes the next callback abort the process
+        # (confluent-kafka's `CallState_end` forgets the thread's state).
         for topic in {key.topic for key in keys if committed[key] is None}:
-            # Not the consumer itself: asked in a callback, it ends the process at the next one (confluent-kafka 2.16).
             numbers = self._admin.numbers(topic)
             of_all = self._committed([PartitionKey(topic, number) for number in numbers])
             new |= begins(of_all, self._source.start)
@@ -338,7 +342,7 @@ class GroupMember:
 
     def _on_revoke(self, consumer: Any, partitions: Sequence[Any]) -> None:
         keys = [PartitionKey(each.topic, each.partition) for each in partitions]
-        offsets = self._wait_for(self._listener.revoked(keys)) or {}
+        offsets = self._wait_for(self._listener.revoked, keys) or {}
         if offsets:
             try:
                 self._commit_now(offsets)
@@ -352,7 +356,7 @@ class GroupMember:
     def _on_lost(self, consumer: Any, partitions: Sequence[Any]) -> None:
         self._fence()
         keys = [PartitionKey(each.topic, each.partition) for each in partitions]
-        self._wait_for(self._listener.lost(keys))
+        self._wait_for(self._listener.lost, keys)
         self._drop(keys)
 
     def _drop(self, keys: Sequence[PartitionKey]) -> None:
@@ -361,19 +365,33 @@ class GroupMember:
             self._taken.pop(key, None)
             self._paused.discard(key)
 
-    def _wait_for(self, work: Any) -> Any:
+    def _wait_for(self, tell: Callable[[Sequence[PartitionKey]], Coroutine[Any, Any, Any]], keys: Any) -> Any:
         """The result of work in the event loop. If that does not respond in time, nothing more is delivered."""
+        future: Future[Any] = Future()
+
+        async def work(coroutine: Coroutine[Any, Any, Any]) -> None:
+            try:
+                future.set_result(await coroutine)
+            except Exception as error:
+                future.set_exception(error)
+
+        def begin() -> None:
+            # A task of its own would first look after whatever is told next, such as the same partitions again.
+            self._work = self._loop.create_task(work(tell(keys)))
+
         try:
-            future: Future[Any] = asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:
-            work.close()
+            self._loop.call_soon_threadsafe(begin)
+        except RuntimeError:  # the loop is closed
             return None
         try:
             return future.result(self._listener.patience + _ASK_SECONDS)
         except TimeoutError:
             self._fence()
             return None
-        except Exception:
+        except Exception as error:
+            if not self._closing:
+                self._fence()
+                self._tell(self._listener.failed, error)
             return None
 
     def _on_record_error(self, message: Any) -> None:

@@ -44,11 +44,11 @@ def start(key: PartitionKey, committed: int | None, held: Range, begin: Literal[
     if committed is None:
         return Start(key, held.low if begin == "oldest" else held.end)
     if committed < held.low:
-        lost = Range(committed, held.low)
-        return Start(key, held.low, committed, lost=lost, reason=_gone(key, committed, held.low))
+        lost, reason = Range(committed, held.low), _gone(key, committed, held.low)
+        return Start(key, held.low, committed, lost=lost, reason=reason)
     if committed > held.end:
-        lost = Range(held.end, committed)
-        return Start(key, held.low, committed, lost=lost, reason=_replaced(key, committed, held.end))
+        lost, reason = Range(held.end, committed), _replaced(key, committed, held.end)
+        return Start(key, held.low, committed, lost=lost, reason=reason)
     return Start(key, committed, committed)
 
 

@@ -82,7 +82,7 @@ def start(
 
 
 async def _start(loaded: Loaded, request: Request, connect: Connect, *, dry_run: bool, wait: bool) -> int:
-    from mess.app import store_for
+    from mess.stores import store_for
 
     prepared = await _prepare(loaded, request, connect)
     for reason in prepared.left_out:

@@ -45,9 +45,9 @@ def heal(
 
 
 async def _heal(loaded: Loaded, id: str, connect: Connect, *, wait: bool) -> int:  # noqa: A002
-    from mess.app import store_for
     from mess.relay.backfill_request import new_backfills
     from mess.relay.healing import not_repaired
+    from mess.stores import store_for
 
     async with store_for(loaded.config, connect) as store:
         gap = await known(store, id)

@@ -41,7 +41,7 @@ class Choice:
 async def samples(loaded: Loaded, choice: Choice, connect: Connect) -> AsyncIterator[AsyncGenerator[Sample]]:
     """The chosen events, possibly more than `count`. Raises SourceError, StateError, ConfigError."""
     if choice.letters:
-        from mess.app import store_for
+        from mess.stores import store_for
 
         async with store_for(loaded.config, connect) as store:
             yield _letters(store, choice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from itertools import pairwise
 from typing import Any
 
 from tests.checker.processes import Delivery
@@ -35,6 +36,11 @@ class Recorder:
         self.last = 0.0
         self.first: dict[int, float] = {}
         self.receiver = Receiver(respond=self._respond, host=host)
+
+    def longest_pause(self, since: float) -> float:
+        """How many seconds passed at most between two requests, from a time on."""
+        times = [since, *sorted(each.began for each in self.deliveries if each.began > since)]
+        return max((later - earlier for earlier, later in pairwise(times)), default=0.0)
 
     def _respond(self, request: Request) -> Answer:
         self.receiver.requests.clear()  # they are read here

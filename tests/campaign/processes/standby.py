@@ -211,7 +211,7 @@ class StandbyPlayer:
         await asyncio.sleep(self._chance.uniform(1, 4))
         await servers.end()
         await self._delivers(began + 1)
-        self.times[f"primary {what}: deliveries again"].append(self._recorder.last - began)
+        self.times[f"primary {what}, without deliveries"].append(self._recorder.longest_pause(began))
 
     async def _next(self, epoch: int) -> None:
         await until(

@@ -240,7 +240,7 @@ class WorkersPlayer:
         """Return when there are deliveries again."""
         began = time.time()
         await until(lambda: self._recorder.last > began, f"deliveries after {fault}", _RESUME_SECONDS)
-        self.times[f"{fault}: deliveries again"].append(self._recorder.last - began)
+        self.times[f"{fault}, until deliveries"].append(self._recorder.last - began)
 
     def _insert(self, kind: str) -> None:
         """Have an event of a kind delivered amid others of its document."""
@@ -311,7 +311,7 @@ class WorkersPlayer:
             "state": {"url": self._servers.url, "database": self._state},
             "databases": {self._database: {}},
             "checkpoint": {"interval": "500ms"},
-            "plugins": {"slow": "slowly:slow"},
+            "plugins": {"slow": "slowly:slow"} if steps else {},
             "pipeline": [*steps, {"name": "http", "config": http, "retry": _RETRY}],
         }
 

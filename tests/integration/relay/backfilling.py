@@ -8,11 +8,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime, timezone
 from typing import Any
 
-from mess.app import store_for
 from mess.cancellation import cancel
 from mess.event import Namespace
 from mess.state.backfills import Backfill, new_id
 from mess.state.store import StateStore
+from mess.stores import store_for
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Delivered, Receiver
 from tests.waiting import PATIENCE, until

@@ -16,9 +16,9 @@ from pymongo import MongoClient
 from pymongo.database import Database
 
 from mess import Relay
-from mess.app import store_for
 from mess.demo.replica_set import ReplicaSet
 from mess.state.store import Checkpoint, DeadLetter, Gap
+from mess.stores import store_for
 from tests.receiver import Receiver
 from tests.waiting import PATIENCE
 

@@ -9,11 +9,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from mess.app import store_for
 from mess.capture.existing import Facts
 from mess.event import Namespace
 from mess.relay.backfill_request import Request, new_backfills
 from mess.state import Backfill
+from mess.stores import store_for
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Receiver
 from tests.waiting import PATIENCE, until

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from mess.app import store_for
 from mess.event import Namespace
 from mess.state import Backfill
+from mess.stores import store_for
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer
 from tests.waiting import PATIENCE, until

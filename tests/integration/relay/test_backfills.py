@@ -16,11 +16,11 @@ from pymongo import MongoClient
 
 import mess.app
 import mess.capture.existing
-from mess.app import store_for
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import Superseded
 from mess.relay import running
 from mess.relay.positions import resume_at
+from mess.stores import store_for
 from tests.integration.history import forget_beginning
 from tests.integration.oplogs import small_oplog, with_users, write_megabytes
 from tests.integration.relay.backfilling import OFTEN, Arrived, Backfills, batched, fill, ticking

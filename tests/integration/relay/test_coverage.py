@@ -12,11 +12,12 @@ import pytest
 from bson import Timestamp
 from pymongo import MongoClient
 
-from mess.app import Relay, store_for
+from mess.app import Relay
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import HistoryLost
 from mess.relay.positions import forget, resume_at, rows
+from mess.stores import store_for
 from tests.conftest import server_missing
 from tests.integration.history import forget_beginning
 from tests.integration.relay.conftest import Lab

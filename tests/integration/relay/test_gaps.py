@@ -12,13 +12,13 @@ import pytest
 from bson import Timestamp
 from pymongo import AsyncMongoClient, MongoClient
 
-from mess.app import store_for
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import ConfigError
 from mess.relay.backfill_request import new_backfills
 from mess.relay.healing import healed, healing
 from mess.relay.positions import forget, resume_at
+from mess.stores import store_for
 from tests.conftest import server_missing
 from tests.integration.history import forget_beginning
 from tests.integration.relay.conftest import Lab

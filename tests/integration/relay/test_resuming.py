@@ -11,11 +11,11 @@ import pytest
 from bson import Timestamp
 from pymongo import MongoClient
 
-from mess.app import store_for
 from mess.demo.mongod import MongodMissing, find_mongod
 from mess.demo.replica_set import ReplicaSet
 from mess.errors import HistoryLost, Superseded
 from mess.relay.positions import resume_at
+from mess.stores import store_for
 from tests.conftest import server_missing
 from tests.integration.history import forget_beginning
 from tests.integration.relay.conftest import PATIENCE, Lab

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mess.app import store_for
 from mess.config.load import load
 from mess.replay.dead_letters import Report
 from mess.replay.letters import replayer_for
+from mess.stores import store_for
 from tests.integration.relay.conftest import Lab
 from tests.integration.state.samples import EVERY_TYPE
 from tests.receiver import Answer, Request

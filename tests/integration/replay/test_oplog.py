@@ -15,7 +15,6 @@ import pytest
 from bson import Timestamp
 from pymongo import MongoClient
 
-from mess.app import store_for
 from mess.capture.selection import Narrowing
 from mess.config.load import load
 from mess.demo.replica_set import ReplicaSet
@@ -24,6 +23,7 @@ from mess.event import Namespace
 from mess.options.values import written_time
 from mess.relay.stopping import Halted
 from mess.replay.oplog import Extent, OplogReplay, Survey, replaying
+from mess.stores import store_for
 from tests.integration.history import forget_before, forget_beginning
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer, Request

@@ -8,13 +8,14 @@ from typing import Any
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mess.errors import StateError
 from mess.leadership import Leadership
 from mess.relay import lease_holder
 from mess.relay.lease_holder import LeaseHolder
+from mess.relay.lease_watch import margin
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from tests.fuzz.profiles import examples
@@ -102,6 +103,9 @@ class Members:
 
 FAULTS = ("freeze", "freeze", "cut off", "cut off", "kill", "stop", "ask", "storage down")
 ACTIVE = -1
+SLOW_HOLDER = [(9.3, "stop", 2, 2.0), (1.5, "ask", ACTIVE, 2.0), (8.7, "freeze", ACTIVE, 9.0)]
+LATE_ANSWERS = [(8.4, "freeze", 0, 2.0), (9.2, "cut off", ACTIVE, 2.0), (4.9, "freeze", ACTIVE, 2.0)]
+HURRIED_STANDBY = [(1.8, "cut off", 1, 15.0), (6.8, "ask", 0, 2.0), (2.1, "ask", 1, 15.0), (1.0, "ask", 2, 15.0)]
 
 
 @st.composite
@@ -132,7 +136,11 @@ def _silent() -> Iterator[None]:
         yield
 
 
-@examples(40, shrink=False)
+# Each fails as soon as one rule is broken: the margin, a deadline from before the first sending, a whole lease.
+@example((64470, [(0.0, 0.96), (5e6, 1.04), (0.0, 1.0)], 0.1, 0.005, SLOW_HOLDER))
+@example((55642, [(3600.0, 0.96), (5e6, 1.04), (0.0, 1.0)], 0.0, 0.8, LATE_ANSWERS))
+@example((58844, [(0.0, 1.04), (5e6, 0.96), (5e6, 0.96)], 0.0, 0.005, HURRIED_STANDBY))
+@examples(20, shrink=False)
 @given(histories())
 def test_never_two_and_always_one_again(history: tuple[Any, ...]) -> None:
     """Clocks are hours apart and go 4 % too fast or too slow; requests and answers are delayed and lost, and applied
@@ -158,6 +166,49 @@ def test_never_two_and_always_one_again(history: tuple[Any, ...]) -> None:
         world.run(FAULTY + 5 * LEASE, members.check)
         assert any(each.may_deliver for each in members.members)
         assert len(members.changes) == settled, "nobody may take the lease from a process that is well"
+    finally:
+        members.close()
+
+
+def test_the_lease_counts_from_before_the_claim_was_sent() -> None:
+    """The answer may take long, and others may have seen the claim at once."""
+    world = World(0)
+    world.slowness = 1.0
+    members = Members(world)
+    members.add(100.0, 1.0)
+    [member] = members.members
+    claimed: list[float] = []
+    until: list[float] = []
+
+    def check() -> None:
+        if world.record is not None:
+            claimed.append(member.process.clock())
+        if member.may_deliver:
+            until.append(member.leadership.until)
+
+    try:
+        world.run(LEASE, check)
+        assert until[0] < claimed[0] + LEASE - margin(LEASE)
+    finally:
+        members.close()
+
+
+@pytest.mark.parametrize("lasts", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("seed", range(2))
+def test_an_outage_of_the_storage_is_no_takeover(lasts: float, seed: int) -> None:
+    """However long it is: deliveries wait, and the process that was active renews its lease before any other takes it.
+    Nobody else had a chance to see a sign of life."""
+    world = World(seed)
+    members = Members(world)
+    for _ in range(3):
+        members.add(0.0, 1.0)
+    _plan(world, members, LEASE, ("storage down", 0, lasts * LEASE))
+    try:
+        world.run(3.5 * LEASE if lasts < 1 else (1 + lasts) * LEASE - 1, members.check)
+        assert any(each.may_deliver for each in members.members) == (lasts < 1)
+        world.run((3 + lasts) * LEASE, members.check)
+        assert any(each.may_deliver for each in members.members)
+        assert len(members.changes) == 1, members.changes
     finally:
         members.close()
 

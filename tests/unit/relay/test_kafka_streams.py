@@ -1,0 +1,50 @@
+"""A worker's streams while partitions come and go."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+from mess.capture.kafka.places import PartitionKey, Start
+from mess.capture.kafka.record import position
+from mess.relay.kafka_streams import KafkaStreams
+
+KEY = PartitionKey("changes", 3)
+
+
+class _Source:
+    name = str(KEY)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+def _opened(start: Start) -> Any:
+    window = SimpleNamespace(position=position(*start.key, start.offset), drained=_at_once)
+    return _Source(), SimpleNamespace(run=asyncio.Event().wait, window=window, lanes=[])
+
+
+async def _at_once() -> None:
+    return
+
+
+async def test_a_partition_that_is_assigned_again_before_it_has_left_stays() -> None:
+    """A member whose process did not respond for a while hears of both at once, in this order."""
+    streams = KafkaStreams(
+        _opened,
+        store=None,  # type: ignore[arg-type]
+        grace=lambda: 1.0,
+        go_on=lambda: True,
+        affected=list,
+        share_out=lambda partitions: None,
+    )
+    for leave in (streams.lost, streams.revoked):
+        streams.assigned([Start(KEY, 5)])
+        leaving = leave([KEY])
+        streams.assigned([Start(KEY, 9)])
+        await leaving
+        assert [each.offset for each in streams.partitions] == [9]
+        assert len(streams.progress) == len(streams.sources) == 1
+        await streams.lost([KEY])
+        assert not streams.partitions

@@ -36,6 +36,7 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
         try:
             topics = admin.topics()
         except kafka.KafkaException as error:
+            admin.serve()
             if trouble or time.monotonic() > deadline:
                 reason = unreachable(f"kafka at {hosts}", hosts, trouble[-1] if trouble else error.args[0].str())
                 yield Finding(False, str(reason))

@@ -43,6 +43,10 @@ class GroupAdmin:
             self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
         return self._client
 
+    def serve(self) -> None:
+        """Call the settings' callbacks for what has happened."""
+        self._admin.poll(0)
+
     def topics(self) -> Mapping[str, Any]:
         """The brokers' topics by name, with their partitions."""
         found: Mapping[str, Any] = self._admin.list_topics(timeout=_ASK_SECONDS).topics

@@ -16,6 +16,8 @@ from mess.errors import ConfigError
 from mess.options.kafka import hosts_of
 from mess.steps.queue.unreachable import unreachable
 
+_PAUSE = 0.2  # seconds
+
 
 async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncIterator[Finding]:
     """The findings about the brokers, the topics and the group; brokers have `within` seconds to answer. Raises
@@ -36,6 +38,7 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
         try:
             topics = admin.topics()
         except kafka.KafkaException as error:
+            admin.serve()
             if trouble or time.monotonic() > deadline:
                 reason = unreachable(f"kafka at {hosts}", hosts, trouble[-1] if trouble else error.args[0].str())
                 yield Finding(False, str(reason))
@@ -44,12 +47,23 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
     yield Finding(True, f"kafka at {hosts} answers; {terms}")
     for topic in source.topics:
         yield _topic(topic, topics.get(topic))
-    try:
-        count = admin.members()
-    except kafka.KafkaException as error:
-        yield _refused(f"group {source.group}", error, "allow this user to READ the group")
-    else:
-        yield Finding(True, f"group {source.group} may be read, and has {count} member{'' if count == 1 else 's'} now")
+    yield _group(source.group, admin, kafka, deadline)
+
+
+def _group(name: str, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding:
+    while True:
+        try:
+            count = admin.members()
+        except kafka.KafkaException as error:
+            code = error.args[0].code()
+            # A new cluster creates its topic of offsets only now.
+            if code != kafka.KafkaError.GROUP_AUTHORIZATION_FAILED and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+                continue
+            reason = error.args[0].str() or error.args[0].name()
+            remedy = "allow this user to read the group"
+            return Finding(False, f"group {name}: {reason}", remedy, exit_code=ConfigError.exit_code)
+        return Finding(True, f"group {name} may be read, and has {count} member{'' if count == 1 else 's'} now")
 
 
 def _terms(admin: GroupAdmin, kafka: Any) -> str:
@@ -68,7 +82,3 @@ def _topic(name: str, found: Any) -> Finding:
     count = len(found.partitions)
     text = f"topic {name} has {count} partition{'' if count == 1 else 's'}"
     return Finding(True, f"{text}: that many workers can share it")
-
-
-def _refused(what: str, error: Any, remedy: str) -> Finding:
-    return Finding(False, f"{what}: {error.args[0].str()}", remedy, exit_code=ConfigError.exit_code)

@@ -68,7 +68,8 @@ async def test_a_killed_process_is_replaced_at_once(ha: Path, db: Db, receiver: 
             db.orders.insert_one({"_id": 2})
             assert await seconds_until_active(second) < LEASE + 1 + BUSY
             events = await receiver.wait_for_events(2)
-            assert [event.body["documentKey"]["_id"] for event in events[:2]] == [1, 2]
+            # The killed process may not have stored that the first one was done.
+            assert list(dict.fromkeys(event.body["documentKey"]["_id"] for event in events)) == [1, 2]
             [line] = second.said("active: took the lease")
             assert line["reason"] == "its process has ended"
             assert await second.stop() == 0, second.text

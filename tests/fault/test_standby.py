@@ -26,7 +26,7 @@ async def play(
     return player
 
 
-@pytest.mark.parametrize("setup", ["plain", "sqlite"])
+@pytest.mark.parametrize("setup", [pytest.param("plain", marks=pytest.mark.long), "sqlite"])
 async def test_a_standby_takes_over_from_a_process_that_ends_or_hangs(
     setup: str, replica_set: ReplicaSet, tmp_path: Path
 ) -> None:

@@ -197,12 +197,21 @@ class GroupMember:
         self._hand_over(others if self._given.get(place) is not assigned else [first, *others])
 
     def _hand_over(self, messages: Sequence[Any]) -> None:
+        """Hand over records and errors, in their order."""
+        records: list[Any] = []
+        for message in messages:
+            if message.error() is None:
+                records.append(message)
+            else:
+                self._hand_over_records(records)
+                records = []
+                self._on_record_error(message)
+        self._hand_over_records(records)
+
+    def _hand_over_records(self, messages: Sequence[Any]) -> None:
         found: defaultdict[PartitionKey, list[Record]] = defaultdict(list)
         sizes: defaultdict[PartitionKey, int] = defaultdict(int)
         for message in messages:
-            if message.error() is not None:
-                self._on_record_error(message)
-                continue
             topic, number, value, key = message.topic(), message.partition(), message.value(), message.key()
             kind, timestamp = message.timestamp()
             place = PartitionKey(topic, number)
@@ -411,7 +420,8 @@ class GroupMember:
         position = self._consumer.position([partition])[0].offset
         place = start(key, max(position, 0), self._held(key), "oldest")
         self._tell(self._listener.expired, place)
-        self._consumer.incremental_unassign([partition])
+        self._consumer.incremental_unassign([partition])  # which also ends a pause
+        self._paused.discard(key)
         self._consumer.incremental_assign([self._partition(key, place.offset)])
 
     def _on_statistics(self, text: str) -> None:

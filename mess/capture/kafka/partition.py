@@ -22,6 +22,14 @@ class Load(NamedTuple):
     size: int
 
 
+class _Lost(NamedTuple):
+    """Records that are gone, where they would have been; reading continues at `offset`."""
+
+    offset: int
+    range: Range
+    reason: str
+
+
 class PartitionSource:
     """The events of one partition from a `start` on. `take` is called with every load that has been used."""
 
@@ -35,9 +43,10 @@ class PartitionSource:
         self._decoder = decoder
         self._taken = taken
         self._time: Timestamp | None = None
-        self._loads: deque[Load] = deque()
+        self._loads: deque[Load | _Lost] = deque()
         self._arrived = asyncio.Event()
-        self._lost = None if start.lost is None else (start.lost, start.reason)
+        if start.lost is not None:
+            self.lose(start.offset, start.lost, start.reason)
 
     @property
     def position(self) -> Position:
@@ -57,15 +66,12 @@ class PartitionSource:
             self._arrived.set()
 
     def lose(self, offset: int, lost: Range, reason: str) -> None:
-        """From here on it continues at this offset, since records before are gone."""
-        self._lost, self.offset = (lost, reason), offset
+        """Behind what has been added so far, it continues at this offset, since records before are gone."""
+        self._loads.append(_Lost(offset, lost, reason))
         self._arrived.set()
 
     async def read(self) -> Batch | None:
         """See `Source`."""
-        if self._lost is not None:
-            (lost, reason), self._lost = self._lost, None
-            return Batch((), self.position, lost=self._history(lost, reason))
         if not self._loads:
             self._arrived.clear()
             await self._arrived.wait()
@@ -73,6 +79,9 @@ class PartitionSource:
 
     def _next(self) -> Batch:
         load = self._loads.popleft()
+        if isinstance(load, _Lost):
+            self.offset = load.offset
+            return Batch((), self.position, lost=self._history(load.range, load.reason))
         events, unreadable = self._decoder.events(load.records)
         self._taken(self.key, load)
         self.offset = load.records[-1].offset + 1

@@ -1,0 +1,33 @@
+"""What is gone of a partition is reported in its place."""
+
+from __future__ import annotations
+
+from mess.capture.kafka.formats.decoder import decoder
+from mess.capture.kafka.partition import Load, PartitionSource
+from mess.capture.kafka.places import PartitionKey, Range, Start
+from tests.unit.capture.kafka.records import record
+
+KEY = PartitionKey("changes", 3)
+
+
+async def read(source: PartitionSource) -> tuple[int, bool]:
+    """The offset that may be committed once the next batch is done, and whether it reports a loss."""
+    batch = await source.read()
+    assert batch is not None
+    assert batch.position.token is not None
+    return batch.position.token["offset"], batch.lost is not None
+
+
+async def test_records_that_wait_come_before_the_loss_of_those_behind_them() -> None:
+    """Else their offsets would be passed, and committed, before they are delivered."""
+    source = PartitionSource(Start(KEY, 5), decoder("auto"), lambda key, load: None)
+    source.add(Load([record(None, offset=5), record(None, offset=6)], 0))
+    source.lose(20, Range(7, 20), "retention")
+    source.add(Load([record(None, offset=20)], 0))
+    assert [await read(source) for _ in range(3)] == [(7, False), (20, True), (21, False)]
+
+
+async def test_a_partition_can_begin_with_a_loss() -> None:
+    source = PartitionSource(Start(KEY, 5, 2, Range(2, 5), "retention"), decoder("auto"), lambda key, load: None)
+    source.add(Load([record(None, offset=5)], 0))
+    assert [await read(source) for _ in range(2)] == [(5, True), (6, False)]

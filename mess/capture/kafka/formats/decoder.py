@@ -50,8 +50,8 @@ class RecordDecoder:
         by_place: list[tuple[KafkaEvent, str]] = []
         format_ = self._format
         for record, body in zip(records, _decoded_together(records), strict=False):
-            headers = dict(record.headers)
             try:
+                headers = _headers(record)
                 change = read(record, format_, ours=_ID in headers, body=body)
                 if change is None:
                     continue
@@ -112,6 +112,12 @@ def _decoded_together(records: Sequence[Record]) -> Iterable[dict[str, Any] | No
         return bson.decode_all(data, VALUES)
     except BSONError:  # which one it is will be found out
         return repeat(None)
+
+
+def _headers(record: Record) -> _Headers:
+    if record.headers is None:
+        raise NotReadable("the name of one of its headers is not UTF-8. Let its producer leave that header out")
+    return dict(record.headers)
 
 
 def _given_id(headers: _Headers) -> str:

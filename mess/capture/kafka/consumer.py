@@ -223,7 +223,7 @@ class GroupMember:
                     timestamp=timestamp if kind else None,
                     key=key,
                     value=value,
-                    headers=message.headers() or (),
+                    headers=_headers(message),
                 )
             )
             sizes[place] += (0 if value is None else len(value)) + (0 if key is None else len(key))
@@ -442,6 +442,13 @@ class GroupMember:
         if reason != self._trouble:
             self._trouble = reason
             self._tell(self._listener.trouble, reason)
+
+
+def _headers(message: Any) -> Sequence[tuple[str, bytes | None]] | None:
+    try:
+        return message.headers() or ()
+    except (SystemError, UnicodeDecodeError):  # the former because confluent-kafka goes on after the latter
+        return None
 
 
 def _settle(done: asyncio.Future[None], error: Exception | None) -> None:

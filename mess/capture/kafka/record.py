@@ -15,7 +15,7 @@ class Record(NamedTuple):
     """A record as the broker keeps it.
 
     `timestamp` is in milliseconds since 1970. It, `key` and `value` are None if the record has none, and so is a
-    header's value; without a value it is a tombstone.
+    header's value; without a value it is a tombstone. `headers` is None if the name of one is not UTF-8.
     """
 
     topic: str
@@ -24,7 +24,7 @@ class Record(NamedTuple):
     timestamp: int | None
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes | None]]
+    headers: Sequence[tuple[str, bytes | None]] | None
 
 
 class KafkaEvent(Event):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -12,6 +13,7 @@ from mess.capture.kafka.formats.extended_json import java, loads, milliseconds
 from mess.capture.kafka.formats.not_readable import NotReadable
 
 _OPERATIONS = {"c": "insert", "u": "update", "d": "delete", "r": "read"}
+_CONNECTOR = re.compile(r"[a-z0-9_-]{1,20}")
 _KEY = "Set the connector's key.converter to org.apache.kafka.connect.json.JsonConverter"
 
 
@@ -35,7 +37,8 @@ def event(body: dict[str, Any], key: bytes | None) -> dict[str, Any]:
     source, update = body["source"], body.get("updateDescription")
     connector = source.get("connector")
     if connector != "mongodb":
-        raise NotReadable(f"Debezium's connector for {str(connector)[:50]!r} wrote it, and not the one for MongoDB")
+        named = repr(connector) if connector.__class__ is str and _CONNECTOR.fullmatch(connector) else "something else"
+        raise NotReadable(f"Debezium's connector for {named} wrote it, and not the one for MongoDB")
     ns = {"db": source["db"], "coll": source["collection"]}
     operation = _OPERATIONS.get(body["op"])
     if operation is None:

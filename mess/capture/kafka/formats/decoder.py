@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any
@@ -18,6 +19,7 @@ from mess.event import event_ids
 from mess.ids import hashed_id, hashed_ids, is_id
 
 _ID = "mess-id"
+_BACKFILL = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _UNKNOWN = "-"
 """Stands for an id that is not known yet."""
 _LOOKED_UP = {b"exact": False, b"lookup": True}
@@ -50,8 +52,8 @@ class RecordDecoder:
         by_place: list[tuple[KafkaEvent, str]] = []
         format_ = self._format
         for record, body in zip(records, _decoded_together(records), strict=False):
-            headers = dict(record.headers)
             try:
+                headers = _headers(record)
                 change = read(record, format_, ours=_ID in headers, body=body)
                 if change is None:
                     continue
@@ -83,9 +85,9 @@ class RecordDecoder:
         try:
             ns = change["ns"]
             namespace = self._namespaces[ns["db"], ns.get("coll", "")]
-            if "mess-backfill" in headers:
+            if backfill := _backfill(headers):
                 event = ExistingDocument(change, namespace, size, id=id_)
-                event.backfill = (headers["mess-backfill"] or b"").decode("utf-8", "replace")
+                event.backfill = backfill
             else:
                 looked_up = _LOOKED_UP.get(headers.get("mess-document") or b"")
                 event = KafkaEvent(change, namespace, size, id=id_, looked_up=looked_up)
@@ -112,6 +114,19 @@ def _decoded_together(records: Sequence[Record]) -> Iterable[dict[str, Any] | No
         return bson.decode_all(data, VALUES)
     except BSONError:  # which one it is will be found out
         return repeat(None)
+
+
+def _headers(record: Record) -> _Headers:
+    if record.headers is None:
+        raise NotReadable("the name of one of its headers is not UTF-8. Let its producer leave that header out")
+    return dict(record.headers)
+
+
+def _backfill(headers: _Headers) -> str:
+    """The id of the backfill that the headers name; empty if they name none, or what cannot be one: it becomes a header
+    again."""
+    text = (headers.get("mess-backfill") or b"").decode("ascii", "replace")
+    return text if _BACKFILL.fullmatch(text) else ""
 
 
 def _given_id(headers: _Headers) -> str:

@@ -157,6 +157,7 @@ class Worker:
             self.admin,
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
+            trouble=lambda: self.streams.problem,
         )
         await self.pauses.begin()
         self.engine = Engine(

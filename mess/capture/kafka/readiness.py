@@ -14,7 +14,8 @@ from mess.capture.preflight import Finding
 from mess.config.model import KafkaSource
 from mess.errors import ConfigError
 from mess.options.kafka import hosts_of
-from mess.steps.queue.unreachable import unreachable
+
+_ASK_AGAIN = 0.3  # seconds
 
 
 async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncIterator[Finding]:
@@ -26,30 +27,41 @@ async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncI
 
 
 def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[Finding]:
-    kafka, hosts = settings.client(), hosts_of(source.url)
-    trouble: list[str] = []
-    connection = settings.connection(source, directory)
-    admin = GroupAdmin(source, {**connection, "error_cb": lambda error: trouble.append(error.str())})
+    kafka = settings.client()
+    admin = GroupAdmin(source, settings.connection(source, directory))
     topics = None
     deadline = time.monotonic() + within
     while topics is None:
         try:
             topics = admin.topics()
         except kafka.KafkaException as error:
-            if trouble or time.monotonic() > deadline:
-                reason = unreachable(f"kafka at {hosts}", hosts, trouble[-1] if trouble else error.args[0].str())
-                yield Finding(False, str(reason))
+            if admin.trouble or time.monotonic() > deadline:
+                yield Finding(False, admin.unreachable(error))
                 return
     terms = _terms(admin, kafka)
-    yield Finding(True, f"kafka at {hosts} answers; {terms}")
+    yield Finding(True, f"kafka at {hosts_of(source.url)} answers; {terms}")
     for topic in source.topics:
         yield _topic(topic, topics.get(topic))
-    try:
-        count = admin.members()
-    except kafka.KafkaException as error:
-        yield _refused(f"group {source.group}", error, "allow this user to READ the group")
-    else:
-        yield Finding(True, f"group {source.group} may be read, and has {count} member{'' if count == 1 else 's'} now")
+    yield _group(source.group, admin, kafka, deadline)
+
+
+def _group(name: str, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding:
+    kinds = kafka.KafkaError
+    refused = (kinds.GROUP_AUTHORIZATION_FAILED, kinds.TOPIC_AUTHORIZATION_FAILED, kinds.CLUSTER_AUTHORIZATION_FAILED)
+    while True:
+        try:
+            count = admin.members()
+        except kafka.KafkaException as error:
+            found = error.args[0]
+            if found.code() in refused:
+                remedy = "allow this user to READ and DESCRIBE the group"
+                return Finding(False, f"group {name}: {found.str()}", remedy, exit_code=ConfigError.exit_code)
+            # The first question about any group makes new brokers create the topic that keeps the offsets.
+            if time.monotonic() > deadline:
+                return Finding(False, f"group {name} cannot be read at present: {found.name()} {found.str()}".rstrip())
+            time.sleep(_ASK_AGAIN)
+        else:
+            return Finding(True, f"group {name} may be read, and has {count} member{'' if count == 1 else 's'} now")
 
 
 def _terms(admin: GroupAdmin, kafka: Any) -> str:
@@ -68,7 +80,3 @@ def _topic(name: str, found: Any) -> Finding:
     count = len(found.partitions)
     text = f"topic {name} has {count} partition{'' if count == 1 else 's'}"
     return Finding(True, f"{text}: that many workers can share it")
-
-
-def _refused(what: str, error: Any, remedy: str) -> Finding:
-    return Finding(False, f"{what}: {error.args[0].str()}", remedy, exit_code=ConfigError.exit_code)

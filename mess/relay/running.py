@@ -20,16 +20,14 @@ from mess.capture.start import describe_start, time_now
 from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
 from mess.config.model import Config
-from mess.config.scope import pipeline_of
-from mess.errors import StateError
 from mess.event import Namespace, Position
 from mess.leadership import ALWAYS, Leadership
 from mess.relay.arranged import Stream
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
-from mess.relay.assembly import Assembly
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps
 from mess.relay.checkpointer import Checkpointer
+from mess.relay.core import RelayCore
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
@@ -39,16 +37,12 @@ from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
-from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
-from mess.relay.stored_counts import StoredCounts
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.state.store import StateStore
-from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
-from mess.telemetry.tail.path import StepName
 from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
@@ -65,12 +59,11 @@ class Reach(Protocol):
     async def __call__(self, client: Any, ask: Callable[[Any], Coroutine[Any, Any, T]]) -> T: ...
 
 
-class Running:
+class Running(RelayCore):
     """A relay's streams and pipelines, with what runs beside them.
 
-    `loaded` is the config in force, and `plans` its streams. `client` reads MongoDB, and `store` keeps the state, with
-    `state_client` if it is in MongoDB; `lease_client` is for the lease alone. Deliveries, and records of their outcome,
-    obey `leadership`.
+    `plans` are those of its streams. `client` reads MongoDB, and `lease_client` is for the lease alone. For the others
+    see `RelayCore`.
     """
 
     group = None
@@ -92,46 +85,34 @@ class Running:
         clock: ServerClock,
         leadership: Leadership = ALWAYS,
     ) -> None:
-        self.loaded = loaded
+        super().__init__(
+            loaded,
+            store,
+            state_client=state_client,
+            stopping=stopping,
+            metrics=metrics,
+            tail=tail,
+            spans=spans,
+            leadership=leadership,
+        )
         self.plans = list(plans)
         self.client = client
-        self.store = store
-        self.state_client = state_client
         self.lease_client = lease_client
-        self.stopping = stopping
-        self._metrics = metrics
-        self._tail = tail
-        self._spans = spans
         self.reach = reach
         self._clock = clock
-        self.leadership = leadership
         self._leading = partial(leading, leadership, stopping)
-        self._share = Share.of(loaded.config.window, 1)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
-        self.parts: Assembly
         self.streams: Streams
         self.backfills: Backfills
         self.checkpointer: Checkpointer
         self.engine: Engine
         self.oplog: OplogWatch
-        self.pauses: Pauses
-        self.stored = StoredCounts(store)
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
         """The runners of the streams."""
         return self.streams.runners
-
-    @property
-    def step_runners(self) -> Sequence[StepRunner]:
-        """The runners of all pipelines' steps."""
-        return self.parts.step_runners
-
-    @property
-    def config(self) -> Config:
-        """The config in force."""
-        return self.loaded.config
 
     def planned(self, config: Config) -> list[StreamPlan]:
         """The streams of a config. Raises ConfigError."""
@@ -159,24 +140,14 @@ class Running:
         """
         config, store = self.config, self.store
         found = await self._arrange(known=known)
-        self.parts = parts = Assembly(
-            config,
-            steps,
-            self._keeper(),
-            self.stopping,
-            self._tail,
-            spans=self._spans,
-            deliver_gaps=config.gaps == "deliver",
-            leadership=self.leadership,
-        )
-        self.show_steps()
+        self._assemble(steps, self._keeper())
         self.pauses = Pauses(store, self)
         self._share = Share.of(config.window, len(found.arrangement.starts))
         self.backfills = Backfills(
             store,
             self.client,
             config,
-            parts.pipelines,
+            self.parts.pipelines,
             max_bytes=self._share.bytes // 4,
             started=None if settling else found.now,
             count=self._metrics.backfilled,
@@ -202,7 +173,7 @@ class Running:
         await self.stopping.unless(aside(self.backfills.begin(streams)))
         await self.pauses.begin()
         self.engine = Engine(
-            parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
+            self.parts.pipelines, self.checkpointer, self.stopping, grace=lambda: self.config.shutdown_grace
         )
         self.oplog = OplogWatch(
             lambda: observe(self.client, self._clock),
@@ -219,14 +190,6 @@ class Running:
             self.stored.run(),
             self._begin_backfills(),
         )
-
-    def show_steps(self) -> None:
-        """Tell live tails which steps the pipelines have now."""
-        steps = {
-            name: [StepName(step.name, isinstance(step.step, Sink)) for step in pipeline.steps]
-            for name, pipeline in self.parts.pipelines.items()
-        }
-        self._tail.arrange(steps, partial(pipeline_of, self.config))
 
     async def rearrange(self, halted: Sequence[Stream], plans: Sequence[StreamPlan], names: Collection[str]) -> None:
         """Read the streams of `plans` that are called `names` in place of those that were `halted`, from where these
@@ -264,12 +227,6 @@ class Running:
         await store_arrangement(store, arrangement.coverage, {**others(), **arrangement.positions()})
         await close_gaps(store, arrangement, found.gaps)
 
-    def _share_out(self, streams: int) -> None:
-        """Divide the memory among this many streams."""
-        self._share = share = Share.of(self.config.window, max(1, streams))
-        for runner in self.streams.runners:
-            runner.window.max_events, runner.window.max_bytes = share.events, share.bytes
-
     def _open_stream(self, start: StreamStart, claim: Claim) -> StreamRunner:
         chunks = self.backfills.chunks(start.name)
         changes = change_stream(self.client.current, self.config, start, self._share)
@@ -293,15 +250,6 @@ class Running:
 
     async def _existing(self, only: Callable[[Namespace], bool]) -> Sequence[Facts]:
         return await self.reach(self.client, partial(existing, config=self.config, only=only))
-
-    async def _prune(self) -> None:
-        while True:
-            retention = self.config.state.retention
-            try:
-                await self.store.prune(retention.max_age, retention.max_count)
-            except StateError as error:
-                log.warning("old dead letters cannot be removed at present", error=str(error))
-            await asyncio.sleep(3600)
 
 
 async def aside(work: Coroutine[Any, Any, None]) -> None:

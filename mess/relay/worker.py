@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bson import Timestamp
@@ -26,12 +24,10 @@ from mess.capture.region import Region
 from mess.capture.selection import Selection
 from mess.config.load import Loaded
 from mess.config.model import Config, KafkaSource
-from mess.config.scope import pipeline_of
-from mess.errors import StateError
 from mess.event import Namespace
 from mess.leadership import Leadership
-from mess.relay.assembly import Assembly
 from mess.relay.build import Steps
+from mess.relay.core import RelayCore
 from mess.relay.engine import Engine
 from mess.relay.group_watch import GroupWatch
 from mess.relay.kafka_group import KafkaGroup
@@ -40,15 +36,10 @@ from mess.relay.offsets import OffsetCommits
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
-from mess.relay.sources import Share
-from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
-from mess.relay.stored_counts import StoredCounts
 from mess.state.store import StateStore
-from mess.steps.base import Sink
 from mess.telemetry.logging import get_logger
 from mess.telemetry.metrics import Metrics
-from mess.telemetry.tail.path import StepName
 from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
@@ -61,7 +52,7 @@ T = TypeVar("T")
 _ALWAYS = Timestamp(0, 1)
 
 
-class Worker:
+class Worker(RelayCore):
     """A member of a consumer group, with its streams and pipelines, and what runs beside them.
 
     It has no positions of its own: the group's offsets are its progress. `store` keeps dead letters, gaps and pauses.
@@ -85,58 +76,36 @@ class Worker:
         spans: Spans | None,
         leadership: Leadership,
     ) -> None:
-        self.loaded = loaded
+        super().__init__(
+            loaded,
+            store,
+            state_client=state_client,
+            stopping=stopping,
+            metrics=metrics,
+            tail=tail,
+            spans=spans,
+            leadership=leadership,
+        )
         self.source = source
-        self.store = store
-        self.stopping = stopping
-        self._metrics = metrics
-        self._tail = tail
-        self._spans = spans
-        self.stored = StoredCounts(store)
-        self.state_client = state_client
-        self.leadership = leadership
         self.client_id = f"mess-{secrets.token_hex(6)}"
-        self._share = Share.of(loaded.config.window, 1)
         self._decoder = decoder(self.source.format)
-        self.parts: Assembly
         self.streams: KafkaStreams
         self.member: GroupMember
         self.checkpointer: OffsetCommits
         self.session: Session
         self.watch: GroupWatch
         self.engine: Engine
-        self.pauses: Pauses
-
-    @property
-    def config(self) -> Config:
-        """The config in force."""
-        return self.loaded.config
 
     @property
     def runners(self) -> Sequence[StreamRunner]:
         """The runners of the streams."""
         return self.streams.runners
 
-    @property
-    def step_runners(self) -> Sequence[StepRunner]:
-        """The runners of all pipelines' steps."""
-        return self.parts.step_runners
-
     async def begin(self, steps: Steps) -> None:
         """Make all parts. Raises ConfigError, StateError."""
         config, source = self.config, self.source
         await self.store.gaps()
-        self.parts = Assembly(
-            config,
-            steps,
-            self.store,
-            self.stopping,
-            self._tail,
-            spans=self._spans,
-            deliver_gaps=config.gaps == "deliver",
-            leadership=self.leadership,
-        )
-        self.show_steps()
+        self._assemble(steps, self.store)
         self.pauses = Pauses(self.store, self)
         self.streams = KafkaStreams(
             self._open,
@@ -190,14 +159,6 @@ class Worker:
         self.loaded = loaded
         self.checkpointer.interval = loaded.config.checkpoint.interval
 
-    def show_steps(self) -> None:
-        """See `mess.relay.running.Running`."""
-        steps = {
-            name: [StepName(step.name, isinstance(step.step, Sink)) for step in pipeline.steps]
-            for name, pipeline in self.parts.pipelines.items()
-        }
-        self._tail.arrange(steps, partial(pipeline_of, self.config))
-
     def _settings(self, protocol: settings.Protocol) -> dict[str, Any]:
         share = self._share
         options = settings.consumer_settings(
@@ -232,19 +193,8 @@ class Worker:
         ]
 
     def _share_out(self, partitions: int) -> None:
-        self._share = share = Share.of(self.config.window, max(1, partitions))
-        for runner in self.streams.runners:
-            runner.window.max_events, runner.window.max_bytes = share.events, share.bytes
-        self.member.max_records, self.member.max_bytes = share.reply_events, share.reply_bytes
-
-    async def _prune(self) -> None:
-        while True:
-            retention = self.config.state.retention
-            try:
-                await self.store.prune(retention.max_age, retention.max_count)
-            except StateError as error:
-                log.warning("old dead letters cannot be removed at present", error=str(error))
-            await asyncio.sleep(3600)
+        super()._share_out(partitions)
+        self.member.max_records, self.member.max_bytes = self._share.reply_events, self._share.reply_bytes
 
 
 class Listening:

@@ -53,6 +53,10 @@ class GroupAdmin:
             self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
         return self._client
 
+    def serve(self) -> None:
+        """Find out about `trouble` that there has been."""
+        self._admin.poll(0)
+
     def topics(self) -> Mapping[str, Any]:
         """The brokers' topics by name, with their partitions."""
         found: Mapping[str, Any] = self._admin.list_topics(timeout=_ASK_SECONDS).topics
@@ -60,11 +64,13 @@ class GroupAdmin:
 
     def unreachable(self, error: Any) -> str:
         """Why no broker could be asked, and the remedy; `error` is the KafkaException, which mostly says less."""
+        self.serve()
         hosts = hosts_of(self._source.url)
         return str(unreachable(f"kafka at {hosts}", hosts, self.trouble or error.args[0].str()))
 
     def _on_error(self, error: Any) -> None:
-        self.trouble = error.str()
+        if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:  # which does not say why
+            self.trouble = error.str()
 
     def numbers(self, topic: str) -> Collection[int]:
         """The numbers of a topic's partitions."""

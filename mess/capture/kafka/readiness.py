@@ -15,7 +15,7 @@ from mess.config.model import KafkaSource
 from mess.errors import ConfigError
 from mess.options.kafka import hosts_of
 
-_ASK_AGAIN = 0.3  # seconds
+_PAUSE = 0.2  # seconds
 
 
 async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncIterator[Finding]:
@@ -35,6 +35,7 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
         try:
             topics = admin.topics()
         except kafka.KafkaException as error:
+            admin.serve()
             if admin.trouble or time.monotonic() > deadline:
                 yield Finding(False, admin.unreachable(error))
                 return
@@ -46,22 +47,19 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
 
 
 def _group(name: str, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding:
-    kinds = kafka.KafkaError
-    refused = (kinds.GROUP_AUTHORIZATION_FAILED, kinds.TOPIC_AUTHORIZATION_FAILED, kinds.CLUSTER_AUTHORIZATION_FAILED)
     while True:
         try:
             count = admin.members()
         except kafka.KafkaException as error:
-            found = error.args[0]
-            if found.code() in refused:
-                remedy = "allow this user to READ and DESCRIBE the group"
-                return Finding(False, f"group {name}: {found.str()}", remedy, exit_code=ConfigError.exit_code)
-            # The first question about any group makes new brokers create the topic that keeps the offsets.
-            if time.monotonic() > deadline:
-                return Finding(False, f"group {name} cannot be read at present: {found.name()} {found.str()}".rstrip())
-            time.sleep(_ASK_AGAIN)
-        else:
-            return Finding(True, f"group {name} may be read, and has {count} member{'' if count == 1 else 's'} now")
+            code = error.args[0].code()
+            # A new cluster creates its topic of offsets only now.
+            if code != kafka.KafkaError.GROUP_AUTHORIZATION_FAILED and time.monotonic() < deadline:
+                time.sleep(_PAUSE)
+                continue
+            reason = error.args[0].str() or error.args[0].name()
+            remedy = "allow this user to read the group"
+            return Finding(False, f"group {name}: {reason}", remedy, exit_code=ConfigError.exit_code)
+        return Finding(True, f"group {name} may be read, and has {count} member{'' if count == 1 else 's'} now")
 
 
 def _terms(admin: GroupAdmin, kafka: Any) -> str:

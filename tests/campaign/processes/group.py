@@ -57,7 +57,7 @@ class Group:
                 for member in self.members:
                     member.excused = False
                 return True
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.05)
         states = ", ".join(f"{m.name} {'runs' if m.running else 'has ended'}" for m in self.members)
         self.problems.append(f"not settled within {_SETTLE_SECONDS:g} s: {states}: {last_words(self.members)}")
         return False
@@ -74,6 +74,7 @@ class Group:
             self.problems.append(f"{member.name} does not stop within {_STOP_SECONDS:g} s: {last_words([member])}")
             member.kill()
         else:
+            member.asked_to_end = True
             if code not in (0, *allowed):
                 self.problems.append(f"{member.name}: exit code {code} after SIGTERM: {last_words([member])}")
 
@@ -92,7 +93,7 @@ class Group:
 
     def _look_at(self, member: Member) -> None:
         code = member.process.returncode if member.started else None
-        if code not in (None, 0, -9) and not (member.excused and code == _SUPERSEDED):
+        if code not in (None, 0, -9) and not member.asked_to_end and not (member.excused and code == _SUPERSEDED):
             self.problems.append(f"{member.name} ended by itself with exit code {code}: {last_words([member])}")
 
 

@@ -34,27 +34,27 @@ class Member(RelayProcess):
     ) -> None:
         self.name = name
         self.excused = False
+        self.asked_to_end = False
         folder.mkdir()
         super().__init__(folder, _named(config, name), files, host=host)
         self.prefix = prefix
         self._said = 0
+        self._warm = False
 
     async def start(self, *, ready: bool = True) -> None:
         """See `RelayProcess.start`."""
-        self._said = len(self.text)
+        self._said, self._warm, self.asked_to_end = len(self.text), False, False
         await super().start(ready=ready)
 
     async def warm(self, seconds: float) -> bool:
-        """Whether it has come to stand by, or reads its source, within so many seconds."""
+        """Whether it has come to stand by, or to read its source, within so many seconds from now."""
         deadline = time.monotonic() + seconds
-        while self.running and time.monotonic() < deadline:
-            if _STANDBY in self.text[self._said :]:
-                return True
+        while self.running and not self._warm and time.monotonic() < deadline:
             with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-                if (await self.get("/readyz"))[0] == 200:
-                    return True
-            await asyncio.sleep(0.05)
-        return False
+                self._warm = _STANDBY in self.text[self._said :] or (await self.get("/readyz"))[0] == 200
+            if not self._warm:
+                await asyncio.sleep(0.2)
+        return self.running and self._warm
 
     async def freeze(self) -> float:
         """Make it hang; a time at which it did, and what it had sent before had arrived."""

@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import bson
 import pytest
 import yaml
 from bson import Timestamp
@@ -124,7 +123,7 @@ class Group:
         return {each.partition: each.offset for each in found if each.offset >= 0}
 
 
-def change(n: int, document: int) -> bytes:
+def change(n: int, document: int, text: str = "") -> bytes:
     """The `n`th change, as the queue step writes it."""
     event: dict[str, Any] = {
         "_id": {"_data": f"82{HISTORY.time + n:08X}{1:08X}2B"},
@@ -132,9 +131,8 @@ def change(n: int, document: int) -> bytes:
         "clusterTime": Timestamp(HISTORY.time + n, 1),
         "ns": {"db": "shop", "coll": "orders"},
         "documentKey": {"_id": document},
-        "fullDocument": {"_id": document, "n": n},
+        "fullDocument": {"_id": document, "n": n, "text": text},
     }
-    bson.encode(event)
     return bson_json.canonical(event)
 
 

@@ -58,9 +58,8 @@ async def test_a_partition_goes_although_its_endpoint_is_down(group: Group) -> N
 
 @pytest.mark.long
 async def test_a_function_may_take_longer_than_the_longest_interval_between_polls(group: Group) -> None:
-    (group.folder / "slow.py").write_text(
-        "import time\ndef slow(event, context):\n    time.sleep(8)\n    return event\n"
-    )
+    code = "import time\n\n\ndef slow(event, config, context):\n    time.sleep(8)\n    return event\n"
+    (group.folder / "slow.py").write_text(code)
     group.write(1)
     step = {"name": "slow", "retry": {"max_attempts": 1}}
     pipeline = [step, *group.config()["pipeline"]]

@@ -11,10 +11,12 @@ import aiohttp
 import orjson
 import pytest
 
+from mess.demo import pages
 from mess.demo.bin import RequestBin
 from mess.demo.history import BODY_BYTES, MOST
 from mess.demo.pages import MOST_PAGES
 from tests.unit.demo.webhooks import CHANGE, post
+from tests.waiting import PATIENCE
 
 
 class Page:
@@ -25,7 +27,7 @@ class Page:
 
     async def next(self) -> tuple[str, Any]:
         """The next event's name, which is its id for a request, and its data."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             fields = {}
             while line := (await self._lines.readline()).decode().rstrip("\n"):
                 name, _, value = line.partition(": ")
@@ -123,19 +125,20 @@ async def test_a_page_learns_what_the_receiver_does_and_that_it_has_ended() -> N
 
 async def test_pages_are_limited_and_one_that_leaves_makes_room() -> None:
     async with RequestBin() as requests, aiohttp.ClientSession() as client:
-        pages = [await client.get(f"{requests.page}/events") for _ in range(MOST_PAGES)]
+        others = [await client.get(f"{requests.page}/events") for _ in range(MOST_PAGES)]
         async with client.get(f"{requests.page}/events") as response:
             assert response.status == 503
-        pages.pop().close()
+        others.pop().close()
         async with asyncio.timeout(5):
             while (response := await client.get(f"{requests.page}/events")).status != 200:
                 response.release()
-        for page in [*pages, response]:
+        for page in [*others, response]:
             page.close()
 
 
-async def test_a_page_that_does_not_read_holds_up_nothing() -> None:
+async def test_a_page_that_does_not_read_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Webhooks are answered all the same; when it reads again, it continues with what is left."""
+    monkeypatch.setattr(pages, "_WRITE_SECONDS", 120.0)
     async with RequestBin() as requests, aiohttp.ClientSession() as client, _page(client, requests) as page:
         body = orjson.dumps({**CHANGE, "text": "x" * 60_000})
         for number in range(3 * MOST):

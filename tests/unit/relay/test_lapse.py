@@ -25,7 +25,7 @@ GROUP = KafkaGroup("webhooks", "classic", "m-1", "up", ["shop"], assigned=(), he
 
 @pytest.mark.parametrize(
     ("leadership", "role"),
-    [(None, None), (Leadership(), None), (Leadership(7, now() + 60), ACTIVE), (Leadership(0, now() - 60), STANDBY)],
+    [(None, None), (Leadership(), None), (Leadership(7, now() + 86_400), ACTIVE), (Leadership(0, now() - 60), STANDBY)],
     ids=["starting", "without ha", "active", "standby"],
 )
 async def test_a_process_that_may_deliver_or_need_not_has_nothing_to_explain(

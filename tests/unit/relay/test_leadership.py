@@ -40,9 +40,9 @@ class Endpoint(Sink):
         self.calls = 0
 
     async def deliver(self, events: Sequence[Event]) -> None:
-        self.calls += 1
+        number, self.calls = self.calls, self.calls + 1
         await asyncio.sleep(0)
-        if error := self.answer(self.calls - 1):
+        if error := self.answer(number):
             raise error
 
 

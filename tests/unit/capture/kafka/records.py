@@ -24,7 +24,8 @@ def record(value: bytes | None, key: bytes | None = None, headers: Any = (), **p
 def published(event: Event, **options: Any) -> Record:
     """The record that the queue step publishes for an event."""
     config = QueueConfig.model_validate({"url": "kafka://localhost:1", "target": "changes", **options})
-    message = config.build(Context())._message(event)
+    step = config.build(Context())
+    message = step._message(event, step._common())
     return record(message.body, message.key, [("mess-id", message.id.encode()), *message.headers])
 
 

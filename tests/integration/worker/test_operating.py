@@ -1,0 +1,56 @@
+"""What operators do with a worker: check its config, and reload it."""
+
+from __future__ import annotations
+
+import yaml
+
+from mess.app import Relay
+from mess.capture.kafka.readiness import examine
+from mess.config.model import KafkaSource
+from tests.integration.worker.conftest import Group
+from tests.receiver import Receiver
+
+
+async def findings(group: Group, **options: object) -> list[tuple[bool, str]]:
+    """Those of `mess check` about Kafka."""
+    kafka = group.config(kafka=options)["source"]["kafka"]
+    source = KafkaSource.model_validate(kafka)
+    return [(each.ok, each.what) async for each in examine(source, group.folder, 5.0)]
+
+
+async def test_check_reports_brokers_topics_and_group(group: Group) -> None:
+    broker, topic, members = await findings(group)
+    assert broker[0]
+    assert "group protocol consumer, session timeout 6 s" in broker[1]
+    assert topic == (True, f"topic {group.topic} has 4 partitions: that many workers can share it")
+    assert members == (True, f"group {group.name} may be read, and has 0 members now")
+
+
+async def test_check_names_what_is_missing(group: Group) -> None:
+    found = await findings(group, topics=["no-such-topic"])
+    assert found[1] == (False, "topic no-such-topic does not exist, or this user may not see it")
+    [(ok, text)] = await findings(group, url="kafka://127.0.0.1:1")
+    assert not ok
+    assert "the connection is refused" in text
+
+
+async def test_a_reload_replaces_a_pipeline_and_keeps_the_partitions(group: Group, receiver: Receiver) -> None:
+    path = group.folder / "workers.yml"
+    path.write_text(yaml.safe_dump(group.config()))
+    group.write(40)
+    async with Receiver() as other, group.running(Relay.from_config(path, environ={})) as worker:
+        await receiver.wait_for_events(40, 30)
+        http = {"name": "http", "config": {"endpoint": other.url}}
+        path.write_text(yaml.safe_dump(group.config(pipeline=[http])))
+        result = await worker.reload()
+        assert result.ok, result.text
+        group.write(40)
+        await other.wait_for_events(40, 30)
+        assert worker.group is not None
+        assert worker.group.rebalances == 1
+        moved = group.config(pipeline=[http], kafka={"group": "another"})
+        path.write_text(yaml.safe_dump(moved))
+        result = await worker.reload()
+        assert not result.ok
+        assert "source.kafka.group cannot be changed while the relay runs; restart it" in "\n".join(result.text)
+    assert len(receiver.accepted) == 40

@@ -21,7 +21,8 @@ _ASK_AGAIN = 15.0  # seconds
 
 
 class GroupWatch:
-    """Follows the group of a `source`; `partitions` are those that this member has."""
+    """Follows the group of a `source`; `partitions` are those that this member has, and `trouble` is why it cannot
+    read."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class GroupWatch:
         partitions: Callable[[], Sequence[Partition]],
         *,
         heard_at: Callable[[], float | None],
+        trouble: Callable[[], str | None],
     ) -> None:
         self._source = source
         self._admin = admin
@@ -37,6 +39,7 @@ class GroupWatch:
         self._joined = False
         self.protocol: Protocol | None = None
         self._heard_at = heard_at
+        self._trouble = trouble
         self._state = "joining"
         self._ends: dict[PartitionKey, int] = {}
         self._members: int | None = None
@@ -70,6 +73,16 @@ class GroupWatch:
             members=self._members or None,  # none, in an answer from before this one joined
             partitions=self._admin.partitions,
             rebalances=self._rebalances,
+            problem=self._problem(),
+        )
+
+    def _problem(self) -> str | None:
+        if not self._admin.missing:
+            return None if self._joined else self._trouble()
+        names, several = ", ".join(self._admin.missing), len(self._admin.missing) > 1
+        return (
+            f"topic{'s' if several else ''} {names} {'do' if several else 'does'} not exist, or this user may not see "
+            f"{'them' if several else 'it'}; create {'them' if several else 'it'}, or correct source.kafka.topics"
         )
 
     def _shown(self, partition: Partition) -> KafkaPartition:

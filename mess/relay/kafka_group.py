@@ -30,6 +30,7 @@ class KafkaGroup:
     this member, as the client library says it. `heartbeat_age` is how many seconds ago the broker last answered a
     heartbeat, and `members` the number of members of the group, which share `partitions` partitions in all: each is
     None while it is unknown. `rebalances` counts how often this member's partitions have changed since the start.
+    `problem` is why it cannot join the group or read all topics at present.
     """
 
     group: str
@@ -42,3 +43,4 @@ class KafkaGroup:
     members: int | None
     partitions: int | None = None
     rebalances: int = 0
+    problem: str | None = None

@@ -80,7 +80,7 @@ class KafkaStreams:
         self._share_out = share_out
         self._partitions: dict[PartitionKey, Partition] = {}
         self.arranging = asyncio.Lock()
-        self.problem: str | None = "has not joined the group yet"
+        self.problem: str | None = "it has not joined the group yet"
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._running = self._closed = False

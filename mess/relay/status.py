@@ -175,8 +175,9 @@ class RelayStatus:
         if (wait := self._lapse()) is not None:
             found.append(wait.text(relay.clock.now()))
         if relay.group is not None and relay.group.member is None:
+            why = "" if relay.group.problem is None else f": {relay.group.problem}"
             found.append(
-                f"Kafka: this process is not in the group {relay.group.group} at present ({relay.group.state})"
+                f"Kafka: this process is not in the group {relay.group.group} at present ({relay.group.state}){why}"
             )
         return found
 
@@ -217,6 +218,8 @@ class RelayStatus:
                 found.append(f"pauses: {pauses.problem}")
         if backfills is not None and backfills.problem is not None:
             found.append(f"backfills: {backfills.problem}")
+        if relay.group is not None and relay.group.member is not None and relay.group.problem is not None:
+            found.append(f"Kafka: {relay.group.problem}")
         return found
 
     def status(self) -> dict[str, Any]:

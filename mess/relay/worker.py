@@ -126,6 +126,7 @@ class Worker(RelayCore):
             self.admin,
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
+            trouble=lambda: self.streams.problem,
         )
         await self.pauses.begin()
         self.engine = Engine(

@@ -46,6 +46,7 @@ def test_compose_runs_the_relay_with_little_rights(services: dict[str, Any]) -> 
     assert mess["environment"]["MONGODB_URL"] == "mongodb://mongo:27017/?replicaSet=rs0"
     assert mess["ports"] == ["127.0.0.1:3000:3000"]
     assert "./config:/app/config:ro" in mess["volumes"]
+    assert mess["extra_hosts"] == ["host.docker.internal:host-gateway"]  # Docker Desktop has the name, Linux does not
     assert mess["read_only"] is True
     assert mess["tmpfs"] == ["/tmp"]
     assert mess["cap_drop"] == ["ALL"]
@@ -100,9 +101,11 @@ def test_compose_runs_workers_behind_kafka(services: dict[str, Any]) -> None:
     assert worker["profiles"] == ["kafka-workers"]
     assert worker["deploy"] == {"replicas": 3}
     assert worker["ports"] == []  # all in one network: they cannot share a port of the host
-    rights = ("read_only", "tmpfs", "cap_drop", "security_opt", "environment", "stop_grace_period", "restart")
+    rights = ("read_only", "tmpfs", "cap_drop", "security_opt", "extra_hosts", "stop_grace_period", "restart")
     assert {key: worker[key] for key in rights} == {key: mess[key] for key in rights}
-    file = worker["command"][worker["command"].index("--config") + 1]
+    file = worker["environment"]["MESS_CONFIG"]  # so that commands inside the container mean it, too
+    assert worker["environment"] == {**mess["environment"], "MESS_CONFIG": file}
+    assert worker["command"] == mess["command"]
     workers, capture = (yaml.safe_load(text(name)) for name in (file, "config/examples/kafka-capture.yml"))
     (step,) = capture["pipeline"]
     source = workers["source"]["kafka"]

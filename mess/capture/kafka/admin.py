@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mess.capture.kafka.settings import LOG, Protocol, client, protocol
 from mess.config.model import KafkaSource
+from mess.options.kafka import hosts_of
+from mess.steps.queue.unreachable import unreachable
 
 _ASK_SECONDS = 5.0
 _DEFAULT_SESSION = 45.0
@@ -29,13 +31,21 @@ class GroupAdmin:
         self._kafka = client()
         self._source = source
         own = ("security.", "sasl.", "ssl.", "socket.", "enable.ssl.")
-        self._settings = {**settings, **{name: each for name, each in source.config.items() if name.startswith(own)}}
+        self._settings = {
+            **settings,
+            **{name: each for name, each in source.config.items() if name.startswith(own)},
+            "error_cb": self._on_error,
+        }
         self._client: Any = None
         self.client_id = client_id
         self.member: str | None = None
         """The id in the group of the member with this `client_id`; None until `members` was called."""
         self.partitions: int | None = None
         """How many partitions the topics have together; None until `members` was called."""
+        self.missing: Sequence[str] = ()
+        """The topics that did not exist, or that this user may not see, when `members` was called."""
+        self.trouble: str | None = None
+        """Why a connection last failed, as the client says it."""
 
     @property
     def _admin(self) -> Any:
@@ -44,13 +54,23 @@ class GroupAdmin:
         return self._client
 
     def serve(self) -> None:
-        """Call the settings' callbacks for what has happened."""
+        """Find out about `trouble` that there has been."""
         self._admin.poll(0)
 
     def topics(self) -> Mapping[str, Any]:
         """The brokers' topics by name, with their partitions."""
         found: Mapping[str, Any] = self._admin.list_topics(timeout=_ASK_SECONDS).topics
         return found
+
+    def unreachable(self, error: Any) -> str:
+        """Why no broker could be asked, and the remedy; `error` is the KafkaException, which mostly says less."""
+        self.serve()
+        hosts = hosts_of(self._source.url)
+        return str(unreachable(f"kafka at {hosts}", hosts, self.trouble or error.args[0].str()))
+
+    def _on_error(self, error: Any) -> None:
+        if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:  # which does not say why
+            self.trouble = error.str()
 
     def numbers(self, topic: str) -> Collection[int]:
         """The numbers of a topic's partitions."""
@@ -61,6 +81,7 @@ class GroupAdmin:
         """How many members the group has."""
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
+        self.missing = [name for name in self._source.topics if name not in topics or not topics[name].partitions]
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = found[self._source.group].result(_ASK_SECONDS).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)

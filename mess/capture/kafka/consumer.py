@@ -176,7 +176,7 @@ class GroupMember:
             try:
                 return self._admin.terms()
             except self._kafka.KafkaException as error:
-                self._said(error.args[0].str())
+                self._said(self._admin.unreachable(error))
                 time.sleep(_POLL_SECONDS)
         return None
 

@@ -14,7 +14,6 @@ from mess.capture.preflight import Finding
 from mess.config.model import KafkaSource
 from mess.errors import ConfigError
 from mess.options.kafka import hosts_of
-from mess.steps.queue.unreachable import unreachable
 
 _PAUSE = 0.2  # seconds
 
@@ -28,10 +27,8 @@ async def examine(source: KafkaSource, directory: Path, within: float) -> AsyncI
 
 
 def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[Finding]:
-    kafka, hosts = settings.client(), hosts_of(source.url)
-    trouble: list[str] = []
-    connection = settings.connection(source, directory)
-    admin = GroupAdmin(source, {**connection, "error_cb": lambda error: trouble.append(error.str())})
+    kafka = settings.client()
+    admin = GroupAdmin(source, settings.connection(source, directory))
     topics = None
     deadline = time.monotonic() + within
     while topics is None:
@@ -39,12 +36,11 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
             topics = admin.topics()
         except kafka.KafkaException as error:
             admin.serve()
-            if trouble or time.monotonic() > deadline:
-                reason = unreachable(f"kafka at {hosts}", hosts, trouble[-1] if trouble else error.args[0].str())
-                yield Finding(False, str(reason))
+            if admin.trouble or time.monotonic() > deadline:
+                yield Finding(False, admin.unreachable(error))
                 return
     terms = _terms(admin, kafka)
-    yield Finding(True, f"kafka at {hosts} answers; {terms}")
+    yield Finding(True, f"kafka at {hosts_of(source.url)} answers; {terms}")
     for topic in source.topics:
         yield _topic(topic, topics.get(topic))
     yield _group(source.group, admin, kafka, deadline)

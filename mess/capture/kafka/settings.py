@@ -84,7 +84,8 @@ def check(source: KafkaSource, directory: Path) -> None:
         # A client connects as soon as it is created, unless it knows no broker.
         kafka.Consumer(offline(settings), logger=LOG).close()
     except (kafka.KafkaException, ValueError, TypeError) as error:
-        raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", PLACE)]) from error
+        reason = error.args[0].str().strip() if isinstance(error, kafka.KafkaException) else error
+        raise ConfigError([Problem(f"Kafka's client does not accept the settings: {reason}", PLACE)]) from error
 
 
 def protocol(source: KafkaSource) -> Protocol | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -204,3 +205,11 @@ async def test_a_kafka_worker_without_heartbeats_is_not_ready(relay: Shown, http
     relay.group = KafkaGroup("webhooks", None, None, "join", ["shop"], (), None, None)
     code, ready = await get(http, "/readyz")
     assert (code, ready["reasons"]) == (503, ["Kafka: this process is not in the group webhooks at present (join)"])
+    relay.group = replace(relay.group, problem="topic shop does not exist")
+    code, ready = await get(http, "/readyz")
+    assert ready["reasons"] == [
+        "Kafka: this process is not in the group webhooks at present (join): topic shop does not exist"
+    ]
+    relay.group = replace(GROUP, problem="topic shop does not exist")
+    code, ready = await get(http, "/readyz")
+    assert (code, ready["warnings"]) == (200, ["Kafka: topic shop does not exist"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +47,7 @@ async def test_since_when_and_what_helps() -> None:
     assert silent.since is None
     joining = KafkaGroup("webhooks", None, None, "init", ["shop"], assigned=(), heartbeat_age=None, members=None)
     assert lapse(Leadership(0, 0.0), None, joining) is None
+    assert lapse(Leadership(0, 0.0), None, replace(joining, heartbeat_age=0.5)) is None, "such as without the topic"
 
 
 async def test_steps_with_events_say_the_same() -> None:

@@ -39,9 +39,10 @@ class GroupAdmin:
 
     @property
     def _admin(self) -> Any:
-        if self._client is None:
-            self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
-        return self._client
+        found = self._client  # another thread may discard it
+        if found is None:
+            found = self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
+        return found
 
     def topics(self) -> Mapping[str, Any]:
         """The brokers' topics by name, with their partitions."""
@@ -55,6 +56,15 @@ class GroupAdmin:
 
     def members(self) -> int:
         """How many members the group has."""
+        try:
+            return self._members()
+        except Exception:
+            # A late answer to a request that has timed out may abort the process, and later requests may never be
+            # answered (https://github.com/confluentinc/librdkafka/issues/4605). Another client does not have it.
+            self._client = None
+            raise
+
+    def _members(self) -> int:
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)

@@ -56,19 +56,10 @@ class GroupAdmin:
 
     def members(self) -> int:
         """How many members the group has."""
-        try:
-            return self._members()
-        except Exception:
-            # A late answer to a request that has timed out may abort the process, and later requests may never be
-            # answered (https://github.com/confluentinc/librdkafka/issues/4605). Another client does not have it.
-            self._client = None
-            raise
-
-    def _members(self) -> int:
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
-        members = found[self._source.group].result(_ASK_SECONDS).members
+        members = self._answer(found[self._source.group]).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
         return len(members)
 
@@ -102,5 +93,17 @@ class GroupAdmin:
 
     def _configs(self, kind: Any, name: str) -> dict[str, str]:
         resource = self._kafka.admin.ConfigResource(kind, name)
-        found = self._admin.describe_configs([resource], request_timeout=_ASK_SECONDS)[resource].result(_ASK_SECONDS)
+        found = self._answer(self._admin.describe_configs([resource], request_timeout=_ASK_SECONDS)[resource])
         return {entry.name: entry.value for entry in found.values() if entry.value is not None}
+
+    def _answer(self, asked: Any) -> Any:
+        try:
+            return asked.result(_ASK_SECONDS + 1)
+        except Exception as error:
+            # A late answer to a request that has timed out may abort the process, and later requests may never be
+            # answered (https://github.com/confluentinc/librdkafka/issues/4605). Another client does not have it.
+            self._client = None
+            if isinstance(error, TimeoutError):
+                kinds = self._kafka.KafkaError
+                raise self._kafka.KafkaException(kinds(kinds._TIMED_OUT)) from error
+            raise

@@ -49,9 +49,10 @@ class GroupAdmin:
 
     @property
     def _admin(self) -> Any:
-        if self._client is None:
-            self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
-        return self._client
+        found = self._client  # another thread may discard it
+        if found is None:
+            found = self._client = self._kafka.admin.AdminClient(self._settings, logger=LOG)
+        return found
 
     def serve(self) -> None:
         """Find out about `trouble` that there has been."""
@@ -83,7 +84,7 @@ class GroupAdmin:
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         self.missing = [name for name in self._source.topics if name not in topics or not topics[name].partitions]
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
-        members = found[self._source.group].result(_ASK_SECONDS).members
+        members = self._answer(found[self._source.group]).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
         return len(members)
 
@@ -117,5 +118,17 @@ class GroupAdmin:
 
     def _configs(self, kind: Any, name: str) -> dict[str, str]:
         resource = self._kafka.admin.ConfigResource(kind, name)
-        found = self._admin.describe_configs([resource], request_timeout=_ASK_SECONDS)[resource].result(_ASK_SECONDS)
+        found = self._answer(self._admin.describe_configs([resource], request_timeout=_ASK_SECONDS)[resource])
         return {entry.name: entry.value for entry in found.values() if entry.value is not None}
+
+    def _answer(self, asked: Any) -> Any:
+        try:
+            return asked.result(_ASK_SECONDS + 1)
+        except Exception as error:
+            # A late answer to a request that has timed out may abort the process, and later requests may never be
+            # answered (https://github.com/confluentinc/librdkafka/issues/4605). Another client does not have it.
+            self._client = None
+            if isinstance(error, TimeoutError):
+                kinds = self._kafka.KafkaError
+                raise self._kafka.KafkaException(kinds(kinds._TIMED_OUT)) from error
+            raise

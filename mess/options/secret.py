@@ -21,7 +21,7 @@ LONG = 16
 
 _PLACE = re.compile(r"\{[^{}]*\}")
 _TELLING = ["apikey", "authorization", "cookie", "credential", "passphrase", "passwd", "password", "secret"]
-_TELLING += ["signature", "token"]
+_TELLING += ["oauthbearer.config", "signature", "token"]
 _TELLING_WORDS = frozenset({"auth", "key", "pwd", "session", "sid"})
 _NOT_TELLING = ("idempotency-key", "location", "www-authenticate")
 _SCHEMES = frozenset({"basic", "bearer", "digest", "apikey", "api-key", "token", "negotiate"})

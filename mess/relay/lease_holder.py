@@ -206,7 +206,11 @@ class LeaseHolder:
         if record.instance.id != self._instance.id:
             self.leadership.extend(-math.inf)
             raise Superseded(f"another process has taken the lease of {self._store.relay!r}: {record.instance}")
-        self._count = record.count or 0
+        if record.count is None:  # somebody has changed it
+            await self._ask(self._lease.claim(self._instance, self._seconds, record))
+            self._count = 0
+            return False
+        self._count = record.count
         if self._count != count + 1:
             return False
         self._extend(sent)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,6 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from mess.state.instance import Instance
+
+_MOST = 2**62
+"""More renewals than any process lives for; the count has to remain what the storage can increase."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,9 @@ class LeaseRecord:
     """Who has the lease, as it is stored.
 
     `count` grows with every renewal, and `lease` is how many seconds the holder's lease lasts; both are None for a
-    process without `ha`. `since` is when it took the lease, by the clock of the server or host that keeps the state.
-    `stored` is the record as it is stored, for `HaLease.claim`. `ended` is whether its process has ended, as a lock
-    that ends with it shows; None if there is no such proof.
+    process without `ha`, and if somebody has made something else of them. `since` is when it took the lease, by the
+    clock of the server or host that keeps the state. `stored` is the record as it is stored, for `HaLease.claim`.
+    `ended` is whether its process has ended, as a lock that ends with it shows; None if there is no such proof.
     """
 
     instance: Instance
@@ -87,21 +91,33 @@ class HaLease(ABC):
 
 def instance_of(fields: Mapping[str, Any]) -> Instance:
     """An instance from its stored fields. Raises KeyError, TypeError or ValueError."""
+    try:
+        pid, started = int(fields.get("pid", 0)), int(fields.get("started", 0))
+    except OverflowError as error:
+        raise ValueError("an infinite pid") from error
     return Instance(
         id=str(fields["id"]),
         host=str(fields.get("host", "?")),
-        pid=int(fields.get("pid", 0)),
+        pid=pid,
         boot=str(fields.get("boot", "")),
         namespace=str(fields.get("namespace", "")),
-        started=int(fields.get("started", 0)),
+        started=started,
         container=str(fields.get("container", "")),
     )
+
+
+def beats_of(count: Any, lease: Any) -> tuple[int, float] | tuple[None, None]:
+    """The count and the lease of a record; None if they are not what a process writes."""
+    if not isinstance(count, int) or not 0 <= count < _MOST or not isinstance(lease, (int, float)):
+        return None, None
+    return (count, lease) if 0 < lease < math.inf else (None, None)
 
 
 def wish_of(fields: Any) -> Wish | None:
     """A wish from its stored fields; None if there is none, or if it cannot be decoded."""
     try:
-        return Wish(instance_of(fields), float(fields["lease"]))
+        lease = float(fields["lease"])
+        return Wish(instance_of(fields), lease) if 0 < lease < math.inf else None
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
 

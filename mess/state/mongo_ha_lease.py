@@ -7,7 +7,6 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any, TypeVar
 
-from bson.codec_options import CodecOptions
 from pymongo import ReadPreference, ReturnDocument, WriteConcern
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -15,8 +14,9 @@ from pymongo.read_concern import ReadConcern
 from mess.cancellation import raise_if_cancelled
 from mess.errors import StateError
 from mess.state.failover import brief, hint
-from mess.state.ha_lease import HaLease, LeaseRecord, Wish, fields_of, instance_of, wish_of
+from mess.state.ha_lease import HaLease, LeaseRecord, Wish, beats_of, fields_of, instance_of, wish_of
 from mess.state.instance import Instance
+from mess.state.letters import OPTIONS
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ class MongoHaLease(HaLease):
         super().__init__(relay)
         self._relays = database.get_collection(
             "relays",
-            codec_options=CodecOptions(tz_aware=True),
+            codec_options=OPTIONS,
             read_preference=ReadPreference.PRIMARY,
             # A write that a majority does not have is lost with its primary, and so would be the lease.
             read_concern=ReadConcern("majority"),
@@ -87,14 +87,14 @@ def _record(beat: Any) -> LeaseRecord:
         instance = instance_of(fields)
     except (KeyError, TypeError, ValueError):
         instance = Instance(id="unknown", host="unknown", pid=0)  # edited by hand; no process writes this
-    since, count, lease = fields.get("since"), fields.get("count"), fields.get("lease")
-    timed = isinstance(count, int) and isinstance(lease, (int, float))
+    since = fields.get("since")
+    count, lease = beats_of(fields.get("count"), fields.get("lease"))
     return LeaseRecord(
         instance,
         beat,
         since=since if isinstance(since, datetime) else None,
-        count=count if timed else None,
-        lease=lease if timed else None,
+        count=count,
+        lease=lease,
         wish=wish_of(fields.get("wish")),
         beat=fields.get("time"),
     )

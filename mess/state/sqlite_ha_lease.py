@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from mess.errors import StateError
 from mess.state.file_lock import FileLock
-from mess.state.ha_lease import HaLease, LeaseRecord, Wish, fields_of, wish_of
+from mess.state.ha_lease import HaLease, LeaseRecord, Wish, beats_of, fields_of, wish_of
 from mess.state.instance import Instance
 from mess.state.sqlite_lease import UNKNOWN, lock_of, packed, unpacked
 from mess.state.sqlite_schema import instant, millis
@@ -109,14 +109,16 @@ class SqliteHaLease(HaLease):
         text, since, count, lease, wish, locked = row
         if count is None:
             # A process without `ha` has the lock as long as it runs.
-            return LeaseRecord(unpacked(text), (text, None), instant(since), ended=not self._lock.is_held())
+            return LeaseRecord(unpacked(text), (text, None), _instant(since), ended=not self._lock.is_held())
+        stored = (text, count)
+        count, lease = beats_of(count, lease)
         return LeaseRecord(
             unpacked(text),
-            (text, count),
-            instant(since),
+            stored,
+            _instant(since),
             count=count,
             lease=lease,
-            wish=None if wish is None else wish_of(json.loads(wish)),
+            wish=_unpacked_wish(wish),
             ended=True if locked and not self._lock.is_held() else None,
         )
 
@@ -146,3 +148,17 @@ class SqliteHaLease(HaLease):
             return await asyncio.get_running_loop().run_in_executor(self._thread, transaction)
         except (sqlite3.Error, OSError) as error:
             raise StateError(f"cannot {what}: {os.fspath(self._path)}: {error}") from error
+
+
+def _instant(since: int) -> datetime | None:
+    try:
+        return instant(since)
+    except (OverflowError, TypeError):
+        return None
+
+
+def _unpacked_wish(text: str | None) -> Wish | None:
+    try:
+        return None if text is None else wish_of(json.loads(text))
+    except ValueError:
+        return None

@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 
 from mess.errors import StateError
 from mess.state.file_lock import FileLock
+from mess.state.ha_lease import instance_of
 from mess.state.instance import Instance
 from mess.state.lease import OBSERVED_SECONDS, Lease, Presence
 from mess.state.sqlite_schema import instant, millis
@@ -111,6 +112,6 @@ def packed(instance: Instance) -> str:
 def unpacked(text: str) -> Instance:
     """The inverse of `packed`; UNKNOWN for what a newer MESS wrote, or somebody by hand."""
     try:
-        return Instance(**json.loads(text))
+        return instance_of(asdict(Instance(**json.loads(text))))
     except (TypeError, ValueError):
         return UNKNOWN

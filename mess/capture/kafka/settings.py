@@ -79,11 +79,11 @@ def consumer_settings(
 def check(source: KafkaSource, directory: Path) -> None:
     """Raises ConfigError if the client library is not installed, or does not accept the settings."""
     kafka = client()
-    settings = consumer_settings(source, directory, protocol(source) or "classic", max_bytes=1 << 20, records=1)
     try:
+        settings = consumer_settings(source, directory, protocol(source) or "classic", max_bytes=1 << 20, records=1)
         # A client connects as soon as it is created, unless it knows no broker.
         kafka.Consumer(offline(settings), logger=LOG).close()
-    except (kafka.KafkaException, ValueError, TypeError) as error:
+    except (kafka.KafkaException, AttributeError, OverflowError, ValueError, TypeError) as error:
         reason = error.args[0].str().strip() if isinstance(error, kafka.KafkaException) else error
         raise ConfigError([Problem(f"Kafka's client does not accept the settings: {reason}", PLACE)]) from error
 

@@ -32,11 +32,13 @@ _LINGER = ("linger.ms", "queue.buffering.max.ms")
 _OURS = (
     "acks",
     "bootstrap.servers",
+    "delivery.report.only.error",
     "delivery.timeout.ms",
     "enable.idempotence",
     "message.timeout.ms",
     "metadata.broker.list",
     "request.required.acks",
+    "transactional.id",
 )
 _REFUSALS = (
     "INVALID_RECORD",
@@ -157,7 +159,7 @@ class KafkaBroker(Broker):
         try:
             # A producer connects as soon as it is created, unless it knows no broker.
             confluent_kafka.Producer(offline(self._config), logger=_log)
-        except (confluent_kafka.KafkaException, ValueError, TypeError) as error:
+        except (confluent_kafka.KafkaException, AttributeError, ValueError, TypeError) as error:
             raise ConfigError([Problem(f"Kafka's client does not accept the settings: {error}", "kafka")]) from error
 
     def _settings(self, url: str, tls: Tls) -> dict[str, Any]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
+import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -11,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bson import DatetimeMS
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
+from mess.relay.lease_holder import LeaseHolder
+from mess.relay.lease_watch import LeaseWatch
+from mess.relay.stopping import Stopping
 from mess.state import StateStore
 from mess.state.ha_lease import HaLease, Wish
 from mess.state.instance import Instance
@@ -223,3 +230,65 @@ async def test_the_lock_of_a_file_proves_that_a_process_has_ended(tmp_path: Path
     assert await lease.claim(ONE, 10, found)
     await lease.close()
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("count", "many"),
+        ("count", 2**63 - 1),
+        ("count", -1),
+        ("lease", "long"),
+        ("lease", math.inf),
+        ("since", 2**62),
+        ("wish", "{"),
+        ("wish", {"id": "third", "lease": 1.0, "pid": math.inf}),
+    ],
+)
+async def test_what_somebody_has_made_of_the_record_keeps_nobody_from_the_lease(
+    store: StateStore, lease: HaLease, others: HaLease, tmp_path: Path, field: str, value: Any
+) -> None:
+    assert await lease.claim(OTHER, 12.5, None)
+    if isinstance(store, SqliteStore):
+        table = "instances" if field == "since" else "leases"
+        with sqlite3.connect(tmp_path / "state.db") as db:
+            db.execute(f"UPDATE {table} SET {field} = ?", (json.dumps(value) if isinstance(value, dict) else value,))
+        db.close()
+    else:
+        database: Any = getattr(store, "database")  # noqa: B009 - only this kind has it
+        stored = DatetimeMS(value) if field == "since" else value
+        await database["relays"].update_one({"_id": "shop"}, {"$set": {f"beat.{field}": stored}})
+    found = await others.read()
+    assert found is not None
+    assert found.instance == OTHER
+    assert found.wish is None
+    assert found.count in (0, None)
+    assert found.lease in (12.5, None)
+    watch = LeaseWatch(ONE, 12.5)
+    for now in range(60):
+        reason = watch.free(found, float(now))
+    assert reason is not None
+    assert await others.claim(ONE, 12.5, found)
+    assert await others.renew(ONE, 0) is not None
+
+
+async def test_the_holder_repairs_its_record(store: StateStore, lease: HaLease, tmp_path: Path) -> None:
+    if not isinstance(store, SqliteStore):
+        pytest.skip("the holder does not depend on the storage")
+    holder = LeaseHolder(
+        store,
+        lease,
+        ONE,
+        stopping=Stopping(),
+        seconds=1.0,
+        take_over=False,
+        interval=1.0,
+        grace=lambda: 1.0,
+        report=lambda text: None,
+    )
+    async with holder:
+        with sqlite3.connect(tmp_path / "state.db") as db:
+            db.execute("UPDATE leases SET count = 'many'")
+        db.close()
+        await asyncio.sleep(1.5)
+        assert not holder.leadership.lapsed

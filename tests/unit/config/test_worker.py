@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from mess.capture.kafka.settings import check
 from mess.config.load import Loaded, load
 from mess.errors import ConfigError
 
@@ -79,9 +80,20 @@ def test_mongodb_is_not_used(tmp_path: Path) -> None:
         ("topics", ["^changes"], "patterns are not supported"),
         ("topics", ["a", "a"], "named twice"),
         ("config", {"group.id": "other"}, "group.id cannot be set"),
+        ("config", {"heartbeat.interval.ms": 60_000}, "heartbeat.interval.ms cannot be set"),
+        ("config", {"enable.partition.eof": True}, "enable.partition.eof cannot be set"),
         ("config", {"enable.auto.commit": True}, "events could be lost"),
     ],
 )
 def test_what_a_source_cannot_be(tmp_path: Path, option: str, value: Any, text: str) -> None:
     kafka = {**WORKER["source"]["kafka"], option: value}
     assert text in problems(tmp_path, source={"kafka": kafka})
+
+
+@pytest.mark.parametrize("setting", [{"max.poll.interval.ms": "long"}, {"default.topic.config": "x"}])
+def test_a_setting_that_the_client_does_not_accept_is_a_mistake(tmp_path: Path, setting: dict[str, str]) -> None:
+    kafka = {**WORKER["source"]["kafka"], "config": setting}
+    found = loaded(tmp_path, {**WORKER, "source": {"kafka": kafka}}).config.source
+    assert found is not None
+    with pytest.raises(ConfigError, match="does not accept the settings"):
+        check(found.kafka, tmp_path)

@@ -81,6 +81,12 @@ def test_verification_that_is_off_is_warned_of(broker: str) -> None:
         ({"url": "redis://host", "headers": {"a": "{x..y}"}}, "path"),
         ({"url": "redis://host/0?no_such=1"}, "parameter of the url"),
         ({"url": "kafka://host", "kafka": {"config": {"acks": 1}}}, "acks cannot be set"),
+        # Without reports, nothing would ever be confirmed.
+        (
+            {"url": "kafka://host", "kafka": {"config": {"delivery.report.only.error": True}}},
+            "delivery.report.only.error cannot be set",
+        ),
+        ({"url": "kafka://host", "kafka": {"config": {"transactional.id": "a"}}}, "transactional.id cannot be set"),
         ({"url": "kafka://host", "kafka": {"config": {"no.such.setting": "x"}}}, r"no\.such\.setting"),
         ({"url": "mqtt://host", "mqtt": {"version": "4"}}, "3.1.1"),
         ({"url": "mqtt://host", "mqtt": {"keepalive": 0}}, r"mqtt\.keepalive"),

@@ -91,6 +91,14 @@ async def test_an_active_process_and_its_standby(config: Path, port: int, db: Db
             for path in ("/gaps", "/checkpoints", "/backfills", "/replays", "/config"):
                 assert (await asked(other, f"/api/v1{path}"))[0] == 200, path
 
+            options = yaml.safe_load(config.read_text())
+            elsewhere = config.with_name("elsewhere.yml")
+            elsewhere.write_text(yaml.safe_dump({**options, "admin": {**options["admin"], "port": other}}))
+            async with asyncio.timeout(30):  # it does not wait for an outcome that the standby would not have
+                text = await said("reload", "--config", elsewhere, code=1)
+            assert f"process {first.process.pid} on host {host}" in text
+            assert "was asked to reload; its log has the outcome" in text
+
             first.process.send_signal(signal.SIGTERM)
             taken = await ready(second, other, role="active")
             assert taken["role"]["active"]["pid"] == second.process.pid

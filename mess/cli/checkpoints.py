@@ -45,7 +45,7 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Proceed even if the 
 
 
 _OFFSETS = (
-    "its progress are the group's offsets: kafka-consumer-groups.sh shows them, and resets them while no worker runs"
+    "its progress is the group's offsets: kafka-consumer-groups.sh shows them, and resets them while no worker runs"
 )
 
 

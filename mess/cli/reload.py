@@ -55,6 +55,13 @@ async def _reload(
     from mess.state.instance import Instance
     from mess.stores import store_for
 
+    if loaded.config.source is not None:
+        say(
+            "this relay reads Kafka, and any number of its workers may run: send the signal HUP to each (systemctl "
+            "reload, docker kill --signal HUP), or start them with --watch",
+            err=True,
+        )
+        return 1
     async with store_for(loaded.config, connecting(None), lasting=False) as store:
         presence = await store.alive()
     if presence is None:
@@ -72,7 +79,7 @@ async def _reload(
         client: AdminClient | None = None
         if loaded.config.admin.enabled and loaded.config.admin.port:
             client = await stack.enter_async_context(admin_client(config, None, token_file))
-        before = await _last(client)
+        before = await _last(client, process.id)
         try:
             os.kill(process.pid, signal.SIGHUP)
         except OSError as error:
@@ -80,7 +87,7 @@ async def _reload(
             return 1
         deadline = time.monotonic() + timeout
         while before is not None and time.monotonic() < deadline:
-            last = await _last(client)
+            last = await _last(client, process.id)
             if last and last != before:
                 if as_json:
                     print_json(last)
@@ -93,9 +100,13 @@ async def _reload(
     return 1
 
 
-async def _last(client: AdminClient | None) -> dict[str, Any] | None:
-    """The outcome of the relay's last reload, empty if there was none; None if its admin server does not tell."""
+async def _last(client: AdminClient | None, instance: str) -> dict[str, Any] | None:
+    """The outcome of the process's last reload, empty if there was none; None if its admin server does not tell, such
+    as when the config's port is that of its standby."""
+    if client is None:
+        return None
     try:
-        return None if client is None else (await client.status())["last_reload"] or {}
+        status = await client.status()
     except MessError:
         return None
+    return status["last_reload"] or {} if status["instance"]["id"] == instance else None

@@ -281,3 +281,15 @@ async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert ".yml" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+async def test_a_reload_of_workers_says_what_to_do_instead(tmp_path: Path) -> None:
+    """Any number of them may run, so none is the one to be asked."""
+    kafka = {"url": "kafka://127.0.0.1:1", "topics": ["changes"], "group": "workers"}
+    options = {"source": {"kafka": kafka}, "state": {"url": "mongodb://127.0.0.1:1/"}, "databases": {"shop": {}}}
+    path = write(tmp_path, {**options, "pipeline": ["log"]})
+    done = await mess("reload", "--config", path, folder=tmp_path)
+    assert done.returncode == 1
+    assert "this relay reads Kafka" in done.stderr
+    assert "HUP" in done.stderr
+    assert "--watch" in done.stderr

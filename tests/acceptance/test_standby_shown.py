@@ -50,6 +50,14 @@ def port(config: Path) -> int:
     return found
 
 
+def with_port(config: Path, port: int) -> Path:
+    """A config that differs in its admin port."""
+    options = yaml.safe_load(config.read_text())
+    path = config.with_name("elsewhere.yml")
+    path.write_text(yaml.safe_dump({**options, "admin": {**options["admin"], "port": port}}))
+    return path
+
+
 async def test_an_active_process_and_its_standby(config: Path, port: int, db: Db, receiver: Receiver) -> None:
     """Both are ready, and the standby names the other one; it shows what the state has, and refuses the rest."""
     receiver.answer = Answer(422)
@@ -90,6 +98,12 @@ async def test_an_active_process_and_its_standby(config: Path, port: int, db: Db
             assert (code, [each["applies"] for each in pauses["pauses"]]) == (200, [True])
             for path in ("/gaps", "/checkpoints", "/backfills", "/replays", "/config"):
                 assert (await asked(other, f"/api/v1{path}"))[0] == 200, path
+
+            elsewhere = with_port(config, other)
+            async with asyncio.timeout(30):  # it does not wait for an outcome that the standby would not have
+                text = await said("reload", "--config", elsewhere, code=1)
+            assert f"process {first.process.pid} on host {host}" in text
+            assert "was asked to reload; its log has the outcome" in text
 
             first.process.send_signal(signal.SIGTERM)
             taken = await ready(second, other, role="active")

@@ -66,8 +66,12 @@ class GroupAdmin:
     def unreachable(self, error: Any) -> str:
         """Why no broker could be asked, and the remedy; `error` is the KafkaException, which mostly says less."""
         self.serve()
+        return self.away(self.trouble or error.args[0].str())
+
+    def away(self, reason: str) -> str:
+        """That the brokers cannot be reached for this reason, and the remedy."""
         hosts = hosts_of(self._source.url)
-        return str(unreachable(f"kafka at {hosts}", hosts, self.trouble or error.args[0].str()))
+        return str(unreachable(f"kafka at {hosts}", hosts, reason))
 
     def _on_error(self, error: Any) -> None:
         if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:  # which does not say why

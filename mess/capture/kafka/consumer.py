@@ -104,6 +104,7 @@ class GroupMember:
         self._heartbeat = Heartbeat()
         self._trouble: str | None = None
         self._disconnected = False
+        self._cause: str | None = None
         self._thread = threading.Thread(target=self._run, name="mess-kafka", daemon=True)
         self._ended: asyncio.Future[None] = self._loop.create_future()
         self._consumer: Any = None
@@ -434,9 +435,12 @@ class GroupMember:
     def _on_error(self, error: Any) -> None:
         kinds = self._kafka.KafkaError
         down = (kinds._ALL_BROKERS_DOWN, kinds._AUTHENTICATION, kinds._SSL, kinds._RESOLVE)
-        if error.fatal() or error.code() in down:
+        if error.code() == kinds._TRANSPORT:
+            self._cause = error.str()
+        elif error.fatal() or error.code() in down:
             self._disconnected = not error.fatal()
-            self._said(error.str())
+            away = error.code() == kinds._ALL_BROKERS_DOWN  # which says neither where nor why
+            self._said(self._admin.away(self._cause or error.str()) if away else error.str())
 
     def _said(self, reason: str | None) -> None:
         if reason != self._trouble:

@@ -14,7 +14,7 @@ from mess.config.model import Config, OrderBy
 from mess.config.operations import KNOWN, OPERATIONS, READ
 from mess.config.pipelines import entries, step_name
 from mess.formats.paths import parse_path
-from mess.options import insecure
+from mess.options import insecure, kafka
 
 _LOCAL_STEPS = frozenset({"log", "field-map", "filter"})
 _OF_DOCUMENTS = frozenset({"documentKey", "fullDocument", "fullDocumentBeforeChange", "updateDescription"})
@@ -182,6 +182,12 @@ def _unverified(config: Config) -> Iterator[tuple[Path, str]]:
     for section, url in [("mongodb", config.mongodb.url), ("state", config.state.url or "")]:
         for parameter in insecure.unverified(url):
             yield (section, "url"), f"{parameter}: {insecure.UNVERIFIED} with tlsCAFile"
+    if config.source is not None:
+        source = config.source.kafka
+        for option, message in source.tls_warnings():
+            yield ("source", "kafka", option), message
+        if kafka.unverified(source.config):
+            yield ("source", "kafka", "config"), f"{insecure.UNVERIFIED} with ca"
 
 
 def _plugins(config: Config, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:

@@ -22,8 +22,11 @@ OF_THE_SOURCE = frozenset(
         "group.instance.id",
         "group.remote.assignor",
         "heartbeat.interval.ms",
+        "internal.termination.signal",
+        "isolation.level",
         "metadata.broker.list",
         "partition.assignment.strategy",
+        "plugin.library.paths",
         "session.timeout.ms",
         "statistics.interval.ms",
     }

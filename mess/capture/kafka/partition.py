@@ -14,6 +14,9 @@ from mess.capture.kafka.record import Decoder, KafkaEvent, Record, position
 from mess.capture.source import Batch, LostHistory, PlacedEvent
 from mess.event import Event, Position
 
+_LARGE = 1024 * 1024 + 64 * 1024
+"""Bytes. A usual load is smaller."""
+
 
 class Load(NamedTuple):
     """Records of one partition, in order, and their size in bytes."""
@@ -75,14 +78,17 @@ class PartitionSource:
         if not self._loads:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._next() if self._loads else Batch((), self.position)
+        return await self._next() if self._loads else Batch((), self.position)
 
-    def _next(self) -> Batch:
+    async def _next(self) -> Batch:
         load = self._loads.popleft()
         if isinstance(load, _Lost):
             self.offset = load.offset
             return Batch((), self.position, lost=self._history(load.range, load.reason))
-        events, unreadable = self._decoder.events(load.records)
+        decode = self._decoder.events
+        # Large documents in Extended JSON take seconds, in which everything else goes on.
+        in_thread = load.size > _LARGE
+        events, unreadable = await asyncio.to_thread(decode, load.records) if in_thread else decode(load.records)
         self._taken(self.key, load)
         self.offset = load.records[-1].offset + 1
         if events and isinstance(time := events[-1].change.get("clusterTime"), Timestamp):

@@ -49,6 +49,20 @@ def test_certificates_of_mongodb_that_are_not_checked(loads: Load, option: str, 
 
 
 @pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        ("verify: false", "verify"),
+        ("config: {enable.ssl.certificate.verification: false}", "config"),
+        ("config: {ssl.endpoint.identification.algorithm: none}", "config"),
+    ],
+)
+def test_certificates_of_a_kafka_source_that_are_not_checked(loads: Load, option: str, path: str) -> None:
+    source = f"source: {{kafka: {{url: 'kafkas://x', topics: [t], group: g, {option}}}}}\nstate: {{url: 'sqlite:///x'}}"
+    [warning] = warnings(loads, rest=source)
+    assert warning.startswith(f"config.yml:3: source.kafka.{path}: {CERTIFICATE}")
+
+
+@pytest.mark.parametrize(
     ("config", "path", "what"),
     [
         ("endpoint: 'http://x/', auth: {bearer: abcdef}", "endpoint", "credentials are"),

@@ -82,6 +82,8 @@ def test_mongodb_is_not_used(tmp_path: Path) -> None:
         ("config", {"group.id": "other"}, "group.id cannot be set"),
         ("config", {"heartbeat.interval.ms": 60_000}, "heartbeat.interval.ms cannot be set"),
         ("config", {"enable.partition.eof": True}, "enable.partition.eof cannot be set"),
+        ("config", {"isolation.level": "read_uncommitted"}, "isolation.level cannot be set"),
+        ("config", {"plugin.library.paths": "x"}, "plugin.library.paths cannot be set"),
         ("config", {"enable.auto.commit": True}, "events could be lost"),
     ],
 )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+
 from mess.capture.kafka.formats.decoder import decoder
 from mess.capture.kafka.partition import Load, PartitionSource
 from mess.capture.kafka.places import PartitionKey, Range, Start
+from mess.capture.kafka.record import KafkaEvent, Record
+from mess.capture.source import Unreadable
 from tests.unit.capture.kafka.records import record
 
 KEY = PartitionKey("changes", 3)
@@ -31,3 +36,19 @@ async def test_a_partition_can_begin_with_a_loss() -> None:
     source = PartitionSource(Start(KEY, 5, 2, Range(2, 5), "retention"), decoder("auto"), lambda key, load: None)
     source.add(Load([record(None, offset=5)], 0))
     assert [await read(source) for _ in range(2)] == [(5, True), (6, False)]
+
+
+async def test_a_large_load_is_decoded_beside_the_event_loop() -> None:
+    """Decoding it may take seconds."""
+    threads: list[str] = []
+
+    class Decoder:
+        def events(self, records: Sequence[Record]) -> tuple[list[KafkaEvent], list[Unreadable]]:
+            threads.append(threading.current_thread().name)
+            return [], []
+
+    source = PartitionSource(Start(KEY, 5), Decoder(), lambda key, load: None)
+    source.add(Load([record(None, offset=5)], 100))
+    source.add(Load([record(None, offset=6)], 20_000_000))
+    assert [await read(source) for _ in range(2)] == [(6, False), (7, False)]
+    assert threads[0] == threading.main_thread().name != threads[1]

@@ -301,6 +301,8 @@ class GroupMember:
             self._given[key], self._taken[key] = [0, 0], [0, 0]
         self._tell(self._listener.assigned, starts)
         consumer.incremental_assign([self._partition(each.key, each.offset) for each in starts])
+        # One that was paused when this member lost it, and that comes back, would still be.
+        consumer.resume([self._partition(key) for key in keys])
 
     def _starts(self, keys: Sequence[PartitionKey]) -> list[Start] | None:
         """Where partitions begin, with new places committed; None if they are no longer this member's."""
@@ -421,8 +423,8 @@ class GroupMember:
         position = self._consumer.position([partition])[0].offset
         place = start(key, max(position, 0), self._held(key), "oldest")
         self._tell(self._listener.expired, place)
-        self._consumer.incremental_unassign([partition])  # which also ends a pause
-        self._paused.discard(key)
+        self._resume([key])
+        self._consumer.incremental_unassign([partition])
         self._consumer.incremental_assign([self._partition(key, place.offset)])
 
     def _on_statistics(self, text: str) -> None:

@@ -97,6 +97,7 @@ class GroupMember:
         self._given: dict[PartitionKey, list[int]] = {}
         self._taken: dict[PartitionKey, list[int]] = {}
         self._paused: set[PartitionKey] = set()
+        self._unanswered: set[PartitionKey] = set()
         self._room = threading.Event()
         self._closing = False
         self._commit: tuple[Mapping[PartitionKey, int], asyncio.Future[None]] | None = None
@@ -186,6 +187,8 @@ class GroupMember:
             self._ended.set_result(None)
 
     def _turn(self) -> None:
+        for key in list(self._unanswered):
+            self._expired(key)
         self._flow()
         self._start_commit()
         first = self._consumer.poll(_RESUME_SECONDS if self._paused else _POLL_SECONDS)
@@ -376,6 +379,7 @@ class GroupMember:
             self._given.pop(key, None)
             self._taken.pop(key, None)
             self._paused.discard(key)
+            self._unanswered.discard(key)
 
     def _wait_for(self, tell: Callable[[Sequence[PartitionKey]], Coroutine[Any, Any, Any]], keys: Any) -> Any:
         """The result of work in the event loop. If that does not respond in time, nothing more is delivered."""
@@ -420,8 +424,14 @@ class GroupMember:
         if key not in self._given:
             return
         partition = self._partition(key)
-        position = self._consumer.position([partition])[0].offset
-        place = start(key, max(position, 0), self._held(key), "oldest")
+        try:
+            position = self._consumer.position([partition])[0].offset
+            place = start(key, max(position, 0), self._held(key), "oldest")
+        except self._kafka.KafkaException as error:
+            self._said(f"cannot find out where {key} continues: {error.args[0].str()}")
+            self._unanswered.add(key)
+            return
+        self._unanswered.discard(key)
         self._tell(self._listener.expired, place)
         self._resume([key])
         self._consumer.incremental_unassign([partition])

@@ -15,6 +15,7 @@ from mess.options.kafka import connection_settings, offline
 Protocol = Literal["consumer", "classic"]
 PLACE = "source.kafka"
 _CLASSIC_BEATS = 10
+_POLL_MS = 60_000
 _STATISTICS_SECONDS = 0.5
 _FETCH_BYTES = 1 << 20
 
@@ -63,6 +64,9 @@ def consumer_settings(
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 100,
         "topic.metadata.refresh.interval.ms": 60_000,
+        # While partitions are dealt anew, the group waits so long for a member that hangs. This one polls in a thread
+        # of its own, and hands partitions over much faster.
+        "max.poll.interval.ms": _POLL_MS,
     }
     if protocol == "classic":
         ours |= {
@@ -72,7 +76,7 @@ def consumer_settings(
         }
     settings = {**ours, **source.config}
     if protocol == "classic":
-        settings["max.poll.interval.ms"] = max(int(settings.get("max.poll.interval.ms", 300_000)), session)
+        settings["max.poll.interval.ms"] = max(int(settings["max.poll.interval.ms"]), session)
     return settings
 
 

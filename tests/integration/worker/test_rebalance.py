@@ -59,16 +59,17 @@ async def test_a_partition_goes_although_its_endpoint_is_down(group: Group) -> N
 async def test_a_full_partition_that_comes_back_is_read_on(group: Group) -> None:
     """It was paused since its endpoint was down, went to another worker, and came back when that one ended."""
     group.receiver.answer = Answer(503)
-    window = {"max_events": 40}
-    async with group.running(window=window, shutdown_grace="500ms") as first:
-        group.write(2000)
+    classic = {"config": {"group.protocol": "classic"}}
+    options = {"window": {"max_events": 40}, "shutdown_grace": "500ms", "kafka": classic}
+    async with group.running(**options) as first:
+        group.write(800)
         await group.receiver.wait_for(3, 30)
         await asyncio.sleep(1)  # until it is full
-        async with group.running(window=window, shutdown_grace="500ms") as second:
+        async with group.running(**options) as second:
             await until(lambda: (assigned(first), assigned(second)) == (2, 2), "they do not share", 40)
         await until(lambda: assigned(first) == 4, "it has not got them back", 40)
         group.receiver.answer = Answer()
-        await group.receiver.wait_for_events(2000, 60)
+        await group.receiver.wait_for_events(800, 60)
     assert in_order(group.numbers())
 
 

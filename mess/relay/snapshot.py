@@ -54,7 +54,8 @@ def _lease(relay: Parts) -> LeaseStatus | None:
     if role.name == "standby":
         return LeaseStatus(relay.name, active=False, epoch=None, left=None)
     left = None if permission is None else permission.until - leadership.now()
-    return LeaseStatus(relay.name, active=True, epoch=role.epoch, left=left)
+    # One that could not renew it delivers nothing, and another may be active.
+    return LeaseStatus(relay.name, active=left is None or left > 0, epoch=role.epoch, left=left)
 
 
 def _kafka(relay: Parts) -> KafkaStatus | None:

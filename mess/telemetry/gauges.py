@@ -139,7 +139,8 @@ GAUGES = (
     ),
     _of_lease(
         "mess_active",
-        "With ha: 1 in the process that is active, 0 in a standby. Absent while it starts.",
+        "With ha: 1 in the process that is active, 0 in a standby, and while the active process cannot renew its "
+        "lease. Absent while it starts.",
         lambda lease: float(lease.active),
     ),
     _of_lease(

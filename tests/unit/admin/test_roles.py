@@ -108,6 +108,10 @@ async def test_the_active_process_names_itself(relay: Shown, http: aiohttp.Clien
     async with http.get("/metrics") as got:
         lines = (await got.text()).splitlines()
     assert 'mess_lease_epoch{relay="mess"} 7.0' in lines
+    assert 'mess_active{relay="mess"} 1.0' in lines
+    relay.leadership = Leadership(7, leadership.now() - 1)  # another one may be active
+    async with http.get("/metrics") as got:
+        assert 'mess_active{relay="mess"} 0.0' in (await got.text()).splitlines()
     [left] = [float(line.split()[1]) for line in lines if line.startswith("mess_lease_remaining_seconds{")]
     assert 23 < left <= 24
 

@@ -34,7 +34,13 @@ def prefix() -> str:
 
 
 @pytest.mark.parametrize(
-    ("how", "state"), [("stop", "mongodb"), ("kill", "sqlite"), ("stop", "sqlite"), ("reload", "mongodb")]
+    ("how", "state"),
+    [
+        ("stop", "mongodb"),
+        ("kill", "sqlite"),
+        pytest.param("stop", "sqlite", marks=pytest.mark.long),
+        ("reload", "mongodb"),
+    ],
 )
 async def test_collections_that_leave_the_config_and_come_back_miss_nothing(
     replica_set: ReplicaSet, tmp_path: Path, prefix: str, how: str, state: State

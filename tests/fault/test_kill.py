@@ -22,7 +22,11 @@ FRESH = 3.0
 
 @pytest.mark.parametrize(
     ("batch", "state"),
-    [({}, "mongodb"), ({"batch": {"max_events": 50}}, "mongodb"), ({}, "sqlite")],
+    [
+        ({}, "mongodb"),
+        ({"batch": {"max_events": 50}}, "mongodb"),
+        pytest.param({}, "sqlite", marks=pytest.mark.long),
+    ],
     ids=["single", "batch", "sqlite"],
 )
 async def test_a_relay_killed_at_any_moment_loses_nothing_and_repeats_only_what_no_checkpoint_covers(

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from mess.cancellation import cancel
 from mess.capture.kafka.partition import Load, PartitionSource
-from mess.capture.kafka.places import PartitionKey, Start
+from mess.capture.kafka.places import Lost, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.capture.source import StoppedSource
 from mess.errors import MessError
@@ -120,7 +120,7 @@ class KafkaStreams:
 
     @property
     def patience(self) -> float:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         return self._grace()
 
     async def connected(self) -> None:
@@ -156,7 +156,7 @@ class KafkaStreams:
         await asyncio.gather(*(each.source.close() for each in self._partitions.values()))
 
     def assigned(self, starts: Sequence[Start]) -> None:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         self.problem = None
         if not starts:
             return
@@ -174,7 +174,7 @@ class KafkaStreams:
             start.key, source, runner, progress=progress, committed=committed
         )
         if start.lost is not None:
-            self._history_lost(partition, start)
+            self._history_lost(partition, start.lost)
         self._begin(partition)
 
     def _begin(self, partition: Partition) -> None:
@@ -187,19 +187,19 @@ class KafkaStreams:
         except Exception as error:
             self.failed(error)
 
-    def _history_lost(self, partition: Partition, start: Start) -> None:
+    def _history_lost(self, partition: Partition, lost: Lost) -> None:
         if self._go_on():
-            log.error("history lost; the partition continues", stream=partition.source.name, reason=start.reason)
+            log.error("history lost; the partition continues", stream=partition.source.name, reason=lost.reason)
             return
         partition.stopped = (
-            f"{start.reason}. To continue with what is left, set on_history_lost: now, and restart the workers"
+            f"{lost.reason}. To continue with what is left, set on_history_lost: now, and restart the workers"
         )
         log.error("history lost; the partition is not read", stream=partition.source.name, problem=partition.stopped)
         gap = Gap(
             stream=partition.source.name,
             since=None,
             until=None,
-            reason=start.reason,
+            reason=lost.reason,
             time=datetime.now(timezone.utc),
             namespaces=tuple(self._affected()),
             open=True,
@@ -213,24 +213,24 @@ class KafkaStreams:
             self.failed(error)
 
     def received(self, loads: Mapping[PartitionKey, Load]) -> None:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         for key, load in loads.items():
             if (partition := self._partitions.get(key)) is not None:
                 partition.source.add(load)
 
     def expired(self, place: Start) -> None:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         partition = self._partitions.get(place.key)
         if partition is None or place.lost is None:
             return
         if self._go_on():
-            partition.source.lose(place.offset, place.lost, place.reason)
+            partition.source.lose(place.lost)
         elif partition.task is not None:
             partition.task.cancel()
-        self._history_lost(partition, place)
+        self._history_lost(partition, place.lost)
 
     def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, int]]:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         return self._revoked(self._leaving(keys))
 
     async def _revoked(self, leaving: Sequence[Partition]) -> Mapping[PartitionKey, int]:
@@ -246,7 +246,7 @@ class KafkaStreams:
         return offsets
 
     def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         return self._lost(self._leaving(keys))
 
     async def _lost(self, leaving: Sequence[Partition]) -> None:
@@ -284,15 +284,17 @@ class KafkaStreams:
         self._share_out(len(self._partitions))
 
     def trouble(self, reason: str | None) -> None:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         if reason is not None:
             log.warning("Kafka cannot be read at present", error=reason)
+        else:
+            log.info("Kafka can be read again")
         self.problem = reason
         for each in self._partitions.values():
             each.source.problem = reason
 
     def failed(self, error: BaseException) -> None:
-        """See `mess.capture.kafka.consumer.Listener`."""
+        """See `mess.capture.kafka.listener.Listener`."""
         if self._failure is None:
             self._failure = error
         self._changed.set()

@@ -168,7 +168,7 @@ class Worker(RelayCore):
         return {**options, "client.id": self.client_id}
 
     def _open(self, start: Start) -> tuple[PartitionSource, StreamRunner]:
-        source = PartitionSource(start, self._decoder, self.member.taken)
+        source = PartitionSource(start, self._decoder, self.member.backpressure.used)
         nowhere = StreamPlan(
             name=source.name,
             database=None,
@@ -194,7 +194,8 @@ class Worker(RelayCore):
 
     def _share_out(self, partitions: int) -> None:
         super()._share_out(partitions)
-        self.member.max_records, self.member.max_bytes = self._share.reply_events, self._share.reply_bytes
+        backpressure = self.member.backpressure
+        backpressure.max_records, backpressure.max_bytes = self._share.reply_events, self._share.reply_bytes
 
 
 class Listening:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mess.capture.kafka.settings import LOG, Protocol, client, protocol
@@ -13,6 +13,7 @@ from mess.steps.queue.unreachable import unreachable
 
 _ASK_SECONDS = 5.0
 _DEFAULT_SESSION = 45.0
+_NO_ID = "A" * 22  # 16 zero bytes in Base64
 
 
 class Terms(NamedTuple):
@@ -44,6 +45,8 @@ class GroupAdmin:
         """How many partitions the topics have together; None until `members` was called."""
         self.missing: Sequence[str] = ()
         """The topics that did not exist, or that this user may not see, when `members` was called."""
+        self.topic_ids: Mapping[str, str] = {}
+        """The topics' ids when `members` or `ids` was called; without those that brokers before 2.8 do not have."""
         self.trouble: str | None = None
         """Why a connection last failed, as the client says it."""
 
@@ -82,11 +85,21 @@ class GroupAdmin:
         found: Mapping[int, Any] = self._admin.list_topics(topic, timeout=_ASK_SECONDS).topics[topic].partitions
         return found.keys()
 
+    def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        """The ids of topics that exist; every topic has another, even one that has replaced one with its name."""
+        names = self._kafka.TopicCollection(list(topics))
+        asked = self._admin.describe_topics(names, request_timeout=_ASK_SECONDS)
+        found = {name: str(self._answer(answer).topic_id) for name, answer in asked.items()}
+        self.topic_ids = {**self.topic_ids, **{name: each for name, each in found.items() if each != _NO_ID}}
+        return {name: self.topic_ids[name] for name in found if name in self.topic_ids}
+
     def members(self) -> int:
         """How many members the group has."""
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         self.missing = [name for name in self._source.topics if name not in topics or not topics[name].partitions]
+        if present := [name for name in self._source.topics if name not in self.missing]:
+            self.ids(present)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)

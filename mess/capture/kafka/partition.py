@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bson import Timestamp
 
-from mess.capture.kafka.places import PartitionKey, Range, Start
+from mess.capture.kafka.places import Lost, PartitionKey, Start
 from mess.capture.kafka.record import Decoder, KafkaEvent, Record, position
 from mess.capture.source import Batch, LostHistory, PlacedEvent
 from mess.event import Event, Position
@@ -25,14 +25,6 @@ class Load(NamedTuple):
     size: int
 
 
-class _Lost(NamedTuple):
-    """Records that are gone, where they would have been; reading continues at `offset`."""
-
-    offset: int
-    range: Range
-    reason: str
-
-
 class PartitionSource:
     """The events of one partition from a `start` on. `take` is called with every load that has been used."""
 
@@ -46,10 +38,10 @@ class PartitionSource:
         self._decoder = decoder
         self._taken = taken
         self._time: Timestamp | None = None
-        self._loads: deque[Load | _Lost] = deque()
+        self._loads: deque[Load | Lost] = deque()
         self._arrived = asyncio.Event()
         if start.lost is not None:
-            self.lose(start.offset, start.lost, start.reason)
+            self.lose(start.lost)
 
     @property
     def position(self) -> Position:
@@ -68,9 +60,9 @@ class PartitionSource:
             self._time = Timestamp(int(now), 0)
             self._arrived.set()
 
-    def lose(self, offset: int, lost: Range, reason: str) -> None:
-        """Behind what has been added so far, it continues at this offset, since records before are gone."""
-        self._loads.append(_Lost(offset, lost, reason))
+    def lose(self, lost: Lost) -> None:
+        """Behind what has been added so far, these records are gone."""
+        self._loads.append(lost)
         self._arrived.set()
 
     async def read(self) -> Batch | None:
@@ -82,9 +74,9 @@ class PartitionSource:
 
     async def _next(self) -> Batch:
         load = self._loads.popleft()
-        if isinstance(load, _Lost):
-            self.offset = load.offset
-            return Batch((), self.position, lost=self._history(load.range, load.reason))
+        if isinstance(load, Lost):
+            self.offset = load.until
+            return Batch((), self.position, lost=self._history(load))
         decode = self._decoder.events
         # Large documents in Extended JSON take seconds, in which everything else goes on.
         in_thread = load.size > _LARGE
@@ -95,10 +87,12 @@ class PartitionSource:
             self._time = time
         return Batch(events, self.position, tuple(unreadable))
 
-    def _history(self, lost: Range, reason: str) -> LostHistory:
-        since, until = (position(*self.key, offset) for offset in lost)
-        first, last = (f"{self.name}@{offset}" for offset in (lost.low, lost.end - 1))
-        return LostHistory(since, until, reason, first=first, last=last, count=lost.end - lost.low)
+    def _history(self, lost: Lost) -> LostHistory:
+        since, until = position(*self.key, lost.since), position(*self.key, lost.until)
+        if lost.count is None:
+            return LostHistory(since, until, lost.reason)
+        first, last = (f"{self.name}@{offset}" for offset in (lost.since, lost.until - 1))
+        return LostHistory(since, until, lost.reason, first=first, last=last, count=lost.count)
 
     def position_after(self, event: Event) -> Position:
         """See `Source`."""

@@ -25,30 +25,48 @@ class Range(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Where a partition begins: before the record with this `offset`.
+class Lost:
+    """Records that are gone: those between the offset `since`, before which everything was delivered, and the offset
+    `until`, with which the partition continues. `count` is None if nobody knows how many they are."""
 
-    `committed` is the group's offset so far, None if it had none. `lost` are the offsets, from the first to the one
-    behind the last, of records that are gone; `reason` says why.
-    """
+    since: int
+    until: int
+    count: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a partition begins: before the record with this `offset`. `committed` is the group's offset so far, None if
+    it had none."""
 
     key: PartitionKey
     offset: int
     committed: int | None = None
-    lost: Range | None = None
-    reason: str = ""
+    lost: Lost | None = None
 
 
-def start(key: PartitionKey, committed: int | None, held: Range, begin: Literal["oldest", "now"]) -> Start:
-    """Where a partition begins of which the group has `committed` an offset, or for which there is none."""
+def start(
+    key: PartitionKey,
+    committed: int | None,
+    held: Range,
+    begin: Literal["oldest", "now"],
+    *,
+    recreated: bool = False,
+) -> Start:
+    """Where a partition begins of which the group has `committed` an offset, or for which there is none; `recreated`
+    is whether that was an offset of another topic with this name."""
     if committed is None:
         return Start(key, held.low if begin == "oldest" else held.end)
+    if recreated:
+        lost = Lost(committed, held.low, None, reason=_recreated(key))
+        return Start(key, held.low, committed, lost)
     if committed < held.low:
-        lost, reason = Range(committed, held.low), _gone(key, committed, held.low)
-        return Start(key, held.low, committed, lost=lost, reason=reason)
+        lost = Lost(committed, held.low, held.low - committed, reason=_gone(key, committed, held.low))
+        return Start(key, held.low, committed, lost)
     if committed > held.end:
-        lost, reason = Range(held.end, committed), _replaced(key, committed, held.end)
-        return Start(key, held.low, committed, lost=lost, reason=reason)
+        lost = Lost(committed, held.low, None, reason=_shortened(key, committed, held.end))
+        return Start(key, held.low, committed, lost)
     return Start(key, committed, committed)
 
 
@@ -68,8 +86,14 @@ def _gone(key: PartitionKey, committed: int, low: int) -> str:
     )
 
 
-def _replaced(key: PartitionKey, committed: int, end: int) -> str:
+def _shortened(key: PartitionKey, committed: int, end: int) -> str:
     return (
         f"partition {key.number} of topic {key.topic} ends at offset {end}, before the group's offset {committed}: the "
         "topic was created anew, or the broker has lost records"
+    )
+
+
+def _recreated(key: PartitionKey) -> str:
+    return (
+        f"topic {key.topic} was deleted and created anew: what had not been read of its partition {key.number} is gone"
     )

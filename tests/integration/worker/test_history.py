@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from confluent_kafka import Consumer, TopicPartition
@@ -100,3 +101,29 @@ async def test_records_that_are_removed_while_a_worker_waits(group: Group) -> No
     assert max(lost) == 589
     assert numbers | lost == set(range(600))
     assert not numbers & lost
+
+
+async def test_a_topic_that_is_deleted_and_created_anew_while_a_worker_runs(group: Group, protocol: str) -> None:
+    """Its records have the offsets of others that are done."""
+    put(group, 0, 10)
+    kafka = {"config": {"group.protocol": protocol}}
+    async with group.running(on_history_lost="now", kafka=kafka) as worker:
+        await group.receiver.wait_for_events(10, 30)
+        await until(lambda: group.committed().get(0) == 10, "not committed", 20)
+        await asyncio.to_thread(recreate, group)
+        put(group, 100, 130)
+        await until(lambda: newest(group) == 129, "the new topic is not read", 60)
+        await until(lambda: set(range(100, 130)) <= set(group.numbers()), "its first records are not read", 60)
+        found = await gaps(worker)
+    assert sorted(gap.stream for gap in found) == [f"{group.topic}[{n}]" for n in range(group.broker.PARTITIONS)]
+    assert all(gap.count is None and "created anew" in gap.reason for gap in found)
+
+
+def recreate(group: Group) -> None:
+    """Delete the topic, and create it anew."""
+    admin = AdminClient({"bootstrap.servers": group.broker.address, "log_level": 0})
+    admin.delete_topics([group.topic])[group.topic].result(20)
+    deadline = time.monotonic() + 20
+    while group.topic in admin.list_topics(timeout=5).topics and time.monotonic() < deadline:
+        time.sleep(0.05)
+    group.broker.create(group.topic)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mess.capture.kafka.consumer import _headers
+from mess.capture.kafka.messages import _headers
 from tests.unit.capture.kafka.records import decode, record, refused, sent
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mess.capture.kafka.formats.decoder import decoder
 from mess.capture.kafka.partition import Load, PartitionSource
-from mess.capture.kafka.places import PartitionKey, Range, Start
+from mess.capture.kafka.places import Lost, PartitionKey, Start
 from mess.capture.kafka.record import KafkaEvent, Record
 from mess.capture.source import Unreadable
 from tests.unit.capture.kafka.records import record
@@ -27,13 +27,15 @@ async def test_records_that_wait_come_before_the_loss_of_those_behind_them() -> 
     """Else their offsets would be passed, and committed, before they are delivered."""
     source = PartitionSource(Start(KEY, 5), decoder("auto"), lambda key, load: None)
     source.add(Load([record(None, offset=5), record(None, offset=6)], 0))
-    source.lose(20, Range(7, 20), "retention")
+    source.lose(Lost(7, 20, 13, reason="retention"))
     source.add(Load([record(None, offset=20)], 0))
     assert [await read(source) for _ in range(3)] == [(7, False), (20, True), (21, False)]
 
 
 async def test_a_partition_can_begin_with_a_loss() -> None:
-    source = PartitionSource(Start(KEY, 5, 2, Range(2, 5), "retention"), decoder("auto"), lambda key, load: None)
+    source = PartitionSource(
+        Start(KEY, 5, 2, Lost(2, 5, 3, reason="retention")), decoder("auto"), lambda key, load: None
+    )
     source.add(Load([record(None, offset=5)], 0))
     assert [await read(source) for _ in range(2)] == [(5, True), (6, False)]
 

@@ -1,0 +1,104 @@
+"""Where partitions begin, as a member finds out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+
+from mess.capture.kafka.group_offsets import GroupOffsets
+from mess.capture.kafka.places import PartitionKey
+
+A, B = PartitionKey("changes", 0), PartitionKey("changes", 1)
+
+
+class _Broker:
+    """Keeps a group's offsets, and answers a consumer and an admin client. `meanwhile` is called when a partition's end
+    is asked for."""
+
+    def __init__(self) -> None:
+        self.offsets: dict[PartitionKey, tuple[int, str]] = {}
+        self.ends = {A: 20, B: 30}
+        self.topic_id = "one"
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
+        return dict.fromkeys(topics, self.topic_id)
+
+    def numbers(self, topic: str) -> Sequence[int]:
+        return [key.number for key in self.ends]
+
+    def committed(self, partitions: Sequence[Any], timeout: float) -> list[Any]:
+        found = [self.offsets.get(PartitionKey(each.topic, each.partition), (-1001, "")) for each in partitions]
+        return [
+            SimpleNamespace(topic=each.topic, partition=each.partition, offset=offset, metadata=note, error=None)
+            for each, (offset, note) in zip(partitions, found, strict=True)
+        ]
+
+    def get_watermark_offsets(self, partition: Any, timeout: float) -> tuple[int, int]:
+        self.meanwhile()
+        return 0, self.ends[PartitionKey(partition.topic, partition.partition)]
+
+    def commit(self, offsets: Sequence[Any], asynchronous: bool) -> list[Any]:
+        for each in offsets:
+            self.offsets[PartitionKey(each.topic, each.partition)] = (each.offset, each.metadata or "")
+        return [SimpleNamespace(error=None) for _ in offsets]
+
+
+def _member(broker: _Broker, begin: Any = "now") -> GroupOffsets:
+    kafka = SimpleNamespace(TopicPartition=TopicPartition, KafkaException=KafkaException)
+    admin: Any = broker
+    return GroupOffsets(kafka, broker, admin, begin)
+
+
+def test_the_first_member_decides_where_all_partitions_begin() -> None:
+    broker = _Broker()
+    assert [each.offset for each in _member(broker).starts([A])] == [20]
+    broker.ends[B] = 35
+    assert [each.offset for each in _member(broker).starts([B])] == [30]
+
+
+def test_a_slow_member_does_not_move_what_another_has_decided_meanwhile() -> None:
+    """The other one may be delivering what lies between, and may be killed before it commits again."""
+    broker = _Broker()
+    slow = _member(broker)
+
+    def other() -> None:
+        broker.meanwhile = lambda: None
+        _member(broker).starts([A])
+        broker.ends |= {A: 25, B: 35}
+
+    broker.meanwhile = other
+    assert [each.offset for each in slow.starts([B])] == [30]
+    assert {key: offset for key, (offset, _) in broker.offsets.items()} == {A: 20, B: 30}
+
+
+def test_an_offset_of_a_topic_that_was_deleted_is_not_one_of_the_topic_with_its_name() -> None:
+    broker = _Broker()
+    member = _member(broker)
+    member.starts([A, B])
+    member.commit({A: 15})
+    assert [each.offset for each in _member(broker).starts([A])] == [15]
+    broker.topic_id = "two"
+    (found,) = _member(broker).starts([A])
+    assert found.offset == 0
+    assert found.lost is not None
+    assert (found.lost.since, found.lost.count) == (15, None)
+
+
+def test_a_topic_that_replaces_one_that_was_read_is_read_from_its_beginning() -> None:
+    """Brokers discard the offsets of a topic that is deleted."""
+    broker = _Broker()
+    member = _member(broker)
+    member.starts([A, B])
+    broker.topic_id = "two"
+    broker.offsets.clear()
+    assert [each.offset for each in member.starts([A, B])] == [0, 0]
+
+
+def test_an_offset_that_another_tool_has_set_is_used() -> None:
+    broker = _Broker()
+    broker.offsets[A] = (7, "by hand")
+    assert [each.offset for each in _member(broker).starts([A])] == [7]

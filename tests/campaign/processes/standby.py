@@ -252,6 +252,8 @@ class StandbyPlayer:
             boot.write_text(f"{uuid.uuid4()}\n")
             prefix += ["unshare", "--mount", "sh", "-c", f'mount --bind {boot} {_BOOT} && exec "$@"', "sh"]
         if self.scenario.setup.clocks:
+            if not Path(_FAKETIME).exists():  # the processes would start without it, with the same clock
+                raise FileNotFoundError(f"{_FAKETIME}: apt-get install faketime")
             prefix += ["env", f"LD_PRELOAD={_FAKETIME}", f"FAKETIME={_CLOCKS[number]}", "DONT_FAKE_MONOTONIC=1"]
         return Member(name, self._folder / name, self._config(), prefix=tuple(prefix), host=host)
 

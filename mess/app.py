@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -12,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mess import __version__
 from mess.admin.api.models import Tried
-from mess.admin.server import AdminServer, PortInUse
+from mess.admin.server import AdminServer
+from mess.admin.serving import AdminServing
 from mess.cancellation import cancel
 from mess.capture import preflight
 from mess.capture.clock import ServerClock
@@ -28,6 +28,7 @@ from mess.leadership import ALWAYS, Leadership
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
+from mess.relay.core import RelayContext
 from mess.relay.headroom import OplogWatch
 from mess.relay.kafka_group import KafkaGroup
 from mess.relay.leading import leading
@@ -70,7 +71,6 @@ T = TypeVar("T")
 
 WAIT_SECONDS = 30.0
 """How long `Relay.run` waits for another process with its name, in seconds."""
-_PORT_SECONDS, _PORT_PAUSE = 10.0, 0.5
 
 
 class Relay:
@@ -302,18 +302,17 @@ class Relay:
         if self.config.admin.enabled:
             admin = self.config.admin
             self.admin = AdminServer(admin.host, admin.port, self.status, self, hosts=admin.hosts, relay=self)
-        port_taken = await self._serve()
-        if port_taken is not None:
-            log.warning("the admin server cannot start yet", error=str(port_taken))
-        serving = asyncio.create_task(self._serve_when_free(port_taken))
+        serving = AdminServing(self.admin)
+        await serving.begin()
+        waiting = asyncio.create_task(serving.when_free()) if self.config.ha is not None else None
         try:
             self.spans = tracing.start(self.name, __version__, self.config.tracing.enabled)
             while True:
                 try:
                     if self.config.source is None:
-                        await self._run_once(steps, wait, take_over=take_over, port_taken=port_taken)
-                    elif port_taken is not None:
-                        raise port_taken  # several workers run side by side
+                        await self._run_once(steps, wait, take_over=take_over, serving=serving)
+                    elif serving.taken is not None:
+                        raise serving.taken  # several workers run side by side
                     else:
                         await self._run_worker(self.config.source.kafka, steps)
                     return
@@ -330,13 +329,13 @@ class Relay:
         except Halted:
             log.info("stopped before connecting")
         finally:
-            await cancel(serving)
-            if self.admin is not None:
-                await self.admin.stop()
+            if waiting is not None:
+                await cancel(waiting)
+            await serving.stop()
             if self.spans is not None:
                 await self.spans.stop()
 
-    async def _run_once(self, steps: Steps, wait: float, *, take_over: bool, port_taken: PortInUse | None) -> None:
+    async def _run_once(self, steps: Steps, wait: float, *, take_over: bool, serving: AdminServing) -> None:
         config = self.config
         client = CurrentClient(config.mongodb.url, config.mongodb.driver, sticky=True)
         state_client, lease_client = state_client_of(config), lease_client_of(config)
@@ -348,8 +347,8 @@ class Relay:
                     self._holding(store, wait, take_over, lease_client=lease_client) as holder,
                 ):
                     self.starting = "opening"
-                    if port_taken is not None and config.ha is None:
-                        await self._serve_after(holder, port_taken)
+                    if config.ha is None:
+                        await serving.soon(replaced=holder.replaced is not None, pause=self._stopping.pause)
                     self.store = store
                     leadership, settling = holder.leadership, holder.settling(config.shutdown_grace)
                     # A process that was frozen meanwhile must not fence off its successor.
@@ -360,17 +359,11 @@ class Relay:
                         running = Running(
                             self.loaded,
                             self.plans,
-                            client,
-                            store,
-                            state_client=state_client,
+                            self._context(store, state_client, leadership),
+                            client=client,
                             lease_client=lease_client,
-                            stopping=self._stopping,
-                            metrics=self.metrics,
-                            tail=self.tail,
-                            spans=self.spans,
                             reach=self._reach,
                             clock=self.clock,
-                            leadership=leadership,
                         )
                         await self._relay(running, steps, leadership.epoch, settling=settling)
                     finally:
@@ -410,47 +403,23 @@ class Relay:
             self.starting, self.store = "opening", store
             self.replays = replays = LetterReplays(lambda: self.loaded, store, ALWAYS)
             try:
-                worker = Worker(
-                    self.loaded,
-                    source,
-                    store,
-                    state_client=state_client,
-                    stopping=self._stopping,
-                    metrics=self.metrics,
-                    tail=self.tail,
-                    spans=self.spans,
-                    leadership=leadership,
-                )
+                worker = Worker(self.loaded, source, self._context(store, state_client, leadership))
                 await worker.begin(steps)
                 await self._while_running(worker, worker.run())
             finally:
                 await replays.close(self.config.shutdown_grace)
                 self.store = None
 
-    async def _serve(self) -> PortInUse | None:
-        """Start the admin server. Returns the error that prevents it for now: the port may belong to the process that
-        this one will replace."""
-        try:
-            if self.admin is not None:
-                await self.admin.start()
-        except PortInUse as error:
-            return error
-        return None
-
-    async def _serve_after(self, holder: NameHolder | LeaseHolder, error: PortInUse) -> None:
-        """Start the admin server as soon as the replaced process has ended."""
-        deadline = time.monotonic() + _PORT_SECONDS
-        while holder.replaced is not None and time.monotonic() < deadline:
-            if await self._serve() is None:
-                return
-            await self._stopping.pause(_PORT_PAUSE)
-        raise error
-
-    async def _serve_when_free(self, error: PortInUse | None) -> None:
-        """Under `ha`, start the admin server when another process on this host no longer has its port."""
-        while error is not None and self.config.ha is not None:
-            await asyncio.sleep(_PORT_PAUSE)
-            error = await self._serve()
+    def _context(self, store: StateStore, state_client: CurrentClient | None, leadership: Leadership) -> RelayContext:
+        return RelayContext(
+            store=store,
+            state_client=state_client,
+            stopping=self._stopping,
+            metrics=self.metrics,
+            tail=self.tail,
+            spans=self.spans,
+            leadership=leadership,
+        )
 
     @asynccontextmanager
     async def _holding(

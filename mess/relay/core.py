@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -38,34 +39,36 @@ log = get_logger("mess.relay")
 _PRUNE_SECONDS = 3600.0
 
 
-class RelayCore(ABC):
-    """Config, state and pipelines of a running relay.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RelayContext:
+    """What a running relay shares with the process that it runs in.
 
-    `loaded` is the config in force. `store` keeps the state, with `state_client` if it is in MongoDB. Deliveries, and
-    records of their outcome, obey `leadership`.
+    `store` keeps the state, with `state_client` if it is in MongoDB. Deliveries, and records of their outcome, obey
+    `leadership`.
     """
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        store: StateStore,
-        *,
-        state_client: CurrentClient | None,
-        stopping: Stopping,
-        metrics: Metrics,
-        tail: Tail,
-        spans: Spans | None,
-        leadership: Leadership,
-    ) -> None:
+    store: StateStore
+    state_client: CurrentClient | None
+    stopping: Stopping
+    metrics: Metrics
+    tail: Tail
+    spans: Spans | None
+    leadership: Leadership
+
+
+class RelayCore(ABC):
+    """Config, state and pipelines of a running relay. `loaded` is the config in force."""
+
+    def __init__(self, loaded: Loaded, context: RelayContext) -> None:
         self.loaded = loaded
-        self.store = store
-        self.state_client = state_client
-        self.stopping = stopping
-        self._metrics = metrics
-        self._tail = tail
-        self._spans = spans
-        self.leadership = leadership
-        self.stored = StoredCounts(store)
+        self.store = context.store
+        self.state_client = context.state_client
+        self.stopping = context.stopping
+        self._metrics = context.metrics
+        self._tail = context.tail
+        self._spans = context.spans
+        self.leadership = context.leadership
+        self.stored = StoredCounts(context.store)
         self.parts: Assembly
         self.pauses: Pauses
         self._share = Share.of(loaded.config.window, 1)

@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from mess import leadership
-from mess.cancellation import cancel, within
+from mess.cancellation import within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
+from mess.relay.duties import Duties
 from mess.relay.lease_watch import LeaseWatch, margin, patience
 from mess.relay.name_holder import keep_verifying
 from mess.relay.role import Role
@@ -79,8 +80,7 @@ class LeaseHolder:
         self._trying: tuple[int, float] = (-1, 0.0)
         self._has_it = self._has_claimed = False
         self._heir: Wish | None = None
-        self._failure: Exception | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Duties(stopping)
         self.leadership = Leadership(until=-math.inf)
         self.replaced: Presence | None = None
         self.lapsed = False
@@ -107,19 +107,20 @@ class LeaseHolder:
         self._has_it, self._since = True, datetime.now(timezone.utc)
         self._active = Presence(self._instance, self._since)
         verify = partial(keep_verifying, self._store, self._interval)
-        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._keep, verify)]
+        self._duties.begin(self._keep, verify)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancel(*self._tasks)
+        await self._duties.end()
         self.lapsed = self.leadership.lapsed
         self.leadership.extend(-math.inf)
         self._has_it = False
         await self._release(self._heir)
-        if self._failure is not None and (error is None or isinstance(error, (Halted, StateError))):
-            raise self._failure from error
+        failure = self._duties.failure
+        if failure is not None and (error is None or isinstance(error, (Halted, StateError))):
+            raise failure from error
 
     async def _acquire(self) -> None:
         while True:
@@ -226,7 +227,7 @@ class LeaseHolder:
             return
         self._heir = wish
         log.info("handing over: another process has asked for the lease", to=str(wish.instance))
-        self._failure = self._failure or Superseded(f"handed over to {wish.instance}, which has asked for it")
+        self._duties.fail(Superseded(f"handed over to {wish.instance}, which has asked for it"))
         self._stopping.in_order(self._grace())
 
     async def _ask(self, question: Coroutine[Any, Any, T]) -> T:
@@ -236,13 +237,6 @@ class LeaseHolder:
             raise _NoAnswer("no answer in time") from None
         except StateError as error:
             raise _NoAnswer(str(error)) from error
-
-    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await work()
-        except Exception as error:
-            self._failure = self._failure or error
-            self._stopping.set()
 
     async def _release(self, heir: Wish | None = None) -> None:
         with contextlib.suppress(StateError, TimeoutError):

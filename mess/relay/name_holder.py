@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from mess.cancellation import cancel, within
+from mess.cancellation import within
 from mess.errors import NameInUse, StateError, Superseded
 from mess.leadership import Leadership
+from mess.relay.duties import Duties
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
@@ -58,8 +59,7 @@ class NameHolder:
         self._report = report
         self.replaced: Presence | None = None
         self.leadership = Leadership()
-        self._failure: Exception | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._duties = Duties(stopping)
 
     def settling(self, grace: float) -> float:
         """For how many seconds the process that was replaced may still deliver. `grace` is what it gives deliveries in
@@ -73,19 +73,20 @@ class NameHolder:
             await self._release()  # it may just have acquired the name
             raise
         verify = partial(keep_verifying, self._store, self._interval)
-        self._tasks = [asyncio.create_task(self._guard(work)) for work in (self._beat, verify)]
+        self._duties.begin(self._beat, verify)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await cancel(*self._tasks)
-        if isinstance(error, Superseded) and self._failure is None:
+        await self._duties.end()
+        if isinstance(error, Superseded) and self._duties.failure is None:
             await self._ask_by_whom()
         await self._release()
         # A problem with the state shows in several places; the first report has the most details.
-        if self._failure is not None and (error is None or isinstance(error, (Halted, StateError))):
-            raise self._failure from error
+        failure = self._duties.failure
+        if failure is not None and (error is None or isinstance(error, (Halted, StateError))):
+            raise failure from error
 
     async def _acquire(self) -> None:
         began = time.monotonic()
@@ -142,18 +143,11 @@ class NameHolder:
             else:
                 beaten, warned, pause = time.monotonic(), False, BEAT_SECONDS
 
-    async def _guard(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        try:
-            await work()
-        except Exception as error:
-            self._failure = self._failure or error
-            self._stopping.set()
-
     async def _ask_by_whom(self) -> None:
         try:
             await within(_RELEASE_TIMEOUT, self._store.lease.renew(self._instance))
         except Superseded as error:
-            self._failure = error
+            self._duties.fail(error)
         except (StateError, TimeoutError):
             return
 

@@ -21,13 +21,12 @@ from mess.capture.stream import ChangeStream
 from mess.config.load import Loaded
 from mess.config.model import Config
 from mess.event import Namespace, Position
-from mess.leadership import ALWAYS, Leadership
 from mess.relay.arranged import Stream
 from mess.relay.arranging import close_gaps, record_gaps, store_arrangement
 from mess.relay.backfills import Backfills
 from mess.relay.build import Steps
 from mess.relay.checkpointer import Checkpointer
-from mess.relay.core import RelayCore
+from mess.relay.core import RelayContext, RelayCore
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
 from mess.relay.headroom import OplogWatch
@@ -37,16 +36,13 @@ from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.relay.sources import Share, change_stream
-from mess.relay.stopping import Halted, Stopping
+from mess.relay.stopping import Halted
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
-from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
-from mess.telemetry.metrics import Metrics
-from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
-    from mess.telemetry.spans import Spans
+    pass
 
 log = get_logger("mess.relay")
 
@@ -62,8 +58,7 @@ class Reach(Protocol):
 class Running(RelayCore):
     """A relay's streams and pipelines, with what runs beside them.
 
-    `plans` are those of its streams. `client` reads MongoDB, and `lease_client` is for the lease alone. For the others
-    see `RelayCore`.
+    `plans` are those of its streams. `client` reads MongoDB, and `lease_client` is for the lease alone.
     """
 
     group = None
@@ -72,35 +67,20 @@ class Running(RelayCore):
         self,
         loaded: Loaded,
         plans: Sequence[StreamPlan],
-        client: CurrentClient,
-        store: StateStore,
+        context: RelayContext,
         *,
-        state_client: CurrentClient | None,
-        lease_client: CurrentClient | None = None,
-        stopping: Stopping,
-        metrics: Metrics,
-        tail: Tail,
-        spans: Spans | None,
+        client: CurrentClient,
+        lease_client: CurrentClient | None,
         reach: Reach,
         clock: ServerClock,
-        leadership: Leadership = ALWAYS,
     ) -> None:
-        super().__init__(
-            loaded,
-            store,
-            state_client=state_client,
-            stopping=stopping,
-            metrics=metrics,
-            tail=tail,
-            spans=spans,
-            leadership=leadership,
-        )
+        super().__init__(loaded, context)
         self.plans = list(plans)
         self.client = client
         self.lease_client = lease_client
         self.reach = reach
         self._clock = clock
-        self._leading = partial(leading, leadership, stopping)
+        self._leading = partial(leading, self.leadership, self.stopping)
         self._settling = 0.0
         self._change_streams: WeakSet[ChangeStream] = WeakSet()
         self.streams: Streams

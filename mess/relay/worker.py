@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bson import Timestamp
 
 from mess.capture.arrangement import StreamStart
-from mess.capture.current_client import CurrentClient
 from mess.capture.kafka import settings
 from mess.capture.kafka.admin import GroupAdmin, Terms
 from mess.capture.kafka.consumer import GroupMember
@@ -25,9 +24,8 @@ from mess.capture.selection import Selection
 from mess.config.load import Loaded
 from mess.config.model import Config, KafkaSource
 from mess.event import Namespace
-from mess.leadership import Leadership
 from mess.relay.build import Steps
-from mess.relay.core import RelayCore
+from mess.relay.core import RelayContext, RelayCore
 from mess.relay.engine import Engine
 from mess.relay.group_watch import GroupWatch
 from mess.relay.kafka_group import KafkaGroup
@@ -36,14 +34,10 @@ from mess.relay.offsets import OffsetCommits
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
-from mess.relay.stopping import Stopping
-from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
-from mess.telemetry.metrics import Metrics
-from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
-    from mess.telemetry.spans import Spans
+    pass
 
 log = get_logger("mess.relay")
 
@@ -55,7 +49,7 @@ _ALWAYS = Timestamp(0, 1)
 class Worker(RelayCore):
     """A member of a consumer group, with its streams and pipelines, and what runs beside them.
 
-    It has no positions of its own: the group's offsets are its progress. `store` keeps dead letters, gaps and pauses.
+    It has no positions of its own: the group's offsets are its progress. Its store keeps dead letters, gaps and pauses.
     """
 
     backfills = None
@@ -63,29 +57,8 @@ class Worker(RelayCore):
     lease_client = None
     plans: Sequence[StreamPlan] = ()
 
-    def __init__(
-        self,
-        loaded: Loaded,
-        source: KafkaSource,
-        store: StateStore,
-        *,
-        state_client: CurrentClient | None,
-        stopping: Stopping,
-        metrics: Metrics,
-        tail: Tail,
-        spans: Spans | None,
-        leadership: Leadership,
-    ) -> None:
-        super().__init__(
-            loaded,
-            store,
-            state_client=state_client,
-            stopping=stopping,
-            metrics=metrics,
-            tail=tail,
-            spans=spans,
-            leadership=leadership,
-        )
+    def __init__(self, loaded: Loaded, source: KafkaSource, context: RelayContext) -> None:
+        super().__init__(loaded, context)
         self.source = source
         self.client_id = f"mess-{secrets.token_hex(6)}"
         self._decoder = decoder(self.source.format)

@@ -34,12 +34,14 @@ class Delivery:
 
 @dataclass
 class Silence:
-    """A time in which no request of `process` may begin, None: of any process; `why` says so in words."""
+    """A time in which no request of `process` may begin, None: of any process; `why` says so in words. `back` is when,
+    after that, it got work again."""
 
     process: str | None
     since: float
     until: float = math.inf
     why: str = "frozen"
+    back: float = math.inf
 
     def broken_by(self, delivery: Delivery) -> bool:
         """Whether this delivery should not have been."""
@@ -113,7 +115,8 @@ def check_thawed(
     """Add to a verdict what a process sent after it was frozen for so long that others took its work, and what they had
     delivered before: for deliveries that carry no epoch, if nothing but the freezing happened meanwhile.
 
-    Each of `frozen` ends when the process went on; looked at are so many `seconds` after that.
+    Each of `frozen` ends when the process went on; looked at are so many `seconds` after that, at most until it got
+    work again: that begins with the last offset that was committed, and may repeat what follows it.
     """
     numbers = {change.id: change.number for change in changes}
     for freeze in frozen:
@@ -124,7 +127,7 @@ def check_thawed(
                 continue
             if each.process != freeze.process:
                 newest[each.document] = max(number, newest.get(each.document, -1))
-            elif each.began >= freeze.until and number <= newest.get(each.document, -1):
+            elif freeze.until <= each.began < freeze.back and number <= newest.get(each.document, -1):
                 late = each.began - freeze.until
                 verdict.problems["delivered again by a zombie"].append(f"{_text(each)}, {late:.3f} s after it went on")
 

@@ -60,13 +60,13 @@ def start(
         return Start(key, held.low if begin == "oldest" else held.end)
     if recreated:
         lost = Lost(committed, held.low, None, reason=_recreated(key))
-        return Start(key, held.low, committed, lost)
+        return Start(key, held.low, committed, lost=lost)
     if committed < held.low:
         lost = Lost(committed, held.low, held.low - committed, reason=_gone(key, committed, held.low))
-        return Start(key, held.low, committed, lost)
+        return Start(key, held.low, committed, lost=lost)
     if committed > held.end:
         lost = Lost(committed, held.low, None, reason=_shortened(key, committed, held.end))
-        return Start(key, held.low, committed, lost)
+        return Start(key, held.low, committed, lost=lost)
     return Start(key, committed, committed)
 
 

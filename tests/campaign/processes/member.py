@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,11 @@ class Member(RelayProcess):
             if not self._warm:
                 await asyncio.sleep(0.2)
         return self.running and self._warm
+
+    def times(self, event: str, said: int) -> list[float]:
+        """When it logged an event, in seconds since the epoch, after it had logged so many characters."""
+        lines = (json.loads(line) for line in self.text[said:].splitlines() if f'"event":"{event}"' in line)
+        return [datetime.fromisoformat(line["timestamp"]).timestamp() for line in lines]
 
     async def freeze(self) -> float:
         """Make it hang; a time at which it did, and what it had sent before had arrived."""

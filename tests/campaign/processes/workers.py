@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import signal
 import time
@@ -221,8 +222,10 @@ class WorkersPlayer:
         self._frozen.append(frozen)
         await asyncio.sleep(SESSION * self._chance.uniform(1.3, 2))
         frozen.until = time.time()
+        said = len(member.text)
         member.thaw()
         await asyncio.sleep(4)
+        frozen.back = next(iter(member.times("partitions assigned", said)), math.inf)
         self._recorder.delay = 0
 
     async def _break(self, fault: str) -> None:

@@ -273,8 +273,6 @@ async def test_what_somebody_has_made_of_the_record_keeps_nobody_from_the_lease(
 
 
 async def test_the_holder_repairs_its_record(store: StateStore, lease: HaLease, tmp_path: Path) -> None:
-    if not isinstance(store, SqliteStore):
-        pytest.skip("the holder does not depend on the storage")
     holder = LeaseHolder(
         store,
         lease,
@@ -287,8 +285,12 @@ async def test_the_holder_repairs_its_record(store: StateStore, lease: HaLease, 
         report=lambda text: None,
     )
     async with holder:
-        with sqlite3.connect(tmp_path / "state.db") as db:
-            db.execute("UPDATE leases SET count = 'many'")
-        db.close()
+        if isinstance(store, SqliteStore):
+            with sqlite3.connect(tmp_path / "state.db") as db:
+                db.execute("UPDATE leases SET count = 'many'")
+            db.close()
+        else:
+            database: Any = getattr(store, "database")  # noqa: B009 - only this kind has it
+            await database["relays"].update_one({"_id": "shop"}, {"$set": {"beat.count": "many"}})
         await asyncio.sleep(1.5)
         assert not holder.leadership.lapsed

@@ -62,3 +62,11 @@ def test_a_thawed_process_that_repeats_what_others_have_delivered_is_found() -> 
         sent = [delivery(0, 1, epoch=0), *others, delivery(repeated, 8, "a", 0)]
         check_thawed(sent, [Silence("a", 2, 7)], CHANGES, verdict)
         assert bool(verdict.problems) is expected
+
+
+def test_what_a_thawed_process_repeats_once_it_has_work_again_is_no_fault() -> None:
+    for repeated_at, expected in ((8, False), (7.2, True)):
+        verdict = Verdict()
+        sent = [delivery(0, 1, epoch=0), delivery(0, 3, "b", 0), delivery(0, repeated_at, "a", 0)]
+        check_thawed(sent, [Silence("a", 2, 7, back=7.5)], CHANGES, verdict)
+        assert bool(verdict.problems) is expected

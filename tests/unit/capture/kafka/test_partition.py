@@ -34,7 +34,7 @@ async def test_records_that_wait_come_before_the_loss_of_those_behind_them() -> 
 
 async def test_a_partition_can_begin_with_a_loss() -> None:
     source = PartitionSource(
-        Start(KEY, 5, 2, Lost(2, 5, 3, reason="retention")), decoder("auto"), lambda key, load: None
+        Start(KEY, 5, 2, lost=Lost(2, 5, 3, reason="retention")), decoder("auto"), lambda key, load: None
     )
     source.add(Load([record(None, offset=5)], 0))
     assert [await read(source) for _ in range(2)] == [(5, True), (6, False)]

@@ -11,16 +11,16 @@ from mess.errors import DeliveryError
 from mess.event import Event
 from mess.relay.breaker import CircuitBreaker, Result
 from mess.relay.evidence import Evidence
-from mess.relay.group import Group
 from mess.relay.obstacle import Obstacle
 from mess.relay.probe_pacer import ProbePacer
+from mess.relay.retry_group import RetryGroup
 from mess.relay.stopping import Stopping
 
 KEPT = 1000
 """How many unused breakers are kept."""
 _LOOKED_AT = 8
 
-Division = tuple[Sequence[Event], list[Group], list[Event]]
+Division = tuple[Sequence[Event], list[RetryGroup], list[Event]]
 """The events that may be tried now; those that wait for a destination that is down; and those that must be tried later,
 since their documents have earlier events for another destination."""
 
@@ -119,7 +119,7 @@ class Destinations:
                 return events, [], []
         places = list(map(self.of, events))
         go: list[Event] = []
-        held: dict[str, Group] = {}
+        held: dict[str, RetryGroup] = {}
         later: list[Event] = []
         place_of: dict[int, str | None] = {}
         for event, place in zip(events, places, strict=True):
@@ -133,7 +133,7 @@ class Destinations:
             elif place in held:
                 held[place].events.append(event)
             else:
-                held[place] = Group(
+                held[place] = RetryGroup(
                     events=[event], error=breaker.error, breaker=breaker, destination=place, waiting=True
                 )
         return go, list(held.values()), later

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from mess.errors import DeliveryError
-from mess.relay.group import Group
+from mess.relay.retry_group import RetryGroup
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.pipeline")
@@ -29,7 +29,7 @@ class FailureLog:
         """A check at startup has failed."""
         log.warning("step cannot work yet", **self._about, error=reason)
 
-    def fails(self, group: Group, error: DeliveryError) -> None:
+    def fails(self, group: RetryGroup, error: DeliveryError) -> None:
         """Events are retried, and no others have been delivered since they failed."""
         said = {**self._about, "error": str(error), "first_id": group.events[0].id, "count": len(group.events)}
         if time.monotonic() - self._said_at >= _SAY_AGAIN:
@@ -43,7 +43,7 @@ class FailureLog:
         self.said, self._said_at = True, time.monotonic()
         log.error("step refuses everything", **self._about, error=str(error))
 
-    def fails_alone(self, group: Group) -> None:
+    def fails_alone(self, group: RetryGroup) -> None:
         """Events are retried although others are delivered: name them, once for a group."""
         if group.named or time.monotonic() - self._named_at < _SAY_AGAIN:
             return

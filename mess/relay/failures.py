@@ -13,18 +13,18 @@ from mess.relay.breaker import PROBED, CircuitBreaker, Result
 from mess.relay.destinations import Destinations
 from mess.relay.evidence import Kind
 from mess.relay.failure_log import FailureLog
-from mess.relay.group import Group, note
 from mess.relay.retry import Facts, Verdict, asked_for, bounded, judge, pause
+from mess.relay.retry_group import RetryGroup, note
 from mess.relay.step_call import Failure
 
-GiveUp = Callable[[Sequence[Group]], Awaitable[None]]
+GiveUp = Callable[[Sequence[RetryGroup]], Awaitable[None]]
 """Handles events that are given up. May raise StateError, or Stopped to end the relay."""
 
 
 class Leaving(Protocol):
     """For deliveries that have an end: it takes the events that would otherwise wait until their sink is back."""
 
-    def leave(self, group: Group, *, sink: bool) -> None:
+    def leave(self, group: RetryGroup, *, sink: bool) -> None:
         """Leave these events as they are: their destination is down, or the whole `sink`."""
 
     def still_due(self, events: Sequence[Event]) -> Sequence[Event]:
@@ -36,8 +36,8 @@ class Fate(NamedTuple):
     """Events that failed and are tried again: those that wait in the step until the sink is back, and those that the
     lane retries later. All others that failed are done."""
 
-    held: list[Group]
-    retried: list[Group]
+    held: list[RetryGroup]
+    retried: list[RetryGroup]
 
 
 class Failures:
@@ -61,7 +61,7 @@ class Failures:
         self._log = log
 
     async def handle(
-        self, failures: Sequence[Failure], known: Group | None, *, alone: bool, probed: Collection[CircuitBreaker]
+        self, failures: Sequence[Failure], known: RetryGroup | None, *, alone: bool, probed: Collection[CircuitBreaker]
     ) -> Fate:
         """Handle the failures of one attempt.
 
@@ -71,7 +71,7 @@ class Failures:
         Raises Stopped if a refusal is to stop the relay, StateError if a dead letter cannot be stored.
         """
         fate = Fate([], [])
-        given_up: list[Group] = []
+        given_up: list[RetryGroup] = []
         for failure in failures:
             error, events, destination = failure
             breaker = self._breaker_for(error, destination)
@@ -110,7 +110,7 @@ class Failures:
             return self._breaker
         return self._destinations.breaker(destination)
 
-    def _verdict(self, group: Group, *, alone: bool, probing: bool) -> Verdict:
+    def _verdict(self, group: RetryGroup, *, alone: bool, probing: bool) -> Verdict:
         now, error, sink, evidence = time.monotonic(), group.error, self._breaker, group.breaker.evidence
         kind = Kind.of(error)
         several = len(group.events) > 1
@@ -138,7 +138,7 @@ class Failures:
         asked = asked_for(self._spec.probe, error) > 0
         return bounded(verdict, self._spec.retry, attempts=group.attempts, several=several, asked=asked)
 
-    def _hold(self, judged: CircuitBreaker, group: Group, verdict: Verdict, *, probing: bool) -> None:
+    def _hold(self, judged: CircuitBreaker, group: RetryGroup, verdict: Verdict, *, probing: bool) -> None:
         error = group.error
         if isinstance(error, Refused):
             text = (
@@ -151,7 +151,7 @@ class Failures:
         if self._leaving is None:
             self._log.fails(group, error)
 
-    def _wait(self, group: Group, judged: CircuitBreaker, fate: Fate) -> None:
+    def _wait(self, group: RetryGroup, judged: CircuitBreaker, fate: Fate) -> None:
         sink = judged is self._breaker
         if self._leaving is not None:
             group.over()
@@ -162,18 +162,18 @@ class Failures:
             group.waiting = True
             fate.retried.append(group)
 
-    def _warn(self, group: Group) -> None:
+    def _warn(self, group: RetryGroup) -> None:
         if group.witnessed:
             self._log.fails_alone(group)
         else:
             group.breaker.report(Result(error=group.error, verdict=Verdict.RETRY))
             self._log.fails(group, group.error)
 
-    def _due(self, group: Group) -> float:
+    def _due(self, group: RetryGroup) -> float:
         wait = max(pause(self._spec.retry, group.attempts), asked_for(self._spec.probe, group.error))
         return time.monotonic() + wait
 
-    def _settle(self, group: Group, verdict: Verdict, *, alone: bool) -> None:
+    def _settle(self, group: RetryGroup, verdict: Verdict, *, alone: bool) -> None:
         group.over()
         error = group.error
         if isinstance(error, EndpointDown | Ambiguous) or (isinstance(error, Refused) and error.local):

@@ -9,8 +9,8 @@ from mess.config.model import OnFailure
 from mess.errors import Stopped
 from mess.event import Event
 from mess.relay.gaps import Keeper
-from mess.relay.group import Group
 from mess.relay.growing_gaps import GrowingGaps, loss
+from mess.relay.retry_group import RetryGroup
 from mess.state.store import DeadLetter
 from mess.telemetry.logging import get_logger
 from mess.telemetry.observer import StepObserver
@@ -29,7 +29,7 @@ class GivingUp:
         self._skipped = GrowingGaps("skipped", keeper, pipeline=pipeline, step=step)
         self._observer = observer
 
-    async def give_up(self, groups: Sequence[Group]) -> None:
+    async def give_up(self, groups: Sequence[RetryGroup]) -> None:
         """Give up the events of these groups.
 
         Raises Stopped if `on_failure` says so, StateError if a dead letter cannot be stored.
@@ -60,7 +60,7 @@ class GivingUp:
             error=str(first.error),
         )
 
-    def _letter(self, event: Event, group: Group) -> DeadLetter:
+    def _letter(self, event: Event, group: RetryGroup) -> DeadLetter:
         return DeadLetter(
             id=event.id,
             pipeline=self._pipeline,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mess.capture.kafka.admin import GroupAdmin
+from mess.capture.kafka.missing import missing_topics
 from mess.capture.kafka.places import PartitionKey
 from mess.capture.kafka.settings import Protocol
 from mess.config.model import KafkaSource
@@ -79,11 +80,7 @@ class GroupWatch:
     def _problem(self) -> str | None:
         if not self._admin.missing:
             return None if self._joined else self._trouble()
-        names, several = ", ".join(self._admin.missing), len(self._admin.missing) > 1
-        return (
-            f"topic{'s' if several else ''} {names} {'do' if several else 'does'} not exist, or this user may not see "
-            f"{'them' if several else 'it'}; create {'them' if several else 'it'}, or correct source.kafka.topics"
-        )
+        return "; ".join(missing_topics(self._admin.missing))
 
     def _shown(self, partition: Partition) -> KafkaPartition:
         done, end = partition.offset, self._ends.get(partition.key)

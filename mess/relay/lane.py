@@ -12,8 +12,8 @@ from typing import NamedTuple
 from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
-from mess.relay.group import Group
 from mess.relay.pipeline import Pipeline
+from mess.relay.retry_group import RetryGroup
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.stopping import Halted, Stopping
 from mess.steps.base import MINI_BATCH_BYTES
@@ -32,7 +32,7 @@ class Held(NamedTuple):
     pipeline: str
     step: str
     events: list[Event]
-    group: Group | None = None
+    group: RetryGroup | None = None
     began: float = 0.0
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from mess.cancellation import cancel
 from mess.event import Event
 from mess.relay.completion import Completion
-from mess.relay.group import Group
+from mess.relay.retry_group import RetryGroup
 from mess.relay.retry_queue import RetryQueue
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Stopping
@@ -104,7 +104,7 @@ class Pipeline:
         events: Sequence[Event],
         completion: Completion,
         retries: RetryQueue,
-        group: Group | None = None,
+        group: RetryGroup | None = None,
     ) -> None:
         position = index
         try:
@@ -148,7 +148,7 @@ class Pipeline:
         position: int,
         events: Sequence[Event],
         passed: Sequence[Event],
-        groups: Sequence[Group],
+        groups: Sequence[RetryGroup],
         untried: Sequence[Event],
         completion: Completion,
         retries: RetryQueue,
@@ -173,7 +173,7 @@ class Pipeline:
             retries.admit(late, position + 1)
 
 
-def _admit(retries: RetryQueue, group: Group, probing: bool) -> bool:
+def _admit(retries: RetryQueue, group: RetryGroup, probing: bool) -> bool:
     """Let a group that waits for its destination continue."""
     group.probing = probing
     return retries.release(group)

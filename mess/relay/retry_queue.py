@@ -11,7 +11,7 @@ from math import inf
 
 from mess.event import Event
 from mess.relay.breaker import PROBED
-from mess.relay.group import Group
+from mess.relay.retry_group import RetryGroup
 
 Behind = list[tuple[int, list[Event]]]
 """Runs of events, in order, each with the position of its next step."""
@@ -21,7 +21,7 @@ Behind = list[tuple[int, list[Event]]]
 class _Entry:
     """A group, and the events that wait behind it, each with the position of its next step."""
 
-    group: Group
+    group: RetryGroup
     behind: list[tuple[int, Event]] = field(default_factory=list)
 
 
@@ -39,7 +39,7 @@ class RetryQueue:
         self._wake = wake
         self._numbers = count()
         self._timed: list[tuple[float, int, _Entry]] = []
-        self._waiting: dict[Group, _Entry] = {}
+        self._waiting: dict[RetryGroup, _Entry] = {}
         self._by_key: dict[int, _Entry] = {}
         self._by_destination: dict[tuple[int, str], _Entry] = {}
         self._in_hand: list[Event] = []
@@ -53,7 +53,7 @@ class RetryQueue:
         """When the next group is due; infinite while all wait for their destinations."""
         return self._timed[0][0] if self._timed else inf
 
-    def waiting(self) -> Iterator[tuple[Group, list[Event]]]:
+    def waiting(self) -> Iterator[tuple[RetryGroup, list[Event]]]:
         """The groups that wait here, in no particular order, each with the events behind it."""
         for entry in self._entries():
             yield entry.group, [event for _, event in entry.behind]
@@ -74,7 +74,7 @@ class RetryQueue:
         """The events that are just being tried again, and those that waited behind them."""
         return self._in_hand
 
-    def add(self, groups: Sequence[Group], events: Sequence[Event]) -> list[Group]:
+    def add(self, groups: Sequence[RetryGroup], events: Sequence[Event]) -> list[RetryGroup]:
         """Make `groups` wait, each at the step at its position; `events` are theirs and perhaps others, in order.
 
         An event stays in its group unless an earlier one with its key is in another: then it waits behind that. Returns
@@ -95,7 +95,7 @@ class RetryQueue:
             else:
                 late.add(event.ordering_key)
                 owner.behind.append((entry.group.position, event))
-        empty: list[Group] = []
+        empty: list[RetryGroup] = []
         for entry in entries:
             group = entry.group
             if not group.events:
@@ -108,7 +108,7 @@ class RetryQueue:
                 heapq.heappush(self._timed, (group.due, next(self._numbers), entry))
         return empty
 
-    def release(self, group: Group) -> bool:
+    def release(self, group: RetryGroup) -> bool:
         """Let a group that waited for its destination continue now; False if it was discarded."""
         if group not in self._waiting:
             return False
@@ -158,7 +158,7 @@ class RetryQueue:
         return free
 
     def sort_out(
-        self, events: Sequence[Event], passed: Collection[Event], groups: Sequence[Group]
+        self, events: Sequence[Event], passed: Collection[Event], groups: Sequence[RetryGroup]
     ) -> tuple[list[Event], list[Event]]:
         """Of the events that passed a step which failed on `groups`, separate those that may continue from those behind
         a failed event with the same key."""
@@ -174,7 +174,7 @@ class RetryQueue:
                 (late if event.ordering_key in keys else early).append(event)
         return early, late
 
-    def take(self) -> tuple[Group, Behind]:
+    def take(self) -> tuple[RetryGroup, Behind]:
         """The group that is due next, and the events that waited behind it, in order."""
         _, _, entry = heapq.heappop(self._timed)
         group = entry.group

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mess.event import Event
-from mess.relay.group import Group
+from mess.relay.retry_group import RetryGroup
 
 
 class StepResult(NamedTuple):
@@ -14,7 +14,7 @@ class StepResult(NamedTuple):
     did not reach. All others are done."""
 
     passed: Sequence[Event]
-    groups: Sequence[Group] = ()
+    groups: Sequence[RetryGroup] = ()
     untried: Sequence[Event] = ()
 
     def beside(self, own: Sequence[Event], events: Sequence[Event]) -> StepResult:

@@ -14,9 +14,9 @@ from mess.relay.destinations import Destinations
 from mess.relay.failure_log import FailureLog
 from mess.relay.failures import Failures, GiveUp, Leaving
 from mess.relay.gate import Gate
-from mess.relay.group import Group, joined
 from mess.relay.leading import leading
 from mess.relay.obstacle import Obstacle
+from mess.relay.retry_group import RetryGroup, joined
 from mess.relay.step_call import Called, Process, call, why_not
 from mess.relay.step_result import StepResult
 from mess.relay.stopping import Halted, Stopping
@@ -124,7 +124,7 @@ class StepRunner:
         if self._destinations is not None:
             self._destinations.retire()
 
-    async def process(self, events: Sequence[Event], group: Group | None = None) -> StepResult:
+    async def process(self, events: Sequence[Event], group: RetryGroup | None = None) -> StepResult:
         """Put `events` through the step, waiting while its sink is down; `group` is their history if they have failed
         before, or have waited for their destination.
 
@@ -151,14 +151,14 @@ class StepRunner:
             return StepResult((), self._waiting([group]))
         return await self._deliver(events, group, probes=(breaker,) if group.probing else ())
 
-    async def _bypass(self, own: Sequence[Event], events: Sequence[Event], group: Group | None) -> StepResult:
+    async def _bypass(self, own: Sequence[Event], events: Sequence[Event], group: RetryGroup | None) -> StepResult:
         """Put `own` through the step; the others of `events` bypass it."""
         found = await self.process(own, group) if own else StepResult(())
         result = found.beside(own, events)
         self._observer.bypassed(len(result.passed) - len(found.passed))
         return result
 
-    def _waiting(self, groups: list[Group]) -> list[Group]:
+    def _waiting(self, groups: list[RetryGroup]) -> list[RetryGroup]:
         """Of groups whose destinations are down, those that wait for them."""
         if self._leaving is None:
             for group in groups:
@@ -171,10 +171,10 @@ class StepRunner:
     async def _deliver(
         self,
         events: Sequence[Event],
-        group: Group | None = None,
+        group: RetryGroup | None = None,
         *,
         probes: Collection[CircuitBreaker] = (),
-        waiting: Sequence[Group] = (),
+        waiting: Sequence[RetryGroup] = (),
         later: Sequence[Event] = (),
     ) -> StepResult:
         """Try events that may be tried now; `probes` are the breakers of destinations that they probe. Adds the
@@ -203,8 +203,8 @@ class StepRunner:
         return StepResult([event for event in events if id(event) in kept], [*retried, *held], left)
 
     async def _attempt(
-        self, events: Sequence[Event], known: Group | None, probes: Collection[CircuitBreaker] = ()
-    ) -> tuple[Called, Sequence[Group], Sequence[Group]]:
+        self, events: Sequence[Event], known: RetryGroup | None, probes: Collection[CircuitBreaker] = ()
+    ) -> tuple[Called, Sequence[RetryGroup], Sequence[RetryGroup]]:
         """Give the step these events as soon as it may have them; returns the result, and of the events that failed the
         groups that wait here and those that are retried later."""
         if known is not None:
@@ -245,7 +245,7 @@ class StepRunner:
                 probing = self._breaker.state != "closed" and await self._breaker.acquire()
         return probing
 
-    async def _give_up(self, groups: Sequence[Group]) -> None:
+    async def _give_up(self, groups: Sequence[RetryGroup]) -> None:
         # The answer may have come after another process took over and delivered the events.
         await leading(self._leadership, self._stopping)
         await self._on_give_up(groups)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from mess.cancellation import cancel
 from mess.errors import DeliveryError
 from mess.event import Event
-from mess.relay.group import Group
+from mess.relay.retry_group import RetryGroup
 from mess.state.records import HISTORY, DeadLetter
 from mess.state.store import StateStore
 from mess.telemetry.observer import PipelineObserver
@@ -114,7 +114,7 @@ class LetterResults(PipelineObserver):
                 self._leave(event, error)
         return [event for event in events if event.ordering_key not in left]
 
-    def leave(self, group: Group, *, sink: bool) -> None:
+    def leave(self, group: RetryGroup, *, sink: bool) -> None:
         """See `Leaving`."""
         if sink and self.sink_down is None:
             self.sink_down = group.error
@@ -124,10 +124,10 @@ class LetterResults(PipelineObserver):
                 self._left[event.ordering_key] = group.error
             self._leave(event, group.error)
 
-    def give_up(self, step: str) -> Callable[[Sequence[Group]], Awaitable[None]]:
+    def give_up(self, step: str) -> Callable[[Sequence[RetryGroup]], Awaitable[None]]:
         """Updates the letters of events that failed again at a step."""
 
-        async def give_up(groups: Sequence[Group]) -> None:
+        async def give_up(groups: Sequence[RetryGroup]) -> None:
             failed = [self._again(event, group, step) for group in groups for event in group.events]
             replaced = await self._store.replace_unchanged(failed)
             for letter in failed:
@@ -177,7 +177,7 @@ class LetterResults(PipelineObserver):
         self._replayed[event.id].over = True
         self._report.leave(self._pipeline, error)
 
-    def _again(self, event: Event, group: Group, step: str) -> DeadLetter:
+    def _again(self, event: Event, group: RetryGroup, step: str) -> DeadLetter:
         """The updated letter: where and why it failed this time, the body given to that step, and the new attempts."""
         letter = self._replayed[event.id].letter
         return replace(

@@ -10,6 +10,7 @@ from typing import Any
 
 from mess.capture.kafka import settings
 from mess.capture.kafka.admin import GroupAdmin, Terms
+from mess.capture.kafka.missing import missing_topics
 from mess.capture.preflight import Finding
 from mess.config.model import KafkaSource
 from mess.errors import ConfigError
@@ -71,10 +72,10 @@ def _terms(admin: GroupAdmin, kafka: Any) -> str:
 
 
 def _topic(name: str, found: Any) -> Finding:
-    remedy = "create it, or name another in source.kafka.topics"
     if found is None or not found.partitions:
+        text, remedy = missing_topics([name])
         why = "" if found is None or found.error is None else f": {found.error.str()}"
-        return Finding(False, f"topic {name} does not exist, or this user may not see it{why}", remedy)
+        return Finding(False, text + why, remedy)
     count = len(found.partitions)
     text = f"topic {name} has {count} partition{'' if count == 1 else 's'}"
     return Finding(True, f"{text}: that many workers can share it")

@@ -16,7 +16,7 @@ from mess.state.records import HISTORY, Attempt
 
 
 @dataclass(slots=True, eq=False)
-class Group:
+class RetryGroup:
     """Events that failed together in a step, and that are retried together.
 
     `breaker` belongs to their destination, which is called `destination` if the step has several. `position` is the
@@ -49,7 +49,7 @@ class Group:
     named: bool = False
     history: deque[Attempt] = field(default_factory=lambda: deque(maxlen=HISTORY))
 
-    def halves(self) -> list[Group]:
+    def halves(self) -> list[RetryGroup]:
         """The group in two halves, to be tried immediately, without any counted attempts."""
         middle = (len(self.events) + 1) // 2
         return [
@@ -72,7 +72,7 @@ class Group:
         self.breaker.evidence.forget(self)
 
 
-def joined(groups: Sequence[Group]) -> Group:
+def joined(groups: Sequence[RetryGroup]) -> RetryGroup:
     """Groups as one, with the longest history among them; they are over then."""
     if len(groups) == 1:
         return groups[0]
@@ -85,12 +85,12 @@ def joined(groups: Sequence[Group]) -> Group:
 
 
 def note(
-    known: Group | None,
+    known: RetryGroup | None,
     error: DeliveryError,
     events: list[Event],
     breaker: CircuitBreaker,
     destination: str | None = None,
-) -> Group:
+) -> RetryGroup:
     """The group of events that have just failed; `known` is their previous group, which is over, if they had failed
     before.
 
@@ -102,7 +102,7 @@ def note(
     kind, evidence = Kind.of(error), breaker.evidence
     if known is None:
         group, witness = (
-            Group(events=events, error=error, breaker=breaker, destination=destination, failing_since=now),
+            RetryGroup(events=events, error=error, breaker=breaker, destination=destination, failing_since=now),
             False,
         )
     else:

@@ -7,7 +7,7 @@ from math import inf
 from mess.config.model import Probe
 from mess.errors import Ambiguous, EndpointDown
 from mess.relay.breaker import CircuitBreaker
-from mess.relay.group import Group, note
+from mess.relay.retry_group import RetryGroup, note
 from mess.relay.stopping import Stopping
 from tests.unit.fakes import make_events
 
@@ -20,7 +20,9 @@ def breaker(suspect_after: int = 10) -> CircuitBreaker:
     return CircuitBreaker(Probe(suspect_after=suspect_after), Stopping())
 
 
-def failed(found: CircuitBreaker, known: Group | None, error: EndpointDown | Ambiguous, accepted: int) -> Group:
+def failed(
+    found: CircuitBreaker, known: RetryGroup | None, error: EndpointDown | Ambiguous, accepted: int
+) -> RetryGroup:
     """A further attempt, after the sink has accepted so many other events."""
     if accepted:
         found.evidence.accept(accepted)

@@ -145,7 +145,8 @@ class GroupMember:
     def _turn(self) -> None:
         for key in list(self._unanswered):
             self._expired(key)
-        self._look_for_new_topics()
+        if self._offsets.differ(self._admin.topic_ids):
+            self._begin_anew()
         self._flow()
         self._start_commit()
         first = self._consumer.poll(_RESUME_SECONDS if self._paused else _POLL_SECONDS)
@@ -294,24 +295,27 @@ class GroupMember:
     def _on_record_error(self, message: Any) -> None:
         error, kinds = message.error(), self._kafka.KafkaError
         if error.code() in (kinds._AUTO_OFFSET_RESET, kinds.OFFSET_OUT_OF_RANGE) and message.topic() is not None:
-            self._expired(PartitionKey(message.topic(), message.partition()))
+            key = PartitionKey(message.topic(), message.partition())
+            if key not in self._begin_anew():
+                self._expired(key)
             return
         if error.fatal() or error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
             raise SourceError(f"Kafka: {error.str()}")
         self._said(error.str())
 
-    def _look_for_new_topics(self) -> None:
-        """Begin with the first records of a topic that was created anew: no error says that it was."""
-        if not self._offsets.differ(self._admin.topic_ids):
-            return
+    def _begin_anew(self) -> set[PartitionKey]:
+        """Begin with the first records of topics that were created anew: mostly, no error says that they were. Returns
+        their partitions."""
         try:
             recreated = self._offsets.recreated()
         except self._kafka.KafkaException as error:
             log.debug("the topics cannot be described", error=error.args[0].str())
-            return
-        self._recreated |= {key for key in self.backpressure.keys if key.topic in recreated}
-        for key in list(self._recreated):
+            return set()
+        found = {key for key in self.backpressure.keys if key.topic in recreated}
+        self._recreated |= found
+        for key in found:
             self._expired(key)
+        return found
 
     def _expired(self, key: PartitionKey) -> None:
         """Continue behind records that were removed."""

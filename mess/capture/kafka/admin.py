@@ -105,6 +105,25 @@ class GroupAdmin:
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
         return len(members)
 
+    def behind(self) -> int | None:
+        """How many messages lie between the group's offsets and the partitions' ends, without partitions that it has no
+        offset for; None if it has none at all."""
+        found, topics = self._kafka.TopicPartition, self.topics()
+        partitions = [
+            found(name, number) for name in self._source.topics if name in topics for number in topics[name].partitions
+        ]
+        if not partitions:
+            return None
+        asked = self._kafka.ConsumerGroupTopicPartitions(self._source.group, partitions)
+        answer = self._admin.list_consumer_group_offsets([asked], request_timeout=_ASK_SECONDS)
+        committed = self._answer(answer[self._source.group]).topic_partitions
+        offsets = {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
+        if not offsets:
+            return None
+        latest = self._kafka.admin.OffsetSpec.latest()
+        ends = self._admin.list_offsets({found(*key): latest for key in offsets}, request_timeout=_ASK_SECONDS)
+        return sum(max(0, int(self._answer(end).offset) - offsets[key.topic, key.partition]) for key, end in ends.items())
+
     def terms(self) -> Terms:
         """The terms for a member: the newer protocol if the brokers have it and the config does not ask for another.
 

@@ -44,10 +44,11 @@ def _findings(source: KafkaSource, directory: Path, within: float) -> Iterator[F
     yield Finding(True, f"kafka at {hosts_of(source.url)} answers; {terms}")
     for topic in source.topics:
         yield _topic(topic, topics.get(topic))
-    yield _group(source.group, admin, kafka, deadline)
+    yield _group(source, admin, kafka, deadline)
 
 
-def _group(name: str, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding:
+def _group(source: KafkaSource, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding:
+    name = source.group
     while True:
         try:
             count = admin.members()
@@ -60,7 +61,18 @@ def _group(name: str, admin: GroupAdmin, kafka: Any, deadline: float) -> Finding
             reason = error.args[0].str() or error.args[0].name()
             remedy = "allow this user to read the group"
             return Finding(False, f"group {name}: {reason}", remedy, exit_code=ConfigError.exit_code)
-        return Finding(True, f"group {name} may be read, and has {count} member{'' if count == 1 else 's'} now")
+        members = f"{count} member{'' if count == 1 else 's'} now"
+        return Finding(True, f"group {name} may be read, and has {members}; {_lag(source, admin, kafka)}")
+
+
+def _lag(source: KafkaSource, admin: GroupAdmin, kafka: Any) -> str:
+    try:
+        behind = admin.behind()
+    except kafka.KafkaException as error:
+        return f"its offsets cannot be read: {error.args[0].str() or error.args[0].name()}"
+    if behind is None:
+        return f"it has no offsets yet, and will begin with `start: {source.start}`"
+    return f"{behind:,} message{'' if behind == 1 else 's'} behind"
 
 
 def _terms(admin: GroupAdmin, kafka: Any) -> str:

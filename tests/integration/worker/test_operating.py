@@ -9,6 +9,7 @@ from mess.capture.kafka.readiness import examine
 from mess.config.model import KafkaSource
 from tests.integration.worker.conftest import Group
 from tests.receiver import Receiver
+from tests.waiting import until
 
 
 async def findings(group: Group, **options: object) -> list[tuple[bool, str]]:
@@ -23,7 +24,18 @@ async def test_check_reports_brokers_topics_and_group(group: Group) -> None:
     assert broker[0]
     assert "group protocol consumer, session timeout 6 s" in broker[1]
     assert topic == (True, f"topic {group.topic} has 4 partitions: that many workers can share it")
-    assert members == (True, f"group {group.name} may be read, and has 0 members now")
+    begins = "it has no offsets yet, and will begin with `start: oldest`"
+    assert members == (True, f"group {group.name} may be read, and has 0 members now; {begins}")
+
+
+async def test_check_reports_how_far_the_group_is_behind(group: Group) -> None:
+    group.write(40)
+    async with group.running():
+        await group.receiver.wait_for_events(40, 30)
+        await until(lambda: sum(group.committed().values()) == 40, "not committed", 20)
+        assert (await findings(group))[-1][1].endswith("has 1 member now; 0 messages behind")
+    group.write(1)
+    assert (await findings(group))[-1][1].endswith("has 0 members now; 1 message behind")
 
 
 async def test_check_names_what_is_missing(group: Group) -> None:

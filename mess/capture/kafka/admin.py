@@ -117,12 +117,15 @@ class GroupAdmin:
         asked = self._kafka.ConsumerGroupTopicPartitions(self._source.group, partitions)
         answer = self._admin.list_consumer_group_offsets([asked], request_timeout=_ASK_SECONDS)
         committed = self._answer(answer[self._source.group]).topic_partitions
-        offsets = {(each.topic, each.partition): each.offset for each in committed if each.offset >= 0}
+        offsets: dict[tuple[str, int], int] = {
+            (each.topic, each.partition): each.offset for each in committed if each.offset >= 0
+        }
         if not offsets:
             return None
         latest = self._kafka.admin.OffsetSpec.latest()
         ends = self._admin.list_offsets({found(*key): latest for key in offsets}, request_timeout=_ASK_SECONDS)
-        return sum(max(0, int(self._answer(end).offset) - offsets[key.topic, key.partition]) for key, end in ends.items())
+        newest = {(key.topic, key.partition): int(self._answer(end).offset) for key, end in ends.items()}
+        return sum(max(0, newest[key] - offset) for key, offset in offsets.items())
 
     def terms(self) -> Terms:
         """The terms for a member: the newer protocol if the brokers have it and the config does not ask for another.

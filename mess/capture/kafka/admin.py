@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from mess.capture.kafka.settings import LOG, Protocol, client, protocol
 from mess.config.model import KafkaSource
 from mess.options.kafka import hosts_of
-from mess.steps.queue.unreachable import unreachable
+from mess.steps.queue.kafka_unreachable import kafka_unreachable
 
 _ASK_SECONDS = 5.0
 _DEFAULT_SESSION = 45.0
@@ -70,8 +70,7 @@ class GroupAdmin:
 
     def away(self, reason: str) -> str:
         """That the brokers cannot be reached for this reason, and the remedy."""
-        hosts = hosts_of(self._source.url)
-        return str(unreachable(f"kafka at {hosts}", hosts, reason))
+        return str(kafka_unreachable(hosts_of(self._source.url), reason))
 
     def _on_error(self, error: Any) -> None:
         if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:  # which does not say why

@@ -415,9 +415,14 @@ class GroupMember:
         if error.code() in (kinds._AUTO_OFFSET_RESET, kinds.OFFSET_OUT_OF_RANGE) and message.topic() is not None:
             self._expired(PartitionKey(message.topic(), message.partition()))
             return
-        if error.fatal() or error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
+        if error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
+            raise SourceError(
+                f"Kafka: {error.str().rstrip('.')}; allow this user to read the group {self._source.group}"
+            )
+        if error.fatal():
             raise SourceError(f"Kafka: {error.str()}")
-        self._said(error.str())
+        denied = error.code() == kinds.TOPIC_AUTHORIZATION_FAILED
+        self._said(error.str() + ("; allow this user to read and describe the topic" if denied else ""))
 
     def _expired(self, key: PartitionKey) -> None:
         """Continue behind records that were removed."""
@@ -452,7 +457,8 @@ class GroupMember:
         elif error.fatal() or error.code() in down:
             self._disconnected = not error.fatal()
             away = error.code() == kinds._ALL_BROKERS_DOWN  # which says neither where nor why
-            self._said(self._admin.away(self._cause or error.str()) if away else error.str())
+            cause = (away and self._cause) or error.str()
+            self._said(error.str() if error.fatal() else self._admin.away(cause))
 
     def _said(self, reason: str | None) -> None:
         if reason != self._trouble:

@@ -17,7 +17,7 @@ _REMEDIES = (
     ("sasl", "", "check user and password in the url, and sasl_mechanism"),
     (
         "certificate verify failed",
-        "its certificate cannot be verified",
+        "certificate verify failed",
         "set ca to the certificate of its authority, and use a host that it was issued for",
     ),
     ("alert", "", "set client_certificate to one that the broker trusts"),

@@ -117,7 +117,7 @@ def other_mechanism(broker: SecureKafka, certificates: Certificates) -> Options:
 
 FAILURES = {
     wrong_password: "check user and password in the url, and sasl_mechanism",
-    unknown_authority: "its certificate cannot be verified; set ca to the certificate of its authority",
+    unknown_authority: "certificate verify failed; set ca to the certificate of its authority",
     without_certificate: "set client_certificate to one that the broker trusts",
     without_tls: "check that the port is the one for such urls: kafkas:// is for TLS",
     other_mechanism: "supported mechanisms: PLAIN,SCRAM-SHA-256; set sasl_mechanism to one of these",

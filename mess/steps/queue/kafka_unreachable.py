@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from mess.errors import EndpointDown
 from mess.steps.queue.unreachable import unreachable
 
@@ -24,16 +22,21 @@ _REMEDIES = (
     ("closed by peer", "it closes the connection", _RUNNING),
     ("broker transport failure", "it closes the connection or does not answer", _RUNNING),
 )
-# Where, when, and how often again differ each time.
-_BROKER = re.compile(r"^\S+://\S+: ")
-_DETAILS = re.compile(r" \(after \d+ms in state [^()]*\)")
 
 
 def kafka_unreachable(hosts: str, reason: str) -> EndpointDown:
     """The error for brokers at `hosts` (`host:port,…`) that cannot be reached for this reason, in the client's
     words."""
-    about, said = f"kafka at {hosts}", _DETAILS.sub("", _BROKER.sub("", reason))
+    about, said = f"kafka at {hosts}", _stable(reason)
     for words, instead, remedy in _REMEDIES:
         if words in said.lower():
             return EndpointDown(f"{about}: {instead or said}; {remedy}")
     return unreachable(about, hosts, said)
+
+
+def _stable(reason: str) -> str:
+    """A reason without the broker's address in front, and without what differs each time behind: when it happened, and
+    how often since the last time."""
+    said = reason.partition(" (after ")[0]
+    where, _, what = said.partition(": ")
+    return what if what and "://" in where else said

@@ -201,7 +201,7 @@ class Listening:
 
     def joining(self, terms: Terms) -> None:
         self._worker.session.timeout = terms.session
-        self._worker.watch.protocol = terms.protocol
+        self._worker.watch.joining(terms.protocol)
         source = self._worker.source
         log.info(
             "joining the consumer group",

@@ -39,12 +39,15 @@ class GroupOffsets:
         if offset is None:
             return self._kafka.TopicPartition(*key)
         topic_id = self._ids.get(key.topic)
-        return self._kafka.TopicPartition(*key, offset, topic_id and _TOPIC_ID + topic_id)
+        return self._kafka.TopicPartition(*key, offset, _TOPIC_ID + topic_id if topic_id else "")
 
     def starts(self, keys: Collection[PartitionKey]) -> list[Start]:
-        """Where these partitions begin. What is decided about those without an offset is committed."""
+        """Where these partitions begin, without those of topics that do not exist any more. What is decided about those
+        without an offset is committed."""
         before = dict(self._ids)
-        self._ids |= self._admin.ids({key.topic for key in keys})
+        existing = self._admin.ids({key.topic for key in keys})
+        self._ids |= existing
+        keys = [key for key in keys if key.topic in existing]
         committed = self._committed(keys)
         known = {topic for topic, topic_id in before.items() if self._ids[topic] != topic_id}
         new = self._new({key.topic for key in keys if committed[key].offset is None}, known)
@@ -74,12 +77,12 @@ class GroupOffsets:
 
     def differ(self, ids: Mapping[str, str]) -> bool:
         """Whether a topic's id among these is not the one of the last assignment; these may be the older ones."""
-        return any(self._ids.get(topic, each) != each for topic, each in ids.items())
+        return any((self._ids.get(topic) or each) != each for topic, each in ids.items())
 
     def recreated(self) -> set[str]:
         """The topics that were created anew since the last assignment; their new ids are known from now on."""
         found = self._admin.ids(self._ids)
-        recreated = {topic for topic, topic_id in found.items() if self._ids[topic] != topic_id}
+        recreated = {topic for topic, topic_id in found.items() if self._ids[topic] not in ("", topic_id)}
         self._ids |= found
         return recreated
 
@@ -107,7 +110,7 @@ class GroupOffsets:
         return new
 
     def _recreated(self, key: PartitionKey, committed: _Committed) -> bool:
-        return committed.topic_id is not None and committed.topic_id != self._ids.get(key.topic, committed.topic_id)
+        return committed.topic_id is not None and committed.topic_id != (self._ids.get(key.topic) or committed.topic_id)
 
     def _committed(self, keys: Collection[PartitionKey]) -> dict[PartitionKey, _Committed]:
         if not keys:

@@ -21,11 +21,11 @@ class _Broker:
     def __init__(self) -> None:
         self.offsets: dict[PartitionKey, tuple[int, str]] = {}
         self.ends = {A: 20, B: 30}
-        self.topic_id = "one"
+        self.topic_id: str | None = "one"
         self.meanwhile: Callable[[], None] = lambda: None
 
     def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
-        return dict.fromkeys(topics, self.topic_id)
+        return {} if self.topic_id is None else dict.fromkeys(topics, self.topic_id)
 
     def numbers(self, topic: str) -> Sequence[int]:
         return [key.number for key in self.ends]
@@ -102,3 +102,20 @@ def test_an_offset_that_another_tool_has_set_is_used() -> None:
     broker = _Broker()
     broker.offsets[A] = (7, "by hand")
     assert [each.offset for each in _member(broker).starts([A])] == [7]
+
+
+def test_a_topic_that_does_not_exist_any_more_keeps_no_other_partition_from_being_read() -> None:
+    broker = _Broker()
+    broker.topic_id = None
+    assert _member(broker).starts([A]) == []
+
+
+def test_offsets_are_used_where_brokers_have_no_topic_ids() -> None:
+    broker = _Broker()
+    broker.topic_id = ""
+    member = _member(broker)
+    member.starts([A, B])
+    member.commit({A: 15})
+    assert [each.offset for each in _member(broker).starts([A, B])] == [15, 30]
+    assert not member.differ({})
+    assert member.recreated() == set()

@@ -18,7 +18,7 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-_ASK_AGAIN = 15.0  # seconds
+_ASK_AGAIN, _ASK_SOON = 15.0, 3.0  # seconds; the latter while it has not joined, or a topic is missing
 
 
 class GroupWatch:
@@ -38,13 +38,19 @@ class GroupWatch:
         self._admin = admin
         self._partitions = partitions
         self._joined = False
-        self.protocol: Protocol | None = None
+        self._protocol: Protocol | None = None
+        self._joining = asyncio.Event()
         self._heard_at = heard_at
         self._trouble = trouble
         self._state = "joining"
         self._ends: dict[PartitionKey, int] = {}
         self._members: int | None = None
         self._rebalances = 0
+
+    def joining(self, protocol: Protocol) -> None:
+        """This member is about to join the group, with this protocol."""
+        self._protocol = protocol
+        self._joining.set()
 
     def heard(self, statistics: Mapping[str, Any]) -> None:
         """Use a sample of the client's statistics."""
@@ -65,7 +71,7 @@ class GroupWatch:
         heard_at = self._heard_at()
         return KafkaGroup(
             group=self._source.group,
-            protocol=self.protocol,
+            protocol=self._protocol,
             member=(self._admin.member or self._admin.client_id) if self._joined else None,
             state=self._state,
             topics=self._source.topics,
@@ -90,10 +96,12 @@ class GroupWatch:
 
     async def run(self) -> None:
         """Ask how many members the group has, now and then, forever."""
+        # While another question makes librdkafka connect to the coordinator, over TLS, this one is often not answered.
+        await self._joining.wait()
         while True:
             try:
                 self._members = await asyncio.to_thread(self._admin.members)
             except Exception as error:
                 self._members = None
                 log.debug("the group cannot be described", error=str(error))
-            await asyncio.sleep(_ASK_AGAIN)
+            await asyncio.sleep(_ASK_SOON if self._members == 0 or self._admin.missing else _ASK_AGAIN)

@@ -15,7 +15,7 @@ from mess.capture.kafka.partition import Load, PartitionSource
 from mess.capture.kafka.places import GroupOffset, Lost, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.capture.source import StoppedSource
-from mess.errors import MessError
+from mess.errors import MessError, StateError
 from mess.relay.checkpointer import Progress
 from mess.relay.lane import Lane, finish
 from mess.relay.runner import StreamRunner
@@ -26,6 +26,7 @@ log = get_logger("mess.relay")
 
 _DRAIN_SHARE = 0.5
 _POLL = 0.05  # seconds
+_STORE_SECONDS = 2.0
 
 
 class OpenPartition(Protocol):
@@ -250,6 +251,13 @@ class KafkaStreams:
         offsets = {each.key: each.reached for each in leaving if each.stopped is None}
         self._remove(leaving)
         log.info("partitions revoked", partitions=[str(each.key) for each in leaving], unfinished_deliveries=late)
+        try:
+            async with asyncio.timeout(_STORE_SECONDS):
+                await self._store.record_deferred_gaps()
+        except (StateError, TimeoutError) as error:
+            reason = str(error) or "no answer in time"
+            log.warning("gaps cannot be stored, so the offsets behind them are not committed", error=reason)
+            return {}
         return {key: each for key, each in offsets.items() if each is not None}
 
     def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:

@@ -11,6 +11,7 @@ from mess.capture.kafka.places import GroupOffset, PartitionKey
 from mess.capture.kafka.record import position
 from mess.errors import SourceError
 from mess.relay.kafka_streams import KafkaStreams
+from mess.relay.stopping import Stopping
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger
 
@@ -18,15 +19,27 @@ log = get_logger("mess.relay")
 
 
 _TROUBLE_SECONDS = 10.0
+_LAST_SECONDS = 3.0
 
 
 class OffsetCommits:
-    """Commits what has moved: at every `interval`, and when asked. Gaps that wait are stored before."""
+    """Commits what has moved: at every `interval`, and when asked. Gaps that wait are stored before. Once the relay is
+    `stopping`, it does not wait long for the group, which may be dealing partitions anew: what is not committed then is
+    committed when this member leaves it."""
 
-    def __init__(self, member: GroupMember, streams: KafkaStreams, store: StateStore, interval: float) -> None:
+    def __init__(
+        self,
+        member: GroupMember,
+        streams: KafkaStreams,
+        store: StateStore,
+        *,
+        interval: float,
+        stopping: Stopping,
+    ) -> None:
         self._member = member
         self._streams = streams
         self._store = store
+        self._stopping = stopping
         self.interval = interval
         self.idle_interval = interval
         self.problem: str | None = None
@@ -42,10 +55,11 @@ class OffsetCommits:
     async def save(self) -> None:
         """Commit what has moved. Raises StateError if a gap cannot be stored before."""
         try:
-            await self._commit(everything=False)
+            async with asyncio.timeout(_LAST_SECONDS if self._stopping.is_set() else None):
+                await self._commit(everything=False)
             self.problem = None
             self._works_at = time.monotonic()
-        except SourceError as error:
+        except (SourceError, TimeoutError) as error:
             # While partitions are dealt anew, the group accepts none.
             if time.monotonic() - self._works_at < _TROUBLE_SECONDS:
                 return

@@ -92,7 +92,9 @@ class Worker(RelayCore):
         self.member = GroupMember(
             source, self.admin, self._settings, Listening(self), fence=lambda: self.session.fence()
         )
-        self.checkpointer = OffsetCommits(self.member, self.streams, self.store, config.checkpoint.interval)
+        self.checkpointer = OffsetCommits(
+            self.member, self.streams, self.store, interval=config.checkpoint.interval, stopping=self.stopping
+        )
         self.session = Session(self.leadership, source.session_timeout, self.checkpointer.prove)
         self.watch = GroupWatch(
             source,
@@ -201,7 +203,7 @@ class Listening:
 
     def joining(self, terms: Terms) -> None:
         self._worker.session.timeout = terms.session
-        self._worker.watch.protocol = terms.protocol
+        self._worker.watch.joining(terms.protocol)
         source = self._worker.source
         log.info(
             "joining the consumer group",

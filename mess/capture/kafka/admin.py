@@ -6,12 +6,14 @@ import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mess.capture.kafka.settings import LOG, Protocol, client, protocol
+from mess.capture.kafka.settings import LOG, PLACE, Protocol, client, protocol
 from mess.config.model import KafkaSource
+from mess.errors import ConfigError, Problem
 from mess.options.kafka import hosts_of
-from mess.steps.queue.unreachable import unreachable
+from mess.steps.queue.kafka_unreachable import kafka_unreachable
 
 _ASK_SECONDS = 5.0
+_PROTOCOL = f"{PLACE}.config.group.protocol"
 _DEFAULT_SESSION = 45.0
 _NO_ID = "A" * 22  # 16 zero bytes in Base64
 
@@ -73,8 +75,7 @@ class GroupAdmin:
 
     def away(self, reason: str) -> str:
         """That the brokers cannot be reached for this reason, and the remedy."""
-        hosts = hosts_of(self._source.url)
-        return str(unreachable(f"kafka at {hosts}", hosts, reason))
+        return str(kafka_unreachable(hosts_of(self._source.url), reason))
 
     def _on_error(self, error: Any) -> None:
         if error.code() != self._kafka.KafkaError._ALL_BROKERS_DOWN:  # which does not say why
@@ -131,7 +132,7 @@ class GroupAdmin:
         """The terms for a member: the newer protocol if the brokers have it and the config does not ask for another.
 
         Under that one, the session's length is up to the brokers. Where this user may not see their configs, it is the
-        older one, which all have.
+        older one, which all have. Raises ConfigError if the config asks for a protocol that the brokers do not have.
         """
         wanted = protocol(self._source)
         if wanted == "classic":
@@ -144,8 +145,11 @@ class GroupAdmin:
             if error.args[0].code() != self._kafka.KafkaError.CLUSTER_AUTHORIZATION_FAILED:
                 raise
             return Terms(wanted or "classic", min(self._source.session_timeout, _DEFAULT_SESSION), known=False)
-        offered = broker.get("group.coordinator.rebalance.protocols", "classic").split(",")
-        if wanted is None and "consumer" not in offered:
+        offered = broker.get("group.coordinator.rebalance.protocols", wanted or "classic")
+        if "consumer" not in offered.split(","):
+            if wanted == "consumer":  # librdkafka would wait without a word
+                remedy = "leave it out, or set group.coordinator.rebalance.protocols there"
+                raise ConfigError([Problem(f"the brokers do not have this protocol; {remedy}", _PROTOCOL)])
             return Terms("classic", self._source.session_timeout)
         session = broker.get("group.consumer.session.timeout.ms")
         # A group has no configs before Kafka 4.0, or this user may not see them.

@@ -300,9 +300,14 @@ class GroupMember:
             if key not in self._begin_anew({key.topic}):
                 self._expired(key)
             return
-        if error.fatal() or error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
+        if error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
+            raise SourceError(
+                f"Kafka: {error.str().rstrip('.')}; allow this user to read the group {self._source.group}"
+            )
+        if error.fatal():
             raise SourceError(f"Kafka: {error.str()}")
-        self._said(error.str())
+        denied = error.code() == kinds.TOPIC_AUTHORIZATION_FAILED
+        self._said(error.str() + ("; allow this user to read and describe the topic" if denied else ""))
 
     def _begin_anew(self, topics: Collection[str]) -> set[PartitionKey]:
         """Begin with the first records of those among these topics that were created anew: mostly, no error says that
@@ -351,7 +356,8 @@ class GroupMember:
         elif error.fatal() or error.code() in down:
             self._disconnected = not error.fatal()
             away = error.code() == kinds._ALL_BROKERS_DOWN  # which says neither where nor why
-            self._said(self._admin.away(self._cause or error.str()) if away else error.str())
+            cause = (away and self._cause) or error.str()
+            self._said(error.str() if error.fatal() else self._admin.away(cause))
 
     def _said(self, reason: str | None) -> None:
         if reason != self._trouble:

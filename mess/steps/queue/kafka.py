@@ -19,7 +19,7 @@ from mess.options.kafka import Mechanism, connection_settings, hosts_of, offline
 from mess.options.secret import Secret, of_settings
 from mess.options.tls import Tls
 from mess.steps.queue.broker import Broker, BrokerOptions, Message, Surroundings
-from mess.steps.queue.unreachable import unreachable
+from mess.steps.queue.kafka_unreachable import kafka_unreachable
 
 _CHECK_SECONDS = 8.0  # less than the step's own check timeout, whose message would be less specific
 _CHECK_TURN = 0.5
@@ -278,8 +278,7 @@ class KafkaBroker(Broker):
                 break
             except self._client.KafkaException as error:
                 if self._trouble or time.monotonic() > deadline:
-                    reason = self._trouble or error.args[0].str()
-                    raise unreachable(f"kafka at {self._hosts}", self._hosts, reason) from error
+                    raise kafka_unreachable(self._hosts, self._trouble or error.args[0].str()) from error
         for topic in found.topics.values() if target else ():
             if topic.error is not None and topic.error.code() != kinds.LEADER_NOT_AVAILABLE:
                 raise Refused(

@@ -35,7 +35,6 @@ SESSION = 6.0
 _WORKERS = 3
 _SLOW = "slow"
 _SLOW_SECONDS = 8.0
-_NOT_STORED = 5
 _RESUME_SECONDS = 60.0
 _RETRY = {"first": "50ms", "cap": "500ms", "max_attempts": 1000}
 _GARBAGE: tuple[tuple[bytes | None, bytes | None], ...] = (
@@ -208,8 +207,8 @@ class WorkersPlayer:
             elif fault == "storm" and self._chance.random() < 0.3:
                 self._group.kill(member)
             else:
-                # Before its handlers are in place, the signal ends it; no offset is accepted while others rejoin.
-                await self._group.stop(member, -signal.SIGTERM, _NOT_STORED)
+                # Before its handlers are in place, the signal ends it.
+                await self._group.stop(member, -signal.SIGTERM)
                 member.excused = True
             await asyncio.sleep(self._chance.uniform(0, 1.5))
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
 import yaml
 
 from mess.app import Relay
 from mess.capture.kafka.readiness import examine
 from mess.config.model import KafkaSource
+from mess.errors import ConfigError
+from tests.conftest import servers_needed
 from tests.integration.worker.conftest import Group
 from tests.receiver import Receiver
+from tests.servers.kafka import KafkaServer
 from tests.waiting import until
 
 
@@ -66,3 +72,18 @@ async def test_a_reload_replaces_a_pipeline_and_keeps_the_partitions(group: Grou
         assert not result.ok
         assert "source.kafka.group cannot be changed while the relay runs; restart it" in "\n".join(result.text)
     assert len(receiver.accepted) == 40
+
+
+@pytest.mark.long
+async def test_a_protocol_that_the_brokers_do_not_have_is_a_mistake(tmp_path: Path, receiver: Receiver) -> None:
+    with servers_needed():
+        made = KafkaServer(group_coordinator_rebalance_protocols="classic")
+    with made as server:
+        group = Group(server, tmp_path, receiver)
+        [broker, *_] = await findings(group)
+        assert "group protocol classic" in broker[1]
+        with pytest.raises(ConfigError, match="brokers do not have this protocol; leave it out"):
+            await group.worker(kafka={"config": {"group.protocol": "consumer"}}).run()
+        group.write(40)
+        async with group.running():
+            await receiver.wait_for_events(40, 30)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,27 +38,29 @@ def find_kafka() -> str:
 
 
 class KafkaServer(BrokerProcess):
-    """A Kafka broker; `options` are server.properties'. With `tls`, it listens for that too, and asks for a client's
-    certificate."""
+    """A Kafka broker; `options` are server.properties', with underscores for dots unless they have dots. With `tls`, it
+    listens for that too, and asks for a client's certificate. `listeners` are more ports, by security protocol."""
 
     PARTITIONS = 4
     """How many partitions its topics have."""
 
-    def __init__(self, tls: Certificates | None = None, **options: str) -> None:
+    def __init__(
+        self, tls: Certificates | None = None, listeners: Mapping[str, int] | None = None, **options: str
+    ) -> None:
         self._java = find_kafka()
         super().__init__("kafka")
         self.port, self._tls_port, controller = free_port(), free_port(), free_port()
-        plain = f"PLAINTEXT://127.0.0.1:{self.port}"
-        secure = "" if tls is None else f",SSL://127.0.0.1:{self._tls_port}"
+        ports = {"PLAINTEXT": self.port, **({} if tls is None else {"SSL": self._tls_port}), **(listeners or {})}
+        advertised = ",".join(f"{name}://127.0.0.1:{port}" for name, port in ports.items())
         self._properties = Path(self._folder.name, "server.properties")
         settings = {
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
-            "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller}{secure}",
-            "advertised.listeners": f"{plain}{secure}",
+            "listeners": f"{advertised},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": advertised,
             "controller.listener.names": "CONTROLLER",
-            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL",
+            "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *(f"{name}:{name}" for name in ports)]),
             "log.dirs": str(Path(self._folder.name, "data")),
             # A broker that was killed is let in again sooner.
             "broker.session.timeout.ms": "2000",
@@ -73,7 +76,7 @@ class KafkaServer(BrokerProcess):
             "group.consumer.session.timeout.ms": "6000",
             "transaction.state.log.replication.factor": "1",
             "transaction.state.log.min.isr": "1",
-            **{name.replace("_", "."): value for name, value in options.items()},
+            **{name if "." in name else name.replace("_", "."): value for name, value in options.items()},
         }
         if tls is not None:
             settings |= {

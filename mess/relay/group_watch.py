@@ -90,9 +90,9 @@ class GroupWatch:
 
     def _shown(self, partition: Partition) -> KafkaPartition:
         done, end = partition.offset, self._ends.get(partition.key)
-        offset = partition.committed if done is None else done
+        offset = partition.committed.offset if done is None else done
         lag = None if end is None else max(0, end - offset)
-        return KafkaPartition(*partition.key, lag=lag, committed=partition.committed, end=end)
+        return KafkaPartition(*partition.key, lag=lag, committed=partition.committed.offset, end=end)
 
     async def run(self) -> None:
         """Ask how many members the group has, now and then, forever."""

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from mess.cancellation import cancel
 from mess.capture.kafka.partition import Load, PartitionSource
-from mess.capture.kafka.places import Lost, PartitionKey, Start
+from mess.capture.kafka.places import GroupOffset, Lost, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.capture.source import StoppedSource
 from mess.errors import MessError, StateError
@@ -44,7 +44,7 @@ class Partition:
     source: PartitionSource
     runner: StreamRunner
     progress: Progress
-    committed: int
+    committed: GroupOffset
     task: asyncio.Task[None] | None = None
     stopped: str | None = None
 
@@ -53,6 +53,12 @@ class Partition:
         """The offset of the first record that is not done."""
         reached = self.runner.window.position
         return None if reached is None or reached.token is None else int(reached.token["offset"])
+
+    @property
+    def reached(self) -> GroupOffset | None:
+        """What is to be the group's offset."""
+        offset = self.offset
+        return None if offset is None else GroupOffset(offset, self.source.topic_id)
 
 
 class KafkaStreams:
@@ -171,8 +177,9 @@ class KafkaStreams:
         committed = start.offset if start.committed is None else start.committed
         saved = position(*start.key, committed)
         progress = Progress(stream=source.name, plan="", window=runner.window, saved=saved)
+        topic_id = start.topic_id if start.lost is None else None
         partition = self._partitions[start.key] = Partition(
-            start.key, source, runner, progress=progress, committed=committed
+            start.key, source, runner, progress=progress, committed=GroupOffset(committed, topic_id)
         )
         if start.lost is not None:
             self._history_lost(partition, start.lost)
@@ -230,18 +237,18 @@ class KafkaStreams:
             partition.task.cancel()
         self._history_lost(partition, place.lost)
 
-    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, int]]:
+    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, GroupOffset]]:
         """See `mess.capture.kafka.listener.Listener`."""
         return self._revoked(self._leaving(keys))
 
-    async def _revoked(self, leaving: Sequence[Partition]) -> Mapping[PartitionKey, int]:
+    async def _revoked(self, leaving: Sequence[Partition]) -> Mapping[PartitionKey, GroupOffset]:
         await self._stop_reading(leaving)
         began, grace = time.monotonic(), 0.0 if self._closed else self._grace()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace * _DRAIN_SHARE):
                 await asyncio.gather(*(each.runner.window.drained() for each in leaving if each.stopped is None))
         late = await self._abandon(leaving, grace - (time.monotonic() - began))
-        offsets = {each.key: offset for each in leaving if each.stopped is None and (offset := each.offset) is not None}
+        offsets = {each.key: each.reached for each in leaving if each.stopped is None}
         self._remove(leaving)
         log.info("partitions revoked", partitions=[str(each.key) for each in leaving], unfinished_deliveries=late)
         try:
@@ -251,7 +258,7 @@ class KafkaStreams:
             reason = str(error) or "no answer in time"
             log.warning("gaps cannot be stored, so the offsets behind them are not committed", error=reason)
             return {}
-        return offsets
+        return {key: each for key, each in offsets.items() if each is not None}
 
     def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:
         """See `mess.capture.kafka.listener.Listener`."""

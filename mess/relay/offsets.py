@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from mess.capture.kafka.consumer import GroupMember
-from mess.capture.kafka.places import PartitionKey
+from mess.capture.kafka.places import GroupOffset, PartitionKey
 from mess.capture.kafka.record import position
 from mess.errors import SourceError
 from mess.relay.kafka_streams import KafkaStreams
@@ -74,24 +74,24 @@ class OffsetCommits:
 
     async def _commit(self, *, everything: bool) -> None:
         async with self._one_at_a_time:
-            offsets: dict[PartitionKey, int] = {}
+            offsets: dict[PartitionKey, GroupOffset] = {}
             for each in self._streams.partitions:
                 saved = each.committed
-                offset = each.offset
-                if each.stopped is None and (everything or offset not in (None, saved)):
-                    offsets[each.key] = saved if offset is None else offset
+                reached = each.reached
+                if each.stopped is None and (everything or reached not in (None, saved)):
+                    offsets[each.key] = saved if reached is None else reached
             await self._store.record_deferred_gaps()
             if not offsets:
                 return
             await self._member.commit(offsets)
             self._saved(offsets)
 
-    def _saved(self, offsets: Mapping[PartitionKey, int]) -> None:
+    def _saved(self, offsets: Mapping[PartitionKey, GroupOffset]) -> None:
         now = time.monotonic()
         for each in self._streams.partitions:
             offset = offsets.get(each.key)
             if offset is not None:
                 reached = each.progress.window.position
                 each.committed = offset
-                each.progress.saved = position(*each.key, offset, None if reached is None else reached.time)
+                each.progress.saved = position(*each.key, offset.offset, None if reached is None else reached.time)
                 each.progress.saved_at = now

@@ -15,7 +15,7 @@ from mess.capture.kafka.consumer import GroupMember
 from mess.capture.kafka.formats.decoder import decoder
 from mess.capture.kafka.heartbeat import Heard
 from mess.capture.kafka.partition import PartitionSource
-from mess.capture.kafka.places import Start
+from mess.capture.kafka.places import GroupOffset, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.capture.kafka.session import Session
 from mess.capture.plan import StreamPlan
@@ -186,7 +186,7 @@ class Listening:
     def patience(self) -> float:
         return self._worker.streams.patience
 
-    def revoked(self, keys: Any) -> Coroutine[Any, Any, Mapping[Any, int]]:
+    def revoked(self, keys: Any) -> Coroutine[Any, Any, Mapping[PartitionKey, GroupOffset]]:
         return self._then_release(self._worker.streams.revoked(keys))
 
     def lost(self, keys: Any) -> Coroutine[Any, Any, None]:

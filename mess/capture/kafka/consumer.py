@@ -17,7 +17,7 @@ from mess.capture.kafka.group_offsets import GroupOffsets
 from mess.capture.kafka.heartbeat import Heartbeat
 from mess.capture.kafka.listener import Listener
 from mess.capture.kafka.messages import by_partition
-from mess.capture.kafka.places import PartitionKey, Start
+from mess.capture.kafka.places import GroupOffset, PartitionKey, Start
 from mess.capture.kafka.settings import LOG, Protocol, client
 from mess.config.model import KafkaSource
 from mess.errors import SourceError
@@ -64,7 +64,7 @@ class GroupMember:
         self._absent: set[PartitionKey] = set()
         self._look_at = 0.0
         self._closing = False
-        self._commit: tuple[Mapping[PartitionKey, int], asyncio.Future[None]] | None = None
+        self._commit: tuple[Mapping[PartitionKey, GroupOffset], asyncio.Future[None]] | None = None
         self._committing: asyncio.Future[None] | None = None
         self._heartbeat = Heartbeat()
         self._trouble: str | None = None
@@ -80,7 +80,7 @@ class GroupMember:
         """Join the group."""
         self._thread.start()
 
-    async def commit(self, offsets: Mapping[PartitionKey, int]) -> None:
+    async def commit(self, offsets: Mapping[PartitionKey, GroupOffset]) -> None:
         """Commit these as the group's offsets. Raises SourceError if the broker does not accept that. One call at a
         time."""
         done: asyncio.Future[None] = self._loop.create_future()
@@ -148,8 +148,8 @@ class GroupMember:
     def _turn(self) -> None:
         for key in list(self._unanswered):
             self._expired(key)
-        if self._offsets.differ(self._admin.topic_ids):
-            self._begin_anew()
+        if topics := self._offsets.differ(self._admin.topic_ids):
+            self._begin_anew(topics)
         self._look_for_absent()
         self._flow()
         self._start_commit()
@@ -287,6 +287,7 @@ class GroupMember:
 
     def _drop(self, keys: Sequence[PartitionKey]) -> None:
         self.backpressure.drop(keys)
+        self._offsets.drop(keys)
         self._paused.difference_update(keys)
         self._unanswered.difference_update(keys)
         self._recreated.difference_update(keys)
@@ -325,7 +326,7 @@ class GroupMember:
         error, kinds = message.error(), self._kafka.KafkaError
         if error.code() in (kinds._AUTO_OFFSET_RESET, kinds.OFFSET_OUT_OF_RANGE) and message.topic() is not None:
             key = PartitionKey(message.topic(), message.partition())
-            if key not in self._begin_anew():
+            if key not in self._begin_anew({key.topic}):
                 self._expired(key)
             return
         if error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
@@ -337,15 +338,14 @@ class GroupMember:
         denied = error.code() == kinds.TOPIC_AUTHORIZATION_FAILED
         self._said(error.str() + ("; allow this user to read and describe the topic" if denied else ""))
 
-    def _begin_anew(self) -> set[PartitionKey]:
-        """Begin with the first records of topics that were created anew: mostly, no error says that they were. Returns
-        their partitions."""
+    def _begin_anew(self, topics: Collection[str]) -> set[PartitionKey]:
+        """Begin with the first records of those among these topics that were created anew: mostly, no error says that
+        they were. Returns their partitions."""
         try:
-            recreated = self._offsets.recreated()
+            found = self._offsets.recreated(topics)
         except self._kafka.KafkaException as error:
             log.debug("the topics cannot be described", error=error.args[0].str())
             return set()
-        found = {key for key in self.backpressure.keys if key.topic in recreated}
         self._recreated |= found
         for key in found:
             self._expired(key)

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from mess.capture.kafka.admin import GroupAdmin
-from mess.capture.kafka.places import PartitionKey, Range, Start, begins, start
+from mess.capture.kafka.places import GroupOffset, PartitionKey, Range, Start, begins, start
 
 _ASK_SECONDS = 5.0
 _TOPIC_ID = "topic-id="
-
-
-class _Committed(NamedTuple):
-    """An offset of the group, None if there is none; and the id of the topic it belongs to, None if nobody noted it."""
-
-    offset: int | None
-    topic_id: str | None
 
 
 class GroupOffsets:
@@ -24,7 +17,8 @@ class GroupOffsets:
     raises KafkaException.
 
     A topic that was deleted and created anew has offsets of the same numbers for other records. So every commit carries
-    the id of the topic that it is for.
+    the id of the topic that it is for. Members of one group may notice at different times, and a member may keep some
+    of the topic's partitions while it gets others: what is known is known for each partition.
     """
 
     def __init__(self, kafka: Any, consumer: Any, admin: GroupAdmin, begin: Literal["oldest", "now"]) -> None:
@@ -33,86 +27,109 @@ class GroupOffsets:
         self._admin = admin
         self._begin = begin
         self._ids: dict[str, str] = {}
+        self._assigned: dict[PartitionKey, str | None] = {}
+        self._newest: dict[PartitionKey, GroupOffset] = {}
 
-    def partition(self, key: PartitionKey, offset: int | None = None) -> Any:
+    def partition(self, key: PartitionKey, offset: int | None = None, topic_id: str | None = None) -> Any:
         """The client's object for a partition, or for an offset of it."""
         if offset is None:
             return self._kafka.TopicPartition(*key)
-        topic_id = self._ids.get(key.topic)
-        return self._kafka.TopicPartition(*key, offset, _TOPIC_ID + topic_id if topic_id else "")
+        note = () if topic_id is None else (_TOPIC_ID + topic_id,)
+        return self._kafka.TopicPartition(*key, offset, *note)
 
     def starts(self, keys: Collection[PartitionKey]) -> list[Start]:
-        """Where these partitions begin, without those of topics that do not exist any more. What is decided about those
-        without an offset is committed."""
+        """Where these partitions begin, which are assigned, without those of topics that do not exist any more. What is
+        decided about those without an offset is committed."""
         before = dict(self._ids)
         existing = self._admin.ids({key.topic for key in keys})
-        self._ids |= existing
+        self._ids |= {topic: topic_id for topic, topic_id in existing.items() if topic_id}
         keys = [key for key in keys if key.topic in existing]
         committed = self._committed(keys)
-        known = {topic for topic, topic_id in before.items() if self._ids[topic] != topic_id}
-        new = self._new({key.topic for key in keys if committed[key].offset is None}, known)
+        former = {topic: topic_id for topic, topic_id in before.items() if self._ids[topic] != topic_id}
+        for key in keys:
+            if committed[key] is None and key.topic in former:
+                # The broker has discarded the offset of the former topic. Nobody knows what was not read of that.
+                committed[key] = GroupOffset(0, former[key.topic])
+        new = self._new({key.topic for key in keys if committed[key] is None})
         held = {key: self._held(key) for key in {*keys, *new}}
         # Another member may have decided meanwhile, and delivered since.
         decided = self._committed(new)
-        committed |= {key: each for key, each in decided.items() if each.offset is not None}
-        starts = [
-            start(
-                key,
-                committed[key].offset,
-                held[key],
-                new.get(key, "oldest"),
-                recreated=self._recreated(key, committed[key]),
-            )
-            for key in keys
-        ]
+        committed |= {key: each for key, each in decided.items() if each is not None}
+        starts = [self._start(key, committed[key], held[key], new.get(key, "oldest")) for key in keys]
         # Those of the other members too: else these would find a topic that the group knows.
-        places = [start(key, None, held[key], new[key]) for key, each in decided.items() if each.offset is None]
+        places = [self._start(key, None, held[key], new[key]) for key, each in decided.items() if each is None]
         if places:
-            self.commit({each.key: each.offset for each in places})
+            self.commit({each.key: GroupOffset(each.offset, each.topic_id) for each in places})
+        for each in starts:
+            self._assigned[each.key] = each.topic_id
+            self._newest[each.key] = committed[each.key] or GroupOffset(each.offset, each.topic_id)
         return starts
 
+    def drop(self, keys: Collection[PartitionKey]) -> None:
+        """These partitions are not assigned any more."""
+        for key in keys:
+            self._assigned.pop(key, None)
+            self._newest.pop(key, None)
+
     def continues(self, key: PartitionKey, read: int, *, recreated: bool) -> Start:
-        """Where a partition continues of which everything before the offset `read` was read."""
-        return start(key, read, self._held(key), "oldest", recreated=recreated)
+        """Where an assigned partition continues of which everything before the offset `read` was read."""
+        topic_id = self._ids.get(key.topic)
+        found = start(key, read, self._held(key), "oldest", recreated=recreated, topic_id=topic_id)
+        if recreated:
+            # The broker may have discarded the offset of the former topic, without which the next member would not know
+            # of what is gone.
+            if self._committed([key])[key] is None:
+                self.commit({key: self._newest[key]})
+            self._assigned[key] = topic_id
+        return found
 
-    def differ(self, ids: Mapping[str, str]) -> bool:
-        """Whether a topic's id among these is not the one of the last assignment; these may be the older ones."""
-        return any((self._ids.get(topic) or each) != each for topic, each in ids.items())
+    def differ(self, ids: Mapping[str, str]) -> set[str]:
+        """The topics whose id among these is not that of an assigned partition; these may be the older ones."""
+        return {
+            key.topic for key, each in self._assigned.items() if each is not None and ids.get(key.topic, each) != each
+        }
 
-    def recreated(self) -> set[str]:
-        """The topics that were created anew since the last assignment; their new ids are known from now on."""
-        found = self._admin.ids(self._ids)
-        recreated = {topic for topic, topic_id in found.items() if self._ids[topic] not in ("", topic_id)}
+    def recreated(self, topics: Collection[str]) -> set[PartitionKey]:
+        """The assigned partitions of those among these topics that were created anew."""
+        found = {topic: topic_id for topic, topic_id in self._admin.ids(topics).items() if topic_id}
         self._ids |= found
-        return recreated
+        return {
+            key
+            for key, each in self._assigned.items()
+            if key.topic in topics and each is not None and found.get(key.topic, each) != each
+        }
 
-    def commit(self, offsets: Mapping[PartitionKey, int]) -> None:
+    def commit(self, offsets: Mapping[PartitionKey, GroupOffset]) -> None:
         """Commit these, and wait for the answer."""
         self._raise(self._consumer.commit(offsets=self._partitions(offsets), asynchronous=False))
 
-    def begin_commit(self, offsets: Mapping[PartitionKey, int]) -> None:
+    def begin_commit(self, offsets: Mapping[PartitionKey, GroupOffset]) -> None:
         """Commit these; the consumer's `on_commit` gets the answer."""
         self._consumer.commit(offsets=self._partitions(offsets), asynchronous=True)
 
-    def _partitions(self, offsets: Mapping[PartitionKey, int]) -> list[Any]:
-        return [self.partition(key, offset) for key, offset in offsets.items()]
+    def _start(
+        self, key: PartitionKey, committed: GroupOffset | None, held: Range, begin: Literal["oldest", "now"]
+    ) -> Start:
+        topic_id = self._ids.get(key.topic)
+        offset, noted = (None, None) if committed is None else committed
+        recreated = noted is not None and topic_id is not None and noted != topic_id
+        return start(key, offset, held, begin, recreated=recreated, topic_id=topic_id)
 
-    def _new(self, topics: Collection[str], known: Collection[str]) -> dict[PartitionKey, Literal["oldest", "now"]]:
-        """The partitions of these topics that have no offset, and where each begins. Nothing was read of topics that
-        take the place of `known` ones."""
+    def _partitions(self, offsets: Mapping[PartitionKey, GroupOffset]) -> list[Any]:
+        self._newest |= {key: each for key, each in offsets.items() if key in self._assigned}
+        return [self.partition(key, *each) for key, each in offsets.items()]
+
+    def _new(self, topics: Collection[str]) -> dict[PartitionKey, Literal["oldest", "now"]]:
+        """The partitions of these topics that have no offset, and where each begins."""
         new: dict[PartitionKey, Literal["oldest", "now"]] = {}
         # Not `Consumer.list_topics`: in a callback of the same consumer, it makes the next callback abort the process
         # (confluent-kafka's `CallState_end` forgets the thread's state).
         for topic in topics:
             all_of_it = [PartitionKey(topic, number) for number in self._admin.numbers(topic)]
-            offsets = {key: each.offset for key, each in self._committed(all_of_it).items()}
-            new |= begins(offsets, "oldest" if topic in known else self._begin)
+            new |= begins(self._committed(all_of_it), self._begin)
         return new
 
-    def _recreated(self, key: PartitionKey, committed: _Committed) -> bool:
-        return committed.topic_id is not None and committed.topic_id != (self._ids.get(key.topic) or committed.topic_id)
-
-    def _committed(self, keys: Collection[PartitionKey]) -> dict[PartitionKey, _Committed]:
+    def _committed(self, keys: Collection[PartitionKey]) -> dict[PartitionKey, GroupOffset | None]:
         if not keys:
             return {}
         found = self._consumer.committed([self.partition(key) for key in keys], timeout=_ASK_SECONDS)
@@ -128,7 +145,9 @@ class GroupOffsets:
                 raise self._kafka.KafkaException(each.error)
 
 
-def _read(partition: Any) -> _Committed:
+def _read(partition: Any) -> GroupOffset | None:
+    if partition.offset < 0:
+        return None
     note = partition.metadata or ""
     topic_id = note.removeprefix(_TOPIC_ID) if note.startswith(_TOPIC_ID) else None
-    return _Committed(partition.offset if partition.offset >= 0 else None, topic_id)
+    return GroupOffset(partition.offset, topic_id)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from mess.capture.kafka.admin import Terms
 from mess.capture.kafka.heartbeat import Heard
 from mess.capture.kafka.partition import Load
-from mess.capture.kafka.places import PartitionKey, Start
+from mess.capture.kafka.places import GroupOffset, PartitionKey, Start
 
 
 class Listener(Protocol):
@@ -27,7 +27,7 @@ class Listener(Protocol):
     def received(self, loads: Mapping[PartitionKey, Load]) -> None:
         """Records have arrived."""
 
-    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, int]]:
+    def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, GroupOffset]]:
         """These partitions are about to go to other members. What it returns is awaited, for the offsets to commit
         before; meanwhile, the same ones may be assigned again."""
 

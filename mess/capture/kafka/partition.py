@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from bson import Timestamp
@@ -35,6 +36,8 @@ class PartitionSource:
         self.connected = asyncio.Event()
         self.connected.set()
         self.offset = start.offset
+        self.topic_id = start.topic_id
+        """That of the topic of the newest event with nothing unfinished before it."""
         self._decoder = decoder
         self._taken = taken
         self._time: Timestamp | None = None
@@ -76,7 +79,7 @@ class PartitionSource:
         load = self._loads.popleft()
         if isinstance(load, Lost):
             self.offset = load.until
-            return Batch((), self.position, lost=self._history(load))
+            return Batch((), self.position, lost=self._history(load), reached=partial(self._continue_in, load.topic_id))
         decode = self._decoder.events
         # Large documents in Extended JSON take seconds, in which everything else goes on.
         in_thread = load.size > _LARGE
@@ -86,6 +89,9 @@ class PartitionSource:
         if events and isinstance(time := events[-1].change.get("clusterTime"), Timestamp):
             self._time = time
         return Batch(events, self.position, tuple(unreadable))
+
+    def _continue_in(self, topic_id: str | None) -> None:
+        self.topic_id = topic_id
 
     def _history(self, lost: Lost) -> LostHistory:
         since, until = position(*self.key, lost.since), position(*self.key, lost.until)

@@ -121,6 +121,40 @@ async def test_a_topic_that_is_deleted_and_created_anew_while_a_worker_runs(grou
     assert all(gap.count is None and "created anew" in gap.reason for gap in found)
 
 
+async def test_what_is_done_of_a_deleted_topic_is_not_taken_for_done_in_the_new_one(
+    group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The worker stops between: it knows of the new topic, and is not done with what it has read of the old one."""
+    monkeypatch.setattr("mess.relay.group_watch._ASK_AGAIN", 0.5)
+    options: dict[str, Any] = {
+        "on_history_lost": "now",
+        "kafka": {"config": {"group.protocol": "classic"}},
+        "window": {"max_events": 4},
+        "shutdown_grace": "500ms",
+    }
+    put(group, 0, 10)
+    said: list[str] = []
+
+    def noticed() -> bool:
+        said.append(capsys.readouterr().out)
+        return f"stream={group.topic}[0]" in "".join(said) and "history lost" in "".join(said)
+
+    async with group.running(**options):
+        await group.receiver.wait_for_events(10, 30)
+        await until(lambda: group.committed().get(0) == 10, "not committed", 20)
+        group.receiver.answer = Answer(503)
+        put(group, 10, 40)
+        await group.receiver.wait_for(12, 30)
+        await asyncio.to_thread(recreate, group)
+        put(group, 100, 130)
+        await until(noticed, "not noticed", 60)
+    group.receiver.answer = Answer()
+    async with group.running(**options) as worker:
+        await until(lambda: set(range(100, 130)) <= set(group.numbers()), "its first records are not read", 30)
+        found = {gap.stream: gap for gap in await gaps(worker)}
+    assert (found[f"{group.topic}[0]"].since, found[f"{group.topic}[0]"].count) == (None, None)
+
+
 def recreate(group: Group) -> None:
     """Delete the topic, and create it anew."""
     admin = AdminClient({"bootstrap.servers": group.broker.address, "log_level": 0})

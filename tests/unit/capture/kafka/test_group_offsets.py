@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaException, TopicPartition
 
 from mess.capture.kafka.group_offsets import GroupOffsets
-from mess.capture.kafka.places import PartitionKey
+from mess.capture.kafka.places import GroupOffset, PartitionKey
 
 A, B = PartitionKey("changes", 0), PartitionKey("changes", 1)
 
@@ -28,7 +28,7 @@ class _Broker:
         return {} if self.topic_id is None else dict.fromkeys(topics, self.topic_id)
 
     def numbers(self, topic: str) -> Sequence[int]:
-        return [key.number for key in self.ends]
+        return [key.number for key in self.ends if key.topic == topic]
 
     def committed(self, partitions: Sequence[Any], timeout: float) -> list[Any]:
         found = [self.offsets.get(PartitionKey(each.topic, each.partition), (-1001, "")) for each in partitions]
@@ -79,7 +79,7 @@ def test_an_offset_of_a_topic_that_was_deleted_is_not_one_of_the_topic_with_its_
     broker = _Broker()
     member = _member(broker)
     member.starts([A, B])
-    member.commit({A: 15})
+    member.commit({A: GroupOffset(15, "one")})
     assert [each.offset for each in _member(broker).starts([A])] == [15]
     broker.topic_id = "two"
     (found,) = _member(broker).starts([A])
@@ -95,7 +95,9 @@ def test_a_topic_that_replaces_one_that_was_read_is_read_from_its_beginning() ->
     member.starts([A, B])
     broker.topic_id = "two"
     broker.offsets.clear()
-    assert [each.offset for each in member.starts([A, B])] == [0, 0]
+    found = member.starts([A, B])
+    assert [each.offset for each in found] == [0, 0]
+    assert all(each.lost is not None and "created anew" in each.lost.reason for each in found)
 
 
 def test_an_offset_that_another_tool_has_set_is_used() -> None:
@@ -110,12 +112,53 @@ def test_a_topic_that_does_not_exist_any_more_keeps_no_other_partition_from_bein
     assert _member(broker).starts([A]) == []
 
 
-def test_offsets_are_used_where_brokers_have_no_topic_ids() -> None:
+def test_a_partition_that_is_kept_is_begun_anew_although_another_of_its_topic_was_assigned_meanwhile() -> None:
+    broker = _Broker()
+    member = _member(broker, "oldest")
+    member.starts([A])
+    broker.topic_id = "two"
+    member.starts([B])
+    assert member.differ({"changes": "two"}) == {"changes"}
+    assert member.recreated({"changes"}) == {A}
+    assert member.continues(A, 15, recreated=True).offset == 0
+    assert member.differ({"changes": "two"}) == set()
+
+
+def test_the_next_member_learns_of_what_is_gone_although_the_broker_has_discarded_the_offset() -> None:
+    broker = _Broker()
+    member = _member(broker)
+    member.starts([A, B])
+    member.commit({A: GroupOffset(15, "one")})
+    broker.topic_id = "two"
+    broker.offsets.clear()
+    assert member.recreated({"changes"}) == {A, B}
+    member.continues(A, 18, recreated=True)
+    (found,) = _member(broker).starts([A])
+    assert found.offset == 0
+    assert found.lost is not None
+    assert found.lost.since == 15
+
+
+def test_a_topic_that_does_not_exist_any_more_hides_no_other() -> None:
+    broker = _Broker()
+    other = PartitionKey("others", 0)
+    broker.ends[other] = 5
+    member = _member(broker)
+    member.starts([A, other])
+    broker.topic_id = "two"
+
+    def ids(topics: Iterable[str]) -> Mapping[str, str]:
+        assert set(topics) == {"changes"}
+        return {"changes": "two"}
+
+    broker.ids = ids  # type: ignore[method-assign]
+    assert member.recreated(member.differ({"changes": "two"})) == {A}
+
+
+def test_a_broker_whose_topics_have_no_ids_serves_a_group() -> None:
     broker = _Broker()
     broker.topic_id = ""
     member = _member(broker)
-    member.starts([A, B])
-    member.commit({A: 15})
-    assert [each.offset for each in _member(broker).starts([A, B])] == [15, 30]
-    assert not member.differ({})
-    assert member.recreated() == set()
+    assert [each.offset for each in member.starts([A])] == [20]
+    member.commit({A: GroupOffset(15, None)})
+    assert [each.offset for each in _member(broker).starts([A])] == [15]

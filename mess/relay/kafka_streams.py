@@ -226,6 +226,12 @@ class KafkaStreams:
             if (partition := self._partitions.get(key)) is not None:
                 partition.source.add(load)
 
+    def reached(self, ends: Mapping[PartitionKey, int]) -> None:
+        """See `mess.capture.kafka.listener.Listener`."""
+        for key, offset in ends.items():
+            if (partition := self._partitions.get(key)) is not None:
+                partition.source.reach(offset)
+
     def expired(self, place: Start) -> None:
         """See `mess.capture.kafka.listener.Listener`."""
         partition = self._partitions.get(place.key)

@@ -179,7 +179,8 @@ class Listening:
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
         streams = worker.streams
-        self.assigned, self.received, self.expired = streams.assigned, streams.received, streams.expired
+        self.assigned, self.expired = streams.assigned, streams.expired
+        self.received, self.reached = streams.received, streams.reached
         self.trouble, self.failed = streams.trouble, streams.failed
 
     @property

@@ -164,24 +164,29 @@ class GroupMember:
         self._hand_over([first, *others] if same else others)
 
     def _hand_over(self, messages: Sequence[Any]) -> None:
-        """Hand over records and errors, in their order."""
+        """Hand over records, ends and errors, those of each partition in their order."""
         records: list[Any] = []
+        ends: dict[PartitionKey, int] = {}
         for message in messages:
-            if message.error() is None:
+            if (error := message.error()) is None:
                 records.append(message)
+            elif error.code() == self._kafka.KafkaError._PARTITION_EOF:
+                ends[PartitionKey(message.topic(), message.partition())] = message.offset()
             else:
-                self._hand_over_records(records)
-                records = []
+                self._hand_over_records(records, ends)
+                records, ends = [], {}
                 self._on_record_error(message)
-        self._hand_over_records(records)
+        self._hand_over_records(records, ends)
 
-    def _hand_over_records(self, messages: Sequence[Any]) -> None:
+    def _hand_over_records(self, messages: Sequence[Any], ends: Mapping[PartitionKey, int]) -> None:
         loads = {key: load for key, load in by_partition(messages).items() if key in self.backpressure}
         for key, load in loads.items():
             self.backpressure.given(key, load)
         if loads:
             self._said(None)
             self._tell(self._listener.received, loads)
+        if ends := {key: offset for key, offset in ends.items() if key in self.backpressure}:
+            self._tell(self._listener.reached, ends)
 
     def _flow(self) -> None:
         """Wait a little for a partition that is full; then pause it, until half of that is used."""

@@ -27,6 +27,9 @@ class Listener(Protocol):
     def received(self, loads: Mapping[PartitionKey, Load]) -> None:
         """Records have arrived."""
 
+    def reached(self, ends: Mapping[PartitionKey, int]) -> None:
+        """All records before these offsets, with which the partitions end at present, have arrived."""
+
     def revoked(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, Mapping[PartitionKey, GroupOffset]]:
         """These partitions are about to go to other members. What it returns is awaited, for the offsets to commit
         before; meanwhile, the same ones may be assigned again."""

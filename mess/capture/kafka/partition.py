@@ -26,6 +26,13 @@ class Load(NamedTuple):
     size: int
 
 
+class End(NamedTuple):
+    """There are no records between the last one and this `offset`, only markers of transactions, and records of those
+    that were aborted."""
+
+    offset: int
+
+
 class PartitionSource:
     """The events of one partition from a `start` on. `take` is called with every load that has been used."""
 
@@ -41,7 +48,7 @@ class PartitionSource:
         self._decoder = decoder
         self._taken = taken
         self._time: Timestamp | None = None
-        self._loads: deque[Load | Lost] = deque()
+        self._loads: deque[Load | Lost | End] = deque()
         self._arrived = asyncio.Event()
         if start.lost is not None:
             self.lose(start.lost)
@@ -68,6 +75,22 @@ class PartitionSource:
         self._loads.append(lost)
         self._arrived.set()
 
+    def reach(self, offset: int) -> None:
+        """Behind what has been added so far, there is nothing before this offset."""
+        if offset > self._added:
+            self._loads.append(End(offset))
+            self._arrived.set()
+
+    @property
+    def _added(self) -> int:
+        """The offset behind what has been added so far; a smaller one while the last load is being decoded."""
+        if not self._loads:
+            return self.offset
+        last = self._loads[-1]
+        if isinstance(last, Load):
+            return last.records[-1].offset + 1
+        return last.until if isinstance(last, Lost) else last.offset
+
     async def read(self) -> Batch | None:
         """See `Source`."""
         if not self._loads:
@@ -80,6 +103,9 @@ class PartitionSource:
         if isinstance(load, Lost):
             self.offset = load.until
             return Batch((), self.position, lost=self._history(load), reached=partial(self._continue_in, load.topic_id))
+        if isinstance(load, End):
+            self.offset = load.offset
+            return Batch((), self.position)
         decode = self._decoder.events
         # Large documents in Extended JSON take seconds, in which everything else goes on.
         in_thread = load.size > _LARGE

@@ -55,6 +55,8 @@ def consumer_settings(
         "group.protocol": protocol,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
+        # Tells where a partition ends: after the last record, there may be markers of transactions.
+        "enable.partition.eof": True,
         "auto.offset.reset": "error",  # where to begin is decided, and stored, before anything is read
         "statistics.interval.ms": int(min(_STATISTICS_SECONDS, source.session_timeout / 10) * 1000),
         "queued.max.messages.kbytes": max(1024, max_bytes // 1024),

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from mess.capture.kafka.admin import GroupAdmin
@@ -61,6 +61,40 @@ async def test_a_partition_whose_records_are_gone_stops_and_says_so(group: Group
     assert "from offset 2 to 4" in found[0].reason
     assert group.numbers() == []
     assert group.committed()[0] == 2
+
+
+async def test_transactions_leave_no_lag_and_no_false_loss(group: Group, protocol: str) -> None:
+    """Their markers, and the records of those that were aborted, are no records that wait, or that are lost as soon as
+    the topic's retention has removed them."""
+    settings = {"bootstrap.servers": group.broker.address, "transactional.id": group.name, "log_level": 0}
+    producer = Producer(settings)
+    producer.init_transactions(20)
+
+    def put_together(first: int, last: int, end: Any) -> None:
+        producer.begin_transaction()
+        for n in range(first, last):
+            producer.produce(group.topic, change(n, 0), b"0", 0)
+        producer.flush(20)
+        end(20)
+
+    put_together(0, 10, producer.commit_transaction)
+    put_together(10, 15, producer.abort_transaction)
+    end = 17
+    async with group.running(kafka={"config": {"group.protocol": protocol}}) as worker:
+        await group.receiver.wait_for_events(10, 30)
+
+        def lag() -> int | None:
+            assert worker.group is not None
+            return next((each.lag for each in worker.group.assigned if each.partition == 0), None)
+
+        await until(lambda: lag() == 0, "it shows a lag though nothing is left to deliver", 20)
+        await until(lambda: group.committed()[0] == end, "the end is not committed", 20)
+    remove_before(group, end)
+    async with group.running(kafka={"config": {"group.protocol": protocol}}) as worker:
+        put_together(15, 16, producer.commit_transaction)
+        await group.receiver.wait_for_events(11, 30)
+        assert await gaps(worker) == []
+    assert group.numbers() == [*range(10), 15]
 
 
 async def test_with_now_the_gap_is_recorded_and_the_rest_is_delivered(group: Group) -> None:

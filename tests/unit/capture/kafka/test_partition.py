@@ -40,6 +40,23 @@ async def test_a_partition_can_begin_with_a_loss() -> None:
     assert [await read(source) for _ in range(2)] == [(5, True), (6, False)]
 
 
+async def test_an_end_behind_the_last_record_is_reached_after_that_record() -> None:
+    """The records of aborted transactions, and the markers of all, are not waited for. An end that is known changes
+    nothing."""
+    source = PartitionSource(Start(KEY, 5), decoder("auto"), lambda key, load: None)
+    source.reach(5)
+    source.add(Load([record(None, offset=5)], 0))
+    source.reach(6)
+    source.reach(9)
+    source.reach(9)
+    source.add(Load([record(None, offset=12)], 0))
+    assert [await read(source) for _ in range(3)] == [(6, False), (9, False), (13, False)]
+    source.lose(Lost(13, 2, None, reason="created anew"))
+    source.reach(2)
+    source.add(Load([record(None, offset=2)], 0))
+    assert [await read(source) for _ in range(2)] == [(2, True), (3, False)]
+
+
 async def test_a_large_load_is_decoded_beside_the_event_loop() -> None:
     """Decoding it may take seconds."""
     threads: list[str] = []

@@ -89,12 +89,20 @@ class GroupAdmin:
         return found.keys()
 
     def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
-        """The ids of topics that exist; every topic has another, even one that has replaced one with its name."""
+        """The ids of those topics that exist, empty where brokers have none. Every topic has another, even one that has
+        replaced one with its name."""
         names = self._kafka.TopicCollection(list(topics))
-        asked = self._admin.describe_topics(names, request_timeout=_ASK_SECONDS)
-        found = {name: str(self._answer(answer).topic_id) for name, answer in asked.items()}
-        self.topic_ids = {**self.topic_ids, **{name: each for name, each in found.items() if each != _NO_ID}}
-        return {name: self.topic_ids[name] for name in found if name in self.topic_ids}
+        found: dict[str, str] = {}
+        for name, asked in self._admin.describe_topics(names, request_timeout=_ASK_SECONDS).items():
+            try:
+                topic_id = str(self._answer(asked).topic_id)
+            except self._kafka.KafkaException as error:
+                if error.args[0].code() != self._kafka.KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+            else:
+                found[name] = "" if topic_id == _NO_ID else topic_id
+        self.topic_ids = {**self.topic_ids, **{name: each for name, each in found.items() if each}}
+        return found
 
     def members(self) -> int:
         """How many members the group has."""
@@ -172,6 +180,8 @@ class GroupAdmin:
         try:
             return asked.result(_ASK_SECONDS + 1)
         except Exception as error:
+            if isinstance(error, self._kafka.KafkaException) and error.args[0].code() > 0:
+                raise  # a broker has answered
             # A late answer to a request that has timed out may abort the process, and later requests may never be
             # answered (https://github.com/confluentinc/librdkafka/issues/4605). Another client does not have it.
             self._client = None

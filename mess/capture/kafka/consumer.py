@@ -31,6 +31,7 @@ _ASK_SECONDS = 5.0
 _RECORDS = 1000
 _CLOSE_SECONDS = 5.0
 _RESUME_SECONDS = 0.01
+_LOOK_SECONDS = 2.0
 
 
 class GroupMember:
@@ -60,6 +61,8 @@ class GroupMember:
         self._paused: set[PartitionKey] = set()
         self._unanswered: set[PartitionKey] = set()
         self._recreated: set[PartitionKey] = set()
+        self._absent: set[PartitionKey] = set()
+        self._look_at = 0.0
         self._closing = False
         self._commit: tuple[Mapping[PartitionKey, GroupOffset], asyncio.Future[None]] | None = None
         self._committing: asyncio.Future[None] | None = None
@@ -147,6 +150,7 @@ class GroupMember:
             self._expired(key)
         if topics := self._offsets.differ(self._admin.topic_ids):
             self._begin_anew(topics)
+        self._look_for_absent()
         self._flow()
         self._start_commit()
         first = self._consumer.poll(_RESUME_SECONDS if self._paused else _POLL_SECONDS)
@@ -219,11 +223,35 @@ class GroupMember:
         starts = self._starts(keys)
         if starts is None:
             return
-        self.backpressure.add(keys)
+        absent = set(keys) - {each.key for each in starts}
+        self._absent |= absent
+        self._begin(starts, absent)
+
+    def _begin(self, starts: Sequence[Start], absent: Collection[PartitionKey] = ()) -> None:
+        """Read these partitions from now on. Those that are `absent` are assigned too, since they may be revoked."""
+        self.backpressure.add([each.key for each in starts])
         self._tell(self._listener.assigned, starts)
-        consumer.incremental_assign([self._offsets.partition(each.key, each.offset) for each in starts])
+        partitions = [self._offsets.partition(each.key, each.offset) for each in starts]
+        partitions += [self._offsets.partition(key, self._kafka.OFFSET_END) for key in absent]
+        self._consumer.incremental_assign(partitions)
         # One that was paused when this member lost it, and that comes back, would still be.
-        consumer.resume([self._offsets.partition(key) for key in keys])
+        self._consumer.resume([self._offsets.partition(each.key) for each in starts])
+
+    def _look_for_absent(self) -> None:
+        """Begin to read partitions whose topics did not exist when they were assigned."""
+        if not self._absent or (now := time.monotonic()) < self._look_at:
+            return
+        self._look_at = now + _LOOK_SECONDS
+        try:
+            starts = self._offsets.starts(self._absent)
+        except self._kafka.KafkaException as error:
+            log.debug("topics that did not exist cannot be asked for", error=error.args[0].str())
+            return
+        found = {each.key for each in starts}
+        if found:
+            self._absent -= found
+            self._consumer.incremental_unassign([self._offsets.partition(key) for key in found])
+            self._begin(starts)
 
     def _starts(self, keys: Sequence[PartitionKey]) -> list[Start] | None:
         """Where partitions begin, with new places committed; None if they are no longer this member's."""
@@ -263,6 +291,7 @@ class GroupMember:
         self._paused.difference_update(keys)
         self._unanswered.difference_update(keys)
         self._recreated.difference_update(keys)
+        self._absent.difference_update(keys)
 
     def _wait_for(self, tell: Callable[[Sequence[PartitionKey]], Coroutine[Any, Any, Any]], keys: Any) -> Any:
         """The result of work in the event loop. If that does not respond in time, nothing more is delivered."""

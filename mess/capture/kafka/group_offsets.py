@@ -34,14 +34,15 @@ class GroupOffsets:
         """The client's object for a partition, or for an offset of it."""
         if offset is None:
             return self._kafka.TopicPartition(*key)
-        note = () if topic_id is None else (_TOPIC_ID + topic_id,)
-        return self._kafka.TopicPartition(*key, offset, *note)
+        return self._kafka.TopicPartition(*key, offset, _TOPIC_ID + topic_id if topic_id else "")
 
     def starts(self, keys: Collection[PartitionKey]) -> list[Start]:
-        """Where these partitions begin, which are assigned. What is decided about those without an offset is
-        committed."""
+        """Where these partitions begin, which are assigned, without those of topics that do not exist any more. What is
+        decided about those without an offset is committed."""
         before = dict(self._ids)
-        self._ids |= self._admin.ids({key.topic for key in keys})
+        existing = self._admin.ids({key.topic for key in keys})
+        self._ids |= existing
+        keys = [key for key in keys if key.topic in existing]
         committed = self._committed(keys)
         known = {topic for topic, topic_id in before.items() if self._ids[topic] != topic_id}
         new = self._new({key.topic for key in keys if committed[key] is None}, known)
@@ -67,7 +68,7 @@ class GroupOffsets:
 
     def continues(self, key: PartitionKey, read: int, *, recreated: bool) -> Start:
         """Where an assigned partition continues of which everything before the offset `read` was read."""
-        topic_id = self._ids.get(key.topic)
+        topic_id = self._ids.get(key.topic) or None
         found = start(key, read, self._held(key), "oldest", recreated=recreated, topic_id=topic_id)
         if recreated:
             # The broker may have discarded the offset of the former topic, without which the next member would not know
@@ -104,7 +105,7 @@ class GroupOffsets:
     def _start(
         self, key: PartitionKey, committed: GroupOffset | None, held: Range, begin: Literal["oldest", "now"]
     ) -> Start:
-        topic_id = self._ids.get(key.topic)
+        topic_id = self._ids.get(key.topic) or None
         offset, noted = (None, None) if committed is None else committed
         recreated = noted is not None and topic_id is not None and noted != topic_id
         return start(key, offset, held, begin, recreated=recreated, topic_id=topic_id)

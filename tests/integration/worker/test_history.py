@@ -10,6 +10,7 @@ import pytest
 from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from mess.capture.kafka.admin import GroupAdmin
 from tests.integration.worker.conftest import Group, change
 from tests.receiver import Answer
 from tests.waiting import until
@@ -162,3 +163,17 @@ def recreate(group: Group) -> None:
     while group.topic in admin.list_topics(timeout=5).topics and time.monotonic() < deadline:
         time.sleep(0.05)
     group.broker.create(group.topic)
+
+
+async def test_a_topic_that_is_deleted_just_before_a_member_asks_for_it(
+    group: Group, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be told when a broker deletes one. Here, it is there again a moment later."""
+    put(group, 0, 10)
+    there, gone = GroupAdmin.ids, [{}, {}]
+    monkeypatch.setattr(GroupAdmin, "ids", lambda admin, topics: gone.pop() if gone else there(admin, topics))
+    async with group.running(kafka={"config": {"group.protocol": protocol}}) as worker:
+        await group.receiver.wait_for_events(10, 30)
+        assert await gaps(worker) == []
+    assert not gone
+    assert group.committed()[0] == 10

@@ -21,11 +21,11 @@ class _Broker:
     def __init__(self) -> None:
         self.offsets: dict[PartitionKey, tuple[int, str]] = {}
         self.ends = {A: 20, B: 30}
-        self.topic_id = "one"
+        self.topic_id: str | None = "one"
         self.meanwhile: Callable[[], None] = lambda: None
 
     def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
-        return dict.fromkeys(topics, self.topic_id) if self.topic_id else {}
+        return {} if self.topic_id is None else dict.fromkeys(topics, self.topic_id)
 
     def numbers(self, topic: str) -> Sequence[int]:
         return [key.number for key in self.ends if key.topic == topic]
@@ -131,26 +131,18 @@ def test_the_next_member_learns_of_what_is_gone_although_the_broker_has_discarde
     assert found.lost.since == 15
 
 
-def test_a_topic_that_does_not_exist_any_more_hides_no_other() -> None:
+def test_a_topic_that_does_not_exist_any_more_keeps_no_other_partition_from_being_read() -> None:
     broker = _Broker()
-    other = PartitionKey("others", 0)
-    broker.ends[other] = 5
-    member = _member(broker)
-    member.starts([A, other])
-    broker.topic_id = "two"
-
-    def ids(topics: Iterable[str]) -> Mapping[str, str]:
-        assert set(topics) == {"changes"}
-        return {"changes": "two"}
-
-    broker.ids = ids  # type: ignore[method-assign]
-    assert member.recreated(member.differ({"changes": "two"})) == {A}
+    broker.topic_id = None
+    assert _member(broker).starts([A]) == []
 
 
-def test_a_broker_whose_topics_have_no_ids_serves_a_group() -> None:
+def test_offsets_are_used_where_brokers_have_no_topic_ids() -> None:
     broker = _Broker()
     broker.topic_id = ""
     member = _member(broker)
-    assert [each.offset for each in member.starts([A])] == [20]
+    member.starts([A, B])
     member.commit({A: GroupOffset(15, None)})
-    assert [each.offset for each in _member(broker).starts([A])] == [15]
+    assert [each.offset for each in _member(broker).starts([A, B])] == [15, 30]
+    assert member.differ({"changes": ""}) == set()
+    assert member.recreated({"changes"}) == set()

@@ -34,18 +34,23 @@ class GroupOffsets:
         """The client's object for a partition, or for an offset of it."""
         if offset is None:
             return self._kafka.TopicPartition(*key)
-        return self._kafka.TopicPartition(*key, offset, _TOPIC_ID + topic_id if topic_id else "")
+        note = () if topic_id is None else (_TOPIC_ID + topic_id,)
+        return self._kafka.TopicPartition(*key, offset, *note)
 
     def starts(self, keys: Collection[PartitionKey]) -> list[Start]:
         """Where these partitions begin, which are assigned, without those of topics that do not exist any more. What is
         decided about those without an offset is committed."""
         before = dict(self._ids)
         existing = self._admin.ids({key.topic for key in keys})
-        self._ids |= existing
+        self._ids |= {topic: topic_id for topic, topic_id in existing.items() if topic_id}
         keys = [key for key in keys if key.topic in existing]
         committed = self._committed(keys)
-        known = {topic for topic, topic_id in before.items() if self._ids[topic] != topic_id}
-        new = self._new({key.topic for key in keys if committed[key] is None}, known)
+        former = {topic: topic_id for topic, topic_id in before.items() if self._ids[topic] != topic_id}
+        for key in keys:
+            if committed[key] is None and key.topic in former:
+                # The broker has discarded the offset of the former topic. Nobody knows what was not read of that.
+                committed[key] = GroupOffset(0, former[key.topic])
+        new = self._new({key.topic for key in keys if committed[key] is None})
         held = {key: self._held(key) for key in {*keys, *new}}
         # Another member may have decided meanwhile, and delivered since.
         decided = self._committed(new)
@@ -68,7 +73,7 @@ class GroupOffsets:
 
     def continues(self, key: PartitionKey, read: int, *, recreated: bool) -> Start:
         """Where an assigned partition continues of which everything before the offset `read` was read."""
-        topic_id = self._ids.get(key.topic) or None
+        topic_id = self._ids.get(key.topic)
         found = start(key, read, self._held(key), "oldest", recreated=recreated, topic_id=topic_id)
         if recreated:
             # The broker may have discarded the offset of the former topic, without which the next member would not know
@@ -86,7 +91,7 @@ class GroupOffsets:
 
     def recreated(self, topics: Collection[str]) -> set[PartitionKey]:
         """The assigned partitions of those among these topics that were created anew."""
-        found = self._admin.ids(topics)
+        found = {topic: topic_id for topic, topic_id in self._admin.ids(topics).items() if topic_id}
         self._ids |= found
         return {
             key
@@ -105,7 +110,7 @@ class GroupOffsets:
     def _start(
         self, key: PartitionKey, committed: GroupOffset | None, held: Range, begin: Literal["oldest", "now"]
     ) -> Start:
-        topic_id = self._ids.get(key.topic) or None
+        topic_id = self._ids.get(key.topic)
         offset, noted = (None, None) if committed is None else committed
         recreated = noted is not None and topic_id is not None and noted != topic_id
         return start(key, offset, held, begin, recreated=recreated, topic_id=topic_id)
@@ -114,15 +119,14 @@ class GroupOffsets:
         self._newest |= {key: each for key, each in offsets.items() if key in self._assigned}
         return [self.partition(key, *each) for key, each in offsets.items()]
 
-    def _new(self, topics: Collection[str], known: Collection[str]) -> dict[PartitionKey, Literal["oldest", "now"]]:
-        """The partitions of these topics that have no offset, and where each begins. Nothing was read of topics that
-        take the place of `known` ones."""
+    def _new(self, topics: Collection[str]) -> dict[PartitionKey, Literal["oldest", "now"]]:
+        """The partitions of these topics that have no offset, and where each begins."""
         new: dict[PartitionKey, Literal["oldest", "now"]] = {}
         # Not `Consumer.list_topics`: in a callback of the same consumer, it makes the next callback abort the process
         # (confluent-kafka's `CallState_end` forgets the thread's state).
         for topic in topics:
             all_of_it = [PartitionKey(topic, number) for number in self._admin.numbers(topic)]
-            new |= begins(self._committed(all_of_it), "oldest" if topic in known else self._begin)
+            new |= begins(self._committed(all_of_it), self._begin)
         return new
 
     def _committed(self, keys: Collection[PartitionKey]) -> dict[PartitionKey, GroupOffset | None]:

@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any
 
-from mess.capture.kafka.places import PartitionKey, Start
+from mess.capture.kafka.places import GroupOffset, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.errors import StateError
 from mess.relay.kafka_streams import KafkaStreams
@@ -16,6 +16,7 @@ KEY = PartitionKey("changes", 3)
 
 class _Source:
     name = str(KEY)
+    topic_id = "one"
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -48,7 +49,7 @@ def _streams(record_deferred_gaps: Any) -> KafkaStreams:
 
 async def test_offsets_behind_a_gap_that_cannot_be_stored_are_not_committed() -> None:
     """Nobody would ever know of the gap."""
-    for record, expected in ((_at_once, {KEY: 5}), (_failing, {})):
+    for record, expected in ((_at_once, {KEY: GroupOffset(5, "one")}), (_failing, {})):
         streams = _streams(record)
         streams.assigned([Start(KEY, 5)])
         assert await streams.revoked([KEY]) == expected

@@ -95,13 +95,21 @@ def test_a_topic_that_replaces_one_that_was_read_is_read_from_its_beginning() ->
     member.starts([A, B])
     broker.topic_id = "two"
     broker.offsets.clear()
-    assert [each.offset for each in member.starts([A, B])] == [0, 0]
+    found = member.starts([A, B])
+    assert [each.offset for each in found] == [0, 0]
+    assert all(each.lost is not None and "created anew" in each.lost.reason for each in found)
 
 
 def test_an_offset_that_another_tool_has_set_is_used() -> None:
     broker = _Broker()
     broker.offsets[A] = (7, "by hand")
     assert [each.offset for each in _member(broker).starts([A])] == [7]
+
+
+def test_a_topic_that_does_not_exist_any_more_keeps_no_other_partition_from_being_read() -> None:
+    broker = _Broker()
+    broker.topic_id = None
+    assert _member(broker).starts([A]) == []
 
 
 def test_a_partition_that_is_kept_is_begun_anew_although_another_of_its_topic_was_assigned_meanwhile() -> None:
@@ -131,18 +139,26 @@ def test_the_next_member_learns_of_what_is_gone_although_the_broker_has_discarde
     assert found.lost.since == 15
 
 
-def test_a_topic_that_does_not_exist_any_more_keeps_no_other_partition_from_being_read() -> None:
+def test_a_topic_that_does_not_exist_any_more_hides_no_other() -> None:
     broker = _Broker()
-    broker.topic_id = None
-    assert _member(broker).starts([A]) == []
+    other = PartitionKey("others", 0)
+    broker.ends[other] = 5
+    member = _member(broker)
+    member.starts([A, other])
+    broker.topic_id = "two"
+
+    def ids(topics: Iterable[str]) -> Mapping[str, str]:
+        assert set(topics) == {"changes"}
+        return {"changes": "two"}
+
+    broker.ids = ids  # type: ignore[method-assign]
+    assert member.recreated(member.differ({"changes": "two"})) == {A}
 
 
-def test_offsets_are_used_where_brokers_have_no_topic_ids() -> None:
+def test_a_broker_whose_topics_have_no_ids_serves_a_group() -> None:
     broker = _Broker()
     broker.topic_id = ""
     member = _member(broker)
-    member.starts([A, B])
+    assert [each.offset for each in member.starts([A])] == [20]
     member.commit({A: GroupOffset(15, None)})
-    assert [each.offset for each in _member(broker).starts([A, B])] == [15, 30]
-    assert member.differ({"changes": ""}) == set()
-    assert member.recreated({"changes"}) == set()
+    assert [each.offset for each in _member(broker).starts([A])] == [15]

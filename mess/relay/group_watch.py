@@ -23,7 +23,7 @@ _ASK_AGAIN, _ASK_SOON = 15.0, 3.0  # seconds; the latter while it has not joined
 
 class GroupWatch:
     """Follows the group of a `source`; `partitions` are those that this member has, and `trouble` is why it cannot
-    read."""
+    read. `joined` is called when the group knows this member."""
 
     def __init__(
         self,
@@ -33,11 +33,15 @@ class GroupWatch:
         *,
         heard_at: Callable[[], float | None],
         trouble: Callable[[], str | None],
+        joined: Callable[[], None],
     ) -> None:
         self._source = source
         self._admin = admin
         self._partitions = partitions
         self._joined = False
+        # In KIP-848's protocol, the client does not say that it has joined until it gets a partition.
+        self._idle = False
+        self._has_joined = joined
         self._protocol: Protocol | None = None
         self._joining = asyncio.Event()
         self._heard_at = heard_at
@@ -55,7 +59,8 @@ class GroupWatch:
     def heard(self, statistics: Mapping[str, Any]) -> None:
         """Use a sample of the client's statistics."""
         group = statistics.get("cgrp", {})
-        self._joined = group.get("state") == "up" and group.get("join_state") == "steady"
+        self._idle = self._idle and not self._partitions()
+        self._joined = group.get("state") == "up" and (group.get("join_state") == "steady" or self._idle)
         self._state = str(group.get("join_state", self._state))
         self._rebalances = int(group.get("rebalance_cnt", 0))
         topics = statistics.get("topics", {})
@@ -101,7 +106,11 @@ class GroupWatch:
         while True:
             try:
                 self._members = await asyncio.to_thread(self._admin.members)
+                self._idle = self._admin.listed and not self._partitions()
+                if self._idle:
+                    self._has_joined()
             except Exception as error:
-                self._members = None
+                self._members, self._idle = None, False
                 log.debug("the group cannot be described", error=str(error))
-            await asyncio.sleep(_ASK_SOON if self._members == 0 or self._admin.missing else _ASK_AGAIN)
+            soon = self._admin.missing or not (self._joined or self._idle)
+            await asyncio.sleep(_ASK_SOON if soon else _ASK_AGAIN)

@@ -26,6 +26,7 @@ log = get_logger("mess.relay")
 
 _DRAIN_SHARE = 0.5
 _POLL = 0.05  # seconds
+_NOT_JOINED = "it has not joined the group yet"
 _STORE_SECONDS = 2.0
 
 
@@ -87,7 +88,7 @@ class KafkaStreams:
         self._share_out = share_out
         self._partitions: dict[PartitionKey, Partition] = {}
         self.arranging = asyncio.Lock()
-        self.problem: str | None = "it has not joined the group yet"
+        self.problem: str | None = _NOT_JOINED
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._running = self._closed = False
@@ -171,6 +172,11 @@ class KafkaStreams:
         for start in starts:
             self._add(start)
         log.info("partitions assigned", partitions=[str(each.key) for each in starts])
+
+    def joined(self) -> None:
+        """The group knows this member, whether it has partitions for it or not."""
+        if self.problem == _NOT_JOINED:
+            self.problem = None
 
     def _add(self, start: Start) -> None:
         source, runner = self._open(start)

@@ -17,7 +17,7 @@ def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | 
     """Why nothing may be delivered at present; None if it may. A standby is not expected to deliver."""
     if permission is None or not permission.lapsed or (role is not None and role.name == "standby"):
         return None
-    if group is not None and group.member is None and not group.assigned:  # it has not joined: nothing to deliver
+    if group is not None and not group.assigned:  # nothing to deliver
         return None
     seconds = leadership.now() - permission.until
     # A permission that was never given, or was withdrawn, has no time at which it ended.

@@ -102,6 +102,7 @@ class Worker(RelayCore):
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
             trouble=lambda: self.streams.problem,
+            joined=self.streams.joined,
         )
         await self.pauses.begin()
         self.engine = Engine(

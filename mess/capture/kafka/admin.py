@@ -43,6 +43,8 @@ class GroupAdmin:
         self.client_id = client_id
         self.member: str | None = None
         """The id in the group of the member with this `client_id`; None until `members` was called."""
+        self.listed = False
+        """Whether the group had that member when `members` was called."""
         self.partitions: int | None = None
         """How many partitions the topics have together; None until `members` was called."""
         self.missing: Sequence[str] = ()
@@ -111,7 +113,9 @@ class GroupAdmin:
             self.ids(present)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
-        self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
+        member = next((each.member_id for each in members if each.client_id == self.client_id), None)
+        self.listed = member is not None
+        self.member = member or self.member
         return len(members)
 
     def behind(self) -> int | None:

@@ -31,3 +31,26 @@ async def test_a_worker_shows_its_group_and_the_pipelines_that_its_partitions_fe
         stream = min(names)
         [paused] = (await api.ok("/pause", {"stream": stream}))["pauses"]
         assert (paused["target"]["stream"], paused["applies"]) == (stream, True)
+
+
+async def test_a_worker_without_a_partition_is_ready(group: Group, protocol: str) -> None:
+    """There are more workers than partitions: one of them stands by."""
+    topic = f"one-{group.topic}"
+    group.broker.create(topic, partitions=1)
+    options: dict[str, Any] = {
+        "kafka": {"topics": [topic], "config": {"group.protocol": protocol}},
+        "admin": {"port": 0},
+    }
+    async with (
+        group.running(**options) as first,
+        api_of(first) as one,
+        group.running(**options) as second,
+        api_of(second) as two,
+    ):
+
+        async def ready() -> Any:
+            found = [await api.ok("/status") for api in (one, two)]
+            return found if all(each["ready"] and each["group"]["member"] for each in found) else None
+
+        found = await eventually(ready, "both workers are ready")
+    assert sorted(len(each["group"]["assigned"]) for each in found) == [0, 1]

@@ -123,14 +123,15 @@ class KafkaServer(BrokerProcess):
             else:
                 return
 
-    def create(self, *topics: str) -> None:
-        """Make topics; return when each of their partitions can be read."""
+    def create(self, *topics: str, partitions: int | None = None) -> None:
+        """Make topics, with so many partitions or `PARTITIONS`; return when each can be read."""
+        partitions = partitions or self.PARTITIONS
         admin = AdminClient({"bootstrap.servers": self.address, "log_level": 0})
-        for made in admin.create_topics([NewTopic(topic, self.PARTITIONS) for topic in topics]).values():
+        for made in admin.create_topics([NewTopic(topic, partitions) for topic in topics]).values():
             made.result(_READY_SECONDS)
         consumer = Consumer({"bootstrap.servers": self.address, "group.id": "test", "log_level": 0})
         deadline = time.monotonic() + _READY_SECONDS
-        waiting = [TopicPartition(topic, number) for topic in topics for number in range(self.PARTITIONS)]
+        waiting = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
         while waiting:
             try:
                 consumer.get_watermark_offsets(waiting[-1], timeout=1)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mess.leadership import Leadership, now
-from mess.relay.kafka_group import KafkaGroup
+from mess.relay.kafka_group import KafkaGroup, KafkaPartition
 from mess.relay.lapse import lapse
 from mess.relay.role import Role
 from mess.relay.waits import waits
@@ -20,7 +20,9 @@ from tests.unit.relay.line import Line
 
 SINCE = datetime(2026, 11, 28, tzinfo=timezone.utc)
 ACTIVE, STANDBY = Role("active", SINCE, 30.0, epoch=7), Role("standby", SINCE, 30.0)
-GROUP = KafkaGroup("webhooks", "classic", "m-1", "up", ["shop"], assigned=(), heartbeat_age=50.0, members=3)
+GROUP = KafkaGroup(
+    "webhooks", "classic", "m-1", "up", ["shop"], (KafkaPartition("shop", 0),), heartbeat_age=50.0, members=3
+)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +50,7 @@ async def test_since_when_and_what_helps() -> None:
     joining = KafkaGroup("webhooks", None, None, "init", ["shop"], assigned=(), heartbeat_age=None, members=None)
     assert lapse(Leadership(0, 0.0), None, joining) is None
     assert lapse(Leadership(0, 0.0), None, replace(joining, heartbeat_age=0.5)) is None, "such as without the topic"
+    assert lapse(Leadership(0, 0.0), None, replace(GROUP, assigned=())) is None, "more members than partitions"
 
 
 async def test_steps_with_events_say_the_same() -> None:

@@ -16,7 +16,7 @@ from mess.cancellation import within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
 from mess.relay.duties import Duties
-from mess.relay.lease_watch import LeaseWatch, margin, patience
+from mess.relay.lease_watch import UNOBSERVED, LeaseWatch, margin, patience
 from mess.relay.name_holder import keep_verifying
 from mess.relay.role import Role
 from mess.relay.stopping import Halted, Stopping
@@ -123,6 +123,7 @@ class LeaseHolder:
             raise failure from error
 
     async def _acquire(self) -> None:
+        answered, warned = leadership.now(), False
         while True:
             try:
                 record = await self._ask(self._lease.read())
@@ -136,8 +137,14 @@ class LeaseHolder:
             except _NoAnswer as error:
                 self._problem = f"cannot find out who is active: {error}"
                 self._report(self._problem)
+                silent = leadership.now() - answered
+                if not warned and silent > self._seconds * UNOBSERVED:
+                    warned = True
+                    log.warning("standby: cannot take over at present", reason=self._problem)
             else:
-                self._problem = None
+                if warned:
+                    log.info("standby: can take over again")
+                answered, warned, self._problem = leadership.now(), False, None
             await asyncio.sleep(self._poll)
 
     async def _taken(self, record: LeaseRecord | None) -> bool:

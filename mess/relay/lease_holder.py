@@ -149,7 +149,9 @@ class LeaseHolder:
 
     async def _taken(self, record: LeaseRecord | None) -> bool:
         now = leadership.now()
-        reason = self._watch.free(record, now)
+        reason = self._watch.free(record, now, erased=self._lease.erased)
+        if reason is None and record is None:
+            return False
         if reason is None and record is not None:
             self._stand_by(record)
             if not self._take_over:

@@ -12,6 +12,7 @@ import pytest
 
 from mess import Relay
 from tests.integration.relay.conftest import Lab
+from tests.receiver import Answer
 from tests.waiting import PATIENCE, until
 
 HA: dict[str, Any] = {"ha": {"lease": "1s"}}
@@ -69,6 +70,27 @@ async def test_a_handover_in_order(lab: Lab, ha: dict[str, Any]) -> None:
         lab.db.orders.insert_one({"_id": 3})
         events = await lab.receiver.wait_for_events(3)
         assert [event.body["documentKey"]["_id"] for event in events] == [1, 2, 3]
+
+
+async def test_a_state_that_is_deleted_loses_no_event(lab: Lab) -> None:
+    """The active process writes it again, with its positions. A standby, which knows none, lets it do that."""
+    lab.receiver.answer = Answer(503)
+    async with lab.running(**HA) as one:
+        lab.db.orders.insert_many([{"_id": number} for number in range(20)])
+        await lab.receiver.wait_for(1)
+        other = lab.relay(**HA)
+        async with standing_by(other):
+            await until(lambda: other.role is not None and other.role.active is not None, "the active process")
+            lab.db.client.drop_database(f"{lab.db.name}-state")
+            await asyncio.sleep(2.5)
+            assert is_role(one, "active")
+            assert is_role(other, "standby")
+            lab.receiver.answer = Answer()
+
+            def delivered() -> set[int]:
+                return {event.body["documentKey"]["_id"] for event in lab.receiver.accepted}
+
+            await until(lambda: delivered() == set(range(20)), "all events")
 
 
 async def test_a_standby_reloads_its_config(lab: Lab) -> None:

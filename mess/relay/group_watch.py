@@ -77,8 +77,17 @@ class GroupWatch:
         )
 
     def _problem(self) -> str | None:
+        return self._mistake() or (None if self._joined else self._trouble())
+
+    def _mistake(self) -> str | None:
+        """What an operator has to put right."""
+        if self._admin.strangers:
+            return (
+                f"another program reads with the group {self._source.group}, too: {', '.join(self._admin.strangers)}. "
+                "MESS does not deliver what that reads; give each program a group of its own"
+            )
         if not self._admin.missing:
-            return None if self._joined else self._trouble()
+            return None
         names, several = ", ".join(self._admin.missing), len(self._admin.missing) > 1
         return (
             f"topic{'s' if several else ''} {names} {'do' if several else 'does'} not exist, or this user may not see "
@@ -93,10 +102,17 @@ class GroupWatch:
 
     async def run(self) -> None:
         """Ask how many members the group has, now and then, forever."""
+        logged: str | None = None
         while True:
             try:
                 self._members = await asyncio.to_thread(self._admin.members)
             except Exception as error:
                 self._members = None
                 log.debug("the group cannot be described", error=str(error))
+            else:
+                if (mistake := self._mistake()) not in (None, logged):
+                    log.warning(f"Kafka: {mistake}")
+                elif mistake is None and logged is not None:
+                    log.info("no longer a problem", problem=f"Kafka: {logged}")
+                logged = mistake
             await asyncio.sleep(_ASK_AGAIN)

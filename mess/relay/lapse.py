@@ -33,5 +33,5 @@ def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | 
         _WHO,
         "this process has not been able to renew its lease, so another one may be active",
         since,
-        remedy="delivery continues by itself once the state can be written: check the way to `state.url`",
+        remedy="delivery continues by itself once the state can be written: check the connection to `state.url`",
     )

@@ -167,10 +167,12 @@ class RelayStatus:
         if relay.starting is not None:
             return [relay.starting]
         held = {runner.name for runner in relay.runners if runner.held}
+        away = None if relay.group is None or relay.group.member is not None else relay.group.problem
         found = _by_problem(
             stream
             for stream in self.streams()
             if stream.name not in held  # a paused one need not be connected
+            and stream.problem != away  # given below
         )
         if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
             found.append(f"state: {problem}")
@@ -178,9 +180,9 @@ class RelayStatus:
             found.append(wait.text(relay.clock.now()))
         if relay.group is not None and relay.group.member is None:
             why = "" if relay.group.problem is None else f": {relay.group.problem}"
-            found.append(
-                f"Kafka: this process is not in the group {relay.group.group} at present ({relay.group.state}){why}"
-            )
+            # The client's state is out of date while it cannot reach a broker.
+            state = "" if relay.group.problem is not None else f" ({relay.group.state})"
+            found.append(f"Kafka: this process is not in the group {relay.group.group} at present{state}{why}")
         return found
 
     def _lapse(self) -> Wait | None:

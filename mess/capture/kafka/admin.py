@@ -11,6 +11,8 @@ from mess.config.model import KafkaSource
 from mess.options.kafka import hosts_of
 from mess.steps.queue.unreachable import unreachable
 
+WORKER = "mess-"
+"""What the client ids of workers begin with."""
 _ASK_SECONDS = 5.0
 _DEFAULT_SESSION = 45.0
 _NO_ID = "A" * 22  # 16 zero bytes in Base64
@@ -45,6 +47,8 @@ class GroupAdmin:
         """How many partitions the topics have together; None until `members` was called."""
         self.missing: Sequence[str] = ()
         """The topics that did not exist, or that this user may not see, when `members` was called."""
+        self.strangers: Sequence[str] = ()
+        """Members that are not workers, when `members` was called: another program reads with this group."""
         self.topic_ids: Mapping[str, str] = {}
         """The topics' ids when `members` or `ids` was called; without those that brokers before 2.8 do not have."""
         self.trouble: str | None = None
@@ -103,6 +107,13 @@ class GroupAdmin:
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
+        self.strangers = sorted(
+            {
+                f"{each.client_id} at {each.host.lstrip('/')}"
+                for each in members
+                if not each.client_id.startswith(WORKER)
+            }
+        )
         return len(members)
 
     def terms(self) -> Terms:

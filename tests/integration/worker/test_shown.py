@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
+import pytest
+from confluent_kafka import Consumer
+from structlog.testing import capture_logs
+
+from mess.relay import group_watch
 from tests.integration.admin.conftest import api_of, eventually
 from tests.integration.worker.conftest import Group
 
@@ -31,3 +37,35 @@ async def test_a_worker_shows_its_group_and_the_pipelines_that_its_partitions_fe
         stream = min(names)
         [paused] = (await api.ok("/pause", {"stream": stream}))["pauses"]
         assert (paused["target"]["stream"], paused["applies"]) == (stream, True)
+
+
+async def test_another_program_with_the_same_group_is_warned_of(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gets a share of the records, which are then not delivered."""
+    monkeypatch.setattr(group_watch, "_ASK_AGAIN", 0.2)
+    with capture_logs() as logs:
+        await _joined_by_another_program(group)
+    logged = [each["event"] for each in logs if "billing at" in f"{each}"]
+    assert len(logged) == 2, "when it comes, and when it goes"
+    assert "give each program a group of its own" in logged[0]
+
+
+async def _joined_by_another_program(group: Group) -> None:
+    async with group.running(admin={"port": 0}) as worker, api_of(worker) as api:
+        settings = {"bootstrap.servers": group.broker.address, "group.id": group.name, "client.id": "billing"}
+        other = Consumer({**settings, "group.protocol": "consumer", "log_level": 0})
+        other.subscribe([group.topic])
+
+        async def warned() -> Any:
+            await asyncio.to_thread(other.poll, 0.1)
+            return [text for text in (await api.ok("/status"))["warnings"] if "billing at 127.0.0.1" in text]
+
+        try:
+            [warning] = await eventually(warned, "a warning")
+        finally:
+            await asyncio.to_thread(other.close)
+        assert f"another program reads with the group {group.name}" in warning
+
+        async def gone() -> Any:
+            return not (await api.ok("/status"))["warnings"]
+
+        await eventually(gone, "no warning")

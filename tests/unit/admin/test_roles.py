@@ -217,7 +217,7 @@ async def test_a_kafka_worker_without_heartbeats_is_not_ready(relay: Shown, http
     relay.group = replace(relay.group, problem="topic shop does not exist")
     code, ready = await get(http, "/readyz")
     assert ready["reasons"] == [
-        "Kafka: this process is not in the group webhooks at present (join): topic shop does not exist"
+        "Kafka: this process is not in the group webhooks at present: topic shop does not exist"
     ]
     relay.group = replace(GROUP, problem="topic shop does not exist")
     code, ready = await get(http, "/readyz")
@@ -239,3 +239,7 @@ async def test_a_reason_that_many_streams_have_is_given_once(relay: Shown, http:
     )
     relay.progress, relay.sources = relay.progress[:2], relay.sources[:2]
     assert (await get(http, "/readyz"))[1]["reasons"] == [f"streams changes/0, changes/1: {down}"]
+    relay.group = replace(GROUP, member=None, problem=down)
+    assert (await get(http, "/readyz"))[1]["reasons"] == [
+        f"Kafka: this process is not in the group webhooks at present: {down}"
+    ]

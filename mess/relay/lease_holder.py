@@ -45,7 +45,8 @@ class LeaseHolder:
 
     With `take_over`, it asks a process that is alive to hand over. `report` is called with a sentence about the wait,
     `grace` is how long deliveries in flight may take when it hands over. Entering raises Halted if `stopping` is set
-    meanwhile. `replaced` is the process that had the lease before and may still have requests in flight.
+    meanwhile, and StateError if the files are lost. `replaced` is the process that had the lease before and may still
+    have requests in flight.
     """
 
     def __init__(
@@ -160,6 +161,7 @@ class LeaseHolder:
                 await self._ask_for_handover(record)
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
+        await self._store.verify()  # a process that has the files which are there now is not seen in deleted ones
         self._has_claimed, self.replaced = True, None
         if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
@@ -214,6 +216,7 @@ class LeaseHolder:
                 await self._ask(self._lease.claim(self._instance, self._seconds, None))  # somebody has deleted it
                 return False
         if record.instance.id != self._instance.id:
+            await self._store.verify()  # who deletes its files may delete the lock that protects the lease, too
             self.leadership.extend(-math.inf)
             raise Superseded(f"another process has taken the lease of {self._store.relay!r}: {record.instance}")
         if record.count is None:  # somebody has changed it

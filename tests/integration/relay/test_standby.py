@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mess import Relay
+from mess.errors import StateError
 from tests.integration.relay.conftest import Lab
 from tests.receiver import Answer
 from tests.waiting import PATIENCE, until
@@ -91,6 +92,28 @@ async def test_a_state_that_is_deleted_loses_no_event(lab: Lab) -> None:
                 return {event.body["documentKey"]["_id"] for event in lab.receiver.accepted}
 
             await until(lambda: delivered() == set(range(20)), "all events")
+
+
+async def test_no_process_begins_anew_when_the_state_file_is_deleted(lab: Lab) -> None:
+    """Each ends with an error, as without `ha`: a new file has no positions."""
+    path = lab.folder / "state.db"
+    options = {**HA, "state": {"url": f"sqlite:///{path}"}}
+    lab.receiver.answer = Answer(503)
+    relays = [lab.relay(**options), lab.relay(**options)]
+    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+    try:
+        await until(lambda: {relay.role and relay.role.name for relay in relays} == {"active", "standby"}, "both roles")
+        lab.db.orders.insert_one({"_id": 1})
+        await lab.receiver.wait_for(1)
+        for each in lab.folder.glob("state.db*"):
+            each.unlink()
+        async with asyncio.timeout(PATIENCE):
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        for relay in relays:
+            relay.stop()
+    assert all(isinstance(end, StateError) and "was deleted or moved" in str(end) for end in ends), ends
+    assert not path.exists()
 
 
 async def test_a_standby_reloads_its_config(lab: Lab) -> None:

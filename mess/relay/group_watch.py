@@ -17,12 +17,12 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-_ASK_AGAIN = 15.0  # seconds
+_ASK_AGAIN, _ASK_SOON = 15.0, 2.0  # seconds
 
 
 class GroupWatch:
     """Follows the group of a `source`; `partitions` are those that this member has, and `trouble` is why it cannot
-    read."""
+    read. `idle` is called when the group has this member, but no partition for it."""
 
     def __init__(
         self,
@@ -32,11 +32,13 @@ class GroupWatch:
         *,
         heard_at: Callable[[], float | None],
         trouble: Callable[[], str | None],
+        idle: Callable[[], None],
     ) -> None:
         self._source = source
         self._admin = admin
         self._partitions = partitions
-        self._joined = False
+        self._idle = idle
+        self._up = self._steady = self._present = False
         self.protocol: Protocol | None = None
         self._heard_at = heard_at
         self._trouble = trouble
@@ -48,7 +50,8 @@ class GroupWatch:
     def heard(self, statistics: Mapping[str, Any]) -> None:
         """Use a sample of the client's statistics."""
         group = statistics.get("cgrp", {})
-        self._joined = group.get("state") == "up" and group.get("join_state") == "steady"
+        self._up = group.get("state") == "up"
+        self._steady = self._up and group.get("join_state") == "steady"
         self._state = str(group.get("join_state", self._state))
         self._rebalances = int(group.get("rebalance_cnt", 0))
         topics = statistics.get("topics", {})
@@ -57,6 +60,11 @@ class GroupWatch:
             if (end := found.get("hi_offset", -1)) >= 0:
                 self._ends[each.key] = end
                 each.source.caught_up(end, statistics["time"])
+
+    @property
+    def _joined(self) -> bool:
+        # With the newer protocol, the client calls a member steady only once it has had a partition.
+        return self._steady or (self._up and self._present)
 
     @property
     def group(self) -> KafkaGroup:
@@ -107,12 +115,15 @@ class GroupWatch:
             try:
                 self._members = await asyncio.to_thread(self._admin.members)
             except Exception as error:
-                self._members = None
+                self._members, self._present = None, False
                 log.debug("the group cannot be described", error=str(error))
             else:
+                self._present = self._admin.present
+                if self._joined and not self._partitions():
+                    self._idle()
                 if (mistake := self._mistake()) not in (None, logged):
                     log.warning(f"Kafka: {mistake}")
                 elif mistake is None and logged is not None:
                     log.info("no longer a problem", problem=f"Kafka: {logged}")
                 logged = mistake
-            await asyncio.sleep(_ASK_AGAIN)
+            await asyncio.sleep(_ASK_AGAIN if self._joined else _ASK_SOON)

@@ -26,6 +26,7 @@ log = get_logger("mess.relay")
 
 _DRAIN_SHARE = 0.5
 _POLL = 0.05  # seconds
+_NOT_JOINED = "it has not joined the group yet"
 
 
 class OpenPartition(Protocol):
@@ -80,7 +81,7 @@ class KafkaStreams:
         self._share_out = share_out
         self._partitions: dict[PartitionKey, Partition] = {}
         self.arranging = asyncio.Lock()
-        self.problem: str | None = "it has not joined the group yet"
+        self.problem: str | None = _NOT_JOINED
         self._failure: BaseException | None = None
         self._changed = asyncio.Event()
         self._running = self._closed = False
@@ -154,6 +155,12 @@ class KafkaStreams:
         """Discard what has not been read."""
         self._closed = True
         await asyncio.gather(*(each.source.close() for each in self._partitions.values()))
+
+    def idle(self) -> None:
+        """The group has this member, and no partition for it."""
+        if self.problem == _NOT_JOINED:
+            log.info("no partition for this worker: the group has more members than partitions, or is sharing them out")
+            self.problem = None
 
     def assigned(self, starts: Sequence[Start]) -> None:
         """See `mess.capture.kafka.listener.Listener`."""

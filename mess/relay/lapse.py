@@ -11,13 +11,14 @@ from mess.relay.role import Role
 from mess.relay.waits import Wait
 
 _WHO = "deliveries wait"
+_HEARD = 20.0  # seconds; several times the interval between heartbeats
 
 
 def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | None) -> Wait | None:
     """Why nothing may be delivered at present; None if it may. A standby is not expected to deliver."""
     if permission is None or not permission.lapsed or (role is not None and role.name == "standby"):
         return None
-    if group is not None and group.member is None and not group.assigned:  # it has not joined: nothing to deliver
+    if group is not None and not group.assigned and (group.member is None or _heard(group)):  # nothing to deliver
         return None
     seconds = leadership.now() - permission.until
     # A permission that was never given, or was withdrawn, has no time at which it ended.
@@ -35,3 +36,7 @@ def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | 
         since,
         remedy="delivery continues by itself once the state can be written: check the connection to `state.url`",
     )
+
+
+def _heard(group: KafkaGroup) -> bool:
+    return group.heartbeat_age is not None and group.heartbeat_age < _HEARD

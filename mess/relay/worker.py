@@ -100,6 +100,7 @@ class Worker(RelayCore):
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
             trouble=lambda: self.streams.problem,
+            idle=lambda: self.streams.idle(),
         )
         await self.pauses.begin()
         self.engine = Engine(

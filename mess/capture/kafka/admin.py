@@ -43,6 +43,8 @@ class GroupAdmin:
         self.client_id = client_id
         self.member: str | None = None
         """The id in the group of the member with this `client_id`; None until `members` was called."""
+        self.present = False
+        """Whether the group had a member with this `client_id` when `members` was called."""
         self.partitions: int | None = None
         """How many partitions the topics have together; None until `members` was called."""
         self.missing: Sequence[str] = ()
@@ -107,6 +109,7 @@ class GroupAdmin:
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
         self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
+        self.present = any(each.client_id == self.client_id for each in members)
         self.strangers = sorted(
             {
                 f"{each.client_id} at {each.host.lstrip('/')}"

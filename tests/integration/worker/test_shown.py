@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import AdminClient, NewTopic
 from structlog.testing import capture_logs
 
 from mess.relay import group_watch
 from tests.integration.admin.conftest import api_of, eventually
 from tests.integration.worker.conftest import Group
+from tests.waiting import until
 
 
 async def test_a_worker_shows_its_group_and_the_pipelines_that_its_partitions_feed(group: Group) -> None:
@@ -37,6 +39,25 @@ async def test_a_worker_shows_its_group_and_the_pipelines_that_its_partitions_fe
         stream = min(names)
         [paused] = (await api.ok("/pause", {"stream": stream}))["pauses"]
         assert (paused["target"]["stream"], paused["applies"]) == (stream, True)
+
+
+async def test_a_worker_without_a_partition_is_ready(group: Group, protocol: str) -> None:
+    """Or a rolling update would wait for it forever. It gets the partition of one that ends."""
+    group.topic = f"{group.topic}-one"
+    admin = AdminClient({"bootstrap.servers": group.broker.address, "log_level": 0})
+    admin.create_topics([NewTopic(group.topic, 1)])[group.topic].result(20)
+    kafka = {"config": {"group.protocol": protocol}}
+    async with group.running(kafka=kafka) as first:
+        await until(lambda: not first.status.problems(), "the first is not ready", 30)
+        async with group.running(kafka=kafka) as second:
+            async with asyncio.timeout(30):
+                await second.ready()
+            await until(lambda: not second.status.problems(), "the second is not ready", 30)
+            assert [len(each.group.assigned) for each in (first, second) if each.group is not None] == [1, 0]
+            first.stop()
+            await until(lambda: second.group is not None and len(second.group.assigned) == 1, "it is not assigned", 30)
+            group.write(10)
+            await group.receiver.wait_for_events(10, 20)
 
 
 async def test_another_program_with_the_same_group_is_warned_of(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -246,7 +246,7 @@ class LeaseHolder:
         try:
             return await within(self._patience, question)
         except TimeoutError:
-            raise _NoAnswer("no answer in time") from None
+            raise _NoAnswer(f"the state has not answered within {self._patience:g} s") from None
         except StateError as error:
             raise _NoAnswer(str(error)) from error
 

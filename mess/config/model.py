@@ -27,7 +27,7 @@ from mess.options.base import Options
 from mess.options.kafka import OF_THE_SOURCE, Mechanism, checked_url
 from mess.options.secret import Secret, of_broker_url, of_settings
 from mess.options.tls import TlsOptions
-from mess.options.values import Duration, FunctionReference, MongoURL, Size
+from mess.options.values import Duration, FunctionReference, MongoURL, Size, at_least
 from mess.similar import did_you_mean
 from mess.state.open import FORMS
 
@@ -274,7 +274,7 @@ class Ha(Section):
     """High availability: several processes with this relay's name, of which one is active. The others are standbys,
     connected and checked, and one of them continues when the active process ends or cannot be reached."""
 
-    lease: Annotated[Duration, Field(ge=1)] = 30.0
+    lease: Annotated[Duration, at_least(1)] = 30.0
     """How long after the last sign of life of the active process a standby takes over. The active process stops
     delivering before that. MongoDB's own failovers take up to 12 s; with a shorter lease, each may cause a takeover."""
 
@@ -296,7 +296,7 @@ class KafkaSource(TlsOptions):
     `auto` recognises each record."""
     start: Literal["oldest", "now"] = "oldest"
     """Where partitions begin for which the group has no offset yet."""
-    session_timeout: Annotated[Duration, Field(ge=1)] = 45.0
+    session_timeout: Annotated[Duration, at_least(1)] = 45.0
     """How long after a member's last heartbeat the group gives its partitions to others. The member itself stops
     delivering after 80 % of it. Must be what the broker allows, see `group.min.session.timeout.ms`."""
     sasl_mechanism: Mechanism = "PLAIN"

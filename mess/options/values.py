@@ -69,6 +69,17 @@ def parse_size(value: Any) -> int:
     return size
 
 
+def at_least(seconds: float) -> AfterValidator:
+    """The least that a duration may be. Its message has a unit, unlike that of pydantic's own `ge`."""
+
+    def check(value: float) -> float:
+        if value < seconds:
+            raise ValueError(f"must be at least {written_duration(seconds)}")
+        return value
+
+    return AfterValidator(check)
+
+
 def _mongo_url(value: str) -> str:
     if not value.startswith(("mongodb://", "mongodb+srv://")):
         raise ValueError("not a MongoDB connection string; it begins with mongodb:// or mongodb+srv://")

@@ -23,7 +23,7 @@ _ASK_AGAIN, _ASK_SOON = 15.0, 3.0  # seconds; the latter while it has not joined
 
 class GroupWatch:
     """Follows the group of a `source`; `partitions` are those that this member has, and `trouble` is why it cannot
-    read. `joined` is called when the group knows this member."""
+    read. `idle` is called when the group has this member, but no partition for it."""
 
     def __init__(
         self,
@@ -33,15 +33,13 @@ class GroupWatch:
         *,
         heard_at: Callable[[], float | None],
         trouble: Callable[[], str | None],
-        joined: Callable[[], None],
+        idle: Callable[[], None],
     ) -> None:
         self._source = source
         self._admin = admin
         self._partitions = partitions
-        self._joined = False
-        # In KIP-848's protocol, the client does not say that it has joined until it gets a partition.
-        self._idle = False
-        self._has_joined = joined
+        self._idle = idle
+        self._up = self._steady = self._present = False
         self._protocol: Protocol | None = None
         self._joining = asyncio.Event()
         self._heard_at = heard_at
@@ -59,8 +57,8 @@ class GroupWatch:
     def heard(self, statistics: Mapping[str, Any]) -> None:
         """Use a sample of the client's statistics."""
         group = statistics.get("cgrp", {})
-        self._idle = self._idle and not self._partitions()
-        self._joined = group.get("state") == "up" and (group.get("join_state") == "steady" or self._idle)
+        self._up = group.get("state") == "up"
+        self._steady = self._up and group.get("join_state") == "steady"
         self._state = str(group.get("join_state", self._state))
         self._rebalances = int(group.get("rebalance_cnt", 0))
         topics = statistics.get("topics", {})
@@ -69,6 +67,11 @@ class GroupWatch:
             if (end := found.get("hi_offset", -1)) >= 0:
                 self._ends[each.key] = end
                 each.source.caught_up(end, statistics["time"])
+
+    @property
+    def _joined(self) -> bool:
+        # With the newer protocol, the client calls a member steady only once it has had a partition.
+        return self._steady or (self._up and self._present)
 
     @property
     def group(self) -> KafkaGroup:
@@ -89,8 +92,17 @@ class GroupWatch:
         )
 
     def _problem(self) -> str | None:
+        return self._mistake() or (None if self._joined else self._trouble())
+
+    def _mistake(self) -> str | None:
+        """What an operator has to put right."""
+        if self._admin.strangers:
+            return (
+                f"another program reads with the group {self._source.group}, too: {', '.join(self._admin.strangers)}. "
+                "MESS does not deliver what that reads; give each program a group of its own"
+            )
         if not self._admin.missing:
-            return None if self._joined else self._trouble()
+            return None
         return "; ".join(missing_topics(self._admin.missing))
 
     def _shown(self, partition: Partition) -> KafkaPartition:
@@ -103,14 +115,20 @@ class GroupWatch:
         """Ask how many members the group has, now and then, forever."""
         # While another question makes librdkafka connect to the coordinator, over TLS, this one is often not answered.
         await self._joining.wait()
+        logged: str | None = None
         while True:
             try:
                 self._members = await asyncio.to_thread(self._admin.members)
-                self._idle = self._admin.listed and not self._partitions()
-                if self._idle:
-                    self._has_joined()
             except Exception as error:
-                self._members, self._idle = None, False
+                self._members, self._present = None, False
                 log.debug("the group cannot be described", error=str(error))
-            soon = self._admin.missing or not (self._joined or self._idle)
-            await asyncio.sleep(_ASK_SOON if soon else _ASK_AGAIN)
+            else:
+                self._present = self._admin.present
+                if self._joined and not self._partitions():
+                    self._idle()
+                if (mistake := self._mistake()) not in (None, logged):
+                    log.warning(f"Kafka: {mistake}")
+                elif mistake is None and logged is not None:
+                    log.info("no longer a problem", problem=f"Kafka: {logged}")
+                logged = mistake
+            await asyncio.sleep(_ASK_AGAIN if self._joined and not self._admin.missing else _ASK_SOON)

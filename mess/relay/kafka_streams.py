@@ -163,6 +163,12 @@ class KafkaStreams:
         self._closed = True
         await asyncio.gather(*(each.source.close() for each in self._partitions.values()))
 
+    def idle(self) -> None:
+        """The group has this member, and no partition for it."""
+        if self.problem == _NOT_JOINED:
+            log.info("no partition for this worker: the group has more members than partitions, or is sharing them out")
+            self.problem = None
+
     def assigned(self, starts: Sequence[Start]) -> None:
         """See `mess.capture.kafka.listener.Listener`."""
         self.problem = None
@@ -172,11 +178,6 @@ class KafkaStreams:
         for start in starts:
             self._add(start)
         log.info("partitions assigned", partitions=[str(each.key) for each in starts])
-
-    def joined(self) -> None:
-        """The group knows this member, whether it has partitions for it or not."""
-        if self.problem == _NOT_JOINED:
-            self.problem = None
 
     def _add(self, start: Start) -> None:
         source, runner = self._open(start)

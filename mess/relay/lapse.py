@@ -11,13 +11,14 @@ from mess.relay.role import Role
 from mess.relay.waits import Wait
 
 _WHO = "deliveries wait"
+_HEARD = 20.0  # seconds; several times the interval between heartbeats
 
 
 def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | None) -> Wait | None:
     """Why nothing may be delivered at present; None if it may. A standby is not expected to deliver."""
     if permission is None or not permission.lapsed or (role is not None and role.name == "standby"):
         return None
-    if group is not None and not group.assigned:  # nothing to deliver
+    if group is not None and not group.assigned and (group.member is None or _heard(group)):  # nothing to deliver
         return None
     seconds = leadership.now() - permission.until
     # A permission that was never given, or was withdrawn, has no time at which it ended.
@@ -33,5 +34,9 @@ def lapse(permission: Leadership | None, role: Role | None, group: KafkaGroup | 
         _WHO,
         "this process has not been able to renew its lease, so another one may be active",
         since,
-        remedy="delivery continues by itself once the state can be written: check the way to `state.url`",
+        remedy="delivery continues by itself once the state can be written: check the connection to `state.url`",
     )
+
+
+def _heard(group: KafkaGroup) -> bool:
+    return group.heartbeat_age is not None and group.heartbeat_age < _HEARD

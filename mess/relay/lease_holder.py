@@ -16,7 +16,7 @@ from mess.cancellation import within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
 from mess.relay.duties import Duties
-from mess.relay.lease_watch import LeaseWatch, margin, patience
+from mess.relay.lease_watch import UNOBSERVED, LeaseWatch, margin, patience
 from mess.relay.name_holder import keep_verifying
 from mess.relay.role import Role
 from mess.relay.stopping import Halted, Stopping
@@ -45,7 +45,8 @@ class LeaseHolder:
 
     With `take_over`, it asks a process that is alive to hand over. `report` is called with a sentence about the wait,
     `grace` is how long deliveries in flight may take when it hands over. Entering raises Halted if `stopping` is set
-    meanwhile. `replaced` is the process that had the lease before and may still have requests in flight.
+    meanwhile, and StateError if the files are lost. `replaced` is the process that had the lease before and may still
+    have requests in flight.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class LeaseHolder:
             raise failure from error
 
     async def _acquire(self) -> None:
+        answered, warned = leadership.now(), False
         while True:
             try:
                 record = await self._ask(self._lease.read())
@@ -136,13 +138,21 @@ class LeaseHolder:
             except _NoAnswer as error:
                 self._problem = f"cannot find out who is active: {error}"
                 self._report(self._problem)
+                silent = leadership.now() - answered
+                if not warned and silent > self._seconds * UNOBSERVED:
+                    warned = True
+                    log.warning("standby: cannot take over at present", reason=self._problem)
             else:
-                self._problem = None
+                if warned:
+                    log.info("standby: can take over again")
+                answered, warned, self._problem = leadership.now(), False, None
             await asyncio.sleep(self._poll)
 
     async def _taken(self, record: LeaseRecord | None) -> bool:
         now = leadership.now()
-        reason = self._watch.free(record, now)
+        reason = self._watch.free(record, now, erased=self._lease.erased)
+        if reason is None and record is None:
+            return False
         if reason is None and record is not None:
             self._stand_by(record)
             if not self._take_over:
@@ -151,6 +161,7 @@ class LeaseHolder:
                 await self._ask_for_handover(record)
                 return False
             reason = "taken by force from a process without `ha`, which will stop"
+        await self._store.verify()  # a process that has the files which are there now is not seen in deleted ones
         self._has_claimed, self.replaced = True, None
         if record is not None and not record.has_ended(self._instance):
             self.replaced = Presence(record.instance, record.since)
@@ -205,6 +216,7 @@ class LeaseHolder:
                 await self._ask(self._lease.claim(self._instance, self._seconds, None))  # somebody has deleted it
                 return False
         if record.instance.id != self._instance.id:
+            await self._store.verify()  # who deletes its files may delete the lock that protects the lease, too
             self.leadership.extend(-math.inf)
             raise Superseded(f"another process has taken the lease of {self._store.relay!r}: {record.instance}")
         if record.count is None:  # somebody has changed it
@@ -234,7 +246,7 @@ class LeaseHolder:
         try:
             return await within(self._patience, question)
         except TimeoutError:
-            raise _NoAnswer("no answer in time") from None
+            raise _NoAnswer(f"the state has not answered within {self._patience:g} s") from None
         except StateError as error:
             raise _NoAnswer(str(error)) from error
 

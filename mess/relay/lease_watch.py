@@ -40,23 +40,28 @@ class LeaseWatch:
         self._instance = instance
         self._seconds = seconds
         self._seen: object = None
+        self._announced = seconds
         self._since = self._looked = -math.inf
 
     def silence(self, now: float) -> float:
         """For how many seconds the record has been seen unchanged."""
         return now - self._since
 
-    def free(self, record: LeaseRecord | None, now: float) -> str | None:
-        """Why the lease may be taken, given a record that was read just before `now`; None if it may not."""
+    def free(self, record: LeaseRecord | None, now: float, *, erased: bool = False) -> str | None:
+        """Why the lease may be taken, given a record that was read just before `now`; None if it may not. For `erased`
+        see `HaLease`."""
         sign = None if record is None else record.sign_of_life
         if sign != self._seen or now - self._looked > self._seconds * UNOBSERVED:
             self._seen, self._since = sign, now
         self._looked = now
         if record is None:
-            return "it was free"
+            if not erased:
+                return "it was free"
+            return "its record was deleted, and no process wrote it again" if self._silent(now) else None
         if record.has_ended(self._instance):
             return "its process has ended"
-        lease = ALIVE_SECONDS if record.lease is None else record.lease
-        if record.ended is None and self.silence(now) >= max(self._seconds, lease):
-            return "no sign of life"
-        return None
+        self._announced = ALIVE_SECONDS if record.lease is None else record.lease
+        return "no sign of life" if record.ended is None and self._silent(now) else None
+
+    def _silent(self, now: float) -> bool:
+        return self.silence(now) >= max(self._seconds, self._announced)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import mess
@@ -29,6 +29,8 @@ from mess.state.instance import Instance
 from mess.state.store import Gap, StateStore
 from mess.telemetry.metrics import Metrics
 from mess.telemetry.snapshot import StreamStatus
+
+_NAMED = 3  # streams with the same problem
 
 
 class Saving(Protocol):
@@ -165,20 +167,22 @@ class RelayStatus:
         if relay.starting is not None:
             return [relay.starting]
         held = {runner.name for runner in relay.runners if runner.held}
-        found = [
-            f"stream {stream.name}: {stream.problem}"
+        away = None if relay.group is None or relay.group.member is not None else relay.group.problem
+        found = _by_problem(
+            stream
             for stream in self.streams()
-            if stream.problem is not None and stream.name not in held  # a paused one need not be connected
-        ]
+            if stream.name not in held  # a paused one need not be connected
+            and stream.problem != away  # given below
+        )
         if relay.checkpointer is not None and (problem := relay.checkpointer.problem) is not None:
             found.append(f"state: {problem}")
         if (wait := self._lapse()) is not None:
             found.append(wait.text(relay.clock.now()))
         if relay.group is not None and relay.group.member is None:
             why = "" if relay.group.problem is None else f": {relay.group.problem}"
-            found.append(
-                f"Kafka: this process is not in the group {relay.group.group} at present ({relay.group.state}){why}"
-            )
+            # The client's state is out of date while it cannot reach a broker.
+            state = "" if relay.group.problem is not None else f" ({relay.group.state})"
+            found.append(f"Kafka: this process is not in the group {relay.group.group} at present{state}{why}")
         return found
 
     def _lapse(self) -> Wait | None:
@@ -268,6 +272,22 @@ class RelayStatus:
     def metrics(self) -> bytes:
         """The metrics, in Prometheus's text format."""
         return self._relay.metrics.render()
+
+
+def _by_problem(streams: Iterable[StreamStatus]) -> list[str]:
+    """The problems of streams, each once: all partitions of a topic usually have the same."""
+    affected: dict[str, list[str]] = {}
+    for stream in streams:
+        if stream.problem is not None:
+            affected.setdefault(stream.problem, []).append(stream.name)
+    return [f"{_named(names)}: {problem}" for problem, names in affected.items()]
+
+
+def _named(streams: Sequence[str]) -> str:
+    if len(streams) == 1:
+        return f"stream {streams[0]}"
+    more = f" and {len(streams) - _NAMED} more" if len(streams) > _NAMED else ""
+    return f"streams {', '.join(streams[:_NAMED])}{more}"
 
 
 def _is_long(steps: Mapping[Place, Wait], runner: StepRunner) -> bool:

@@ -10,7 +10,7 @@ from bson import Timestamp
 
 from mess.capture.arrangement import StreamStart
 from mess.capture.kafka import settings
-from mess.capture.kafka.admin import GroupAdmin, Terms
+from mess.capture.kafka.admin import WORKER, GroupAdmin, Terms
 from mess.capture.kafka.consumer import GroupMember
 from mess.capture.kafka.formats.decoder import decoder
 from mess.capture.kafka.heartbeat import Heard
@@ -60,7 +60,7 @@ class Worker(RelayCore):
     def __init__(self, loaded: Loaded, source: KafkaSource, context: RelayContext) -> None:
         super().__init__(loaded, context)
         self.source = source
-        self.client_id = f"mess-{secrets.token_hex(6)}"
+        self.client_id = WORKER + secrets.token_hex(6)
         self._decoder = decoder(self.source.format)
         self.streams: KafkaStreams
         self.member: GroupMember
@@ -102,7 +102,7 @@ class Worker(RelayCore):
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
             trouble=lambda: self.streams.problem,
-            joined=self.streams.joined,
+            idle=lambda: self.streams.idle(),
         )
         await self.pauses.begin()
         self.engine = Engine(

@@ -59,6 +59,10 @@ class HaLease(ABC):
     when. Answers come within about the time that it was opened with. Raises StateError.
     """
 
+    erased = False
+    """Whether the last `read` found that somebody has deleted the relay's record, which a holder that is alive writes
+    again. Whoever releases the lease leaves the record."""
+
     def __init__(self, relay: str) -> None:
         self._relay = relay
 

@@ -27,6 +27,7 @@ class MongoHaLease(HaLease):
 
     def __init__(self, database: Any, relay: str, timeout: float) -> None:
         super().__init__(relay)
+        self._found = False
         self._relays = database.get_collection(
             "relays",
             codec_options=OPTIONS,
@@ -38,6 +39,8 @@ class MongoHaLease(HaLease):
 
     async def read(self) -> LeaseRecord | None:
         found = await _ask("read who runs the relay", self._relays.find_one({"_id": self._relay}, {"beat": 1}))
+        self.erased = found is None and self._found
+        self._found = self._found or found is not None
         return None if found is None or "beat" not in found else _record(found["beat"])
 
     async def claim(self, instance: Instance, seconds: float, replacing: LeaseRecord | None) -> bool:

@@ -12,6 +12,8 @@ from mess.errors import ConfigError, Problem
 from mess.options.kafka import hosts_of
 from mess.steps.queue.kafka_unreachable import kafka_unreachable
 
+WORKER = "mess-"
+"""What the client ids of workers begin with."""
 _ASK_SECONDS = 5.0
 _PROTOCOL = f"{PLACE}.config.group.protocol"
 _DEFAULT_SESSION = 45.0
@@ -43,12 +45,14 @@ class GroupAdmin:
         self.client_id = client_id
         self.member: str | None = None
         """The id in the group of the member with this `client_id`; None until `members` was called."""
-        self.listed = False
-        """Whether the group had that member when `members` was called."""
+        self.present = False
+        """Whether the group had a member with this `client_id` when `members` was called."""
         self.partitions: int | None = None
         """How many partitions the topics have together; None until `members` was called."""
         self.missing: Sequence[str] = ()
         """The topics that did not exist, or that this user may not see, when `members` was called."""
+        self.strangers: Sequence[str] = ()
+        """Members that are not workers, when `members` was called: another program reads with this group."""
         self.topic_ids: Mapping[str, str] = {}
         """The topics' ids when `members` or `ids` was called; without those that brokers before 2.8 do not have."""
         self.trouble: str | None = None
@@ -113,9 +117,15 @@ class GroupAdmin:
             self.ids(present)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
-        member = next((each.member_id for each in members if each.client_id == self.client_id), None)
-        self.listed = member is not None
-        self.member = member or self.member
+        self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
+        self.present = any(each.client_id == self.client_id for each in members)
+        self.strangers = sorted(
+            {
+                f"{each.client_id} at {each.host.lstrip('/')}"
+                for each in members
+                if not each.client_id.startswith(WORKER)
+            }
+        )
         return len(members)
 
     def behind(self) -> int | None:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from mess import Relay
+from mess.errors import StateError
 from tests.integration.relay.conftest import Lab
+from tests.receiver import Answer
 from tests.waiting import PATIENCE, until
 
 HA: dict[str, Any] = {"ha": {"lease": "1s"}}
@@ -69,6 +71,49 @@ async def test_a_handover_in_order(lab: Lab, ha: dict[str, Any]) -> None:
         lab.db.orders.insert_one({"_id": 3})
         events = await lab.receiver.wait_for_events(3)
         assert [event.body["documentKey"]["_id"] for event in events] == [1, 2, 3]
+
+
+async def test_a_state_that_is_deleted_loses_no_event(lab: Lab) -> None:
+    """The active process writes it again, with its positions. A standby, which knows none, lets it do that."""
+    lab.receiver.answer = Answer(503)
+    async with lab.running(**HA) as one:
+        lab.db.orders.insert_many([{"_id": number} for number in range(20)])
+        await lab.receiver.wait_for(1)
+        other = lab.relay(**HA)
+        async with standing_by(other):
+            await until(lambda: other.role is not None and other.role.active is not None, "the active process")
+            lab.db.client.drop_database(f"{lab.db.name}-state")
+            await asyncio.sleep(2.5)
+            assert is_role(one, "active")
+            assert is_role(other, "standby")
+            lab.receiver.answer = Answer()
+
+            def delivered() -> set[int]:
+                return {event.body["documentKey"]["_id"] for event in lab.receiver.accepted}
+
+            await until(lambda: delivered() == set(range(20)), "all events")
+
+
+async def test_no_process_begins_anew_when_the_state_file_is_deleted(lab: Lab) -> None:
+    """Each ends with an error, as without `ha`: a new file has no positions."""
+    path = lab.folder / "state.db"
+    options = {**HA, "state": {"url": f"sqlite:///{path}"}}
+    lab.receiver.answer = Answer(503)
+    relays = [lab.relay(**options), lab.relay(**options)]
+    tasks = [asyncio.create_task(relay.run()) for relay in relays]
+    try:
+        await until(lambda: {relay.role and relay.role.name for relay in relays} == {"active", "standby"}, "both roles")
+        lab.db.orders.insert_one({"_id": 1})
+        await lab.receiver.wait_for(1)
+        for each in lab.folder.glob("state.db*"):
+            each.unlink()
+        async with asyncio.timeout(PATIENCE):
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+    finally:
+        for relay in relays:
+            relay.stop()
+    assert all(isinstance(end, StateError) and "was deleted or moved" in str(end) for end in ends), ends
+    assert not path.exists()
 
 
 async def test_a_standby_reloads_its_config(lab: Lab) -> None:

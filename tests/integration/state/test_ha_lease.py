@@ -294,3 +294,19 @@ async def test_the_holder_repairs_its_record(store: StateStore, lease: HaLease, 
             await database["relays"].update_one({"_id": "shop"}, {"$set": {"beat.count": "many"}})
         await asyncio.sleep(1.5)
         assert not holder.leadership.lapsed
+
+
+@pytest.mark.parametrize("store", ["pymongo"], indirect=True)
+async def test_a_deleted_record_is_not_a_free_lease(store: Any, lease: HaLease, others: HaLease) -> None:
+    """Its holder writes it again. If that has ended, the lease is free after its time."""
+    watch = LeaseWatch(ONE, 5.0)
+    assert watch.free(await others.read(), 0.0, erased=others.erased) == "it was free"  # a relay's first start
+    assert await lease.claim(OTHER, 12.5, None)
+    assert watch.free(await others.read(), 1.0, erased=others.erased) is None
+    await store.database["relays"].delete_one({"_id": "shop"})
+    reasons = [watch.free(await others.read(), float(now), erased=others.erased) for now in range(2, 16)]
+    assert reasons == [*[None] * 13, "its record was deleted, and no process wrote it again"]
+    assert await lease.claim(OTHER, 12.5, None)
+    assert watch.free(await others.read(), 16.0, erased=others.erased) is None
+    await lease.release(OTHER)
+    assert watch.free(await others.read(), 17.0, erased=others.erased) == "it was free"

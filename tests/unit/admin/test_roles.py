@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -14,10 +14,13 @@ import pytest
 from mess import leadership
 from mess.admin import AdminServer
 from mess.app import Relay
+from mess.capture.source import Connection, StoppedSource
 from mess.config.load import load
 from mess.leadership import Leadership
+from mess.relay.checkpointer import Progress
 from mess.relay.kafka_group import KafkaGroup, KafkaPartition
 from mess.relay.role import Role
+from mess.relay.window import Window
 from mess.state.instance import Instance
 from mess.state.lease import Presence
 from mess.state.pauses import Pause, Target
@@ -38,6 +41,8 @@ class Shown(Relay):
     role: Role | None = None
     leadership: Leadership | None = None
     group: KafkaGroup | None = None
+    sources: Sequence[Connection] = ()
+    progress: Sequence[Progress] = ()
 
 
 @pytest.fixture
@@ -212,8 +217,29 @@ async def test_a_kafka_worker_without_heartbeats_is_not_ready(relay: Shown, http
     relay.group = replace(relay.group, problem="topic shop does not exist")
     code, ready = await get(http, "/readyz")
     assert ready["reasons"] == [
-        "Kafka: this process is not in the group webhooks at present (join): topic shop does not exist"
+        "Kafka: this process is not in the group webhooks at present: topic shop does not exist"
     ]
     relay.group = replace(GROUP, problem="topic shop does not exist")
     code, ready = await get(http, "/readyz")
     assert (code, ready["warnings"]) == (200, ["Kafka: topic shop does not exist"])
+
+
+async def test_a_reason_that_many_streams_have_is_given_once(relay: Shown, http: aiohttp.ClientSession) -> None:
+    """A worker whose brokers are down has it for each of its partitions."""
+    down, gone = "Kafka at broker:9092 cannot be reached", "records were deleted"
+    problems = {f"changes/{number}": down for number in range(12)} | {"other/0": gone, "other/1": None}
+    window = Window(10, 1000, lambda event: event.position)
+    relay.starting = None
+    relay.progress = [Progress(stream=name, plan="", window=window) for name in problems]
+    relay.sources = [StoppedSource(name, problem) for name, problem in problems.items()]
+    code, ready = await get(http, "/readyz")
+    assert (code, ready["reasons"]) == (
+        503,
+        [f"streams changes/0, changes/1, changes/2 and 9 more: {down}", f"stream other/0: {gone}"],
+    )
+    relay.progress, relay.sources = relay.progress[:2], relay.sources[:2]
+    assert (await get(http, "/readyz"))[1]["reasons"] == [f"streams changes/0, changes/1: {down}"]
+    relay.group = replace(GROUP, member=None, problem=down)
+    assert (await get(http, "/readyz"))[1]["reasons"] == [
+        f"Kafka: this process is not in the group webhooks at present: {down}"
+    ]

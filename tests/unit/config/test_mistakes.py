@@ -107,6 +107,8 @@ YAML = "databases:\n  shop:\n    pipeline:\n      - log\n      - name: http\n   
         ("databases: {a: }\nconcurrency: yes", "config.yml:2: concurrency: must be a number"),
         ("databases: {a: }\nconcurrency: 1.5", "config.yml:2: concurrency: must be a whole number"),
         ("databases: {a: }\nconcurrency: 0", "config.yml:2: concurrency: must be at least 1"),
+        ("databases: {a: }\nha: {lease: 500ms}", "config.yml:2: ha.lease: must be at least 1s"),
+        ("databases: {a: }\nha: {lease: 0}", "config.yml:2: ha.lease: must be at least 1s"),
         ("databases: {a: }\nadmin: {port: 70000}", "config.yml:2: admin.port: must be at most 65535"),
         ("databases: {a: }\nadmin: {enabled: maybe}", "config.yml:2: admin.enabled: must be true or false"),
         ("databases: {a: }\nadmin: {host: 1}", "config.yml:2: admin.host: must be text; put it in quotes"),

@@ -50,7 +50,8 @@ async def test_since_when_and_what_helps() -> None:
     joining = KafkaGroup("webhooks", None, None, "init", ["shop"], assigned=(), heartbeat_age=None, members=None)
     assert lapse(Leadership(0, 0.0), None, joining) is None
     assert lapse(Leadership(0, 0.0), None, replace(joining, heartbeat_age=0.5)) is None, "such as without the topic"
-    assert lapse(Leadership(0, 0.0), None, replace(GROUP, assigned=())) is None, "more members than partitions"
+    idle = replace(GROUP, assigned=(), heartbeat_age=0.5)
+    assert lapse(Leadership(0, 0.0), None, idle) is None, "no partition is left for it"
 
 
 async def test_steps_with_events_say_the_same() -> None:

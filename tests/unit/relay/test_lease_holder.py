@@ -213,6 +213,29 @@ def test_an_outage_of_the_storage_is_no_takeover(lasts: float, seed: int) -> Non
         members.close()
 
 
+@pytest.mark.parametrize("lasts", [0.5, 3.0])
+def test_a_standby_says_soon_and_once_that_it_cannot_take_over(lasts: float) -> None:
+    """In its log, not only in `/readyz`: within two thirds of a lease, and again when it can."""
+    world = World(0)
+    members = Members(world)
+    members.add(0.0, 1.0)
+    _plan(world, members, LEASE, ("storage down", 0, lasts * LEASE))
+    said: list[tuple[float, str]] = []
+    with mock.patch.object(lease_holder, "log") as log:
+        for level in (log.info, log.warning):
+            level.side_effect = lambda event, **fields: said.append((world.time, event))
+        try:
+            world.run(1.0, members.check)
+            members.add(0.0, 1.0)  # the standby
+            world.run((2 + lasts) * LEASE, members.check)
+        finally:
+            members.close()
+    about = [(time, event) for time, event in said if "can take over" in event or "cannot take over" in event]
+    assert [event for _, event in about] == ["standby: cannot take over at present", "standby: can take over again"]
+    assert about[0][0] < 1.7 * LEASE
+    assert (1 + lasts) * LEASE <= about[1][0] < (1.5 + lasts) * LEASE
+
+
 def _plan(world: World, members: Members, time: float, event: tuple[str, int, float]) -> None:
     what, whom, duration = event
 

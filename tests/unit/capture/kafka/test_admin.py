@@ -25,7 +25,9 @@ class _Client:
     def describe_consumer_groups(self, groups: list[str], request_timeout: float) -> dict[str, Future[Any]]:
         answer: Future[Any] = Future()
         if self._error is None:
-            answer.set_result(SimpleNamespace(members=[SimpleNamespace(client_id="me", member_id="me-1")]))
+            me = SimpleNamespace(client_id="mess-1", member_id="me-1", host="/10.0.0.1")
+            other = SimpleNamespace(client_id="billing", member_id="b-1", host="/10.0.0.2")
+            answer.set_result(SimpleNamespace(members=[me, other]))
         else:
             answer.set_exception(self._error)
         return {groups[0]: answer}
@@ -34,7 +36,7 @@ class _Client:
 def test_a_client_whose_request_has_timed_out_is_not_asked_again() -> None:
     """A late answer to it would abort the process."""
     source = KafkaSource.model_validate({"url": "kafka://localhost:1", "topics": ["changes"], "group": "webhooks"})
-    admin = GroupAdmin(source, {}, client_id="me")
+    admin = GroupAdmin(source, {}, client_id="mess-1")
     clients = iter([_Client(TimeoutError()), _Client(None)])
     admin._kafka = SimpleNamespace(
         admin=SimpleNamespace(AdminClient=lambda settings, logger: next(clients)),
@@ -43,5 +45,6 @@ def test_a_client_whose_request_has_timed_out_is_not_asked_again() -> None:
     )
     with pytest.raises(KafkaException):
         admin.members()
-    assert admin.members() == 1
+    assert admin.members() == 2
     assert admin.member == "me-1"
+    assert admin.strangers == ["billing at 10.0.0.2"]

@@ -63,6 +63,7 @@ class GroupMember:
         self._recreated: set[PartitionKey] = set()
         self._absent: set[PartitionKey] = set()
         self._look_at = 0.0
+        self._failing: dict[PartitionKey | None, str] = {}
         self._closing = False
         self._commit: tuple[Mapping[PartitionKey, GroupOffset], asyncio.Future[None]] | None = None
         self._committing: asyncio.Future[None] | None = None
@@ -183,7 +184,7 @@ class GroupMember:
         for key, load in loads.items():
             self.backpressure.given(key, load)
         if loads:
-            self._said(None)
+            self._works(None, *loads)
             self._tell(self._listener.received, loads)
         if ends := {key: offset for key, offset in ends.items() if key in self.backpressure}:
             self._tell(self._listener.reached, ends)
@@ -297,6 +298,8 @@ class GroupMember:
         self._unanswered.difference_update(keys)
         self._recreated.difference_update(keys)
         self._absent.difference_update(keys)
+        for key in keys:
+            self._failing.pop(key, None)
 
     def _wait_for(self, tell: Callable[[Sequence[PartitionKey]], Coroutine[Any, Any, Any]], keys: Any) -> Any:
         """The result of work in the event loop. If that does not respond in time, nothing more is delivered."""
@@ -340,8 +343,24 @@ class GroupMember:
             )
         if error.fatal():
             raise SourceError(f"Kafka: {error.str()}")
-        denied = error.code() == kinds.TOPIC_AUTHORIZATION_FAILED
-        self._said(error.str() + ("; allow this user to read and describe the topic" if denied else ""))
+        self._fails(_place(message), error.str() + self._remedy(error))
+
+    def _remedy(self, error: Any) -> str:
+        if error.code() == self._kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:
+            return "; allow this user to read and describe the topic"
+        if "ecompression" in error.str():
+            return "; if its batches are much larger uncompressed, raise source.kafka.config.receive.message.max.bytes"
+        return ""
+
+    def _fails(self, place: PartitionKey | None, reason: str) -> None:
+        """Say that a partition, or all, cannot be read, until a record of it arrives: others may go on."""
+        self._failing[place] = reason if place is None else f"{place}: {reason}"
+        self._said(next(iter(self._failing.values())))
+
+    def _works(self, *places: PartitionKey | None) -> None:
+        for place in places:
+            self._failing.pop(place, None)
+        self._said(next(iter(self._failing.values()), None))
 
     def _begin_anew(self, topics: Collection[str]) -> set[PartitionKey]:
         """Begin with the first records of those among these topics that were created anew: mostly, no error says that
@@ -365,9 +384,10 @@ class GroupMember:
             read = max(self._consumer.position([partition])[0].offset, 0)
             place = self._offsets.continues(key, read, recreated=key in self._recreated)
         except self._kafka.KafkaException as error:
-            self._said(f"cannot find out where {key} continues: {error.args[0].str()}")
+            self._fails(key, f"cannot find out where it continues: {error.args[0].str()}")
             self._unanswered.add(key)
             return
+        self._works(key)
         self._unanswered.discard(key)
         self._recreated.discard(key)
         self._tell(self._listener.expired, place)
@@ -379,7 +399,7 @@ class GroupMember:
         statistics = orjson.loads(text)
         if self._disconnected and any(each["state"] == "UP" for each in statistics["brokers"].values()):
             self._disconnected = False
-            self._said(None)
+            self._works()
         self._tell(self._listener.heard, self._heartbeat.heard(statistics), statistics)
 
     def _on_error(self, error: Any) -> None:
@@ -397,6 +417,11 @@ class GroupMember:
         if reason != self._trouble:
             self._trouble = reason
             self._tell(self._listener.trouble, reason)
+
+
+def _place(message: Any) -> PartitionKey | None:
+    topic, number = message.topic(), message.partition()
+    return None if topic is None or number is None or number < 0 else PartitionKey(topic, number)
 
 
 def _settle(done: asyncio.Future[None], error: Exception | None) -> None:

@@ -55,6 +55,8 @@ class GroupAdmin:
         """Members that are not workers, when `members` was called: another program reads with this group."""
         self.topic_ids: Mapping[str, str] = {}
         """The topics' ids when `members` or `ids` was called; without those that brokers before 2.8 do not have."""
+        self.cluster_id = ""
+        """The cluster's id; empty until `ids` was called."""
         self.trouble: str | None = None
         """Why a connection last failed, as the client says it."""
 
@@ -95,7 +97,10 @@ class GroupAdmin:
     def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
         """The ids of those topics that exist, empty where brokers have none. Every topic has another, even one that has
         replaced one with its name."""
-        names = self._kafka.TopicCollection(list(topics))
+        wanted = list(topics)
+        if not self.cluster_id and wanted:
+            self.cluster_id = str(self._admin.list_topics(wanted[0], timeout=_ASK_SECONDS).cluster_id or "")
+        names = self._kafka.TopicCollection(wanted)
         found: dict[str, str] = {}
         for name, asked in self._admin.describe_topics(names, request_timeout=_ASK_SECONDS).items():
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
@@ -9,7 +10,7 @@ from mess.capture.kafka.admin import GroupAdmin
 from mess.capture.kafka.places import GroupOffset, PartitionKey, Range, Start, begins, start
 
 _ASK_SECONDS = 5.0
-_TOPIC_ID = "topic-id="
+_NOTE = re.compile(r"cluster-id=([\w-]{1,100}),topic-id=([\w-]{22})")
 
 
 class GroupOffsets:
@@ -17,8 +18,9 @@ class GroupOffsets:
     raises KafkaException.
 
     A topic that was deleted and created anew has offsets of the same numbers for other records. So every commit carries
-    the id of the topic that it is for. Members of one group may notice at different times, and a member may keep some
-    of the topic's partitions while it gets others: what is known is known for each partition.
+    the id of its topic, and the cluster's, since tools that copy offsets to another cluster copy the note, too. Members
+    of one group may notice at different times, and a member may keep some of the topic's partitions while it gets
+    others: what is known is known for each partition.
     """
 
     def __init__(self, kafka: Any, consumer: Any, admin: GroupAdmin, begin: Literal["oldest", "now"]) -> None:
@@ -34,7 +36,7 @@ class GroupOffsets:
         """The client's object for a partition, or for an offset of it."""
         if offset is None:
             return self._kafka.TopicPartition(*key)
-        note = () if topic_id is None else (_TOPIC_ID + topic_id,)
+        note = () if topic_id is None else (f"cluster-id={self._admin.cluster_id},topic-id={topic_id}",)
         return self._kafka.TopicPartition(*key, offset, *note)
 
     def starts(self, keys: Collection[PartitionKey]) -> list[Start]:
@@ -134,7 +136,14 @@ class GroupOffsets:
             return {}
         found = self._consumer.committed([self.partition(key) for key in keys], timeout=_ASK_SECONDS)
         self._raise(found)
-        return {PartitionKey(each.topic, each.partition): _read(each) for each in found}
+        return {PartitionKey(each.topic, each.partition): self._read(each) for each in found}
+
+    def _read(self, partition: Any) -> GroupOffset | None:
+        if partition.offset < 0:
+            return None
+        note = _NOTE.fullmatch(partition.metadata or "")
+        topic_id = None if note is None or note[1] != self._admin.cluster_id else note[2]
+        return GroupOffset(partition.offset, topic_id)
 
     def _held(self, key: PartitionKey) -> Range:
         return Range(*self._consumer.get_watermark_offsets(self.partition(key), timeout=_ASK_SECONDS))
@@ -143,11 +152,3 @@ class GroupOffsets:
         for each in partitions:
             if each.error is not None:
                 raise self._kafka.KafkaException(each.error)
-
-
-def _read(partition: Any) -> GroupOffset | None:
-    if partition.offset < 0:
-        return None
-    note = partition.metadata or ""
-    topic_id = note.removeprefix(_TOPIC_ID) if note.startswith(_TOPIC_ID) else None
-    return GroupOffset(partition.offset, topic_id)

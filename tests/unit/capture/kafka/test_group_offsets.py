@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from confluent_kafka import KafkaException, TopicPartition
 
 from mess.capture.kafka.group_offsets import GroupOffsets
 from mess.capture.kafka.places import GroupOffset, PartitionKey
 
 A, B = PartitionKey("changes", 0), PartitionKey("changes", 1)
+ONE, TWO = "one".ljust(22, "-"), "two".ljust(22, "-")  # topic ids have this length
 
 
 class _Broker:
@@ -21,7 +23,8 @@ class _Broker:
     def __init__(self) -> None:
         self.offsets: dict[PartitionKey, tuple[int, str]] = {}
         self.ends = {A: 20, B: 30}
-        self.topic_id: str | None = "one"
+        self.topic_id: str | None = ONE
+        self.cluster_id = "here"
         self.meanwhile: Callable[[], None] = lambda: None
 
     def ids(self, topics: Iterable[str]) -> Mapping[str, str]:
@@ -79,9 +82,9 @@ def test_an_offset_of_a_topic_that_was_deleted_is_not_one_of_the_topic_with_its_
     broker = _Broker()
     member = _member(broker)
     member.starts([A, B])
-    member.commit({A: GroupOffset(15, "one")})
+    member.commit({A: GroupOffset(15, ONE)})
     assert [each.offset for each in _member(broker).starts([A])] == [15]
-    broker.topic_id = "two"
+    broker.topic_id = TWO
     (found,) = _member(broker).starts([A])
     assert found.offset == 0
     assert found.lost is not None
@@ -93,16 +96,27 @@ def test_a_topic_that_replaces_one_that_was_read_is_read_from_its_beginning() ->
     broker = _Broker()
     member = _member(broker)
     member.starts([A, B])
-    broker.topic_id = "two"
+    broker.topic_id = TWO
     broker.offsets.clear()
     found = member.starts([A, B])
     assert [each.offset for each in found] == [0, 0]
     assert all(each.lost is not None and "created anew" in each.lost.reason for each in found)
 
 
-def test_an_offset_that_another_tool_has_set_is_used() -> None:
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "by hand",
+        "topic-id=",
+        "ü" * 1000,
+        f"cluster-id=here,topic-id={TWO}more",
+        pytest.param(f"cluster-id=there,topic-id={TWO}", id="copied to another cluster"),
+    ],
+)
+def test_an_offset_that_another_tool_has_set_is_used(note: str) -> None:
     broker = _Broker()
-    broker.offsets[A] = (7, "by hand")
+    broker.offsets[A] = (7, note)
     assert [each.offset for each in _member(broker).starts([A])] == [7]
 
 
@@ -116,20 +130,20 @@ def test_a_partition_that_is_kept_is_begun_anew_although_another_of_its_topic_wa
     broker = _Broker()
     member = _member(broker, "oldest")
     member.starts([A])
-    broker.topic_id = "two"
+    broker.topic_id = TWO
     member.starts([B])
-    assert member.differ({"changes": "two"}) == {"changes"}
+    assert member.differ({"changes": TWO}) == {"changes"}
     assert member.recreated({"changes"}) == {A}
     assert member.continues(A, 15, recreated=True).offset == 0
-    assert member.differ({"changes": "two"}) == set()
+    assert member.differ({"changes": TWO}) == set()
 
 
 def test_the_next_member_learns_of_what_is_gone_although_the_broker_has_discarded_the_offset() -> None:
     broker = _Broker()
     member = _member(broker)
     member.starts([A, B])
-    member.commit({A: GroupOffset(15, "one")})
-    broker.topic_id = "two"
+    member.commit({A: GroupOffset(15, ONE)})
+    broker.topic_id = TWO
     broker.offsets.clear()
     assert member.recreated({"changes"}) == {A, B}
     member.continues(A, 18, recreated=True)
@@ -145,14 +159,14 @@ def test_a_topic_that_does_not_exist_any_more_hides_no_other() -> None:
     broker.ends[other] = 5
     member = _member(broker)
     member.starts([A, other])
-    broker.topic_id = "two"
+    broker.topic_id = TWO
 
     def ids(topics: Iterable[str]) -> Mapping[str, str]:
         assert set(topics) == {"changes"}
-        return {"changes": "two"}
+        return {"changes": TWO}
 
     broker.ids = ids  # type: ignore[method-assign]
-    assert member.recreated(member.differ({"changes": "two"})) == {A}
+    assert member.recreated(member.differ({"changes": TWO})) == {A}
 
 
 def test_a_broker_whose_topics_have_no_ids_serves_a_group() -> None:

@@ -29,20 +29,20 @@ from mess.relay.backfills import Backfills
 from mess.relay.build import Steps, build_pipelines, describe_step
 from mess.relay.checkpointer import Progress
 from mess.relay.core import RelayContext
+from mess.relay.ha.leading import leading
+from mess.relay.ha.lease_holder import LeaseHolder
+from mess.relay.ha.lease_watch import patience
+from mess.relay.ha.name_holder import NameHolder
+from mess.relay.ha.role import Role
+from mess.relay.ha.standby_config import standby_config
 from mess.relay.headroom import OplogWatch
-from mess.relay.kafka_group import KafkaGroup
-from mess.relay.leading import leading
-from mess.relay.lease_holder import LeaseHolder
-from mess.relay.lease_watch import patience
-from mess.relay.name_holder import NameHolder
+from mess.relay.kafka.group import KafkaGroup
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult, reload_result
 from mess.relay.reloading import Reloading
-from mess.relay.role import Role
 from mess.relay.runner import StreamRunner
 from mess.relay.running import Running, aside
 from mess.relay.snapshot import snapshot
-from mess.relay.standby_config import standby_config
 from mess.relay.status import RelayStatus, Saving
 from mess.relay.step_runner import StepRunner
 from mess.relay.stopping import Halted, Stopping
@@ -61,8 +61,8 @@ from mess.telemetry.recent import Recent
 from mess.telemetry.tail.tail import Tail
 
 if TYPE_CHECKING:
-    from mess.relay.kafka_streams import KafkaStreams
-    from mess.relay.worker import Worker
+    from mess.relay.kafka.streams import KafkaStreams
+    from mess.relay.kafka.worker import Worker
     from mess.telemetry.spans import Spans
 
 log = get_logger("mess.relay")
@@ -394,7 +394,7 @@ class Relay:
     async def _run_worker(self, source: KafkaSource, steps: Steps) -> None:
         """Deliver as a member of a consumer group, which shares its work with others."""
         from mess.capture.kafka import settings  # a relay that reads MongoDB starts sooner
-        from mess.relay.worker import Worker
+        from mess.relay.kafka.worker import Worker
 
         settings.check(source, self.loaded.directory)
         leadership = Leadership(until=0.0)

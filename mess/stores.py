@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from mess.capture.current_client import CurrentClient
 from mess.capture.reach import Connect, answer, reach
 from mess.config.model import Config
-from mess.relay.lease_watch import patience
+from mess.relay.ha.lease_watch import patience
 from mess.state.open import RETRY_FOR, in_mongodb, open_store
 from mess.state.store import StateStore
 

@@ -15,7 +15,7 @@ from mess.relay.build import BuiltStep, Steps
 from mess.relay.completion import Completions
 from mess.relay.gaps import Keeper, StreamGaps
 from mess.relay.giving_up import GivingUp
-from mess.relay.leading import leading
+from mess.relay.ha.leading import leading
 from mess.relay.pipeline import Pipeline
 from mess.relay.router import Claim, LaneGroups, ScopeRouter
 from mess.relay.runner import StreamRunner, stream_runner

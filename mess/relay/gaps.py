@@ -15,7 +15,7 @@ from mess.capture.tokens import has_passed
 from mess.event import Event, Namespace
 from mess.relay.gap_events import GapEvent, gap_events
 from mess.relay.growing_gaps import GrowingGaps, Loss
-from mess.relay.leading import Leading
+from mess.relay.ha.leading import Leading
 from mess.relay.router import Claim
 from mess.state.store import DeadLetter, Gap
 from mess.telemetry.logging import get_logger

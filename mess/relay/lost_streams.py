@@ -14,7 +14,7 @@ from mess.errors import HistoryLost
 from mess.event import Position
 from mess.relay.arranged import ArrangedStreams, Stream
 from mess.relay.arranging import open_gap, why_stopped, written
-from mess.relay.leading import Leading
+from mess.relay.ha.leading import Leading
 from mess.state.store import Gap, StateStore
 from mess.telemetry.logging import get_logger
 

@@ -25,7 +25,7 @@ from mess.relay.swapping import Swap
 from mess.telemetry.logging import get_logger
 
 if TYPE_CHECKING:
-    from mess.relay.worker import Worker
+    from mess.relay.kafka.worker import Worker
 
 log = get_logger("mess.relay")
 

@@ -29,8 +29,8 @@ from mess.relay.checkpointer import Checkpointer
 from mess.relay.core import RelayContext, RelayCore
 from mess.relay.engine import Engine
 from mess.relay.gaps import Keeper
+from mess.relay.ha.leading import leading
 from mess.relay.headroom import OplogWatch
-from mess.relay.leading import leading
 from mess.relay.outlook import Outlook, outlook
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim

@@ -15,13 +15,13 @@ from mess.relay.backfills import Backfills
 from mess.relay.blocked import blocked
 from mess.relay.checkpointer import Progress
 from mess.relay.gap_status import by_kind, summary
+from mess.relay.ha.lapse import lapse
+from mess.relay.ha.role import Role
+from mess.relay.ha.role_status import group_summary, role_summary, standing_by
 from mess.relay.headroom import OplogWatch
-from mess.relay.kafka_group import KafkaGroup
-from mess.relay.lapse import lapse
+from mess.relay.kafka.group import KafkaGroup
 from mess.relay.pauses import Pauses
 from mess.relay.reload_result import ReloadResult
-from mess.relay.role import Role
-from mess.relay.role_status import group_summary, role_summary, standing_by
 from mess.relay.runner import StreamRunner
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import LONG, Place, Wait, Waits, waits

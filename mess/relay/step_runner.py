@@ -14,7 +14,7 @@ from mess.relay.destinations import Destinations
 from mess.relay.failure_log import FailureLog
 from mess.relay.failures import Failures, GiveUp, Leaving
 from mess.relay.gate import Gate
-from mess.relay.leading import leading
+from mess.relay.ha.leading import leading
 from mess.relay.obstacle import Obstacle
 from mess.relay.retry_group import RetryGroup, joined
 from mess.relay.step_call import Called, Process, call, why_not

@@ -20,9 +20,9 @@ from mess.event import Namespace
 from mess.relay.arranged import ArrangedStreams, OpenStream, Stream
 from mess.relay.arranging import written
 from mess.relay.carried import Carried
+from mess.relay.ha.leading import Leading
 from mess.relay.joining import Joining
 from mess.relay.lane import Lane
-from mess.relay.leading import Leading
 from mess.relay.lost_streams import LostStreams
 from mess.relay.runner import StreamRunner
 from mess.state.store import StateStore

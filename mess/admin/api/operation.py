@@ -19,7 +19,7 @@ from mess.admin.api.shared_answers import SharedAnswers
 from mess.admin.connections import BODY_LIMIT
 from mess.admin.json_response import encoded, json_response, response_of
 from mess.errors import ConfigError, StateError
-from mess.relay.role_status import ask_the_active
+from mess.relay.ha.role_status import ask_the_active
 from mess.relay.status import RelayStatus
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger

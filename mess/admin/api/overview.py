@@ -12,7 +12,7 @@ from mess.admin.api.operation import Call
 from mess.admin.api.pausing import pause_shown
 from mess.admin.api.relay import ApiRelay
 from mess.admin.api.settings import shown_reload
-from mess.relay.role_status import group_summary, role_summary
+from mess.relay.ha.role_status import group_summary, role_summary
 from mess.relay.status import RelayStatus, stream_status
 from mess.relay.step_runner import StepRunner
 from mess.relay.waits import Wait, Waiting, Waits

@@ -145,7 +145,7 @@ async def test_what_a_running_stream_loses_names_its_collections(lab: Lab) -> No
     from mess.event import Position
     from mess.leadership import ALWAYS
     from mess.relay.gaps import StreamGaps
-    from mess.relay.leading import leading
+    from mess.relay.ha.leading import leading
     from mess.relay.stopping import Stopping
 
     async with store_for(lab.relay().config) as store, lab.running() as relay:

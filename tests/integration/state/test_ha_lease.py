@@ -18,8 +18,8 @@ from bson import DatetimeMS
 from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo import AsyncMongoClient
 
-from mess.relay.lease_holder import LeaseHolder
-from mess.relay.lease_watch import LeaseWatch
+from mess.relay.ha.lease_holder import LeaseHolder
+from mess.relay.ha.lease_watch import LeaseWatch
 from mess.relay.stopping import Stopping
 from mess.state import StateStore
 from mess.state.ha_lease import HaLease, Wish

@@ -159,7 +159,7 @@ async def test_what_is_done_of_a_deleted_topic_is_not_taken_for_done_in_the_new_
     group: Group, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The worker stops between: it knows of the new topic, and is not done with what it has read of the old one."""
-    monkeypatch.setattr("mess.relay.group_watch._ASK_AGAIN", 0.5)
+    monkeypatch.setattr("mess.relay.kafka.group_watch._ASK_AGAIN", 0.5)
     options: dict[str, Any] = {
         "on_history_lost": "now",
         "kafka": {"config": {"group.protocol": "classic"}},

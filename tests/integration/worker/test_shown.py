@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka import Consumer
 from structlog.testing import capture_logs
 
-from mess.relay import group_watch
+from mess.relay.kafka import group_watch
 from tests.integration.admin.conftest import api_of, eventually
 from tests.integration.worker.conftest import Group
 from tests.waiting import until

@@ -18,8 +18,8 @@ from mess.capture.source import Connection, StoppedSource
 from mess.config.load import load
 from mess.leadership import Leadership
 from mess.relay.checkpointer import Progress
-from mess.relay.kafka_group import KafkaGroup, KafkaPartition
-from mess.relay.role import Role
+from mess.relay.ha.role import Role
+from mess.relay.kafka.group import KafkaGroup, KafkaPartition
 from mess.relay.window import Window
 from mess.state.instance import Instance
 from mess.state.lease import Presence

@@ -17,7 +17,7 @@ from mess.config.model import Config
 from mess.event import Position
 from mess.leadership import ALWAYS, Leadership, now
 from mess.relay.gaps import StreamGaps
-from mess.relay.leading import leading
+from mess.relay.ha.leading import leading
 from mess.relay.router import Claim
 from mess.relay.stopping import Stopping
 from mess.replay.routes import Kept, Ways

@@ -9,7 +9,7 @@ from typing import Any
 from mess.capture.kafka.places import GroupOffset, PartitionKey, Start
 from mess.capture.kafka.record import position
 from mess.errors import StateError
-from mess.relay.kafka_streams import KafkaStreams
+from mess.relay.kafka.streams import KafkaStreams
 
 KEY = PartitionKey("changes", 3)
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from mess.leadership import Leadership, now
-from mess.relay.kafka_group import KafkaGroup, KafkaPartition
-from mess.relay.lapse import lapse
-from mess.relay.role import Role
+from mess.relay.ha.lapse import lapse
+from mess.relay.ha.role import Role
+from mess.relay.kafka.group import KafkaGroup, KafkaPartition
 from mess.relay.waits import waits
 from tests.unit.fakes import Recorder, make_events
 from tests.unit.relay.line import Line

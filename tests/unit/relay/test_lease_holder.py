@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from mess.errors import StateError
 from mess.leadership import Leadership
-from mess.relay import lease_holder
-from mess.relay.lease_holder import LeaseHolder
-from mess.relay.lease_watch import margin
+from mess.relay.ha import lease_holder
+from mess.relay.ha.lease_holder import LeaseHolder
+from mess.relay.ha.lease_watch import margin
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from tests.fuzz.profiles import examples

@@ -27,10 +27,10 @@ from mess.event import Namespace
 from mess.relay.build import Steps
 from mess.relay.core import RelayContext, RelayCore
 from mess.relay.engine import Engine
-from mess.relay.group_watch import GroupWatch
-from mess.relay.kafka_group import KafkaGroup
-from mess.relay.kafka_streams import KafkaStreams
-from mess.relay.offsets import OffsetCommits
+from mess.relay.kafka.group import KafkaGroup
+from mess.relay.kafka.group_watch import GroupWatch
+from mess.relay.kafka.offsets import OffsetCommits
+from mess.relay.kafka.streams import KafkaStreams
 from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner

@@ -10,7 +10,7 @@ from mess.capture.kafka.consumer import GroupMember
 from mess.capture.kafka.places import GroupOffset, PartitionKey
 from mess.capture.kafka.record import position
 from mess.errors import SourceError
-from mess.relay.kafka_streams import KafkaStreams
+from mess.relay.kafka.streams import KafkaStreams
 from mess.relay.stopping import Stopping
 from mess.state.store import StateStore
 from mess.telemetry.logging import get_logger

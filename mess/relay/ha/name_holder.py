@@ -13,7 +13,7 @@ from typing import Self
 from mess.cancellation import within
 from mess.errors import NameInUse, StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.duties import Duties
+from mess.relay.ha.duties import Duties
 from mess.relay.stopping import Halted, Stopping
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence

@@ -15,10 +15,10 @@ from mess import leadership
 from mess.cancellation import within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.duties import Duties
-from mess.relay.lease_watch import UNOBSERVED, LeaseWatch, margin, patience
-from mess.relay.name_holder import keep_verifying
-from mess.relay.role import Role
+from mess.relay.ha.duties import Duties
+from mess.relay.ha.lease_watch import UNOBSERVED, LeaseWatch, margin, patience
+from mess.relay.ha.name_holder import keep_verifying
+from mess.relay.ha.role import Role
 from mess.relay.stopping import Halted, Stopping
 from mess.state.ha_lease import HaLease, LeaseRecord, Wish
 from mess.state.instance import Instance

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mess.options.values import spoken
-from mess.relay.kafka_group import KafkaGroup
-from mess.relay.role import Role
+from mess.relay.ha.role import Role
+from mess.relay.kafka.group import KafkaGroup
 from mess.state.instance import Instance
 
 

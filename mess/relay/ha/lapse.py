@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 
 from mess import leadership
 from mess.leadership import Leadership
-from mess.relay.kafka_group import KafkaGroup
-from mess.relay.role import Role
+from mess.relay.ha.role import Role
+from mess.relay.kafka.group import KafkaGroup
 from mess.relay.waits import Wait
 
 _WHO = "deliveries wait"

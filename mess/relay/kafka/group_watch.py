@@ -12,8 +12,8 @@ from mess.capture.kafka.places import PartitionKey
 from mess.capture.kafka.settings import Protocol
 from mess.config.model import KafkaSource
 from mess.leadership import now
-from mess.relay.kafka_group import KafkaGroup, KafkaPartition
-from mess.relay.kafka_streams import Partition
+from mess.relay.kafka.group import KafkaGroup, KafkaPartition
+from mess.relay.kafka.streams import Partition
 from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")

@@ -1,1 +1,1 @@
-"""Which of several processes with one name is active. Start reading at `lease_holder.py`."""
+"""Which of several processes with one name is active. Start reading at `lease_holder`."""

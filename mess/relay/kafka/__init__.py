@@ -1,1 +1,1 @@
-"""A relay that reads Kafka as a member of a consumer group. Start reading at `worker.py`."""
+"""A relay that reads Kafka as a member of a consumer group. Start reading at `worker`."""

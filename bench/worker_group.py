@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,8 @@ from bench.relay import RelayProcess
 from mess.demo.replica_set import ReplicaSet
 from tests.servers.kafka import KafkaServer
 
+BSON = {"format": "bson"}
+"""How the queue step writes the events by default."""
 _DEAL_SECONDS = 60.0
 
 
@@ -37,13 +39,21 @@ class Topic:
 
 
 @contextmanager
-def empty_topic(replica_set: ReplicaSet, server: Kafka, events: int, database: str | None = None) -> Iterator[Topic]:
-    """A new topic for the events of so many orders, of a new database or of one that has them already."""
+def empty_topic(
+    replica_set: ReplicaSet,
+    server: Kafka,
+    events: int,
+    database: str | None = None,
+    *,
+    written: Mapping[str, str] = BSON,
+) -> Iterator[Topic]:
+    """A new topic for the events of so many orders, of a new database or of one that has them already. `written` are
+    options of the queue step."""
     name = next(targets)
     if database is None:
         database = name
         backlog.insert(replica_set.url, events, database=database)
-    step = {"name": "queue", "config": {"url": server.url, "target": name, "json": "canonical"}}
+    step = {"name": "queue", "config": {"url": server.url, "target": name, **written}}
     with counting_kafka(server, name) as count:
 
         def fill() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from bench import backlog
@@ -12,7 +13,7 @@ from bench.figures import median, progress, spread, table
 from bench.options import Options
 from bench.relay import http_step
 from bench.sink import Sink
-from bench.worker_group import Kafka, Topic, empty_topic, running, worker
+from bench.worker_group import BSON, Kafka, Topic, empty_topic, running, worker
 from mess.demo.replica_set import ReplicaSet
 
 _FEW, _FEW_CONCURRENCY = (1, 3), 16
@@ -20,6 +21,7 @@ _MANY, _MANY_CONCURRENCY = (1, 2, 4, 8), 4
 _DELAY = 0.02  # of the receiver's `/slow`
 _SPARE = 10.0  # seconds; how long filling the topic may take, and more
 _MONGODB = "from MongoDB"
+_WRITTEN = {"from Kafka, BSON": BSON, "from Kafka, canonical JSON": {"json": "canonical"}}
 _groups = (f"bench-group-{number}" for number in itertools.count())
 
 
@@ -91,14 +93,22 @@ def _slow(replica_set: ReplicaSet, server: Kafka, sink: Sink, count: int, concur
 def _compare_sources(replica_set: ReplicaSet, server: Kafka, sink: Sink, options: Options) -> None:
     progress(f"workers: writing {options.events:,} orders")
     size = backlog.insert(replica_set.url, options.events)
-    runs: dict[str, list[Run]] = {_MONGODB: [], "from Kafka": []}
+    runs: dict[str, list[Run]] = {_MONGODB: [], **{name: [] for name in _WRITTEN}}
     step = http_step(sink.url("batch"), batch=True)
-    with empty_topic(replica_set, server, options.events, backlog.DATABASE) as topic:
-        topic.fill()
+    with ExitStack() as stack:
+        topics = {
+            name: stack.enter_context(
+                empty_topic(replica_set, server, options.events, backlog.DATABASE, written=written)
+            )
+            for name, written in _WRITTEN.items()
+        }
+        for topic in topics.values():
+            topic.fill()
         for number in range(options.rounds):
             progress(f"workers: sources, round {number + 1} of {options.rounds}")
-            runs[_MONGODB].append(drain(replica_set.url, [step], sink, topic.events))
-            runs["from Kafka"].append(_batched(replica_set, server, sink, topic))
+            runs[_MONGODB].append(drain(replica_set.url, [step], sink, options.events))
+            for name, topic in topics.items():
+                runs[name].append(_batched(replica_set, server, sink, topic))
     title = f"One worker, 500 a POST: {options.events:,} events of {size} bytes, {options.rounds} interleaved rounds"
     show(title, runs, {"of MongoDB": (_MONGODB, runs)})
 

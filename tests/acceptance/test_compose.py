@@ -110,7 +110,7 @@ def test_compose_runs_workers_behind_kafka(services: dict[str, Any]) -> None:
     (step,) = capture["pipeline"]
     source = workers["source"]["kafka"]
     assert (source["url"], source["topics"]) == (step["config"]["url"], [step["config"]["target"]])
-    assert step["config"]["json"] == "canonical"
+    assert step["config"]["format"] == "bson"
     assert capture["name"] != workers["name"]
     assert int(services["kafka"]["environment"]["KAFKA_NUM_PARTITIONS"]) >= worker["deploy"]["replicas"]
 

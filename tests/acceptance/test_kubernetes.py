@@ -113,7 +113,7 @@ def test_the_capturing_relay_writes_what_the_workers_read() -> None:
     """The example publishes to the topic that the workers' example reads, in a form that keeps all types."""
     (step,) = settings(rendered("example"))["pipeline"]
     source = settings(rendered("workers"))["source"]["kafka"]
-    assert (step["config"]["url"], step["config"]["json"]) == (source["url"], "canonical")
+    assert (step["config"]["url"], step["config"]["format"]) == (source["url"], "bson")
     assert [step["config"]["target"]] == source["topics"]
 
 

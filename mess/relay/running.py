@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 from weakref import WeakSet
 
 from mess.capture.arrangement import StreamStart, main_stream
@@ -40,9 +40,6 @@ from mess.relay.stopping import Halted
 from mess.relay.streams import Streams
 from mess.relay.wanted_backfills import HealingKeeper, add_initial, existing, wants_initial
 from mess.telemetry.logging import get_logger
-
-if TYPE_CHECKING:
-    pass
 
 log = get_logger("mess.relay")
 

@@ -28,9 +28,9 @@ class LeaseRecord:
     """Who has the lease, as it is stored.
 
     `count` grows with every renewal, and `lease` is how many seconds the holder's lease lasts; both are None for a
-    process without `ha`, and if somebody has made something else of them. `since` is when it took the lease, by the
-    clock of the server or host that keeps the state. `stored` is the record as it is stored, for `HaLease.claim`.
-    `ended` is whether its process has ended, as a lock that ends with it shows; None if there is no such proof.
+    process without `ha`, and if they were edited by hand. `since` is when it took the lease, by the clock of the server
+    or host that keeps the state. `stored` is the record as it is stored, for `HaLease.claim`. `ended` is whether its
+    process has ended, as a lock that ends with it shows; None if there is no such proof.
     """
 
     instance: Instance

@@ -118,12 +118,13 @@ class GroupAdmin:
         topics = self.topics()
         self.partitions = sum(len(topics[name].partitions) for name in self._source.topics if name in topics)
         self.missing = [name for name in self._source.topics if name not in topics or not topics[name].partitions]
-        if present := [name for name in self._source.topics if name not in self.missing]:
-            self.ids(present)
+        if existing := [name for name in self._source.topics if name not in self.missing]:
+            self.ids(existing)
         found = self._admin.describe_consumer_groups([self._source.group], request_timeout=_ASK_SECONDS)
         members = self._answer(found[self._source.group]).members
-        self.member = next((each.member_id for each in members if each.client_id == self.client_id), self.member)
-        self.present = any(each.client_id == self.client_id for each in members)
+        own = next((each.member_id for each in members if each.client_id == self.client_id), None)
+        self.present = own is not None
+        self.member = own or self.member
         self.strangers = sorted(
             {
                 f"{each.client_id} at {each.host.lstrip('/')}"

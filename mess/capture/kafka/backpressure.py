@@ -44,7 +44,7 @@ class Backpressure:
         return key in self._given
 
     def assignment(self, key: PartitionKey) -> object:
-        """An object that is another one as soon as the partition is assigned anew; None if it is not assigned."""
+        """An object that changes with each assignment of the partition; None if it is not assigned."""
         return self._given.get(key)
 
     def given(self, key: PartitionKey, load: Load) -> None:

@@ -332,10 +332,10 @@ class GroupMember:
 
     def _on_record_error(self, message: Any) -> None:
         error, kinds = message.error(), self._kafka.KafkaError
-        if error.code() in (kinds._AUTO_OFFSET_RESET, kinds.OFFSET_OUT_OF_RANGE) and message.topic() is not None:
-            key = PartitionKey(message.topic(), message.partition())
-            if key not in self._begin_anew({key.topic}):
-                self._expired(key)
+        place = _place(message)
+        if error.code() in (kinds._AUTO_OFFSET_RESET, kinds.OFFSET_OUT_OF_RANGE) and place is not None:
+            if place not in self._begin_anew({place.topic}):
+                self._expired(place)
             return
         if error.code() == kinds.GROUP_AUTHORIZATION_FAILED:
             raise SourceError(
@@ -343,7 +343,7 @@ class GroupMember:
             )
         if error.fatal():
             raise SourceError(f"Kafka: {error.str()}")
-        self._fails(_place(message), error.str() + self._remedy(error))
+        self._fails(place, error.str() + self._remedy(error))
 
     def _remedy(self, error: Any) -> str:
         if error.code() == self._kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:

@@ -66,8 +66,8 @@ def consumer_settings(
         "fetch.queue.backoff.ms": 5,
         "fetch.error.backoff.ms": 100,
         "topic.metadata.refresh.interval.ms": 60_000,
-        # While partitions are dealt anew, the group waits so long for a member that hangs. This one polls in a thread
-        # of its own, and hands partitions over much faster.
+        # In a rebalance, the group waits this long for a member that hangs. This one polls in a thread of its own, and
+        # hands partitions over much faster.
         "max.poll.interval.ms": _POLL_MS,
     }
     if protocol == "classic":

@@ -7,7 +7,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from mess.cancellation import cancel
-from mess.relay.stopping import Stopping
+from mess.errors import StateError
+from mess.relay.stopping import Halted, Stopping
+from mess.state.store import StateStore
 
 Work = Callable[[], Coroutine[Any, Any, None]]
 
@@ -38,3 +40,16 @@ class Duties:
     def fail(self, error: Exception) -> None:
         """Let this be the failure if there is none yet."""
         self.failure = self.failure or error
+
+    def raise_rather_than(self, error: BaseException | None) -> None:
+        """Raise the failure, if there is one, in place of an error that may follow from it."""
+        # A problem with the state shows in several places; the first report has the most details.
+        if self.failure is not None and (error is None or isinstance(error, (Halted, StateError))):
+            raise self.failure from error
+
+
+async def keep_verifying(store: StateStore, interval: float) -> None:
+    """Verify the store every `interval` seconds, forever. Raises StateError."""
+    while True:
+        await asyncio.sleep(interval)
+        await store.verify()

@@ -15,11 +15,10 @@ from mess import leadership
 from mess.cancellation import within
 from mess.errors import StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.ha.duties import Duties
+from mess.relay.ha.duties import Duties, keep_verifying
 from mess.relay.ha.lease_watch import UNOBSERVED, LeaseWatch, margin, patience
-from mess.relay.ha.name_holder import keep_verifying
 from mess.relay.ha.role import Role
-from mess.relay.stopping import Halted, Stopping
+from mess.relay.stopping import Stopping
 from mess.state.ha_lease import HaLease, LeaseRecord, Wish
 from mess.state.instance import Instance
 from mess.state.lease import Presence
@@ -119,9 +118,7 @@ class LeaseHolder:
         self.leadership.extend(-math.inf)
         self._has_it = False
         await self._release(self._heir)
-        failure = self._duties.failure
-        if failure is not None and (error is None or isinstance(error, (Halted, StateError))):
-            raise failure from error
+        self._duties.raise_rather_than(error)
 
     async def _acquire(self) -> None:
         answered, warned = leadership.now(), False

@@ -13,8 +13,8 @@ from typing import Self
 from mess.cancellation import within
 from mess.errors import NameInUse, StateError, Superseded
 from mess.leadership import Leadership
-from mess.relay.ha.duties import Duties
-from mess.relay.stopping import Halted, Stopping
+from mess.relay.ha.duties import Duties, keep_verifying
+from mess.relay.stopping import Stopping
 from mess.state.instance import Instance
 from mess.state.lease import ALIVE_SECONDS, BEAT_SECONDS, OBSERVED_SECONDS, Presence
 from mess.state.store import StateStore
@@ -83,10 +83,7 @@ class NameHolder:
         if isinstance(error, Superseded) and self._duties.failure is None:
             await self._ask_by_whom()
         await self._release()
-        # A problem with the state shows in several places; the first report has the most details.
-        failure = self._duties.failure
-        if failure is not None and (error is None or isinstance(error, (Halted, StateError))):
-            raise failure from error
+        self._duties.raise_rather_than(error)
 
     async def _acquire(self) -> None:
         began = time.monotonic()
@@ -154,10 +151,3 @@ class NameHolder:
     async def _release(self) -> None:
         with contextlib.suppress(StateError, TimeoutError):
             await within(_RELEASE_TIMEOUT, self._store.lease.release(self._instance))
-
-
-async def keep_verifying(store: StateStore, interval: float) -> None:
-    """Verify the store every `interval` seconds, forever. Raises StateError."""
-    while True:
-        await asyncio.sleep(interval)
-        await store.verify()

@@ -17,15 +17,14 @@ from mess.telemetry.logging import get_logger
 
 log = get_logger("mess.relay")
 
-
 _TROUBLE_SECONDS = 10.0
 _LAST_SECONDS = 3.0
 
 
 class OffsetCommits:
     """Commits what has moved: at every `interval`, and when asked. Gaps that wait are stored before. Once the relay is
-    `stopping`, it does not wait long for the group, which may be dealing partitions anew: what is not committed then is
-    committed when this member leaves it."""
+    `stopping`, it does not wait long for the group, which may be rebalancing: what is not committed then is committed
+    when this member leaves it."""
 
     def __init__(
         self,
@@ -60,12 +59,13 @@ class OffsetCommits:
             self.problem = None
             self._works_at = time.monotonic()
         except (SourceError, TimeoutError) as error:
-            # While partitions are dealt anew, the group accepts none.
+            # During a rebalance, the group accepts none.
             if time.monotonic() - self._works_at < _TROUBLE_SECONDS:
                 return
+            reason = str(error) or "no answer in time"
             if self.problem is None:
-                log.warning("offsets cannot be committed at present; trying again", error=str(error))
-            self.problem = f"offsets cannot be committed: {error}"
+                log.warning("offsets cannot be committed at present; trying again", error=reason)
+            self.problem = f"offsets cannot be committed: {reason}"
 
     async def prove(self) -> None:
         """Commit the offsets of all partitions, whether they have moved or not. Raises SourceError if the group does

@@ -261,7 +261,7 @@ class KafkaStreams:
             async with asyncio.timeout(grace * _DRAIN_SHARE):
                 await asyncio.gather(*(each.runner.window.drained() for each in leaving if each.stopped is None))
         late = await self._abandon(leaving, grace - (time.monotonic() - began))
-        offsets = {each.key: each.reached for each in leaving if each.stopped is None}
+        offsets = {each.key: reached for each in leaving if each.stopped is None and (reached := each.reached)}
         self._remove(leaving)
         log.info("partitions revoked", partitions=[str(each.key) for each in leaving], unfinished_deliveries=late)
         try:
@@ -271,7 +271,7 @@ class KafkaStreams:
             reason = str(error) or "no answer in time"
             log.warning("gaps cannot be stored, so the offsets behind them are not committed", error=reason)
             return {}
-        return {key: each for key, each in offsets.items() if each is not None}
+        return offsets
 
     def lost(self, keys: Sequence[PartitionKey]) -> Coroutine[Any, Any, None]:
         """See `mess.capture.kafka.listener.Listener`."""

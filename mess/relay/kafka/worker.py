@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from bson import Timestamp
 
@@ -35,9 +35,6 @@ from mess.relay.pauses import Pauses
 from mess.relay.router import Claim
 from mess.relay.runner import StreamRunner
 from mess.telemetry.logging import get_logger
-
-if TYPE_CHECKING:
-    pass
 
 log = get_logger("mess.relay")
 
@@ -102,7 +99,7 @@ class Worker(RelayCore):
             lambda: self.streams.partitions,
             heard_at=lambda: self.session.heard_at,
             trouble=lambda: self.streams.problem,
-            idle=lambda: self.streams.idle(),
+            idle=self.streams.idle,
         )
         await self.pauses.begin()
         self.engine = Engine(

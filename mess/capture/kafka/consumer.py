@@ -348,7 +348,7 @@ class GroupMember:
     def _remedy(self, error: Any) -> str:
         if error.code() == self._kafka.KafkaError.TOPIC_AUTHORIZATION_FAILED:
             return "; allow this user to read and describe the topic"
-        if "ecompression" in error.str():
+        if error.code() == self._kafka.KafkaError._BAD_COMPRESSION:
             return "; if its batches are much larger uncompressed, raise source.kafka.config.receive.message.max.bytes"
         return ""
 
